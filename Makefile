@@ -1,0 +1,41 @@
+# Needs Python 3.11 or newer with pip, and make. Everything is installed into .venv from the lock file.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := data/demo
+
+.PHONY: help demo test lint venv bench lock clean
+
+help:  ## Show this help
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+venv: .venv/installed  ## Install everything into .venv
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: venv  ## Run the main job on a generated world of 500 listeners and show matches
+	$(BIN)/python -m bench.demo
+
+test: venv  ## Run all tests
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+lint: venv  ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: venv  ## Measure the figures of docs/benchmarks.md
+	$(BIN)/python -m bench
+
+lock: venv  ## Resolve the dependencies of pyproject.toml anew
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	sed -i 's/^torch==\([0-9.]*\)+cpu$$/torch==\1/' requirements.lock
+
+clean:  ## Delete everything generated
+	rm -rf .venv data/demo bench/results

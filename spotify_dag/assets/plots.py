@@ -1,0 +1,73 @@
+"""Pictures shown as asset metadata, where people would rather look than read."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAP_USERS = 5_000
+MAP_GENRES = 9
+
+
+def training_curve(history: Sequence[dict[str, float]]) -> dg.MarkdownMetadataValue:
+    """Draw loss and validation MRR over the epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    loss, mrr = figure.subplots(1, 2)
+    epochs = [entry["epoch"] + 1 for entry in history]
+    loss.plot(epochs, [entry["loss"] for entry in history], color="#b3261e")
+    loss.set(title="InfoNCE loss", xlabel="epoch")
+    for name, colour in (("mrr", "#1db954"), ("hit_at_10", "#2f6fde")):
+        mrr.plot(epochs, [entry[name] for entry in history], label=name, color=colour)
+    mrr.set(title="Own other half found (validation users)", xlabel="epoch", ylim=(0, 1))
+    mrr.legend(frameon=False)
+    return _picture(figure, "Loss and validation retrieval by epoch")
+
+
+def taste_map(vectors: np.ndarray, genres: Sequence[str | None], seed: int = 0) -> dg.MarkdownMetadataValue:
+    """Draw users on the plane of the two principal components of their vectors, coloured by dominant genre.
+
+    Parameters
+    ----------
+    vectors
+        ``[users, dim]`` user vectors; a sample of `MAP_USERS` is drawn of more.
+    genres
+        The dominant genre of each user, or None.
+    """
+    from matplotlib.figure import Figure
+
+    rows = np.arange(len(vectors))
+    if len(rows) > MAP_USERS:
+        rows = np.random.default_rng(seed).choice(rows, MAP_USERS, replace=False)
+    centred = vectors[rows] - vectors[rows].mean(axis=0)
+    _, _, components = np.linalg.svd(centred, full_matrices=False)
+    x, y = (centred @ components[:2].T).T
+    named = np.array([genres[row] or "unknown" for row in rows])
+    values, counts = np.unique(named, return_counts=True)
+    common = values[np.argsort(-counts)][:MAP_GENRES]
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    others = ~np.isin(named, common)
+    axes.scatter(x[others], y[others], s=6, color="#c8c8c8", label="other")
+    for number, genre in enumerate(common):
+        chosen = named == genre
+        axes.scatter(x[chosen], y[chosen], s=8, color=f"C{number}", label=genre)
+    axes.set(title=f"Taste map: {len(rows):,} users by dominant genre", xticks=[], yticks=[])
+    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return _picture(figure, "Users on two principal components, coloured by dominant genre")
+
+
+def _picture(figure: Figure, alt: str) -> dg.MarkdownMetadataValue:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")

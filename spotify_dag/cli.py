@@ -1,0 +1,260 @@
+"""The command line: ``spotify-dag run | recommend | compare | sql``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from spotify_dag.resources.encoder import EncoderError
+from spotify_dag.resources.matcher import UnknownUserError
+from spotify_dag.resources.project import LayoutError, Project
+from spotify_dag.resources.registry import NoModelError
+from spotify_dag.settings import Settings
+from spotify_dag.sources import SOURCES
+from spotify_dag.sources.base import SourceError
+
+if TYPE_CHECKING:
+    from spotify_dag.recommend.explain import New, Shared
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
+)
+out = Console()
+err = Console(stderr=True)
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option(help="Data root. Default: $SPOTIFY_DAG_DATA, else ./data.", show_default=False)
+    ] = None,
+) -> None:
+    context.obj = data
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    source: Annotated[
+        str | None, typer.Option(help=f"Source to add to the base: {', '.join(SOURCES)}. Remembered.", show_default=False)
+    ] = None,
+    path: Annotated[Path | None, typer.Option(help="Where the source's files are.", show_default=False)] = None,
+    artist_genres: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of artists and their genres (.parquet, .csv, .json), joined by id or name. Remembered.",
+            show_default=False,
+        ),
+    ] = None,
+    users: Annotated[int | None, typer.Option(help="synthetic: number of users (500).", show_default=False)] = None,
+    playlists: Annotated[int | None, typer.Option(help="synthetic: playlists per user (5).", show_default=False)] = None,
+    tracks: Annotated[int | None, typer.Option(help="synthetic: tracks per playlist (50).", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="synthetic: seed of the world (0).", show_default=False)] = None,
+    train: Annotated[bool, typer.Option("--train", help="Train a new tower even if the present one will do.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Materialise what is stale, from listening to index, and say what the base holds."""
+    with _clear_errors():
+        project = _project(context)
+        project.check_layout()
+        _register(project, source, path, artist_genres, {"users": users, "playlists": playlists, "tracks": tracks, "seed": seed})
+        if not project.inbox.sources():
+            raise SourceError("There is no source yet. Name one: spotify-dag run --source synthetic")
+        # Dagster takes a second to import: only what needs it pays.
+        from spotify_dag.definitions import build_definitions
+        from spotify_dag.orchestration.run import bring_up_to_date, open_instance, summary
+        from spotify_dag.resources.progress import TerminalProgress
+
+        definitions = build_definitions(
+            settings=project.settings, overrides={"project": project, "progress": TerminalProgress()}
+        )
+        stages = []
+        with open_instance(project) as instance:
+            for stage in bring_up_to_date(
+                project, definitions, instance, train=train,
+                started=lambda name, reason: err.print(f"[dim]{name}: {reason}[/]"),
+            ):  # fmt: skip
+                buckets = f"{stage.buckets} bucket{'s' * (stage.buckets != 1)}" if stage.buckets else ""
+                err.print(f"[green]✓[/] {stage.stage:<9} {buckets:<11} {stage.seconds:6.1f} s")
+                stages.append({"stage": stage.stage, "buckets": stage.buckets, "seconds": round(stage.seconds, 2)})
+        report = {"materialised": stages, **summary(project)}
+        if as_json:
+            _print_json(report)
+        else:
+            _print_summary(report)
+
+
+@app.command()
+def recommend(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="User id.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of matches.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the users who listen most like USER, and why."""
+    with _clear_errors():
+        version, (matches,) = _project(context).matcher.recommend([user], k)
+        if as_json:
+            _print_json({"user_id": user, "model_version": version, "matches": [match.as_dict() for match in matches]})
+            return
+        table = Table(title=f"Users who listen like {user}", caption=version, title_justify="left")
+        for heading in ("", "User", "Score", "Genres you share", "Artists you share", "New to you"):
+            table.add_column(heading, justify="right" if heading in ("", "Score") else "left", overflow="fold")
+        for place, match in enumerate(matches, 1):
+            why = match.why
+            table.add_row(
+                str(place), match.user_id, f"{match.score:.3f}", _names(why.shared_genres), _names(why.shared_artists),
+                _names(why.new_to_you),
+            )  # fmt: skip
+        out.print(table)
+        out.print(f"[dim]In full: spotify-dag compare {user} {matches[0].user_id}[/]" if matches else "Nobody else is in the index.")
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="User id.")],
+    other: Annotated[str, typer.Argument(help="Another user id.")],
+    limit: Annotated[int, typer.Option(min=1, help="Rows per list.")] = 15,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how much two users have in common, in what, and what each has that the other has not."""
+    with _clear_errors():
+        matcher = _project(context).matcher
+        version, match = matcher.compare(user, other, limit)
+        _, mirrored = matcher.compare(other, user, limit)
+        why = match.why.as_dict()
+        new_to_other = mirrored.as_dict()["new_to_you"]
+        if as_json:
+            found = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
+            _print_json({**found, **why, "new_to_other": new_to_other})
+            return
+        out.print(f"[bold]{user}[/] and [bold]{other}[/]: score [bold]{match.score:.3f}[/]  [dim]{version}[/]")
+        for heading, key in (("Genres", "shared_genres"), ("Artists", "shared_artists"), ("Eras", "shared_eras")):
+            table = Table(title=f"{heading} both listen to", title_justify="left")
+            table.add_column(heading)
+            table.add_column(user, justify="right")
+            table.add_column(other, justify="right")
+            for row in why[key]:
+                table.add_row(row["name"], f"{row['yours']:.1%}", f"{row['theirs']:.1%}")
+            out.print(table if why[key] else f"[dim]No {heading.lower()} in common.[/]")
+        for listener, rows in ((user, why["new_to_you"]), (other, new_to_other)):
+            out.print(f"New to {listener}: {', '.join(row['name'] for row in rows) or 'nothing'}", highlight=False)
+
+
+@app.command()
+def sql(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="A DuckDB query; every table of the lake is a view.")],
+    limit: Annotated[int, typer.Option(min=1, help="At most this many rows.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Query the lake with DuckDB: spotify-dag sql "select source, count(*) from users group by 1"."""
+    import duckdb
+
+    with _clear_errors():
+        connection = _project(context).lake.connect()
+        try:
+            relation = connection.sql(query)
+            if relation is None:
+                return
+            columns, rows = relation.columns, relation.limit(limit + 1).fetchall()
+        except duckdb.Error as error:
+            views = ", ".join(name for (name,) in connection.sql("select view_name from duckdb_views() where not internal").fetchall())
+            raise typer.BadParameter(f"{error}\nTables: {views or 'none yet; run: spotify-dag run'}") from error
+        if as_json:
+            _print_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
+            return
+        table = Table(*columns)
+        for row in rows[:limit]:
+            table.add_row(*("" if cell is None else str(cell)[:80] for cell in row))
+        out.print(table)
+        if len(rows) > limit:
+            out.print(f"[dim]Only the first {limit} rows; more with --limit.[/]")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _project(context: typer.Context) -> Project:
+    return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
+
+
+def _register(
+    project: Project, source: str | None, path: Path | None, artist_genres: Path | None, world: dict[str, int | None]
+) -> None:
+    given = {name: value for name, value in world.items() if value is not None}
+    if given and source != "synthetic":
+        raise SourceError(f"--{next(iter(given))} belongs to --source synthetic.")
+    if path is not None and source in (None, "synthetic"):
+        raise SourceError(f"--path belongs to a source that reads files: --source {' or '.join(SOURCES[1:])}.")
+    if artist_genres is not None:
+        project.inbox.register_artist_genres(artist_genres)
+    if source is not None:
+        project.inbox.register_source(source, given if source == "synthetic" else {"path": str(path.resolve())} if path else {})
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Turn what the user can mend into one clear line and exit status 1."""
+    try:
+        yield
+    except (SourceError, EncoderError, NoModelError, UnknownUserError, LayoutError) as error:
+        err.print(f"[red]Error:[/] {error}", highlight=False, markup=True)
+        raise typer.Exit(1) from error
+    except ValidationError as error:
+        for problem in error.errors():
+            name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
+            err.print(f"[red]Error:[/] {name} is {problem['input']!r}: {problem['msg']}", highlight=False)
+        raise typer.Exit(1) from error
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str, indent=2) + "\n")
+
+
+def _names(entries: Sequence[Shared | New], count: int = 3) -> str:
+    return ", ".join(entry.name for entry in entries[:count]) or "–"
+
+
+def _print_summary(report: dict[str, Any]) -> None:
+    if not report["materialised"]:
+        out.print("Everything is up to date: nothing was materialised.")
+    table = Table(title="Sources", title_justify="left")
+    for heading in ("Source", "Users", "Rows read", "Rows kept", "Rows rejected"):
+        table.add_column(heading, justify="left" if heading == "Source" else "right")
+    for row in report["sources"]:
+        numbers = (f"{row[name]:,}" for name in ("users", "rows_read", "rows_kept", "rows_rejected"))
+        table.add_row(row["source"], *numbers)
+    out.print(table)
+    for reject in report["rejects"][:10]:
+        what = "rows left out" if reject["dropped"] else "values left out"
+        out.print(f"  {reject['count']:,} {what}: {reject['reason']}", highlight=False)
+    if report["genre_coverage"] is not None:
+        out.print(f"Genre coverage: {report['genre_coverage']:.1%} of rows", highlight=False)
+    not_embedded = sum(row["users"] for row in report["not_embedded"])
+    out.print(f"Not embedded: {not_embedded:,} users", highlight=False)
+    for row in report["not_embedded"]:
+        out.print(f"  {row['users']:,}: {row['reason']} (for example {', '.join(row['for_example'])})", highlight=False)
+    if report["model_version"]:
+        found = report["model"]
+        out.print(
+            f"Model {report['model_version']}: {report['users_in_index']:,} users in the index; "
+            f"validation MRR {found['mrr']:.3f}, own half in the top 10 for {found['hit_at_10']:.1%}",
+            highlight=False,
+        )

@@ -1,0 +1,59 @@
+"""The whole graph on one page.
+
+    known_users -> raw_playlists -> artist_genres -> user_tastes -> text_vectors -> user_embeddings -+-> user_index
+                                                                                    user_tower <-----+      ^
+                                                                                        +-------------------+
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from spotify_dag.assets.features import feature_assets
+from spotify_dag.assets.ingest import ingest_assets
+from spotify_dag.assets.model import model_assets
+from spotify_dag.assets.serving import serving_assets
+from spotify_dag.orchestration.checks import asset_checks
+from spotify_dag.orchestration.jobs import stage_jobs
+from spotify_dag.resources.progress import Progress
+from spotify_dag.resources.project import Project
+from spotify_dag.settings import Settings
+
+
+def build_definitions(*, settings: Settings | None = None, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Assemble the graph.
+
+    Parameters
+    ----------
+    settings
+        What to build it for; from the environment by default.
+    overrides
+        Resources to use instead of the usual ones, by name: ``project``, ``progress``.
+    """
+    settings = settings or Settings()
+    with warnings.catch_warnings():
+        # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.Definitions(
+            assets=[
+                *ingest_assets(settings),
+                *feature_assets(settings),
+                *model_assets(settings),
+                *serving_assets(settings),
+            ],
+            asset_checks=asset_checks(settings),
+            jobs=stage_jobs(),
+            resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
+            executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
+        )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return the graph that ``dg dev``, ``dagster dev`` and the workspace load."""
+    return build_definitions()

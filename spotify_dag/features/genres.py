@@ -1,0 +1,86 @@
+"""Join artists to genres: by id, then by name as written, then by normalised name. Missing stays missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def artist_key(name: pl.Expr) -> pl.Expr:
+    """Return the normalised name: accents, case, punctuation, spaces and a leading "The" removed, "&" read as "and".
+
+    A name of punctuation only ("!!!") is its own key.
+    """
+    import polars as pl
+
+    folded = name.str.normalize("NFKD").str.replace_all(r"\p{M}+", "").str.to_lowercase()
+    spelled = folded.str.replace_all("&", " and ", literal=True).str.replace(r"^\s*the\s+(\S)", "$1")
+    key = spelled.str.replace_all(r"[^\p{L}\p{N}]+", "")
+    return pl.when(key == "").then(folded.str.strip_chars()).otherwise(key)
+
+
+def bucket_artists(raw: pl.LazyFrame) -> pl.DataFrame:
+    """Return the distinct artists of each bucket with their number of rows.
+
+    Returns
+    -------
+    ``user_bucket, artist_key, artist_name`` (most frequent spelling), ``artist_id`` (most frequent), ``rows``.
+    """
+    import polars as pl
+
+    spellings = raw.group_by("user_bucket", "artist_name", "artist_id").agg(pl.len().alias("rows")).collect()
+    return (
+        spellings.with_columns(artist_key(pl.col("artist_name")).alias("artist_key"))
+        .sort("rows", "artist_name", "artist_id", descending=[True, False, False], nulls_last=True)
+        .group_by("user_bucket", "artist_key", maintain_order=True)
+        .agg(pl.col("artist_name").first(), pl.col("artist_id").drop_nulls().first(), pl.col("rows").sum())
+    )
+
+
+def match_genres(artists: pl.DataFrame, tables: list[tuple[str | None, pl.DataFrame]]) -> pl.DataFrame:
+    """Add ``genres`` and ``matched_by`` to artists.
+
+    Parameters
+    ----------
+    artists
+        ``artist_key, artist_name, artist_id`` and any other column.
+    tables
+        Genre tables (``artist_id, artist_name, genres``), best first. With a label, that label is the
+        ``matched_by`` of its artists; without one, ``matched_by`` says how it matched: ``id`` or ``name``.
+
+    Returns
+    -------
+    ``artists`` with ``genres`` (list, null where unknown) and ``matched_by``, in the same order.
+    """
+    import polars as pl
+
+    matched = artists.with_columns(
+        pl.lit(None, pl.List(pl.String)).alias("genres"), pl.lit(None, pl.String).alias("matched_by")
+    )
+    for label, table in tables:
+        known = table.filter(pl.col("genres").list.len() > 0)
+        for column, key, how in (
+            ("artist_id", pl.col("artist_id"), "id"),
+            ("artist_name", pl.col("artist_name").str.strip_chars().str.to_lowercase(), "name"),
+            ("artist_name", artist_key(pl.col("artist_name")), "name"),
+        ):
+            found = (
+                known.filter(pl.col(column).is_not_null())
+                .select(key.alias("key_"), pl.col("genres").alias("found_"))
+                .unique("key_", keep="first", maintain_order=True)
+            )
+            matched = (
+                matched.with_columns(key.alias("key_"))
+                .join(found, on="key_", how="left", maintain_order="left")
+                .with_columns(
+                    pl.when(pl.col("genres").is_null() & pl.col("found_").is_not_null())
+                    .then(pl.lit(label or how))
+                    .otherwise("matched_by")
+                    .alias("matched_by"),
+                    pl.coalesce("genres", "found_").alias("genres"),
+                )
+                .drop("key_", "found_")
+            )
+    return matched

@@ -1,0 +1,1 @@
+"""How the graph runs: partitions, staleness, checks, jobs."""

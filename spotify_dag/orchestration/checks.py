@@ -1,0 +1,159 @@
+"""Asset checks: what must be true of every table before anything downstream may use it.
+
+One check per table derives from its schema. The others say what the schema cannot: that nobody is lost between
+stages, that the tower has not collapsed, that the index holds everybody once.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.staleness import stale_index
+from spotify_dag.resources.lake import Lake
+from spotify_dag.resources.project import Project
+from spotify_dag.schemas import (
+    ARTIST_GENRES,
+    RAW_PLAYLISTS,
+    TEXT_VECTORS,
+    USER_EMBEDDINGS,
+    USER_TASTES,
+    USERS,
+    Table,
+)
+from spotify_dag.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+COLLAPSE = 0.5
+"""Mean cosine of random pairs above which user vectors say nothing about their users."""
+UNIT_TOLERANCE = 1e-3
+
+
+def table_problems(lake: Lake, table: Table, buckets: list[int]) -> dict[str, int]:
+    """Return how many rows of some buckets break the table's schema, by rule; nothing where all is well."""
+    import polars as pl
+
+    rows = lake.scan(table, buckets if table.partition_by == "user_bucket" else None)
+    required = [column.name for column in table.columns if not column.nullable]
+    vectors = [column.name for column in table.columns if column.dtype == "list[float32]"]
+    numbers = [column.name for column in table.columns if column.dtype == "float32"]
+    rules = {
+        "null where a value is required": pl.any_horizontal(pl.col(required).is_null()),
+        **{f"{name} is not finite": ~pl.col(name).is_finite() for name in numbers},
+        **{f"{name} is not finite": ~pl.col(name).list.eval(pl.element().is_finite()).list.all() for name in vectors},
+    }
+    if table.key:
+        rules[f"{', '.join(table.key)} is not unique"] = pl.struct(table.key).is_duplicated()
+    counts = rows.select(rule.fill_null(False).sum().alias(name) for name, rule in rules.items()).collect()
+    return {name: count for name, count in zip(counts.columns, counts.row(0), strict=True) if count}
+
+
+def asset_checks(settings: Settings) -> list[Any]:
+    """Return every check of the graph."""
+    buckets = user_bucket_partitions(settings.n_buckets)
+
+    def rows_conform(table: Table) -> Any:
+        @dg.asset_check(
+            asset=table.name,
+            name="rows_conform",
+            partitions_def=buckets,
+            blocking=True,
+            description=f"Required columns have values, numbers are finite, ({', '.join(table.key)}) is unique.",
+        )
+        def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+            problems = table_problems(project.lake, table, run_buckets(context))
+            return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems})
+
+        return check
+
+    @dg.asset_check(
+        asset=RAW_PLAYLISTS.name,
+        partitions_def=buckets,
+        blocking=True,
+        description="Every user named by a source is in the users table, with as many items as it says.",
+    )
+    def every_row_has_its_user(
+        context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]
+    ) -> dg.AssetCheckResult:
+        import polars as pl
+
+        wanted = run_buckets(context)
+        items = project.lake.scan(RAW_PLAYLISTS, wanted).group_by("user_id").agg(pl.len().alias("items"))
+        users = project.lake.scan(USERS, wanted).select("user_id", "rows_kept")
+        both = items.join(users, on="user_id", how="full", coalesce=True)
+        wrong = both.filter(pl.col("items").fill_null(0) != pl.col("rows_kept").fill_null(-1)).collect()
+        return dg.AssetCheckResult(passed=wrong.is_empty(), metadata={"users_that_differ": wrong.height})
+
+    @dg.asset_check(
+        asset=USER_EMBEDDINGS.name,
+        partitions_def=buckets,
+        blocking=True,
+        description="Every user has a row, with at least one embedding or the reason why not.",
+    )
+    def every_user_embedded_or_explained(
+        context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]
+    ) -> dg.AssetCheckResult:
+        import polars as pl
+
+        wanted = run_buckets(context)
+        users = project.lake.scan(USERS, wanted).select("user_id")
+        rows = project.lake.scan(USER_EMBEDDINGS, wanted).select("user_id", "unembedded_reason")
+        lost = users.join(rows, on="user_id", how="anti").select(pl.len()).collect().item()
+        unknown = rows.join(users, on="user_id", how="anti").select(pl.len()).collect().item()
+        explained = rows.filter(pl.col("unembedded_reason").is_not_null()).select(pl.len()).collect().item()
+        return dg.AssetCheckResult(
+            passed=lost == 0 and unknown == 0,
+            metadata={"users_lost": lost, "users_that_nobody_named": unknown, "users_not_embedded": explained},
+        )
+
+    @dg.asset_check(
+        asset="user_tower",
+        blocking=True,
+        description=f"Weights are finite, and random pairs of users have a mean cosine under {COLLAPSE}.",
+    )
+    def tower_is_sound(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+        import torch
+
+        version = project.registry.latest()
+        if version is None:
+            return dg.AssetCheckResult(passed=False, metadata={"problem": "no tower"})
+        weights = project.registry.load(version).state_dict().values()
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in weights)
+        cosine = project.registry.card(version)["metrics"]["random_pair_cosine"]
+        return dg.AssetCheckResult(
+            passed=finite and cosine < COLLAPSE, metadata={"weights_finite": finite, "random_pair_cosine": cosine}
+        )
+
+    @dg.asset_check(
+        asset="user_index",
+        partitions_def=buckets,
+        blocking=True,
+        description="Vectors have unit length, nobody is in twice, and every embedded user of the run is in.",
+    )
+    def index_is_whole(
+        context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]
+    ) -> dg.AssetCheckResult:
+        import polars as pl
+
+        version = project.registry.latest()
+        index = project.user_index(version or "")
+        rows = index.rows(with_vectors=True)
+        norm = rows.select(pl.col("vector").arr.to_list().list.eval(pl.element() ** 2).list.sum().sqrt())["vector"]
+        twice = rows.height - rows["user_id"].n_unique()
+        stale = set(stale_index(project, index)) & set(run_buckets(context))
+        off = int(((norm - 1).abs() > UNIT_TOLERANCE).sum() + norm.is_nan().sum())
+        return dg.AssetCheckResult(
+            passed=not (twice or off or stale),
+            metadata={"users": rows.height, "in_twice": twice, "not_unit_length": off, "buckets_incomplete": len(stale)},
+        )
+
+    tables = (RAW_PLAYLISTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS)
+    return [
+        *(rows_conform(table) for table in tables),
+        every_row_has_its_user,
+        every_user_embedded_or_explained,
+        tower_is_sound,
+        index_is_whole,
+    ]

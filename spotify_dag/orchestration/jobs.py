@@ -1,0 +1,21 @@
+"""The jobs: one per stage, so that a run in the UI says by its name what it did."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+STAGES = {
+    "ingest": ("raw_playlists",),
+    "features": ("artist_genres", "user_tastes", "text_vectors", "user_embeddings"),
+    "train": ("user_tower",),
+    "index": ("user_index",),
+}
+"""The stages in their order, with their assets."""
+
+
+def stage_jobs() -> list[dg.UnresolvedAssetJobDefinition]:  # type: ignore[name-defined]
+    """Return a job per stage."""
+    return [
+        dg.define_asset_job(stage, dg.AssetSelection.assets(*assets), description=f"Materialise {', '.join(assets)}")
+        for stage, assets in STAGES.items()
+    ]

@@ -1,0 +1,29 @@
+"""The partitions of the graph: a fixed set of user buckets, never one per user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+
+def user_bucket_partitions(n_buckets: int) -> dg.StaticPartitionsDefinition:
+    """Return the partitions ``00 … n-1``; keys have equal length, so that they sort as numbers do."""
+    width = max(2, len(str(n_buckets - 1)))
+    return dg.StaticPartitionsDefinition([f"{bucket:0{width}d}" for bucket in range(n_buckets)])
+
+
+def run_buckets(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[int]:
+    """Return the buckets of the current run."""
+    return [int(key) for key in context.partition_keys]
+
+
+def ranges(buckets: Iterable[int]) -> list[tuple[int, int]]:
+    """Return buckets as ranges (first, last) without gaps: Dagster runs a range of partitions in one run."""
+    found: list[tuple[int, int]] = []
+    for bucket in sorted(set(buckets)):
+        if found and bucket == found[-1][1] + 1:
+            found[-1] = (found[-1][0], bucket)
+        else:
+            found.append((bucket, bucket))
+    return found

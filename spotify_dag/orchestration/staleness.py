@@ -1,0 +1,107 @@
+"""What is stale, read from the data itself.
+
+Each row says what it was made from (`content_hash`, `feature_version`, `model_version`), so what is left to do follows
+from comparing tables. There is no cursor to lose: after a kill at any moment the comparison names what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from spotify_dag.features.embeddings import FEATURES_CODE
+from spotify_dag.resources.project import Project
+from spotify_dag.resources.vectors import UserIndex
+from spotify_dag.schemas import INGESTS, USER_EMBEDDINGS, USERS
+from spotify_dag.sources.base import Source
+from spotify_dag.sources.ingestion import source_version
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def known_users_version(project: Project) -> str:
+    """Return a fingerprint of everything handed in."""
+    versions = [f"{source.name}={source_version(source, project.settings.profiles_count)}" for source in project.inbox.sources()]
+    return hashlib.sha256("|".join(versions).encode()).hexdigest()[:16]
+
+
+def feature_version(project: Project) -> str:
+    """Return a fingerprint of all that decides what a user's embeddings are, besides the user."""
+    settings = project.settings
+    parts = (
+        FEATURES_CODE,
+        project.encoder.digest,
+        project.inbox.artist_genres_version(),
+        settings.top_artist_count,
+        settings.playlists_count,
+    )
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def stale_ingests(project: Project, sources: Sequence[Source]) -> list[int]:
+    """Return the buckets that were not read from the sources as they are now."""
+    import polars as pl
+
+    wanted = pl.DataFrame(
+        {
+            "source": [source.name for source in sources],
+            "source_version": [source_version(source, project.settings.profiles_count) for source in sources],
+        },
+        schema={"source": pl.String, "source_version": pl.String},
+    ).join(pl.DataFrame({"user_bucket": range(project.lake.n_buckets)}, schema={"user_bucket": pl.Int32}), how="cross")
+    columns = ["user_bucket", "source", "source_version"]
+    return _differing(wanted.select(columns), project.lake.scan(INGESTS).select(columns).collect())
+
+
+def stale_features(project: Project) -> list[int]:
+    """Return the buckets whose user embeddings were not made from the present users with the present settings."""
+    import polars as pl
+
+    columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
+    version = feature_version(project)
+    users = project.lake.scan(USERS).with_columns(pl.lit(version).alias("feature_version")).select(columns).collect()
+    return _differing(users, project.lake.scan(USER_EMBEDDINGS).select(columns).collect())
+
+
+def stale_index(project: Project, index: UserIndex) -> list[int]:
+    """Return the buckets whose vectors in ``index`` were not made from the present user embeddings."""
+    import polars as pl
+
+    columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
+    embedded = (
+        project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null()).select(columns).collect()
+    )
+    return _differing(embedded, index.rows().select(columns))
+
+
+def tower_is_stale(project: Project) -> str | None:
+    """Return why a tower has to be trained, or None.
+
+    A new user does not retrain the tower; a base that has doubled since, or other features, do.
+    """
+    import polars as pl
+
+    version = project.registry.latest()
+    if version is None:
+        return "there is none"
+    card = project.registry.card(version)
+    if card["feature_version"] != feature_version(project):
+        return "the features have changed"
+    embedded = (
+        project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null()).select(pl.len()).collect().item()
+    )
+    if embedded >= 2 * card["users_in_lake"]:
+        return f"the base has grown from {card['users_in_lake']:,} to {embedded:,} users"
+    return None
+
+
+def _differing(wanted: pl.DataFrame, present: pl.DataFrame) -> list[int]:
+    """Return the buckets in which two frames do not hold the same rows."""
+    import polars as pl
+
+    key = wanted.columns
+    missing = wanted.join(present, on=key, how="anti")
+    surplus = present.join(wanted, on=key, how="anti")
+    return sorted(pl.concat([missing["user_bucket"], surplus["user_bucket"]]).unique().to_list())

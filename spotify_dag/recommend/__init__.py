@@ -1,0 +1,1 @@
+"""Matches and why: pure functions over tastes. Nothing here reads a file."""

@@ -1,0 +1,99 @@
+"""Why two users match: what they share, with each side's weight, and what one has that the other has not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Something both users listen to, with its share of each side's listening (0 to 1)."""
+
+    name: str
+    yours: float
+    theirs: float
+
+
+@dataclass(frozen=True)
+class New:
+    """Something the other user listens to and you do not, with its share of their listening (0 to 1)."""
+
+    name: str
+    theirs: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why two users match, seen from one of them; each list begins with what weighs most."""
+
+    shared_genres: tuple[Shared, ...]
+    shared_artists: tuple[Shared, ...]
+    shared_eras: tuple[Shared, ...]
+    new_to_you: tuple[New, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain lists and numbers."""
+        return asdict(self)
+
+
+def explain(tastes: pl.DataFrame, user_id: str, others: Sequence[str], limit: int | None = 10) -> list[Explanation]:
+    """Explain the match of a user with each of ``others``.
+
+    Parameters
+    ----------
+    tastes
+        Rows of `schemas.USER_TASTES` of all of them.
+    user_id
+        From whose side it is told.
+    others
+        The matches.
+    limit
+        At most this many entries per list; None for all.
+
+    Returns
+    -------
+    One explanation per match, in order. What two users share is ordered by the smaller of the two weights, which is
+    how much the two have in common; seen from the other side it is the same, with the weights swapped.
+    """
+    import polars as pl
+
+    decades = (
+        tastes.with_columns(
+            pl.when(pl.col("kind") == "year")
+            .then(pl.format("{}0s", pl.col("name").str.head(3)))
+            .otherwise("name")
+            .alias("name")
+        )
+        .group_by("user_id", "kind", "name")
+        .agg(pl.col("weight").sum())
+    )
+    yours = decades.filter(pl.col("user_id") == user_id).select("kind", "name", pl.col("weight").alias("yours"))
+    pairs = decades.filter(pl.col("user_id").is_in(list(others))).join(yours, on=["kind", "name"], how="left")
+    both = (
+        pairs.filter(pl.col("yours").is_not_null())
+        .with_columns(pl.min_horizontal("yours", "weight").alias("common"))
+        .sort("common", "name", descending=[True, False])
+    )
+    new = pairs.filter(pl.col("yours").is_null() & (pl.col("kind") == "artist")).sort(
+        "weight", "name", descending=[True, False]
+    )
+
+    def shared(other: str, kind: str) -> tuple[Shared, ...]:
+        rows = both.filter((pl.col("user_id") == other) & (pl.col("kind") == kind))
+        rows = rows if limit is None else rows.head(limit)
+        return tuple(Shared(*row) for row in rows.select("name", "yours", "weight").iter_rows())
+
+    def unheard(other: str) -> tuple[New, ...]:
+        rows = new.filter(pl.col("user_id") == other)
+        rows = rows if limit is None else rows.head(limit)
+        return tuple(New(*row) for row in rows.select("name", "weight").iter_rows())
+
+    return [
+        Explanation(shared(other, "genre"), shared(other, "artist"), shared(other, "year"), unheard(other))
+        for other in others
+    ]

@@ -1,0 +1,78 @@
+"""What has been handed in: which sources to read, and the artist-genre table. One small JSON file each.
+
+The inbox says what the graph ought to contain; assets read it, so a run started from the Dagster UI reads the same
+sources as one started from the command line.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spotify_dag.resources.registry import write_atomically
+from spotify_dag.sources import open_source
+from spotify_dag.sources.base import Source, SourceError, files_version
+
+GENRES_FILE = "artist-genres.json"
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The entries under one root."""
+
+    root: Path
+
+    def register_source(self, name: str, options: dict[str, Any]) -> Source:
+        """Remember a source, replacing an earlier entry of the same name; return it opened.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read; the earlier entry then stays.
+        """
+        source = open_source(name, options)
+        self._write(f"source-{name}.json", {"source": name, "options": options})
+        return source
+
+    def register_artist_genres(self, path: Path) -> None:
+        """Remember the artist-genre table, replacing an earlier one.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read; the earlier one then stays.
+        """
+        from spotify_dag.sources.artist_genres import read_artist_genres
+
+        read_artist_genres(path)
+        self._write(GENRES_FILE, {"path": str(path.resolve())})
+
+    def sources(self) -> list[Source]:
+        """Open every registered source, by name."""
+        entries = [json.loads(file.read_text()) for file in sorted(self.root.glob("source-*.json"))]
+        return [open_source(entry["source"], entry["options"]) for entry in entries]
+
+    def artist_genres(self) -> Path | None:
+        """Return where the artist-genre table is, or None."""
+        file = self.root / GENRES_FILE
+        return Path(json.loads(file.read_text())["path"]) if file.is_file() else None
+
+    def artist_genres_version(self) -> str:
+        """Return a fingerprint of the artist-genre table, found without reading it; empty without one.
+
+        Raises
+        ------
+        SourceError
+            If the table is gone: going on would take everybody's genres away.
+        """
+        path = self.artist_genres()
+        if path is None:
+            return ""
+        if not path.is_file():
+            raise SourceError(f"Artist-genre table {path} is gone. Put it back, or give another with --artist-genres PATH.")
+        return files_version([path])
+
+    def _write(self, name: str, entry: dict[str, Any]) -> None:
+        write_atomically(self.root / name, json.dumps(entry, indent=2).encode())

@@ -1,0 +1,33 @@
+"""Progress of long work: silent in a Dagster run, which logs by itself; bars on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    """Progress that nobody watches."""
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Yield a function that is told how many more of ``total`` steps are done."""
+        yield lambda _: None
+
+
+class TerminalProgress(Progress):
+    """A progress bar on standard error, where that is a terminal."""
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """Show a bar while the task runs."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        console = Console(file=sys.stderr)
+        with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+            bar = bars.add_task(description, total=total)
+            yield lambda steps: bars.advance(bar, steps)

@@ -1,0 +1,85 @@
+"""The parts of one data root, put together from the settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spotify_dag.resources.encoder import Encoder
+from spotify_dag.resources.inbox import Inbox
+from spotify_dag.resources.lake import Lake
+from spotify_dag.resources.matcher import Matcher
+from spotify_dag.resources.registry import Registry, write_atomically
+from spotify_dag.resources.vectors import UserIndex
+from spotify_dag.settings import Settings
+from spotify_dag.sources.artist_genres import read_artist_genres
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class LayoutError(Exception):
+    """The data root was made with other settings. The message names them and the remedy."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """Everything under one data root."""
+
+    settings: Settings
+    lake: Lake
+    inbox: Inbox
+    encoder: Encoder
+    registry: Registry
+    vectors: Path
+
+    @classmethod
+    def open(cls, settings: Settings) -> Project:
+        """Return the parts; creates nothing."""
+        return cls(
+            settings=settings,
+            lake=Lake(settings.data / "lake", settings.n_buckets),
+            inbox=Inbox(settings.data / "inbox"),
+            encoder=Encoder(settings.encoder),
+            registry=Registry(settings.data / "models"),
+            vectors=settings.data / "vectors",
+        )
+
+    @property
+    def matcher(self) -> Matcher:
+        """Answers from this data root."""
+        return Matcher(self.lake, self.registry, self.vectors)
+
+    def user_index(self, model_version: str) -> UserIndex:
+        """Return the user index of a model version."""
+        return UserIndex(self.vectors, model_version)
+
+    def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
+        """Return where genres come from, best first: the sources that know them, then the artist-genre table."""
+        tables: list[tuple[str | None, pl.DataFrame]] = []
+        for source in self.inbox.sources():
+            genres = source.artist_genres()
+            if genres is not None:
+                tables.append(("source", genres))
+        path = self.inbox.artist_genres()
+        return tables if path is None else [*tables, (None, read_artist_genres(path))]
+
+    def check_layout(self) -> None:
+        """Remember the number of buckets on first use, and refuse another one later.
+
+        Raises
+        ------
+        LayoutError
+            If the data root was made with another number of buckets: users would be looked for in the wrong ones.
+        """
+        path = self.settings.data / "layout.json"
+        if not path.is_file():
+            write_atomically(path, json.dumps({"n_buckets": self.settings.n_buckets}).encode())
+        made_with = json.loads(path.read_text())["n_buckets"]
+        if made_with != self.settings.n_buckets:
+            raise LayoutError(
+                f"{self.settings.data} was made with SPOTIFY_DAG_N_BUCKETS={made_with}, not {self.settings.n_buckets}. "
+                "Set it back, or choose another SPOTIFY_DAG_DATA."
+            )

@@ -1,0 +1,144 @@
+"""User vectors in LanceDB: one table per model version, so vectors of two versions never meet.
+
+The metric of a query must equal the index's, or LanceDB silently scans everything: both are `METRIC`. Up to
+`EXACT_ROWS` a scan is exact and fast enough; beyond, an IVF index answers, and rows added since are searched exactly
+until they are folded in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import lancedb
+    import numpy as np
+    import polars as pl
+
+METRIC = "cosine"
+EXACT_ROWS = 100_000
+PROBES = 32
+_ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version")
+
+
+@dataclass(frozen=True)
+class UserIndex:
+    """The user vectors of one model version: ``user_id, user_bucket, content_hash, feature_version, vector``."""
+
+    root: Path
+    model_version: str
+
+    @property
+    def name(self) -> str:
+        """Name of the LanceDB table."""
+        return f"user_index_{self.model_version}"
+
+    def _table(self) -> Any | None:
+        try:
+            return _connect(self.root).open_table(self.name)
+        except ValueError as error:
+            if "was not found" in str(error):
+                return None
+            raise
+
+    def replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
+        """Make these buckets hold exactly ``rows``, in one commit: changed users are updated, gone ones deleted.
+
+        The user id is LanceDB's unenforced primary key: without it, two writers that add the same new key at once
+        both keep it.
+        """
+        import pyarrow as pa
+
+        table = self._table()
+        if rows.is_empty():
+            if table is not None:
+                table.delete(_in_buckets(buckets))
+            return
+        schema = pa.schema(
+            [
+                pa.field("user_id", pa.string(), nullable=False),
+                pa.field("user_bucket", pa.int32(), nullable=False),
+                pa.field("content_hash", pa.int64(), nullable=False),
+                pa.field("feature_version", pa.string(), nullable=False),
+                pa.field("vector", pa.list_(pa.float32(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
+            ]
+        )
+        data = rows.select(schema.names).to_arrow().cast(schema)
+        if table is None:
+            table = _connect(self.root).create_table(self.name, schema=schema, exist_ok=True)
+            table.set_unenforced_primary_key("user_id")
+        (
+            table.merge_insert("user_id")
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
+            .when_not_matched_by_source_delete(_in_buckets(buckets))
+            .execute(data)
+        )
+
+    def optimise(self) -> None:
+        """Compact small files, drop versions older than an hour, fold new rows into the index, or build it."""
+        table = self._table()
+        if table is None:
+            return
+        if table.count_rows() > EXACT_ROWS and not table.list_indices():
+            table.create_index(metric=METRIC, index_type="IVF_FLAT")
+        table.optimize(cleanup_older_than=timedelta(hours=1))
+
+    def rows(self, *, with_vectors: bool = False) -> pl.DataFrame:
+        """Return every row, sorted by user; no rows where the index does not exist.
+
+        Returns
+        -------
+        ``user_id, user_bucket, content_hash, feature_version`` and, if asked for, ``vector``.
+        """
+        import polars as pl
+
+        table = self._table()
+        if table is None:
+            kinds = (pl.String, pl.Int32, pl.Int64, pl.String)
+            return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
+        columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
+        found = table.search().select(columns).limit(None).to_arrow()
+        return pl.DataFrame(pl.from_arrow(found)).sort("user_id")
+
+    def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the vectors of some users; one that is not in the index is left out."""
+        import numpy as np
+
+        table = self._table()
+        if table is None or not user_ids:
+            return {}
+        listed = ", ".join("'" + user.replace("'", "''") + "'" for user in user_ids)
+        found = table.search().where(f"user_id in ({listed})").select(["user_id", "vector"]).limit(None).to_arrow()
+        return {
+            user: np.asarray(vector, np.float32)
+            for user, vector in zip(found["user_id"].to_pylist(), found["vector"].to_pylist(), strict=True)
+        }
+
+    def nearest(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+        """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first."""
+        table = self._table()
+        if table is None or not len(queries):
+            return [[] for _ in queries]
+        search = table.search(list(queries)).distance_type(METRIC).nprobes(PROBES).select(["user_id", "_distance"]).limit(k)
+        found = search.to_arrow()
+        answers: list[list[tuple[str, float]]] = [[] for _ in queries]
+        numbers = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * len(found)
+        pairs = zip(numbers, found["user_id"].to_pylist(), found["_distance"].to_pylist(), strict=True)
+        for number, user, distance in pairs:
+            answers[number].append((user, 1.0 - distance))
+        # Equal distances come back in storage order; by id, the same question always gets the same answer.
+        return [sorted(answer, key=lambda pair: (-pair[1], pair[0])) for answer in answers]
+
+
+def _in_buckets(buckets: Sequence[int]) -> str:
+    return f"user_bucket in ({', '.join(map(str, buckets))})"
+
+
+def _connect(root: Path) -> lancedb.DBConnection:
+    import lancedb
+
+    return lancedb.connect(str(root))

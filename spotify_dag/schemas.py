@@ -1,0 +1,249 @@
+"""Every table of the lake: column names, types, units and meaning, said once.
+
+Delta tables, asset checks, the table schemas shown in the Dagster UI and the docs derive from here. Types are
+written as short strings so that importing this module loads neither polars nor pyarrow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TEXT_DIM = 384
+"""Length of a sentence-transformer vector (MiniLM family)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its type (``str, bool, int16, int32, int64, float32, timestamp``, or ``list[…]``)."""
+
+    name: str
+    dtype: str
+    doc: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Delta table, its unique key and what it partitions by."""
+
+    name: str
+    doc: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    partition_by: str = "user_bucket"
+
+    @property
+    def column_names(self) -> list[str]:
+        """Column names in table order."""
+        return [column.name for column in self.columns]
+
+    def polars_schema(self) -> pl.Schema:
+        """Return the columns as a polars schema."""
+        import polars as pl
+
+        return pl.Schema({column.name: polars_dtype(column.dtype) for column in self.columns})
+
+    def empty(self) -> pl.DataFrame:
+        """Return a frame with this table's columns and no rows."""
+        import polars as pl
+
+        return pl.DataFrame(schema=self.polars_schema())
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return ``frame`` with exactly this table's columns and types; a missing nullable column is filled with null.
+
+        Raises
+        ------
+        ValueError
+            If a column that may not be null is missing, or holds a null.
+        """
+        import polars as pl
+
+        missing = [c.name for c in self.columns if not c.nullable and c.name not in frame.columns]
+        if missing:
+            raise ValueError(f"Table '{self.name}' needs the column(s) {', '.join(missing)}, which the rows lack.")
+        schema = self.polars_schema()
+        conformed = frame.select(
+            (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+            for name, dtype in schema.items()
+        )
+        holes = [c.name for c in self.columns if not c.nullable and conformed[c.name].null_count()]
+        if holes:
+            raise ValueError(f"Table '{self.name}' got null in {', '.join(holes)}, which must always have a value.")
+        return conformed
+
+
+def polars_dtype(dtype: str) -> pl.DataType:
+    """Return the polars type of a type string of this module."""
+    import polars as pl
+
+    if inner := re.fullmatch(r"list\[(.+)\]", dtype):
+        return pl.List(polars_dtype(inner[1]))
+    return {
+        "str": pl.String(),
+        "bool": pl.Boolean(),
+        "int16": pl.Int16(),
+        "int32": pl.Int32(),
+        "int64": pl.Int64(),
+        "float32": pl.Float32(),
+        "timestamp": pl.Datetime("us", "UTC"),
+    }[dtype]
+
+
+def user_buckets(user_ids: Sequence[str], n_buckets: int) -> list[int]:
+    """Return the partition of each user: ``blake2b(user_id) mod n_buckets``, the same on every machine and version."""
+    return [int.from_bytes(blake2b(user.encode(), digest_size=8).digest(), "big") % n_buckets for user in user_ids]
+
+
+USER_BUCKET = Column("user_bucket", "int32", "hash(user_id) mod N: the partition key of every per-user table")
+USER_ID = Column("user_id", "str", "The listener. Unique over all sources")
+SOURCE = Column("source", "str", "Where the listening came from: synthetic, lastfm, mpd, …")
+FETCHED_AT = Column("fetched_at", "timestamp", "When it was read, UTC")
+
+RAW_PLAYLISTS = Table(
+    "raw_playlists",
+    "Every playlist item as its source gave it. A library of (artist, plays) is one playlist-like list.",
+    key=("user_id", "playlist_id", "position"),
+    columns=(
+        USER_BUCKET,
+        USER_ID,
+        SOURCE,
+        FETCHED_AT,
+        Column("playlist_id", "str", "Playlist, unique within its user"),
+        Column("playlist_name", "str", "Title of the playlist", nullable=True),
+        Column("playlist_position", "int32", "Place of the playlist among the user's playlists, from 0"),
+        Column("position", "int32", "Place of the item in its playlist, from 0"),
+        Column("track_id", "str", "Spotify track id where there is one", nullable=True),
+        Column("track_name", "str", "Title of the track", nullable=True),
+        Column("album_name", "str", "Title of the album", nullable=True),
+        Column("artist_id", "str", "Spotify artist id where there is one, else the source's own", nullable=True),
+        Column("artist_name", "str", "Name of the main artist"),
+        Column("release_year", "int16", "Year of release", nullable=True),
+        Column("popularity", "float32", "Popularity of the track, 0 to 100", nullable=True),
+        Column("explicit", "bool", "Whether the track is marked explicit", nullable=True),
+        Column("plays", "int64", "Number of plays; null in playlists, where an item counts once", nullable=True),
+    ),
+)
+
+USERS = Table(
+    "users",
+    "Every user a source named, with what was kept of them.",
+    key=("user_id",),
+    columns=(
+        USER_BUCKET,
+        USER_ID,
+        SOURCE,
+        FETCHED_AT,
+        Column("rows_kept", "int32", "Playlist items kept"),
+        Column("content_hash", "int64", "Order-free hash of the kept items: equal when nothing changed"),
+    ),
+)
+
+INGESTS = Table(
+    "ingests",
+    "What was read from where, per bucket: the high-water mark of ingestion.",
+    key=("user_bucket", "source"),
+    columns=(
+        USER_BUCKET,
+        SOURCE,
+        FETCHED_AT,
+        Column("source_version", "str", "Fingerprint of what was read: files and their sizes and times, or parameters"),
+        Column("rows_read", "int64", "Rows read that belong to this bucket"),
+        Column("rows_kept", "int64", "Rows kept"),
+        Column("rows_rejected", "int64", "Rows left out, each with its reason in rejects"),
+        Column("users", "int32", "Users seen"),
+    ),
+)
+
+REJECTS = Table(
+    "rejects",
+    "Every row or value that was left out, and why.",
+    key=(),
+    columns=(
+        USER_BUCKET,
+        SOURCE,
+        FETCHED_AT,
+        Column("file", "str", "File the row came from"),
+        Column("row", "int64", "Line of a table, item of a list; null where a whole part is meant", nullable=True),
+        Column("user_id", "str", "User the row belongs to, where that could be read", nullable=True),
+        Column("field", "str", "What was wrong with it: the field"),
+        Column("value", "str", "The value found, at most 80 characters, control characters escaped", nullable=True),
+        Column("reason", "str", "Why it was refused"),
+        Column("dropped", "bool", "true: the row was left out; false: only this value was"),
+    ),
+)
+
+ARTIST_GENRES = Table(
+    "artist_genres",
+    "The genres of every artist of a bucket, and how they were found. Missing stays missing.",
+    key=("user_bucket", "artist_key"),
+    columns=(
+        USER_BUCKET,
+        Column("artist_key", "str", "Normalised name: case, accents, punctuation and a leading 'The' removed"),
+        Column("artist_name", "str", "The name as most rows of the bucket write it"),
+        Column("artist_id", "str", "An id of the artist, where there is one", nullable=True),
+        Column("genres", "list[str]", "Genres in the order of the table they came from; null where unknown", True),
+        Column("matched_by", "str", "source, id or name; null where unknown", nullable=True),
+        Column("rows", "int32", "Playlist items of this artist in the bucket"),
+    ),
+)
+
+USER_TASTES = Table(
+    "user_tastes",
+    "What a user listens to, as shares: the weights that embeddings are built from and matches are explained with.",
+    key=("user_id", "kind", "name"),
+    columns=(
+        USER_BUCKET,
+        USER_ID,
+        Column("kind", "str", "genre, artist or year"),
+        Column("name", "str", "Genre, artist name or four-digit year"),
+        Column("weight", "float32", "Share, 0 to 1. Genre: mean over playlists of the share within the playlist"),
+        Column("size_weight", "float32", "Share over all items, so that long playlists count more"),
+    ),
+)
+
+TEXT_VECTORS = Table(
+    "text_vectors",
+    "The vector of every distinct genre and artist name, encoded once per encoder, ever.",
+    key=("encoder", "text"),
+    partition_by="encoder",
+    columns=(
+        Column("encoder", "str", "Digest of the weights of the encoder"),
+        Column("text", "str", "The string"),
+        Column("vector", "list[float32]", f"Its vector, {TEXT_DIM} numbers, unit length"),
+    ),
+)
+
+USER_EMBEDDINGS = Table(
+    "user_embeddings",
+    "The feature row of every user. A part that cannot be known is null, never a zero vector.",
+    key=("user_id",),
+    columns=(
+        USER_BUCKET,
+        USER_ID,
+        SOURCE,
+        Column("content_hash", "int64", "The user's content_hash at the time: a different one means stale"),
+        Column("feature_version", "str", "Fingerprint of encoder, genre table and settings: the same for everybody"),
+        Column("genre_embedding", "list[float32]", "Mean over playlists of the playlist's mean genre vector", True),
+        Column("artist_embedding", "list[float32]", "Frequency-weighted mean of the top artists' name vectors", True),
+        Column("playlist_embedding", "list[float32]", "Mean of playlist genre vectors weighted by size", True),
+        Column("release_year_embedding", "list[float32]", "Soft decade histogram, mean, spread, share unknown", True),
+        Column("playlists", "int32", "Number of playlists used"),
+        Column("tracks", "int32", "Number of playlist items used"),
+        Column("mean_popularity", "float32", "Mean popularity of the items, 0 to 100", nullable=True),
+        Column("explicit_ratio", "float32", "Share of items marked explicit, 0 to 1", nullable=True),
+        Column("unembedded_reason", "str", "Why there is no embedding at all; null where there is one", nullable=True),
+    ),
+)
+
+TABLES = (RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS)
+
+EMBEDDINGS = ("genre_embedding", "artist_embedding", "playlist_embedding", "release_year_embedding")
+"""The embedding columns of `USER_EMBEDDINGS`, in the order the tower takes them."""

@@ -1,0 +1,189 @@
+"""What every source yields, and the one place where a bad row is told from a good one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MAX_NAME = 500
+"""Longest name kept, in characters: longer ones are never names."""
+FIRST_YEAR = 1900
+"""Earliest believable release year; sound was sold before, but no catalogue dates it."""
+
+_ADDED_LATER = {"user_bucket", "source", "fetched_at"}
+RECORD_COLUMNS = [name for name in RAW_PLAYLISTS.column_names if name not in _ADDED_LATER]
+REJECT_COLUMNS = [name for name in REJECTS.column_names if name not in _ADDED_LATER]
+
+
+class SourceError(Exception):
+    """A source that cannot be read at all. The message names the file, what was found and the remedy."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some users of a source, each with all of their rows."""
+
+    records: pl.DataFrame
+    """Good rows: `RECORD_COLUMNS`."""
+    rejects: pl.DataFrame
+    """Bad rows and values: `REJECT_COLUMNS`."""
+    rows_read: pl.DataFrame
+    """``user_id, rows_read``: what was read per user, good or bad; a user with no good row is here too."""
+
+
+class Source(Protocol):
+    """Where listening comes from. Opening one checks that it can be read, and raises `SourceError` if not."""
+
+    name: str
+
+    def version(self) -> str:
+        """Return a fingerprint of what would be read, found without reading it."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield batches; bounded memory, never raises for one bad row."""
+
+    def n_batches(self) -> int | None:
+        """Return how many batches there will be, for a progress bar; None where only reading tells."""
+
+    def artist_genres(self) -> pl.DataFrame | None:
+        """Return ``artist_id, artist_name, genres`` where the source knows genres."""
+
+
+def files_version(files: Sequence[Path]) -> str:
+    """Return a fingerprint of files by name, size and time of change."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        stat = file.stat()
+        digest.update(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: datetime | None = None) -> Batch:
+    """Split rows as read into good records and rejects.
+
+    A row without a user or an artist, with a name nobody could have, or with an impossible number of plays is left
+    out; of other bad values (a year, a popularity, a title) only the value is. Control characters are taken out of
+    names. Everything left out is a reject with its row number and reason.
+
+    Parameters
+    ----------
+    rows
+        Any of `RECORD_COLUMNS` (numbers may be strings), and ``row``: the line or item number in ``file``.
+    file
+        Name of the file, for the rejects.
+    unique
+        Columns that may not repeat; later rows with the same values are rejects.
+    now
+        Today, for the latest believable year.
+    """
+    import polars as pl
+
+    schema = RAW_PLAYLISTS.polars_schema()
+    text = [name for name in RECORD_COLUMNS if schema[name] == pl.String]
+    absent = [pl.lit(None, pl.String).alias(name) for name in RECORD_COLUMNS if name not in rows.columns]
+    rows = rows.with_columns(absent)
+    as_read = rows.select(pl.col("row"), pl.col(RECORD_COLUMNS).cast(pl.String).name.prefix("read_"))
+
+    tidy = rows.with_columns(
+        pl.col(text).cast(pl.String).str.replace_all(r"[\p{Cc}\p{Zl}\p{Zp}]+", " ").str.strip_chars().replace("", None),
+        *(_as(schema[name], name) for name in RECORD_COLUMNS if name not in text),
+    ).with_columns(as_read.drop("row"))
+
+    latest_year = (now or datetime.now(UTC)).year + 1
+    verdicts: list[tuple[str, pl.Expr, str, bool]] = [
+        ("user_id", pl.col("user_id").is_null(), "no user", True),
+        ("user_id", _too_long("user_id"), f"longer than {MAX_NAME} characters", True),
+        ("artist_name", pl.col("artist_name").is_null(), "no artist name", True),
+        ("artist_name", _too_long("artist_name"), f"longer than {MAX_NAME} characters", True),
+        ("plays", pl.col("plays").is_null() & pl.col("read_plays").is_not_null(), "not a whole number", True),
+        ("plays", pl.col("plays") <= 0, "not a positive number of plays", True),
+        *(
+            (name, _too_long(name), f"longer than {MAX_NAME} characters", False)
+            for name in ("playlist_name", "track_name", "album_name", "track_id", "artist_id")
+        ),
+        (
+            "release_year",
+            _unreadable("release_year") | ~pl.col("release_year").is_between(FIRST_YEAR, latest_year),
+            f"not a year from {FIRST_YEAR} to {latest_year}",
+            False,
+        ),
+        (
+            "popularity",
+            _unreadable("popularity") | ~pl.col("popularity").is_between(0, 100),
+            "not a number from 0 to 100",
+            False,
+        ),
+        ("explicit", _unreadable("explicit"), "not true or false", False),
+    ]
+    dropped = pl.any_horizontal(condition.fill_null(False) for _, condition, _, drops in verdicts if drops)
+    tidy = tidy.with_columns(dropped.alias("dropped_"))
+    if unique:
+        again = ~pl.struct(*unique).is_first_distinct()
+        # Only good rows compete: a bad row must not push out the good one that follows it.
+        repeats = tidy.filter(~pl.col("dropped_")).filter(again).get_column("row")
+        verdicts.append((unique[-1], pl.col("row").is_in(repeats.implode()), "the same as an earlier row", True))
+        tidy = tidy.with_columns(pl.col("dropped_") | pl.col("row").is_in(repeats.implode()))
+
+    rejects = pl.concat(
+        tidy.filter(condition.fill_null(False)).select(
+            pl.lit(file).alias("file"),
+            pl.col("row").cast(pl.Int64),
+            pl.col("user_id").str.head(MAX_NAME),
+            pl.lit(field).alias("field"),
+            excerpt(pl.col(f"read_{field}")).alias("value"),
+            pl.lit(reason).alias("reason"),
+            pl.lit(drops).alias("dropped"),
+        )
+        for field, condition, reason, drops in verdicts
+    )
+    spoiled = [
+        pl.when(condition.fill_null(False)).then(None).otherwise(pl.col(field)).alias(field)
+        for field, condition, _, drops in verdicts
+        if not drops
+    ]
+    records = tidy.filter(~pl.col("dropped_")).with_columns(spoiled).select(RECORD_COLUMNS)
+    read = tidy.filter(pl.col("user_id").is_not_null()).group_by("user_id", maintain_order=True).agg(pl.len().alias("rows_read"))
+    return Batch(records, rejects.sort("row", maintain_order=True), read)
+
+
+def no_rejects() -> pl.DataFrame:
+    """Return an empty frame of rejects."""
+    return REJECTS.empty().select(REJECT_COLUMNS)
+
+
+def excerpt(value: pl.Expr) -> pl.Expr:
+    """Return the first 80 characters of a value, control characters shown as ``\\ufffd``."""
+    return value.str.head(80).str.replace_all(r"\p{Cc}", "\ufffd")
+
+
+def _as(dtype: pl.DataType, name: str) -> pl.Expr:
+    """Return a column as ``dtype``, null where a value cannot be read as that."""
+    import polars as pl
+
+    if dtype != pl.Boolean:
+        return pl.col(name).cast(dtype, strict=False)
+    # polars casts no text to Boolean.
+    flags = {"true": True, "false": False, "1": True, "0": False}
+    text = pl.col(name).cast(pl.String).str.to_lowercase()
+    return text.replace_strict(flags, default=None, return_dtype=pl.Boolean)
+
+
+def _too_long(name: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(name).str.len_chars() > MAX_NAME
+
+
+def _unreadable(name: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(name).is_null() & pl.col(f"read_{name}").is_not_null()

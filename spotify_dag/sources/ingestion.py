@@ -1,0 +1,147 @@
+"""Read registered sources into the rows of the lake, batch by batch, for some buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, Table, user_buckets
+from spotify_dag.sources.base import RECORD_COLUMNS, Batch, Source
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def source_version(source: Source, profiles_count: int | None) -> str:
+    """Return a fingerprint of what ingesting ``source`` would read."""
+    return source.version() if profiles_count is None else f"{source.version()}-first{profiles_count}"
+
+
+class Ingestion:
+    """One pass over sources. `records` streams the playlist items; the small tables are ready once it is exhausted.
+
+    Parameters
+    ----------
+    sources
+        What to read.
+    buckets, n_buckets
+        Which users to keep: those of these buckets out of ``n_buckets``.
+    profiles_count
+        At most this many users of each source, the first ones; None for all.
+    now
+        Becomes ``fetched_at``.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], *, buckets: Sequence[int], n_buckets: int, profiles_count: int | None,
+        now: datetime,
+    ) -> None:  # fmt: skip
+        self.sources = sources
+        self.buckets = list(buckets)
+        self.n_buckets = n_buckets
+        self.profiles_count = profiles_count
+        self.now = now
+        self._users: list[pl.DataFrame] = []
+        self._rejects: list[pl.DataFrame] = []
+        self._reads: list[pl.DataFrame] = []
+
+    def records(self, progress: Callable[[int], None] = lambda _: None) -> Iterator[pl.DataFrame]:
+        """Yield rows of `schemas.RAW_PLAYLISTS`; ``progress`` hears each batch."""
+        for source in self.sources:
+            seen = 0
+            for batch in source.batches():
+                known, allowed = self._buckets_of(batch, seen)
+                seen += known.height
+                yield self._take(source, batch, allowed)
+                progress(1)
+                if self.profiles_count is not None and seen >= self.profiles_count:
+                    break
+
+    def users(self) -> pl.DataFrame:
+        """Return rows of `schemas.USERS`."""
+        return _collected(USERS, self._users)
+
+    def rejects(self) -> pl.DataFrame:
+        """Return rows of `schemas.REJECTS`."""
+        return _collected(REJECTS, self._rejects)
+
+    def ingests(self) -> pl.DataFrame:
+        """Return rows of `schemas.INGESTS`: one per bucket and source, zeros included."""
+        import polars as pl
+
+        grid = pl.DataFrame(
+            {
+                "source": [source.name for source in self.sources],
+                "source_version": [source_version(source, self.profiles_count) for source in self.sources],
+            },
+            schema={"source": pl.String, "source_version": pl.String},
+        ).join(pl.DataFrame({"user_bucket": self.buckets}, schema={"user_bucket": pl.Int32}), how="cross")
+        key = ["user_bucket", "source"]
+        kept = self.users().group_by(key).agg(pl.col("rows_kept").sum(), pl.len().alias("users"))
+        empty = {"user_bucket": pl.Int32, "source": pl.String, "rows_read": pl.Int64, "rows_rejected": pl.Int64}
+        read = pl.concat([pl.DataFrame(schema=empty), *self._reads])
+        read = read.group_by(key).agg(pl.col("rows_read", "rows_rejected").sum())
+        counts = ["rows_read", "rows_kept", "rows_rejected", "users"]
+        return INGESTS.conform(
+            grid.join(kept, on=key, how="left")
+            .join(read, on=key, how="left")
+            .with_columns(pl.col(counts).fill_null(0), pl.lit(self.now).alias("fetched_at"))
+        )
+
+    def _buckets_of(self, batch: Batch, seen: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the batch's users, and those of them that are wanted with their buckets."""
+        import polars as pl
+
+        known = batch.rows_read.select("user_id")
+        if self.profiles_count is not None:
+            known = known.head(self.profiles_count - seen)
+        numbers = pl.Series("user_bucket", user_buckets(known["user_id"].to_list(), self.n_buckets), dtype=pl.Int32)
+        return known, known.with_columns(numbers).filter(pl.col("user_bucket").is_in(self.buckets))
+
+    def _take(self, source: Source, batch: Batch, allowed: pl.DataFrame) -> pl.DataFrame:
+        import polars as pl
+
+        stamped = [pl.lit(source.name).alias("source"), pl.lit(self.now).alias("fetched_at")]
+        content = batch.records.select(RECORD_COLUMNS)
+        hashed = content.select("user_id", content.hash_rows().alias("row_hash"))
+        kept = hashed.group_by("user_id").agg(
+            # A sum is the same in any order, and wraps around: equal content, equal hash.
+            pl.col("row_hash").sum().reinterpret(signed=True).alias("content_hash"),
+            pl.len().cast(pl.Int32).alias("rows_kept"),
+        )
+        self._users.append(
+            allowed.join(kept, on="user_id", how="left")
+            .with_columns(pl.col("rows_kept", "content_hash").fill_null(0), *stamped)
+        )
+        # A row that names no user is filed under its file, so that it belongs to one bucket too.
+        rejects = batch.rejects.with_columns(pl.coalesce("user_id", "file").alias("owner"))
+        owners = rejects["owner"].unique()
+        filed = pl.DataFrame({"owner": owners, "user_bucket": user_buckets(owners.to_list(), self.n_buckets)}).cast(
+            {"user_bucket": pl.Int32, "owner": pl.String}
+        )
+        rejects = rejects.join(filed, on="owner").filter(pl.col("user_bucket").is_in(self.buckets))
+        if self.profiles_count is not None:
+            rejects = rejects.join(allowed, on="user_id", how="semi")
+        self._rejects.append(rejects.with_columns(stamped))
+        dropped = rejects.filter("dropped").unique(["file", "row", "user_id"])
+        self._reads += [
+            allowed.join(batch.rows_read, on="user_id").select(
+                "user_bucket", stamped[0], pl.col("rows_read").cast(pl.Int64), pl.lit(0, pl.Int64).alias("rows_rejected")
+            ),
+            dropped.select(
+                "user_bucket",
+                stamped[0],
+                pl.col("user_id").is_null().cast(pl.Int64).alias("rows_read"),
+                pl.lit(1, pl.Int64).alias("rows_rejected"),
+            ),
+        ]
+        return RAW_PLAYLISTS.conform(
+            content.join(allowed, on="user_id", maintain_order="left").with_columns(stamped)
+        )
+
+
+def _collected(table: Table, frames: list[pl.DataFrame]) -> pl.DataFrame:
+    import polars as pl
+
+    return table.conform(pl.concat(frames)) if frames else table.empty()

@@ -1,0 +1,270 @@
+"""Last.fm play counts: HetRec-2011 and Last.fm-360K, the two published tables of (user, artist, plays).
+
+A listener has no playlists there: the library is read as one playlist-like list, in the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spotify_dag.sources.base import Batch, SourceError, clean, excerpt, files_version
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PLAYS_HETREC, ARTISTS_HETREC = "user_artists.dat", "artists.dat"
+HETREC_COLUMNS = {PLAYS_HETREC: ("userID", "artistID", "weight"), ARTISTS_HETREC: ("id", "name")}
+PLAYS_360K = "usersha1-artmbid-artname-plays.tsv"
+COLUMNS_360K = ("user", "artist_id", "artist_name", "plays")
+REMEDY = (
+    f"Give the unpacked folder of HetRec-2011 ({PLAYS_HETREC}, {ARTISTS_HETREC}) or of Last.fm-360K ({PLAYS_360K})."
+)
+
+BATCH_BYTES = 1 << 25
+"""Read of Last.fm-360K at a time: some 350,000 of its 17.5 million rows."""
+HEAD_BYTES = 1 << 20
+"""Looked at when a source is opened."""
+TAIL_LINES = 100
+"""A user met in the last lines of a block may go on in the next. More than one line: a bad one may come last."""
+MAX_STRAY_SHARE = 0.01
+"""Share of rows away from the others of their user, above which a table is not sorted at all."""
+
+
+@dataclass(frozen=True)
+class LastfmSource:
+    """The listeners of HetRec-2011 (a folder) or of Last.fm-360K (its folder, or the table of plays itself).
+
+    Raises
+    ------
+    SourceError
+        If there is no such path, or no table of a known layout at it.
+    """
+
+    path: Path
+    name = "lastfm"
+
+    def __post_init__(self) -> None:
+        plays, *artists = self._files()
+        if artists:
+            for file in (plays, *artists):
+                _header(file, _first_block(file))
+        else:
+            _require_plays(plays, _first_block(plays))
+
+    def version(self) -> str:
+        """Return a fingerprint of the tables by name, size and time of change."""
+        return files_version(self._files())
+
+    def n_batches(self) -> int:
+        """Return the number of batches; for Last.fm-360K an estimate by file size."""
+        plays, *artists = self._files()
+        return 1 if artists else 2 + plays.stat().st_size // BATCH_BYTES
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield HetRec-2011 as one batch, Last.fm-360K in batches of whole users.
+
+        Raises
+        ------
+        SourceError
+            If a table cannot be read any more, or Last.fm-360K is not sorted by user.
+        """
+        plays, *artists = self._files()
+        if artists:
+            yield _hetrec_batch(plays, *artists)
+        else:
+            yield from _batches_360k(plays)
+
+    def artist_genres(self) -> None:
+        """Return None: listeners' tags are not genres."""
+
+    def _files(self) -> list[Path]:
+        if self.path.is_file():
+            return [self.path]
+        if not self.path.is_dir():
+            raise SourceError(f"There is no file or folder '{self.path}'. {REMEDY}")
+        for layout in ([PLAYS_HETREC, ARTISTS_HETREC], [PLAYS_360K]):
+            files = [self.path / name for name in layout]
+            if all(file.is_file() for file in files):
+                return files
+        found = ", ".join(sorted(entry.name for entry in self.path.glob("*"))[:5]) or "nothing"
+        raise SourceError(f"'{self.path}' does not hold the tables of Last.fm; it holds {found}. {REMEDY}")
+
+
+def _hetrec_batch(plays_file: Path, artists_file: Path) -> Batch:
+    import polars as pl
+
+    plays, ragged_plays = _hetrec_table(plays_file)
+    artists, bad_artists = _hetrec_artists(artists_file)
+    rows = _library(plays.rename({"userID": "user", "weight": "plays"})).join(
+        artists, on="artistID", how="left", maintain_order="left"
+    )
+    unknown = rows.filter(pl.col("artist_id").is_null())
+    artist = excerpt(pl.col("artistID"))
+    missing = _refuse(
+        unknown, plays_file, "artist_id", artist, pl.format("artist {} is not in {}", artist, pl.lit(artists_file.name))
+    )
+    batch = _clean(rows.filter(pl.col("artist_id").is_not_null()), plays_file)
+    read = rows.drop_nulls("user_id").group_by("user_id", maintain_order=True).agg(pl.len().alias("rows_read"))
+    return Batch(batch.records, pl.concat([bad_artists, ragged_plays, missing, batch.rejects]), read)
+
+
+def _hetrec_artists(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the good artists (``artistID, artist_id, artist_name``) and the rejects."""
+    import polars as pl
+
+    artists, ragged = _hetrec_table(file)
+    # An artist is good if a row of somebody's library with that artist would be.
+    checked = clean(
+        artists.select("row", pl.lit("nobody").alias("user_id"), artist_id="id", artist_name="name"),
+        file=file.name,
+        unique=["artist_id"],
+    )
+    good = checked.records.select(
+        pl.col("artist_id").alias("artistID"),
+        pl.format("lastfm-artist-{}", "artist_id").alias("artist_id"),
+        "artist_name",
+    )
+    nobody = pl.lit(None, pl.String).alias("user_id")
+    return good.drop_nulls("artistID"), pl.concat([ragged, checked.rejects.with_columns(nobody)])
+
+
+def _hetrec_table(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the columns of `HETREC_COLUMNS` and ``row`` of a table with a header, and the rejected lines."""
+    lines = _first_block(file, -1)
+    rows, ragged = _split(lines[1:], _header(file, lines), file)
+    return rows.select("row", *HETREC_COLUMNS[file.name]), ragged
+
+
+def _header(file: Path, lines: pl.DataFrame) -> list[str]:
+    """Return the column names in line 1, numbers in place of those not needed: they may repeat."""
+    header = [name.strip() for name in lines["line"][0].split("\t")]
+    needed = HETREC_COLUMNS[file.name]
+    if lacking := [name for name in needed if header.count(name) != 1]:
+        raise SourceError(
+            f"Line 1 of '{file}' does not name the column(s) {', '.join(lacking)} once each; it is "
+            f"{lines['line'][0][:80]!r}. Columns are separated by tabs. {REMEDY}"
+        )
+    return [name if name in needed else str(number) for number, name in enumerate(header)]
+
+
+def _batches_360k(file: Path) -> Iterator[Batch]:
+    import polars as pl
+
+    seen = pl.Series(dtype=pl.String)
+    n_rows = n_strays = 0
+    for lines in _whole_users(_blocks(file, BATCH_BYTES)):
+        rows, ragged = _split(lines, COLUMNS_360K, file)
+        rows = _library(rows)
+        returns = pl.col("user_id").is_in(seen.implode())
+        strays = rows.filter(returns)
+        n_rows, n_strays = n_rows + rows.height, n_strays + strays.height
+        if n_strays > MAX_STRAY_SHARE * n_rows:
+            raise SourceError(
+                f"'{file}' is not sorted by user: line {strays['row'][0]} has user {strays['user'][0][:80]!r}, whose "
+                "other rows are far above it. Sort it by its first column, e.g. with: sort -s -t $'\\t' -k 1,1"
+            )
+        reason = pl.lit("far from the other rows of its user: sort the table by user to keep it")
+        apart = _refuse(strays, file, "user_id", excerpt(pl.col("user")), reason)
+        batch = _clean(rows.filter(~returns.fill_null(False)), file)
+        seen = pl.concat([seen, batch.rows_read["user_id"]])
+        yield Batch(batch.records, pl.concat([ragged, apart, batch.rejects]), batch.rows_read)
+
+
+def _require_plays(file: Path, lines: pl.DataFrame) -> None:
+    import polars as pl
+
+    rows, _ = _split(lines, COLUMNS_360K, file)
+    if rows["plays"].cast(pl.Int64, strict=False).is_null().all():
+        raise SourceError(
+            f"'{file}' does not begin with lines of user, artist MBID, artist name and plays separated by tabs; line 1 "
+            f"is {lines['line'][0][:80]!r}. {REMEDY}"
+        )
+
+
+def _whole_users(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Cut the lines anew, so that a user of neighbouring lines is never in two frames."""
+    import polars as pl
+
+    user = pl.col("line").str.extract(r"^([^\t]*)")
+    held: list[pl.DataFrame] = []
+    for block in blocks:
+        lines = pl.concat([*held, block])
+        unfinished = lines.tail(TAIL_LINES).select(user.unique()).to_series()
+        goes_on = lines.select(user.is_in(unfinished.implode())).to_series()
+        held = [lines.filter(goes_on)]
+        yield lines.filter(~goes_on)
+    yield from held
+
+
+def _blocks(file: Path, size: int) -> Iterator[pl.DataFrame]:
+    """Yield ``row, line`` of about ``size`` bytes at a time, all at once for -1; row is the line number from 1."""
+    import polars as pl
+
+    n_lines = 0
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(size) + stream.readline():
+                # polars refuses invalid UTF-8; a name with a replacement character beats a lost row.
+                text = block.decode(errors="replace").removeprefix("\ufeff").encode()
+                lines = pl.read_lines(text, row_index_name="row", row_index_offset=n_lines + 1)
+                n_lines += lines.height
+                yield lines.with_columns(pl.col("row").cast(pl.Int64))
+    except OSError as error:
+        raise SourceError(f"Cannot read '{file}': {error.strerror}. Check the disk and the permissions.") from error
+
+
+def _first_block(file: Path, size: int = HEAD_BYTES) -> pl.DataFrame:
+    lines = next(_blocks(file, size), None)
+    if lines is None:
+        raise SourceError(f"'{file}' is empty. {REMEDY}")
+    return lines
+
+
+def _split(lines: pl.DataFrame, names: Sequence[str], file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split lines at tabs into columns ``names`` and ``row``; lines of another number of columns are rejects."""
+    import polars as pl
+
+    lines = lines.filter(pl.col("line").str.strip_chars() != "").with_columns(
+        n=pl.col("line").str.count_matches("\t", literal=True) + 1
+    )
+    whole = pl.col("n") == len(names)
+    fields = pl.col("line").str.split_exact("\t", len(names) - 1).struct.rename_fields(names)
+    rows = lines.filter(whole).select("row", fields.struct.unnest().str.strip_chars())
+    reason = pl.format(f"{{}} columns instead of {len(names)}", "n")
+    ragged = lines.filter(~whole).with_columns(user_id=pl.lit(None, pl.String))
+    return rows, _refuse(ragged, file, "line", excerpt(pl.col("line")), reason)
+
+
+def _library(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add what makes the rows (``row, user, …``) of a user the items of one playlist."""
+    import polars as pl
+
+    user = pl.col("user").str.replace_all(r"\p{Cc}+", " ").str.strip_chars().replace("", None)
+    return rows.with_columns(
+        pl.format("lastfm-{}", user).alias("user_id"),
+        pl.lit("library").alias("playlist_id"),
+        pl.lit(0).alias("playlist_position"),
+    ).with_columns(pl.int_range(pl.len()).over("user_id").alias("position"))
+
+
+def _clean(rows: pl.DataFrame, file: Path) -> Batch:
+    # Name and id: Last.fm-360K has artists without an MBID.
+    return clean(rows, file=file.name, unique=["user_id", "artist_id", "artist_name"])
+
+
+def _refuse(rows: pl.DataFrame, file: Path, field: str, value: pl.Expr, reason: pl.Expr) -> pl.DataFrame:
+    """Return rejects of whole rows (``row, user_id, …``)."""
+    import polars as pl
+
+    return rows.select(
+        pl.lit(file.name).alias("file"),
+        "row",
+        "user_id",
+        pl.lit(field).alias("field"),
+        value.alias("value"),
+        reason.alias("reason"),
+        pl.lit(True).alias("dropped"),
+    )

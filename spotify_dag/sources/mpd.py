@@ -1,0 +1,257 @@
+"""Slices of the Million Playlist Dataset, ``mpd.slice.<first>-<last>.json``, and subsets of them.
+
+The dataset tells no listeners apart, so every playlist is a user of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from spotify_dag.sources.base import REJECT_COLUMNS, Batch, SourceError, clean, excerpt, files_version, no_rejects
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SLICES = "mpd.slice.*.json"
+TEXT_FIELDS = {
+    "track_id": "track_uri",
+    "track_name": "track_name",
+    "album_name": "album_name",
+    "artist_id": "artist_uri",
+    "artist_name": "artist_name",
+}
+"""Record columns and the fields of a track they come from; subsets lack some of them."""
+ENRICHED_FIELDS = {name: name for name in ("release_year", "popularity", "explicit")}
+"""The same for what only enriched copies of the dataset have."""
+REMEDY = f"Give the unpacked folder of the dataset ({SLICES}, or data/{SLICES}), or one of its slices."
+
+
+class _BrokenSliceError(Exception):
+    """A slice without readable playlists. Its arguments are the reason and what stands there instead."""
+
+
+class _Fault(NamedTuple):
+    """One reject, but for its file."""
+
+    row: int | None
+    user_id: str | None
+    field: str
+    value: str | None
+    reason: str
+    dropped: bool = True
+
+
+class _Playlist(NamedTuple):
+    pid: int
+    user_id: str
+    name: Any
+    tracks: list[Any]
+
+
+class _Item(NamedTuple):
+    """A track in its place, as the slice has it."""
+
+    playlist: _Playlist
+    row: int
+    track: Any
+
+    def fault(self, field: str, value: Any, reason: str, *, dropped: bool) -> _Fault:
+        return _Fault(self.row, self.playlist.user_id, field, _shown(value), reason, dropped)
+
+
+@dataclass(frozen=True)
+class MpdSource:
+    """The playlists of one slice, or of all slices in a folder or in ``data/`` below it.
+
+    Raises
+    ------
+    SourceError
+        If there is no such path, no slice at it, or none that begins as one.
+    """
+
+    path: Path
+    name = "mpd"
+
+    def __post_init__(self) -> None:
+        slices = self._slices()
+        if not any(_start(file).startswith("{") for file in slices):
+            raise SourceError(f"'{slices[0]}' is not a slice: it begins with {_start(slices[0])[:40]!r}. {REMEDY}")
+
+    def version(self) -> str:
+        """Return a fingerprint of the slices by name, size and time of change."""
+        return files_version(self._slices())
+
+    def n_batches(self) -> int:
+        """Return the number of slices."""
+        return len(self._slices())
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield one batch per slice. A slice that cannot be read is one reject.
+
+        Raises
+        ------
+        SourceError
+            If no slice can be read.
+        """
+        slices = self._slices()
+        seen: set[int] = set()
+        broken: list[str] = []
+        for file in slices:
+            try:
+                batch = _read(file, seen)
+            except _BrokenSliceError as error:
+                reason, value = error.args
+                broken.append(reason)
+                batch = _batch([], [_Fault(None, None, "slice", value, reason)], file)
+            yield batch
+        if len(broken) == len(slices):
+            raise SourceError(f"No slice can be read, of {len(slices)}: '{slices[0]}' is {broken[0]}. {REMEDY}")
+
+    def artist_genres(self) -> None:
+        """Return None: the dataset names no genres."""
+
+    def _slices(self) -> list[Path]:
+        if self.path.is_file():
+            return [self.path]
+        if not self.path.is_dir():
+            raise SourceError(f"There is no file or folder '{self.path}'. {REMEDY}")
+        for folder in (self.path, self.path / "data"):
+            if slices := [file for file in folder.glob(SLICES) if file.is_file()]:
+                # By length first: slice 2000-2999 comes before slice 10000-10999.
+                return sorted(slices, key=lambda file: (len(file.name), file.name))
+        found = ", ".join(sorted(entry.name for entry in self.path.glob("*"))[:5]) or "nothing"
+        raise SourceError(f"'{self.path}' does not hold slices of the dataset; it holds {found}. {REMEDY}")
+
+
+def _start(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(1024).decode("utf-8-sig", errors="replace").lstrip()
+    except OSError as error:
+        raise SourceError(f"Cannot read '{file}': {error.strerror}. Check the disk and the permissions.") from error
+
+
+def _read(file: Path, seen: set[int]) -> Batch:
+    """Return the playlists of a slice whose pid is not in ``seen``, and add theirs to it."""
+    playlists: list[_Playlist] = []
+    faults: list[_Fault] = []
+    for place, item in enumerate(_items(file)):
+        found = _playlist(item, place, seen)
+        if isinstance(found, _Fault):
+            faults.append(found)
+        else:
+            seen.add(found.pid)
+            playlists.append(found)
+    return _batch(playlists, faults, file)
+
+
+def _items(file: Path) -> list[Any]:
+    """Return the list of playlists of a slice as it was parsed."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig", errors="replace")
+        content = json.loads(
+            text, strict=False
+        )  # Not strict: a bare control character in a title is no reason to stop.
+    except json.JSONDecodeError as error:
+        around = error.doc[max(0, error.pos - 40) : error.pos + 40]
+        reason = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        raise _BrokenSliceError(reason, around) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _BrokenSliceError(f"not readable: {error}", None) from error
+    playlists = content.get("playlists") if isinstance(content, dict) else None
+    if not isinstance(playlists, list):
+        raise _BrokenSliceError("without a list of playlists", _shown(content))
+    return playlists
+
+
+def _playlist(item: Any, place: int, seen: set[int]) -> _Playlist | _Fault:
+    if not isinstance(item, dict):
+        return _Fault(None, None, "playlist", _shown(item), f"item {place} of the slice is not an object")
+    pid: Any = item.get("pid")
+    if not re.fullmatch(r"\d{1,18}", str(pid)):
+        return _Fault(None, None, "pid", _shown(pid), f"item {place} of the slice has no whole number as pid")
+    tracks: Any = item.get("tracks")
+    playlist = _Playlist(int(pid), f"mpd-{int(pid)}", item.get("name"), tracks)
+    if not isinstance(tracks, list):
+        return _Fault(None, playlist.user_id, "tracks", _shown(tracks), "not a list")
+    if playlist.pid in seen:
+        return _Fault(None, playlist.user_id, "pid", _shown(pid), "the same as of an earlier playlist")
+    return playlist
+
+
+def _batch(playlists: Sequence[_Playlist], faults: Sequence[_Fault], file: Path) -> Batch:
+    import polars as pl
+
+    items = [_Item(playlist, row, track) for playlist in playlists for row, track in enumerate(playlist.tracks)]
+    no_tracks = [
+        item.fault("track", item.track, "not an object", dropped=True)
+        for item in items
+        if not isinstance(item.track, dict)
+    ]
+    rows, no_texts = _rows([item for item in items if isinstance(item.track, dict)])
+    batch = clean(rows, file=file.name)
+    rejects = pl.concat([_rejects([*faults, *no_tracks, *no_texts], file), batch.rejects])
+    read = pl.DataFrame(
+        {"user_id": [p.user_id for p in playlists], "rows_read": [len(p.tracks) for p in playlists]},
+        schema=batch.rows_read.schema,
+    )
+    return Batch(batch.records, rejects, read)
+
+
+def _rows(items: Sequence[_Item]) -> tuple[pl.DataFrame, list[_Fault]]:
+    """Return the tracks as rows for `clean`, and a fault for everything that cannot be a name."""
+    import polars as pl
+
+    columns = {"playlist_name": [item.playlist.name for item in items]}
+    for column, field in (TEXT_FIELDS | ENRICHED_FIELDS).items():
+        columns[column] = [item.track.get(field) for item in items]
+    faults = []
+    for column in ("playlist_name", *TEXT_FIELDS):
+        for place, value in enumerate(columns[column]):
+            if isinstance(value, (dict, list, bool)):
+                faults.append(items[place].fault(column, value, "not text", dropped=False))
+                columns[column][place] = None
+    position = pl.Series([item.row for item in items], dtype=pl.Int64)
+    rows = pl.DataFrame({column: _strings(values) for column, values in columns.items()}).with_columns(
+        pl.col("track_id", "artist_id").str.extract(r"([^:/?]+)(?:\?.*)?$"),
+        _strings([item.playlist.user_id for item in items]).alias("user_id"),
+        _strings([str(item.playlist.pid) for item in items]).alias("playlist_id"),
+        pl.lit(0).alias("playlist_position"),
+        position.alias("position"),
+        position.alias("row"),
+    )
+    return rows, faults
+
+
+def _strings(values: Sequence[Any]) -> pl.Series:
+    import polars as pl
+
+    texts = [value if value is None or isinstance(value, str) else _number(value) for value in values]
+    try:
+        return pl.Series(texts, dtype=pl.String)
+    except UnicodeEncodeError:  # JSON can escape one half of a surrogate pair, which UTF-8 cannot hold.
+        return pl.Series([text and text.encode(errors="replace").decode() for text in texts], dtype=pl.String)
+
+
+def _number(value: Any) -> str:
+    """Return what is not text as text, for `clean` to judge; 1999.0 becomes 1999, as a year is whole."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else reprlib.repr(value)
+
+
+def _rejects(faults: Sequence[_Fault], file: Path) -> pl.DataFrame:
+    import polars as pl
+
+    columns = {name: dtype for name, dtype in no_rejects().schema.items() if name != "file"}
+    rejects = pl.DataFrame(faults, schema=columns, orient="row")
+    return rejects.with_columns(excerpt(pl.col("value")), pl.lit(file.name).alias("file")).select(REJECT_COLUMNS)
+
+
+def _shown(value: Any) -> str | None:
+    # reprlib: no value is too long or too deep for it, and it escapes what UTF-8 cannot hold.
+    return None if value is None else reprlib.repr(value)

@@ -1,0 +1,28 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Folder of the real data sets, which are not part of the repository."""
+    folder = Path(os.environ.get("SPOTIFY_DAG_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set SPOTIFY_DAG_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hetrec_path(test_data: Path) -> Path:
+    """Folder of HetRec-2011 Last.fm."""
+    folder = test_data / "hetrec2011-lastfm-2k"
+    if not folder.is_dir():
+        pytest.skip(f"no HetRec-2011 at {folder}")
+    return folder
