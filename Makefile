@@ -18,7 +18,11 @@ venv: .venv/installed  ## Install everything into .venv
 	@touch $@
 
 demo: venv  ## Run the main job on a generated world of 500 listeners and show matches
-	$(BIN)/python -m bench.demo
+	@$(BIN)/spotify-dag --data $(DEMO) run --source synthetic --users 500
+	@$(BIN)/spotify-dag --data $(DEMO) recommend synthetic-000007 -k 5
+	@echo 'Watch the graph in the Dagster UI (http://127.0.0.1:3000):'
+	@echo '  export SPOTIFY_DAG_DATA=$(CURDIR)/$(DEMO) DAGSTER_HOME=$(CURDIR)/$(DEMO)/dagster'
+	@echo '  $(BIN)/dg dev'
 
 test: venv  ## Run all tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
@@ -29,7 +33,7 @@ lint: venv  ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: venv  ## Measure the figures of docs/benchmarks.md
+bench: venv  ## Measure speed and memory
 	$(BIN)/python -m bench
 
 lock: venv  ## Resolve the dependencies of pyproject.toml anew

@@ -49,7 +49,8 @@ def _root(
 def run(
     context: typer.Context,
     source: Annotated[
-        str | None, typer.Option(help=f"Source to add to the base: {', '.join(SOURCES)}. Remembered.", show_default=False)
+        str | None,
+        typer.Option(help=f"Source to add to the base: {', '.join(SOURCES)}. Remembered.", show_default=False),
     ] = None,
     path: Annotated[Path | None, typer.Option(help="Where the source's files are.", show_default=False)] = None,
     artist_genres: Annotated[
@@ -60,7 +61,9 @@ def run(
         ),
     ] = None,
     users: Annotated[int | None, typer.Option(help="synthetic: number of users (500).", show_default=False)] = None,
-    playlists: Annotated[int | None, typer.Option(help="synthetic: playlists per user (5).", show_default=False)] = None,
+    playlists: Annotated[
+        int | None, typer.Option(help="synthetic: playlists per user (5).", show_default=False)
+    ] = None,
     tracks: Annotated[int | None, typer.Option(help="synthetic: tracks per playlist (50).", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="synthetic: seed of the world (0).", show_default=False)] = None,
     train: Annotated[bool, typer.Option("--train", help="Train a new tower even if the present one will do.")] = False,
@@ -70,7 +73,13 @@ def run(
     with _clear_errors():
         project = _project(context)
         project.check_layout()
-        _register(project, source, path, artist_genres, {"users": users, "playlists": playlists, "tracks": tracks, "seed": seed})
+        _register(
+            project,
+            source,
+            path,
+            artist_genres,
+            {"users": users, "playlists": playlists, "tracks": tracks, "seed": seed},
+        )
         if not project.inbox.sources():
             raise SourceError("There is no source yet. Name one: spotify-dag run --source synthetic")
         # Dagster takes a second to import: only what needs it pays.
@@ -120,7 +129,11 @@ def recommend(
                 _names(why.new_to_you),
             )  # fmt: skip
         out.print(table)
-        out.print(f"[dim]In full: spotify-dag compare {user} {matches[0].user_id}[/]" if matches else "Nobody else is in the index.")
+        out.print(
+            f"[dim]In full: spotify-dag compare {user} {matches[0].user_id}[/]"
+            if matches
+            else "Nobody else is in the index."
+        )
 
 
 @app.command()
@@ -173,7 +186,9 @@ def sql(
                 return
             columns, rows = relation.columns, relation.limit(limit + 1).fetchall()
         except duckdb.Error as error:
-            views = ", ".join(name for (name,) in connection.sql("select view_name from duckdb_views() where not internal").fetchall())
+            views = ", ".join(
+                name for (name,) in connection.sql("select view_name from duckdb_views() where not internal").fetchall()
+            )
             raise typer.BadParameter(f"{error}\nTables: {views or 'none yet; run: spotify-dag run'}") from error
         if as_json:
             _print_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
@@ -206,7 +221,9 @@ def _register(
     if artist_genres is not None:
         project.inbox.register_artist_genres(artist_genres)
     if source is not None:
-        project.inbox.register_source(source, given if source == "synthetic" else {"path": str(path.resolve())} if path else {})
+        project.inbox.register_source(
+            source, given if source == "synthetic" else {"path": str(path.resolve())} if path else {}
+        )
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The whole graph on one page.
 
-    known_users -> raw_playlists -> artist_genres -> user_tastes -> text_vectors -> user_embeddings -+-> user_index
-                                                                                    user_tower <-----+      ^
-                                                                                        +-------------------+
+known_users -> raw_playlists -> artist_genres -> user_tastes -> text_vectors -> user_embeddings -+-> user_index
+user_tower <-----+      ^
++-------------------+
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
 
 
-def build_definitions(*, settings: Settings | None = None, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+def build_definitions(
+    *, settings: Settings | None = None, overrides: Mapping[str, Any] | None = None
+) -> dg.Definitions:
     """Assemble the graph.
 
     Parameters

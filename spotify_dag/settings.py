@@ -18,7 +18,7 @@ class Settings(BaseSettings):
     n_buckets: int = Field(64, ge=1, le=4096, description="Number of user buckets. Fixed for the life of a data root")
     encoder: str | None = Field(
         None,
-        description="Sentence-transformer: a hub name or a local folder. Default: the all-MiniLM-L6-v2 that is installed",
+        description="Sentence-transformer: a hub name or a local folder. Default: the installed all-MiniLM-L6-v2",
     )
     profiles_count: int | None = Field(None, ge=1, description="At most this many users of each source; default: all")
     playlists_count: int | None = Field(None, ge=1, description="At most this many playlists per user; default: all")

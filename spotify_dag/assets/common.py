@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -49,9 +50,7 @@ def table_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def report(
-    context: dg.AssetExecutionContext, rows: Mapping[int, int], **metadata: Any
-) -> dg.MaterializeResult:
+def report(context: dg.AssetExecutionContext, rows: Mapping[int, int], **metadata: Any) -> dg.MaterializeResult:
     """Return the result of a write: the rows of each bucket on that bucket, the rest on all of them."""
     for key in context.partition_keys:
         context.add_asset_metadata({"dagster/partition_row_count": rows[int(key)]}, partition_key=key)
@@ -74,7 +73,9 @@ def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
 def markdown_table(frame: pl.DataFrame) -> str:
     """Return a frame as a Markdown table; cells cannot break out of it."""
     rows = [frame.columns, ["---"] * frame.width, *frame.iter_rows()]
-    cells = (["" if cell is None else str(cell).replace("|", "\\|").replace("\n", " ")[:60] for cell in row] for row in rows)
+    cells = (
+        ["" if cell is None else str(cell).replace("|", "\\|").replace("\n", " ")[:60] for cell in row] for row in rows
+    )
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
@@ -97,5 +98,5 @@ def histogram(values: pl.Series, bins: int = 10) -> dg.MarkdownMetadataValue:
     if not len(known):
         return dg.MetadataValue.md("no values")
     counts, edges = np.histogram(known, bins=bins)
-    labels = [f"{low:,.3g} to {high:,.3g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    labels = [f"{low:,.3g} to {high:,.3g}" for low, high in pairwise(edges)]
     return bar_chart(labels, counts.tolist())

@@ -5,16 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from spotify_dag.assets.common import bar_chart, histogram, lake_asset, preview, report
+from spotify_dag.assets.common import bar_chart, histogram, lake_asset, markdown_table, preview, report
 from spotify_dag.features.embeddings import FEATURES_CODE, user_embeddings
-from spotify_dag.features.genres import bucket_artists, match_genres
+from spotify_dag.features.genres import bucket_artists, genre_coverage, match_genres
 from spotify_dag.features.tastes import user_tastes
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.encoder import load_vectors, store_vectors, unknown_texts
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import ARTIST_GENRES, EMBEDDINGS, RAW_PLAYLISTS, TEXT_VECTORS, USER_EMBEDDINGS, USER_TASTES, USERS
+from spotify_dag.schemas import (
+    ARTIST_GENRES,
+    EMBEDDINGS,
+    RAW_PLAYLISTS,
+    TEXT_VECTORS,
+    USER_EMBEDDINGS,
+    USER_TASTES,
+    USERS,
+)
 from spotify_dag.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,19 +56,20 @@ def feature_assets(settings: Settings) -> list[Any]:
         rows = lake.replace(ARTIST_GENRES, wanted, frames)
         written = lake.scan(ARTIST_GENRES, wanted)
         matched = written.group_by("matched_by").agg(pl.col("rows").sum(), pl.len().alias("artists")).collect()
-        covered = matched.filter(pl.col("matched_by").is_not_null())["rows"].sum()
-        common = written.explode("genres").drop_nulls("genres").group_by("genres").agg(pl.col("rows").sum())
-        common = common.sort("rows", descending=True).head(12).collect()
+        per_genre = written.explode("genres").drop_nulls("genres").group_by("genres").agg(pl.col("rows").sum())
+        common = per_genre.sort("rows", descending=True).head(12).collect()
         return report(
             context,
             rows,
-            genre_coverage=covered / max(1, matched["rows"].sum()),
-            matched=dg.MetadataValue.md(str(matched.to_dicts())),
+            genre_coverage=genre_coverage(written) or 0.0,
+            matched=dg.MetadataValue.md(markdown_table(matched)),
             common_genres=bar_chart(common["genres"].to_list(), common["rows"].to_list(), " rows"),
             preview=preview(written.head(8).collect()),
         )
 
-    @lake_asset(USER_TASTES, settings=settings, group="features", deps=["raw_playlists", "artist_genres"], code_version="1")
+    @lake_asset(
+        USER_TASTES, settings=settings, group="features", deps=["raw_playlists", "artist_genres"], code_version="1"
+    )
     def user_tastes_(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
     ) -> dg.MaterializeResult:
@@ -138,7 +147,9 @@ def feature_assets(settings: Settings) -> list[Any]:
             rows = lake.replace(USER_EMBEDDINGS, wanted, frames())
         written = lake.scan(USER_EMBEDDINGS, wanted)
         known = written.select(pl.col(name).is_not_null().mean() for name in EMBEDDINGS).collect()
-        left_out = written.filter(pl.col("unembedded_reason").is_not_null()).select("user_id", "unembedded_reason").collect()
+        left_out = (
+            written.filter(pl.col("unembedded_reason").is_not_null()).select("user_id", "unembedded_reason").collect()
+        )
         return report(
             context,
             rows,

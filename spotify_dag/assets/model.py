@@ -84,8 +84,6 @@ def training_buckets(project: Project) -> list[int]:
 
 def training_data(project: Project, buckets: list[int]) -> "TrainingData":
     """Read the users of some buckets for training, in an order that does not depend on when they came."""
-    import polars as pl
-
     from spotify_dag.tower.views import TrainingData
 
     lake = project.lake

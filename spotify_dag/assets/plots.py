@@ -51,7 +51,7 @@ def taste_map(vectors: np.ndarray, genres: Sequence[str | None], seed: int = 0) 
     centred = vectors[rows] - vectors[rows].mean(axis=0)
     _, _, components = np.linalg.svd(centred, full_matrices=False)
     x, y = (centred @ components[:2].T).T
-    named = np.array([genres[row] or "unknown" for row in rows])
+    named = np.array([genre or "unknown" for genre in genres])[rows]
     values, counts = np.unique(named, return_counts=True)
     common = values[np.argsort(-counts)][:MAP_GENRES]
 

@@ -46,7 +46,9 @@ def serving_assets(settings: Settings) -> list[Any]:
                 users = project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded).collect()
                 vectors = tower.encode(tower_inputs(users, tuple(tower.config["part_dims"])))
                 keys = users.select("user_id", "user_bucket", "content_hash", "feature_version")
-                index.replace(chunk, keys.with_columns(pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1]))))
+                index.replace(
+                    chunk, keys.with_columns(pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])))
+                )
                 rows |= dict(users["user_bucket"].value_counts().iter_rows())
                 advance(len(chunk))
         index.optimise()

@@ -84,3 +84,14 @@ def match_genres(artists: pl.DataFrame, tables: list[tuple[str | None, pl.DataFr
                 .drop("key_", "found_")
             )
     return matched
+
+
+def genre_coverage(artist_genres: pl.LazyFrame) -> float | None:
+    """Return the share of playlist items whose artist has a genre, 0 to 1; None without items."""
+    import polars as pl
+
+    counts = artist_genres.select(
+        pl.col("rows").filter(pl.col("genres").is_not_null()).sum().alias("covered"), pl.col("rows").sum()
+    )
+    covered, rows = counts.collect().row(0)
+    return covered / rows if rows else None

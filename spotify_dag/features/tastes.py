@@ -48,7 +48,9 @@ def user_tastes(raw: pl.LazyFrame, artist_genres: pl.DataFrame, *, playlists_cou
     user = ["user_bucket", "user_id"]
     counted = items(raw, playlists_count)
     listened = (
-        counted.group_by(*user, "playlist_id", "artist_name").agg(pl.col("item_weight").sum()).collect(engine="streaming")
+        counted.group_by(*user, "playlist_id", "artist_name")
+        .agg(pl.col("item_weight").sum())
+        .collect(engine="streaming")
     )
     spelling = (
         listened.select("user_bucket", "artist_name")

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 
+from spotify_dag.features.genres import genre_coverage
 from spotify_dag.orchestration.partitions import ranges, user_bucket_partitions
 from spotify_dag.orchestration.staleness import (
     known_users_version,
@@ -43,10 +45,9 @@ def open_instance(project: Project) -> dg.DagsterInstance:
     home = project.settings.dagster_home
     if home is None:
         home = project.settings.data / "dagster"
-        config = INSTANCE_CONFIG.read_bytes()
-        path = home / "dagster.yaml"
-        if not path.is_file() or path.read_bytes() != config:
-            write_atomically(path, config)
+        config = yaml.safe_load(INSTANCE_CONFIG.read_text())
+        config["storage"]["sqlite"]["base_dir"] = str(home)
+        write_atomically(home / "dagster.yaml", yaml.safe_dump(config).encode())
     return dg.DagsterInstance.from_config(str(home))
 
 
@@ -105,11 +106,6 @@ def summary(project: Project) -> dict[str, Any]:
     counts = ["users", "rows_read", "rows_kept", "rows_rejected"]
     sources = lake.scan(INGESTS).group_by("source").agg(pl.col(counts).cast(pl.Int64).sum()).sort("source").collect()
     rejects = lake.scan(REJECTS).group_by("source", "reason", "dropped").len().sort("len", descending=True).collect()
-    genres = lake.scan(ARTIST_GENRES).select(
-        pl.col("rows").sum().alias("rows"),
-        pl.col("rows").filter(pl.col("genres").is_not_null()).sum().alias("covered"),
-    ).collect()  # fmt: skip
-    rows, covered = genres.row(0)
     left_out = (
         lake.scan(USER_EMBEDDINGS)
         .filter(pl.col("unembedded_reason").is_not_null())
@@ -121,7 +117,7 @@ def summary(project: Project) -> dict[str, Any]:
     return {
         "sources": sources.to_dicts(),
         "rejects": rejects.rename({"len": "count"}).to_dicts(),
-        "genre_coverage": covered / rows if rows else None,
+        "genre_coverage": genre_coverage(lake.scan(ARTIST_GENRES)),
         "not_embedded": left_out.to_dicts(),
         "model_version": version,
         "model": project.registry.card(version)["metrics"] if version else None,
@@ -159,5 +155,3 @@ def _close_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
         host, _, process = run.tags.get(PROCESS_TAG, "").partition(":")
         if host == socket.gethostname() and not Path(f"/proc/{process}").exists():
             instance.report_run_failed(run, "The process that ran this was killed. The next run does what was left.")
-
-

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def known_users_version(project: Project) -> str:
     """Return a fingerprint of everything handed in."""
-    versions = [f"{source.name}={source_version(source, project.settings.profiles_count)}" for source in project.inbox.sources()]
+    versions = [
+        f"{source.name}={source_version(source, project.settings.profiles_count)}" for source in project.inbox.sources()
+    ]
     return hashlib.sha256("|".join(versions).encode()).hexdigest()[:16]
 
 
@@ -90,7 +92,11 @@ def tower_is_stale(project: Project) -> str | None:
     if card["feature_version"] != feature_version(project):
         return "the features have changed"
     embedded = (
-        project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null()).select(pl.len()).collect().item()
+        project.lake.scan(USER_EMBEDDINGS)
+        .filter(pl.col("unembedded_reason").is_null())
+        .select(pl.len())
+        .collect()
+        .item()
     )
     if embedded >= 2 * card["users_in_lake"]:
         return f"the base has grown from {card['users_in_lake']:,} to {embedded:,} users"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.resources.lake import Lake
-from spotify_dag.schemas import TEXT_VECTORS
+from spotify_dag.schemas import TEXT_DIM, TEXT_VECTORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,9 @@ class Encoder:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
         try:
-            return Path(snapshot_download(self.model, ignore_patterns=["*.bin", "*.h5", "*.ot", "*.onnx", "openvino/*"]))
+            return Path(
+                snapshot_download(self.model, ignore_patterns=["*.bin", "*.h5", "*.ot", "*.onnx", "openvino/*"])
+            )
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             raise EncoderError(
                 f"Encoder '{self.model}' is neither a local folder nor a model the hub gave: {error}. "
@@ -119,11 +121,11 @@ class Encoder:
             )
             parts.append(vectors.float().cpu().numpy())
             progress(len(chosen))
-        vectors = np.concatenate(parts)
+        encoded = np.concatenate(parts)
         # bfloat16 rounds after normalising: make the length exact again.
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        restored = np.empty_like(vectors)
-        restored[order] = vectors
+        encoded /= np.linalg.norm(encoded, axis=1, keepdims=True)
+        restored = np.empty_like(encoded)
+        restored[order] = encoded
         return restored
 
 
@@ -160,10 +162,11 @@ def load_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> TextVecto
         .collect()
     )
     if found.height < (wanted := texts["text"].n_unique()):
-        raise LookupError(f"{wanted - found.height} of {wanted} texts have no vector yet: materialise text_vectors first.")
-    dim = int(found["vector"].list.len().max() or 0)  # type: ignore[call-overload]
-    matrix = found["vector"].cast(pl.Array(pl.Float32, dim)).to_numpy()
-    return TextVectors(found.select("text"), matrix)
+        raise LookupError(
+            f"{wanted - found.height} of {wanted} texts have no vector yet: materialise text_vectors first."
+        )
+    dim = len(found["vector"][0]) if found.height else TEXT_DIM
+    return TextVectors(found.select("text"), found["vector"].cast(pl.Array(pl.Float32, dim)).to_numpy())
 
 
 def _vectors(lake: Lake, encoder: Encoder) -> pl.LazyFrame:

@@ -71,7 +71,9 @@ class Inbox:
         if path is None:
             return ""
         if not path.is_file():
-            raise SourceError(f"Artist-genre table {path} is gone. Put it back, or give another with --artist-genres PATH.")
+            raise SourceError(
+                f"Artist-genre table {path} is gone. Put it back, or give another with --artist-genres PATH."
+            )
         return files_version([path])
 
     def _write(self, name: str, entry: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spotify_dag.schemas import TABLES, Table
 
@@ -85,9 +85,9 @@ class Lake:
 
     def append(self, table: Table, frames: Iterable[pl.DataFrame]) -> None:
         """Add rows to a table in one commit."""
-        self._write(table, frames, mode="append", predicate=None)
+        self._write(table, frames, mode="append")
 
-    def _write(self, table: Table, frames: Iterable[pl.DataFrame], *, mode: str, predicate: str | None) -> None:
+    def _write(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
         import pyarrow as pa
         from deltalake import DeltaTable, WriterProperties, write_deltalake
         from deltalake.exceptions import DeltaError
@@ -108,10 +108,9 @@ class Lake:
             write_deltalake(
                 self.uri(table),
                 pa.RecordBatchReader.from_batches(schema, batches()),
-                mode=mode,  # type: ignore[arg-type]
                 partition_by=[table.partition_by],
-                predicate=predicate,
                 writer_properties=WriterProperties(compression="ZSTD"),
+                **how,
             )
         except DeltaError:
             if problems:  # Delta tells of it in its own words: say what went wrong in the frames instead

@@ -97,7 +97,9 @@ class Matcher:
             if user not in found:
                 raise UnknownUserError(self._why_not(user))
         score = float(found[user_id] @ found[other])
-        return index.model_version, Match(other, score, explain(self._tastes({user_id, other}), user_id, [other], limit)[0])
+        return index.model_version, Match(
+            other, score, explain(self._tastes({user_id, other}), user_id, [other], limit)[0]
+        )
 
     def _tastes(self, user_ids: set[str]) -> Any:
         import polars as pl

@@ -66,7 +66,9 @@ class Registry:
         card = self.card(version)
         weights = (self.root / version / "tower.safetensors").read_bytes()
         if hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
-            raise NoModelError(f"The weights of '{version}' were changed since training. Train again: spotify-dag run --train")
+            raise NoModelError(
+                f"The weights of '{version}' were changed since training. Train again: spotify-dag run --train"
+            )
         tower = UserTower(**card["config"])
         tower.load_state_dict(load(weights))
         return tower.eval()

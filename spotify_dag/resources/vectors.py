@@ -69,7 +69,7 @@ class UserIndex:
         data = rows.select(schema.names).to_arrow().cast(schema)
         if table is None:
             table = _connect(self.root).create_table(self.name, schema=schema, exist_ok=True)
-            table.set_unenforced_primary_key("user_id")
+            table.set_unenforced_primary_key("user_id")  # type: ignore[attr-defined]
         (
             table.merge_insert("user_id")
             .when_matched_update_all()
@@ -123,7 +123,9 @@ class UserIndex:
         table = self._table()
         if table is None or not len(queries):
             return [[] for _ in queries]
-        search = table.search(list(queries)).distance_type(METRIC).nprobes(PROBES).select(["user_id", "_distance"]).limit(k)
+        search = (
+            table.search(list(queries)).distance_type(METRIC).nprobes(PROBES).select(["user_id", "_distance"]).limit(k)
+        )
         found = search.to_arrow()
         answers: list[list[tuple[str, float]]] = [[] for _ in queries]
         numbers = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * len(found)

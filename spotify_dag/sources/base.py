@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,7 +64,7 @@ def files_version(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for file in sorted(files):
         stat = file.stat()
-        digest.update(f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(file.resolve()) + f"|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -77,7 +78,8 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
     Parameters
     ----------
     rows
-        Any of `RECORD_COLUMNS` (numbers may be strings), and ``row``: the line or item number in ``file``.
+        Any of `RECORD_COLUMNS` (numbers may be strings), and ``row``: the line or item number in ``file``; unique
+        where ``unique`` is given.
     file
         Name of the file, for the rejects.
     unique
@@ -137,7 +139,7 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
         tidy.filter(condition.fill_null(False)).select(
             pl.lit(file).alias("file"),
             pl.col("row").cast(pl.Int64),
-            pl.col("user_id").str.head(MAX_NAME),
+            pl.when(~_too_long("user_id")).then("user_id").alias("user_id"),
             pl.lit(field).alias("field"),
             excerpt(pl.col(f"read_{field}")).alias("value"),
             pl.lit(reason).alias("reason"),
@@ -151,7 +153,11 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
         if not drops
     ]
     records = tidy.filter(~pl.col("dropped_")).with_columns(spoiled).select(RECORD_COLUMNS)
-    read = tidy.filter(pl.col("user_id").is_not_null()).group_by("user_id", maintain_order=True).agg(pl.len().alias("rows_read"))
+    read = (
+        tidy.filter(pl.col("user_id").is_not_null() & ~_too_long("user_id"))
+        .group_by("user_id", maintain_order=True)
+        .agg(pl.len().alias("rows_read"))
+    )
     return Batch(records, rejects.sort("row", maintain_order=True), read)
 
 
@@ -161,7 +167,7 @@ def no_rejects() -> pl.DataFrame:
 
 
 def excerpt(value: pl.Expr) -> pl.Expr:
-    """Return the first 80 characters of a value, control characters shown as ``\\ufffd``."""
+    """Return the first 80 characters of a value, control characters replaced by a visible sign."""
     return value.str.head(80).str.replace_all(r"\p{Cc}", "\ufffd")
 
 

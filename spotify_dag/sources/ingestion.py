@@ -38,6 +38,8 @@ class Ingestion:
         now: datetime,
     ) -> None:  # fmt: skip
         self.sources = sources
+        # Before anything is read: a file that changes meanwhile is then read again the next time.
+        self.versions = [source_version(source, profiles_count) for source in sources]
         self.buckets = list(buckets)
         self.n_buckets = n_buckets
         self.profiles_count = profiles_count
@@ -52,7 +54,7 @@ class Ingestion:
             seen = 0
             for batch in source.batches():
                 known, allowed = self._buckets_of(batch, seen)
-                seen += known.height
+                seen += known
                 yield self._take(source, batch, allowed)
                 progress(1)
                 if self.profiles_count is not None and seen >= self.profiles_count:
@@ -71,10 +73,7 @@ class Ingestion:
         import polars as pl
 
         grid = pl.DataFrame(
-            {
-                "source": [source.name for source in self.sources],
-                "source_version": [source_version(source, self.profiles_count) for source in self.sources],
-            },
+            {"source": [source.name for source in self.sources], "source_version": self.versions},
             schema={"source": pl.String, "source_version": pl.String},
         ).join(pl.DataFrame({"user_bucket": self.buckets}, schema={"user_bucket": pl.Int32}), how="cross")
         key = ["user_bucket", "source"]
@@ -89,15 +88,19 @@ class Ingestion:
             .with_columns(pl.col(counts).fill_null(0), pl.lit(self.now).alias("fetched_at"))
         )
 
-    def _buckets_of(self, batch: Batch, seen: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the batch's users, and those of them that are wanted with their buckets."""
+    def _buckets_of(self, batch: Batch, seen: int) -> tuple[int, pl.DataFrame]:
+        """Return how many users of the batch count, and those of them that are wanted with their buckets."""
         import polars as pl
 
-        known = batch.rows_read.select("user_id")
+        known = batch.rows_read["user_id"].to_list()
         if self.profiles_count is not None:
-            known = known.head(self.profiles_count - seen)
-        numbers = pl.Series("user_bucket", user_buckets(known["user_id"].to_list(), self.n_buckets), dtype=pl.Int32)
-        return known, known.with_columns(numbers).filter(pl.col("user_bucket").is_in(self.buckets))
+            known = known[: self.profiles_count - seen]
+        # Made from Python strings: columns of the batch would keep all of its memory alive as long as these are kept.
+        numbered = pl.DataFrame(
+            {"user_id": known, "user_bucket": user_buckets(known, self.n_buckets)},
+            schema={"user_id": pl.String, "user_bucket": pl.Int32},
+        )
+        return len(known), numbered.filter(pl.col("user_bucket").is_in(self.buckets))
 
     def _take(self, source: Source, batch: Batch, allowed: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -111,8 +114,9 @@ class Ingestion:
             pl.len().cast(pl.Int32).alias("rows_kept"),
         )
         self._users.append(
-            allowed.join(kept, on="user_id", how="left")
-            .with_columns(pl.col("rows_kept", "content_hash").fill_null(0), *stamped)
+            allowed.join(kept, on="user_id", how="left").with_columns(
+                pl.col("rows_kept", "content_hash").fill_null(0), *stamped
+            )
         )
         # A row that names no user is filed under its file, so that it belongs to one bucket too.
         rejects = batch.rejects.with_columns(pl.coalesce("user_id", "file").alias("owner"))
@@ -127,7 +131,10 @@ class Ingestion:
         dropped = rejects.filter("dropped").unique(["file", "row", "user_id"])
         self._reads += [
             allowed.join(batch.rows_read, on="user_id").select(
-                "user_bucket", stamped[0], pl.col("rows_read").cast(pl.Int64), pl.lit(0, pl.Int64).alias("rows_rejected")
+                "user_bucket",
+                stamped[0],
+                pl.col("rows_read").cast(pl.Int64),
+                pl.lit(0, pl.Int64).alias("rows_rejected"),
             ),
             dropped.select(
                 "user_bucket",
@@ -136,9 +143,7 @@ class Ingestion:
                 pl.lit(1, pl.Int64).alias("rows_rejected"),
             ),
         ]
-        return RAW_PLAYLISTS.conform(
-            content.join(allowed, on="user_id", maintain_order="left").with_columns(stamped)
-        )
+        return RAW_PLAYLISTS.conform(content.join(allowed, on="user_id", maintain_order="left").with_columns(stamped))
 
 
 def _collected(table: Table, frames: list[pl.DataFrame]) -> pl.DataFrame:

@@ -102,10 +102,9 @@ def _hetrec_batch(plays_file: Path, artists_file: Path) -> Batch:
         artists, on="artistID", how="left", maintain_order="left"
     )
     unknown = rows.filter(pl.col("artist_id").is_null())
-    artist = excerpt(pl.col("artistID"))
-    missing = _refuse(
-        unknown, plays_file, "artist_id", artist, pl.format("artist {} is not in {}", artist, pl.lit(artists_file.name))
-    )
+    artist = excerpt(pl.col("artistID")).replace("", None)
+    reason = pl.format(f"artist {{}} is not in {artists_file.name}", artist).fill_null("no artist id")
+    missing = _refuse(unknown, plays_file, "artist_id", artist, reason)
     batch = _clean(rows.filter(pl.col("artist_id").is_not_null()), plays_file)
     read = rows.drop_nulls("user_id").group_by("user_id", maintain_order=True).agg(pl.len().alias("rows_read"))
     return Batch(batch.records, pl.concat([bad_artists, ragged_plays, missing, batch.rejects]), read)
@@ -116,9 +115,12 @@ def _hetrec_artists(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     import polars as pl
 
     artists, ragged = _hetrec_table(file)
+    nobody = pl.lit(None, pl.String).alias("user_id")
+    no_id = artists.filter(pl.col("id") == "").with_columns(nobody)
+    no_ids = _refuse(no_id, file, "artist_id", pl.col("id"), pl.lit("no artist id"))
     # An artist is good if a row of somebody's library with that artist would be.
     checked = clean(
-        artists.select("row", pl.lit("nobody").alias("user_id"), artist_id="id", artist_name="name"),
+        artists.filter(pl.col("id") != "").select("row", user_id=pl.lit("nobody"), artist_id="id", artist_name="name"),
         file=file.name,
         unique=["artist_id"],
     )
@@ -127,8 +129,7 @@ def _hetrec_artists(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.format("lastfm-artist-{}", "artist_id").alias("artist_id"),
         "artist_name",
     )
-    nobody = pl.lit(None, pl.String).alias("user_id")
-    return good.drop_nulls("artistID"), pl.concat([ragged, checked.rejects.with_columns(nobody)])
+    return good.drop_nulls("artistID"), pl.concat([ragged, no_ids, checked.rejects.with_columns(nobody)])
 
 
 def _hetrec_table(file: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -153,12 +154,12 @@ def _header(file: Path, lines: pl.DataFrame) -> list[str]:
 def _batches_360k(file: Path) -> Iterator[Batch]:
     import polars as pl
 
-    seen = pl.Series(dtype=pl.String)
+    seen = pl.Series(dtype=pl.UInt64)  # Hashes: the strings would keep the buffers of their batch alive.
     n_rows = n_strays = 0
     for lines in _whole_users(_blocks(file, BATCH_BYTES)):
         rows, ragged = _split(lines, COLUMNS_360K, file)
         rows = _library(rows)
-        returns = pl.col("user_id").is_in(seen.implode())
+        returns = pl.col("user_id").is_not_null() & pl.col("user_id").hash().is_in(seen.implode())
         strays = rows.filter(returns)
         n_rows, n_strays = n_rows + rows.height, n_strays + strays.height
         if n_strays > MAX_STRAY_SHARE * n_rows:
@@ -168,8 +169,8 @@ def _batches_360k(file: Path) -> Iterator[Batch]:
             )
         reason = pl.lit("far from the other rows of its user: sort the table by user to keep it")
         apart = _refuse(strays, file, "user_id", excerpt(pl.col("user")), reason)
-        batch = _clean(rows.filter(~returns.fill_null(False)), file)
-        seen = pl.concat([seen, batch.rows_read["user_id"]])
+        batch = _clean(rows.filter(~returns), file)
+        seen = pl.concat([seen, batch.rows_read["user_id"].hash()])
         yield Batch(batch.records, pl.concat([ragged, apart, batch.rejects]), batch.rows_read)
 
 

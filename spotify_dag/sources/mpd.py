@@ -81,7 +81,10 @@ class MpdSource:
     def __post_init__(self) -> None:
         slices = self._slices()
         if not any(_start(file).startswith("{") for file in slices):
-            raise SourceError(f"'{slices[0]}' is not a slice: it begins with {_start(slices[0])[:40]!r}. {REMEDY}")
+            start = _start(slices[0])[:40]
+            raise SourceError(
+                f"'{slices[0]}' is not a slice: it {f'begins with {start!r}' if start else 'is empty'}. {REMEDY}"
+            )
 
     def version(self) -> str:
         """Return a fingerprint of the slices by name, size and time of change."""
@@ -155,13 +158,11 @@ def _items(file: Path) -> list[Any]:
     """Return the list of playlists of a slice as it was parsed."""
     try:
         text = file.read_bytes().decode("utf-8-sig", errors="replace")
-        content = json.loads(
-            text, strict=False
-        )  # Not strict: a bare control character in a title is no reason to stop.
+        # Not strict: a bare control character in a title is no reason to stop.
+        content = json.loads(text, strict=False)
     except json.JSONDecodeError as error:
         around = error.doc[max(0, error.pos - 40) : error.pos + 40]
-        reason = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        raise _BrokenSliceError(reason, around) from error
+        raise _BrokenSliceError(f"not JSON: {error}", around) from error
     except (OSError, ValueError, RecursionError) as error:
         raise _BrokenSliceError(f"not readable: {error}", None) from error
     playlists = content.get("playlists") if isinstance(content, dict) else None
@@ -174,7 +175,7 @@ def _playlist(item: Any, place: int, seen: set[int]) -> _Playlist | _Fault:
     if not isinstance(item, dict):
         return _Fault(None, None, "playlist", _shown(item), f"item {place} of the slice is not an object")
     pid: Any = item.get("pid")
-    if not re.fullmatch(r"\d{1,18}", str(pid)):
+    if not re.fullmatch("[0-9]{1,18}", str(pid)):
         return _Fault(None, None, "pid", _shown(pid), f"item {place} of the slice has no whole number as pid")
     tracks: Any = item.get("tracks")
     playlist = _Playlist(int(pid), f"mpd-{int(pid)}", item.get("name"), tracks)

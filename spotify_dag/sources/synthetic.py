@@ -71,7 +71,12 @@ class SyntheticSource:
     name = "synthetic"
 
     def __post_init__(self) -> None:
-        for option, low, high in (("users", 1, 100_000_000), ("seed", 0, 2**63), ("playlists", 1, 100), ("tracks", 1, 400)):
+        for option, low, high in (
+            ("users", 1, 100_000_000),
+            ("seed", 0, 2**63),
+            ("playlists", 1, 100),
+            ("tracks", 1, 400),
+        ):
             value = getattr(self, option)
             if not low <= value <= high:
                 raise SourceError(f"synthetic: {option} is {value}; it must be from {low} to {high}.")
@@ -133,9 +138,7 @@ class SyntheticSource:
                 **features,
                 "tempo": np.clip(sound[:, 6] + rng.normal(0, 14, len(artist)), 50, 220).astype(np.float32),
             }
-        ).with_columns(
-            artists.select("artist_id", pl.col("name").alias("artist_name"), "scene")[artist].get_columns()
-        )
+        ).with_columns(artists.select("artist_id", pl.col("name").alias("artist_name"), "scene")[artist].get_columns())
 
     def tastes(self) -> pl.DataFrame:
         """Return the truth: ``user_id, community`` (the dominant scene) and ``mixture`` (a share per scene)."""
@@ -223,7 +226,9 @@ class SyntheticSource:
                 "playlist": np.arange(len(user), dtype=np.int32),
                 "user_id": [f"synthetic-{number + block * BLOCK_USERS:06d}" for number in user],
                 "playlist_position": np.tile(np.arange(self.playlists, dtype=np.int32), BLOCK_USERS),
-                "playlist_name": [f"{era}s {scene} {name}" for era, scene, name in zip(decade, scenes, moods, strict=True)],
+                "playlist_name": [
+                    f"{era}s {scene} {name}" for era, scene, name in zip(decade, scenes, moods, strict=True)
+                ],
             }
         ).with_columns(pl.format("{}-{}", "user_id", "playlist_position").alias("playlist_id"))
         items = pl.concat(parts).sort("playlist", "position")

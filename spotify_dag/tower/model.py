@@ -67,7 +67,7 @@ class UserTower(nn.Module):
             getattr(self, f"scale_{number}").fill_(max(float(spread), 1e-6) / np.sqrt(part.shape[1]))
 
     def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> Tensor:
-        """Return unit vectors ``[batch, dim]`` of ``parts`` ``[batch, part_dim]`` each, ``known`` ``[batch, parts]``."""
+        """Return unit vectors ``[batch, dim]``. ``parts`` are ``[batch, part_dim]``, ``known`` ``[batch, parts]``."""
         outputs = []
         for number, (tower, part) in enumerate(zip(self.part_towers, parts, strict=True)):
             scaled = (part - getattr(self, f"centre_{number}")) / getattr(self, f"scale_{number}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,9 +17,6 @@ from torch import Tensor, nn
 from spotify_dag.tower.inputs import TowerInputs, part_dims, tower_inputs
 from spotify_dag.tower.model import UserTower, to_tensors
 from spotify_dag.tower.views import TrainingData
-
-if TYPE_CHECKING:
-    import polars as pl
 
 VIEW_PAIRS: Sequence[Literal["item", "playlist"]] = ("item", "playlist") * 4
 """How users are halved, one pair of views each; epochs take them in turn."""
@@ -114,7 +111,7 @@ def train_tower(
                     tower(*_drop_parts(to_tensors(view.take(part), device), settings.part_dropout, generator))
                     for view in (first, second)
                 ]
-                loss = info_nce(*vectors, log_scale)
+                loss = info_nce(vectors[0], vectors[1], log_scale)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
@@ -141,7 +138,7 @@ def train_tower(
 
 
 def info_nce(first: Tensor, second: Tensor, log_scale: Tensor) -> Tensor:
-    """Return the symmetric InfoNCE loss of aligned unit vectors ``[batch, dim]``; the temperature is exp(-log_scale)."""
+    """Return the symmetric InfoNCE loss of aligned unit vectors ``[batch, dim]``; temperature is exp(-log_scale)."""
     similarity = first @ second.T * log_scale.clamp(max=float(np.log(100))).exp()
     target = torch.arange(len(first), device=first.device)
     loss = nn.functional.cross_entropy
@@ -175,7 +172,8 @@ def _view_pairs(data: TrainingData, seed: int) -> list[tuple[TowerInputs, TowerI
     usable = np.logical_and.reduce(reason)
     if usable.sum() < 2:
         raise TrainingError(
-            f"{int(usable.sum())} of {data.users.height} users have listening that can be split in two; training needs 2."
+            f"{int(usable.sum())} of {data.users.height} users have listening that can be split in two; "
+            "training needs at least 2. Add users: spotify-dag run --source …"
         )
     dims = part_dims(pl.concat([frames[0][0], frames[0][1]]))
     kept = np.flatnonzero(usable)
