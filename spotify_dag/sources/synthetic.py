@@ -167,13 +167,19 @@ class SyntheticSource:
             yield Batch(records, no_rejects(), read)
 
     def _tastes(self, block: int) -> _Tastes:
+        import polars as pl
+
         rng = np.random.default_rng([self.seed, 2, block])
         n_scenes = len(SCENE_SOUND)
         mixture = rng.dirichlet(np.full(n_scenes, 0.12), BLOCK_USERS) * rng.uniform(0.15, 0.45, (BLOCK_USERS, 1))
         home = rng.integers(0, n_scenes, BLOCK_USERS)
         mixture[np.arange(BLOCK_USERS), home] += 1 - mixture.sum(axis=1)
         favourites = np.log(rng.gamma(0.4, size=(BLOCK_USERS, self.artists.height)) + 1e-9)
-        return _Tastes(mixture, favourites, best_year=rng.uniform(1965, 2023, BLOCK_USERS))
+        # Whoever loves classic rock mostly loves its years too: eras belong to communities, with exceptions.
+        scene_year = self.track_table.group_by("scene").agg(pl.col("release_year").mean())
+        centre = np.array([dict(scene_year.iter_rows())[scene] for scene in SCENE_SOUND])[home]
+        best_year = np.clip(rng.normal(centre, ERA_YEARS), 1955, 2023)
+        return _Tastes(mixture, favourites, best_year)
 
     def _records(self, block: int) -> pl.DataFrame:
         """Draw the playlists of a block: the Gumbel top-k trick samples each playlist's tracks without repeats."""
@@ -188,7 +194,10 @@ class SyntheticSource:
 
         user = np.repeat(np.arange(BLOCK_USERS), self.playlists)
         edges = tastes.mixture.cumsum(axis=1)[user]
-        theme = np.minimum((rng.random((len(user), 1)) > edges).sum(axis=1), len(SCENE_SOUND) - 1)
+        # Stratified: with five independent draws, one user in ten would have no dominant taste to be found.
+        stratum = np.tile(np.arange(self.playlists), BLOCK_USERS)
+        place = (stratum + np.repeat(rng.random(BLOCK_USERS), self.playlists)) / self.playlists
+        theme = np.minimum((place[:, None] > edges).sum(axis=1), len(SCENE_SOUND) - 1)
         mood = rng.integers(0, len(MOODS), len(user))
         length = rng.integers(max(1, self.tracks // 2), self.tracks + self.tracks // 2 + 1, len(user))
         decade = (tastes.best_year[user] // 10 * 10).astype(int)

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spotify_dag.schemas import EMBEDDINGS
 from spotify_dag.tower.inputs import STATISTICS, TowerInputs
 
 ENCODE_ROWS = 8_192
+ANCHOR_PART = EMBEDDINGS.index("genre_embedding")
 
 
 class UserTower(nn.Module):
@@ -22,22 +24,38 @@ class UserTower(nn.Module):
     scaled by what the training users looked like: means of text vectors are so alike (random pairs at cosine .97) that
     without centring there is little to learn from.
 
+    The user vector is what the joint tower learned beside an anchor: the principal components of the genre embedding.
+    Telling people apart is what the loss asks for, and an era or a side interest does that as well as a taste; the
+    anchor keeps neighbours neighbours in taste while the tower learns the rest.
+
     Parameters
     ----------
     part_dims
         Length of each embedding.
     hidden, part_out, dim
-        Widths: inside a part tower, out of one, and of the user vector.
+        Widths: inside a part tower, out of one, and out of the joint tower.
     dropout
         Share of activations dropped in training.
+    anchor_dim, anchor_weight
+        Number of principal components, and the weight of the anchor against the learned 1; the user vector has
+        ``dim + anchor_dim`` numbers.
     """
 
     def __init__(
-        self, part_dims: Sequence[int], *, hidden: int = 256, part_out: int = 96, dim: int = 64, dropout: float = 0.2
+        self,
+        part_dims: Sequence[int],
+        *,
+        hidden: int = 256,
+        part_out: int = 96,
+        dim: int = 64,
+        dropout: float = 0.2,
+        anchor_dim: int = 64,
+        anchor_weight: float = 0.7,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
             "part_dims": list(part_dims), "hidden": hidden, "part_out": part_out, "dim": dim, "dropout": dropout,
+            "anchor_dim": anchor_dim, "anchor_weight": anchor_weight,
         }  # fmt: skip
         self.part_towers = nn.ModuleList(
             nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, part_out))
@@ -50,6 +68,8 @@ class UserTower(nn.Module):
         )
         # A linear path past the joint tower: the network starts as a weighted sum and learns only what that lacks.
         self.skip = nn.Linear(joint_in, dim)
+        self.register_buffer("anchor", torch.zeros(part_dims[ANCHOR_PART], anchor_dim))
+        self.anchor: Tensor
         for number, width in enumerate(part_dims):
             self.register_buffer(f"centre_{number}", torch.zeros(width))
             self.register_buffer(f"scale_{number}", torch.ones(()))
@@ -65,19 +85,27 @@ class UserTower(nn.Module):
             getattr(self, f"centre_{number}").copy_(torch.from_numpy(centre))
             # After scaling, an embedding has unit variance per dimension whatever its length.
             getattr(self, f"scale_{number}").fill_(max(float(spread), 1e-6) / np.sqrt(part.shape[1]))
+            if number == ANCHOR_PART:
+                self.anchor.zero_()
+                _, _, components = np.linalg.svd(here - centre, full_matrices=False)
+                width = min(self.anchor.shape[1], len(components))
+                self.anchor[:, :width] = torch.from_numpy(components[:width].T.copy())
 
     def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> Tensor:
-        """Return unit vectors ``[batch, dim]``. ``parts`` are ``[batch, part_dim]``, ``known`` ``[batch, parts]``."""
+        """Return unit vectors ``[batch, width]``. ``parts`` are ``[batch, part_dim]``, ``known`` ``[batch, parts]``."""
         outputs = []
         for number, (tower, part) in enumerate(zip(self.part_towers, parts, strict=True)):
             scaled = (part - getattr(self, f"centre_{number}")) / getattr(self, f"scale_{number}")
             here = known[:, number : number + 1]
             outputs.append(here * tower(scaled) + (1 - here) * self.absent[number])
         joined = torch.cat([*outputs, statistics], dim=1)
-        return nn.functional.normalize(self.skip(joined) + self.joint(joined), dim=1)
+        learned = nn.functional.normalize(self.skip(joined) + self.joint(joined), dim=1)
+        centred = parts[ANCHOR_PART] - getattr(self, f"centre_{ANCHOR_PART}")
+        anchored = nn.functional.normalize(centred @ self.anchor, dim=1) * known[:, ANCHOR_PART : ANCHOR_PART + 1]
+        return nn.functional.normalize(torch.cat([learned, self.config["anchor_weight"] * anchored], dim=1), dim=1)
 
     def encode(self, inputs: TowerInputs) -> np.ndarray:
-        """Return the user vectors of ``inputs``, ``[users, dim]`` float32, unit length."""
+        """Return the user vectors of ``inputs``, ``[users, dim + anchor_dim]`` float32, unit length."""
         self.eval()
         device = self.absent.device
         vectors = []
@@ -85,7 +113,8 @@ class UserTower(nn.Module):
             for start in range(0, len(inputs), ENCODE_ROWS):
                 chunk = inputs.take(np.arange(start, min(start + ENCODE_ROWS, len(inputs))))
                 vectors.append(self(*to_tensors(chunk, device)).cpu().numpy())
-        return np.concatenate(vectors) if vectors else np.empty((0, self.config["dim"]), np.float32)
+        width = self.config["dim"] + self.config["anchor_dim"]
+        return np.concatenate(vectors) if vectors else np.empty((0, width), np.float32)
 
 
 def to_tensors(inputs: TowerInputs, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:

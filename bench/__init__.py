@@ -1,0 +1,1 @@
+"""Measurements behind docs/benchmarks.md: one module per figure, run by ``make bench``."""

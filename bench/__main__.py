@@ -1,0 +1,42 @@
+"""Run the benches one after the other, each in a process of its own: ``python -m bench [--quick] [NAME …]``."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+BENCHES = {
+    "hundred_thousand_users": "100,000 users from nothing to user embeddings: seconds, peak memory, bytes on disk",
+    "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
+}
+"""In the order they run: `seed_loop` quotes the figure of the one before it."""
+
+
+def main() -> int:
+    """Run the named benches, all by default; return 1 if one of them failed."""
+    listed = "\n".join(f"  {name:<24}{what}" for name, what in BENCHES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=f"benches:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help="what to run; default: all, in order")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.names) - set(BENCHES)):
+        parser.error(f"no bench named {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    chosen = [name for name in BENCHES if not arguments.names or name in arguments.names]
+    failed = [name for name in chosen if _run(name, quick=arguments.quick)]
+    if failed:
+        sys.stderr.write(f"Failed: {', '.join(failed)}\n")
+    return bool(failed)
+
+
+def _run(name: str, *, quick: bool) -> int:
+    return subprocess.run([sys.executable, "-m", f"bench.{name}", *["--quick"] * quick], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
