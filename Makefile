@@ -25,7 +25,7 @@ demo: venv  ## Run the main job on a generated world of 500 listeners and show m
 	@echo '  $(BIN)/dg dev'
 
 test: venv  ## Run all tests
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 lint: venv  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

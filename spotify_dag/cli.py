@@ -13,11 +13,11 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from spotify_dag.resources.encoder import EncoderError
-from spotify_dag.resources.matcher import UnknownUserError
-from spotify_dag.resources.project import LayoutError, Project
-from spotify_dag.resources.registry import NoModelError
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.resources.project import Project
+from spotify_dag.schemas import INGESTS
 from spotify_dag.settings import Settings
 from spotify_dag.sources import SOURCES
 from spotify_dag.sources.base import SourceError
@@ -30,8 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
-out = Console()
-err = Console(stderr=True)
+# No markup: names of artists may hold brackets, and are data.
+out = Console(markup=False)
+err = Console(markup=False, highlight=False, stderr=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -66,6 +67,9 @@ def run(
     ] = None,
     tracks: Annotated[int | None, typer.Option(help="synthetic: tracks per playlist (50).", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="synthetic: seed of the world (0).", show_default=False)] = None,
+    remove: Annotated[
+        str | None, typer.Option(help="Source to take out of the base, with its users.", show_default=False)
+    ] = None,
     train: Annotated[bool, typer.Option("--train", help="Train a new tower even if the present one will do.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,33 +77,12 @@ def run(
     with _clear_errors():
         project = _project(context)
         project.check_layout()
-        _register(
-            project,
-            source,
-            path,
-            artist_genres,
-            {"users": users, "playlists": playlists, "tracks": tracks, "seed": seed},
-        )
-        if not project.inbox.sources():
-            raise SourceError("There is no source yet. Name one: spotify-dag run --source synthetic")
-        # Dagster takes a second to import: only what needs it pays.
-        from spotify_dag.definitions import build_definitions
-        from spotify_dag.orchestration.run import bring_up_to_date, open_instance, summary
-        from spotify_dag.resources.progress import TerminalProgress
-
-        definitions = build_definitions(
-            settings=project.settings, overrides={"project": project, "progress": TerminalProgress()}
-        )
-        stages = []
-        with open_instance(project) as instance:
-            for stage in bring_up_to_date(
-                project, definitions, instance, train=train,
-                started=lambda name, reason: err.print(f"[dim]{name}: {reason}[/]"),
-            ):  # fmt: skip
-                buckets = f"{stage.buckets} bucket{'s' * (stage.buckets != 1)}" if stage.buckets else ""
-                err.print(f"[green]✓[/] {stage.stage:<9} {buckets:<11} {stage.seconds:6.1f} s")
-                stages.append({"stage": stage.stage, "buckets": stage.buckets, "seconds": round(stage.seconds, 2)})
-        report = {"materialised": stages, **summary(project)}
+        if remove is not None:
+            project.inbox.remove_source(remove)
+        world = {"users": users, "playlists": playlists, "tracks": tracks, "seed": seed}
+        with project.inbox.kept_if_readable():
+            _register(project, source, path, artist_genres, world)
+            report = _run(project, train=train)
         if as_json:
             _print_json(report)
         else:
@@ -129,11 +112,10 @@ def recommend(
                 _names(why.new_to_you),
             )  # fmt: skip
         out.print(table)
-        out.print(
-            f"[dim]In full: spotify-dag compare {user} {matches[0].user_id}[/]"
-            if matches
-            else "Nobody else is in the index."
+        hint = (
+            f"In full: spotify-dag compare {user} {matches[0].user_id}" if matches else "Nobody else is in the index."
         )
+        out.print(hint, style="dim")
 
 
 @app.command()
@@ -155,7 +137,15 @@ def compare(
             found = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
             _print_json({**found, **why, "new_to_other": new_to_other})
             return
-        out.print(f"[bold]{user}[/] and [bold]{other}[/]: score [bold]{match.score:.3f}[/]  [dim]{version}[/]")
+        title = (
+            (user, "bold"),
+            " and ",
+            (other, "bold"),
+            ": score ",
+            (f"{match.score:.3f}", "bold"),
+            (f"  {version}", "dim"),
+        )
+        out.print(Text.assemble(*title))
         for heading, key in (("Genres", "shared_genres"), ("Artists", "shared_artists"), ("Eras", "shared_eras")):
             table = Table(title=f"{heading} both listen to", title_justify="left")
             table.add_column(heading)
@@ -163,9 +153,9 @@ def compare(
             table.add_column(other, justify="right")
             for row in why[key]:
                 table.add_row(row["name"], f"{row['yours']:.1%}", f"{row['theirs']:.1%}")
-            out.print(table if why[key] else f"[dim]No {heading.lower()} in common.[/]")
+            out.print(table if why[key] else f"No {heading.lower()} in common.")
         for listener, rows in ((user, why["new_to_you"]), (other, new_to_other)):
-            out.print(f"New to {listener}: {', '.join(row['name'] for row in rows) or 'nothing'}", highlight=False)
+            out.print(f"New to {listener}: {', '.join(row['name'] for row in rows) or 'nothing'}")
 
 
 @app.command()
@@ -198,7 +188,7 @@ def sql(
             table.add_row(*("" if cell is None else str(cell)[:80] for cell in row))
         out.print(table)
         if len(rows) > limit:
-            out.print(f"[dim]Only the first {limit} rows; more with --limit.[/]")
+            out.print(f"Only the first {limit} rows; more with --limit.", style="dim")
 
 
 def main() -> None:
@@ -208,6 +198,32 @@ def main() -> None:
 
 def _project(context: typer.Context) -> Project:
     return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
+
+
+def _run(project: Project, *, train: bool) -> dict[str, Any]:
+    """Bring the graph up to date, telling of each stage on standard error; return what was done and what there is."""
+    # Dagster takes a second to import: only what needs it pays.
+    from spotify_dag.definitions import build_definitions
+    from spotify_dag.orchestration.run import bring_up_to_date, open_instance, summary
+    from spotify_dag.resources.progress import TerminalProgress
+
+    if not project.inbox.sources() and not project.lake.exists(INGESTS):
+        raise SourceError("There is no source yet. Name one: spotify-dag run --source synthetic")
+    resources = {"project": project, "progress": TerminalProgress()}
+    definitions = build_definitions(settings=project.settings, overrides=resources)
+    stages = []
+    with open_instance(project) as instance:
+        for stage in bring_up_to_date(
+            project,
+            definitions,
+            instance,
+            train=train,
+            started=lambda name, reason: err.print(f"{name}: {reason}", style="dim"),
+        ):
+            buckets = f"{stage.buckets} bucket{'s' * (stage.buckets != 1)}" if stage.buckets else ""
+            err.print(Text.assemble(("✓", "green"), f" {stage.stage:<9} {buckets:<11} {stage.seconds:6.1f} s"))
+            stages.append({"stage": stage.stage, "buckets": stage.buckets, "seconds": round(stage.seconds, 2)})
+    return {"materialised": stages, **summary(project)}
 
 
 def _register(
@@ -231,14 +247,18 @@ def _clear_errors() -> Iterator[None]:
     """Turn what the user can mend into one clear line and exit status 1."""
     try:
         yield
-    except (SourceError, EncoderError, NoModelError, UnknownUserError, LayoutError) as error:
-        err.print(f"[red]Error:[/] {error}", highlight=False, markup=True)
+    except SpotifyDagError as error:
+        _print_error(str(error))
         raise typer.Exit(1) from error
     except ValidationError as error:
         for problem in error.errors():
             name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
-            err.print(f"[red]Error:[/] {name} is {problem['input']!r}: {problem['msg']}", highlight=False)
+            _print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
         raise typer.Exit(1) from error
+
+
+def _print_error(message: str) -> None:
+    err.print(Text.assemble(("Error: ", "red"), message), soft_wrap=True)
 
 
 def _print_json(value: Any) -> None:
@@ -261,17 +281,19 @@ def _print_summary(report: dict[str, Any]) -> None:
     out.print(table)
     for reject in report["rejects"][:10]:
         what = "rows left out" if reject["dropped"] else "values left out"
-        out.print(f"  {reject['count']:,} {what}: {reject['reason']}", highlight=False)
+        out.print(f"  {reject['count']:,} {what}: {reject['reason']}")
     if report["genre_coverage"] is not None:
-        out.print(f"Genre coverage: {report['genre_coverage']:.1%} of rows", highlight=False)
+        out.print(f"Genre coverage: {report['genre_coverage']:.1%} of rows")
     not_embedded = sum(row["users"] for row in report["not_embedded"])
-    out.print(f"Not embedded: {not_embedded:,} users", highlight=False)
+    out.print(f"Not embedded: {not_embedded:,} users")
     for row in report["not_embedded"]:
-        out.print(f"  {row['users']:,}: {row['reason']} (for example {', '.join(row['for_example'])})", highlight=False)
+        out.print(f"  {row['users']:,}: {row['reason']} (for example {', '.join(row['for_example'])})")
     if report["model_version"]:
         found = report["model"]
+        held_out = int(found["validation_users"])
+        among = f"{held_out:,} users held out" if held_out else "its own training users, as there are too few to spare"
         out.print(
-            f"Model {report['model_version']}: {report['users_in_index']:,} users in the index; "
-            f"validation MRR {found['mrr']:.3f}, own half in the top 10 for {found['hit_at_10']:.1%}",
-            highlight=False,
+            f"Model {report['model_version']}: {report['users_in_index']:,} users in the index. Of two halves of one "
+            f"user's listening, one finds the other at MRR {found['mrr']:.3f}, in the top 10 for "
+            f"{found['hit_at_10']:.1%} (among {among})."
         )

@@ -211,8 +211,9 @@ USER_TASTES = Table(
 
 TEXT_VECTORS = Table(
     "text_vectors",
-    "The vector of every distinct genre and artist name, encoded once per encoder, ever.",
-    key=("encoder", "text"),
+    "The vector of every distinct genre and artist name, encoded once per encoder, ever. Two runs at once may both add "
+    "a string: the vectors are the same, and readers take either.",
+    key=(),
     partition_by="encoder",
     columns=(
         Column("encoder", "str", "Digest of the weights of the encoder"),

@@ -95,7 +95,7 @@ def training_data(project: Project, buckets: list[int]) -> "TrainingData":
     return TrainingData(
         users=lake.scan(USERS, buckets).join(embedded, on="user_id", how="semi").sort("user_id").collect(),
         raw=lake.scan(RAW_PLAYLISTS, buckets).select(columns).sort("user_id", "playlist_id", "position").collect(),
-        artist_genres=lake.scan(ARTIST_GENRES, buckets).collect(),
+        artist_genres=lake.scan(ARTIST_GENRES, buckets).sort("user_bucket", "artist_key").collect(),
         text_vectors=load_vectors(lake, project.encoder, taste_texts(project, buckets)),
         top_artist_count=project.settings.top_artist_count,
         playlists_count=project.settings.playlists_count,

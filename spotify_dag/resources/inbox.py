@@ -7,6 +7,8 @@ sources as one started from the command line.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,33 @@ class Inbox:
         source = open_source(name, options)
         self._write(f"source-{name}.json", {"source": name, "options": options})
         return source
+
+    @contextmanager
+    def kept_if_readable(self) -> Iterator[None]:
+        """Put all entries back as they were if what is done meanwhile finds that a source cannot be read."""
+        before = {file: file.read_bytes() for file in self.root.glob("*.json")}
+        try:
+            yield
+        except SourceError:
+            for file in set(self.root.glob("*.json")) - set(before):
+                file.unlink()
+            for file, entry in before.items():
+                write_atomically(file, entry)
+            raise
+
+    def remove_source(self, name: str) -> None:
+        """Forget a source; its users leave the base with the next run.
+
+        Raises
+        ------
+        SourceError
+            If it was not registered.
+        """
+        entry = self.root / f"source-{name}.json"
+        if not entry.is_file():
+            known = ", ".join(sorted(file.stem.removeprefix("source-") for file in self.root.glob("source-*.json")))
+            raise SourceError(f"Source '{name}' is not registered. Registered: {known or 'none'}.")
+        entry.unlink()
 
     def register_artist_genres(self, path: Path) -> None:
         """Remember the artist-genre table, replacing an earlier one.

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from spotify_dag.schemas import TABLES, Table
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import duckdb
     import polars as pl
     import pyarrow as pa
+    from deltalake import DeltaTable
 
 CHUNK_ROWS = 2_000_000
 """Rows a transform holds at once: large enough to be vectorised, small enough for a laptop."""
@@ -46,7 +48,7 @@ class Lake:
 
         if not self.exists(table):
             return table.empty().lazy()
-        frame = pl.scan_delta(self.uri(table)).select(table.column_names)
+        frame = pl.scan_delta(_open(self.uri(table))).select(table.column_names)
         return frame if buckets is None else frame.filter(pl.col("user_bucket").is_in(list(buckets)))
 
     def replace(self, table: Table, buckets: Sequence[int], frames: Iterable[pl.DataFrame]) -> dict[int, int]:
@@ -136,13 +138,12 @@ class Lake:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return an in-memory DuckDB with a view per table that was written, over its current files."""
         import duckdb
-        from deltalake import DeltaTable
 
         connection = duckdb.connect()
         for table in TABLES:
             if not self.exists(table):
                 continue
-            files = DeltaTable(self.uri(table)).file_uris()
+            files = _open(self.uri(table)).file_uris()
             if not files:
                 connection.register(table.name, table.empty().to_arrow())
                 continue
@@ -152,6 +153,18 @@ class Lake:
                 f"create view {table.name} as select {columns} from read_parquet([{listed}], hive_partitioning = true)"  # noqa: S608
             )
         return connection
+
+
+def _open(uri: str) -> DeltaTable:
+    from deltalake import DeltaTable
+
+    class LocalTable(DeltaTable):
+        """Says where its files are as paths: Delta quotes spaces and letters beyond ASCII, and nobody unquotes them."""
+
+        def file_uris(self, *args: Any, **kwargs: Any) -> list[str]:
+            return [unquote(file) for file in super().file_uris(*args, **kwargs)]
+
+    return LocalTable(uri)
 
 
 def _one_ahead(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

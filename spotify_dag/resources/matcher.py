@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spotify_dag.errors import SpotifyDagError
 from spotify_dag.recommend.explain import Explanation, explain
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.registry import NoModelError, Registry
@@ -14,7 +15,7 @@ from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, user_buckets
 
 
-class UnknownUserError(Exception):
+class UnknownUserError(SpotifyDagError):
     """A user that is not known, or cannot be matched. The message says why and what to do."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spotify_dag.errors import SpotifyDagError
 from spotify_dag.resources.encoder import Encoder
 from spotify_dag.resources.inbox import Inbox
 from spotify_dag.resources.lake import Lake
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-class LayoutError(Exception):
+class LayoutError(SpotifyDagError):
     """The data root was made with other settings. The message names them and the remedy."""
 
 

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spotify_dag.errors import SpotifyDagError
+
 if TYPE_CHECKING:
     from spotify_dag.tower.model import UserTower
 
 
-class NoModelError(Exception):
+class NoModelError(SpotifyDagError):
     """There is no such model. The message says how to get one."""
 
 

@@ -7,6 +7,7 @@ until they are folded in.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import lancedb
     import numpy as np
     import polars as pl
+    import pyarrow as pa
 
 METRIC = "cosine"
 EXACT_ROWS = 100_000
@@ -45,11 +47,7 @@ class UserIndex:
             raise
 
     def replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
-        """Make these buckets hold exactly ``rows``, in one commit: changed users are updated, gone ones deleted.
-
-        The user id is LanceDB's unenforced primary key: without it, two writers that add the same new key at once
-        both keep it.
-        """
+        """Make these buckets hold exactly ``rows``, in one commit: changed users are updated, gone ones deleted."""
         import pyarrow as pa
 
         table = self._table()
@@ -68,8 +66,7 @@ class UserIndex:
         )
         data = rows.select(schema.names).to_arrow().cast(schema)
         if table is None:
-            table = _connect(self.root).create_table(self.name, schema=schema, exist_ok=True)
-            table.set_unenforced_primary_key("user_id")  # type: ignore[attr-defined]
+            table = self._create(schema)
         (
             table.merge_insert("user_id")
             .when_matched_update_all()
@@ -77,6 +74,24 @@ class UserIndex:
             .when_not_matched_by_source_delete(_in_buckets(buckets))
             .execute(data)
         )
+
+    def _create(self, schema: pa.Schema) -> Any:
+        """Make the table elsewhere and move it into place: of several writers, all find the one that came first.
+
+        The user id is LanceDB's unenforced primary key: without it, two writers that add the same new key at once
+        both keep it. Set on a table that others already write to, it makes their writes fail.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        folder = f"{self.name}.lance"
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
+            table = _connect(Path(scratch)).create_table(self.name, schema=schema)
+            table.set_unenforced_primary_key("user_id")  # type: ignore[attr-defined]
+            try:
+                (Path(scratch) / folder).rename(self.root / folder)
+            except OSError:
+                if not (self.root / folder).is_dir():
+                    raise
+        return self._table()
 
     def optimise(self) -> None:
         """Compact small files, drop versions older than an hour, fold new rows into the index, or build it."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ RECORD_COLUMNS = [name for name in RAW_PLAYLISTS.column_names if name not in _AD
 REJECT_COLUMNS = [name for name in REJECTS.column_names if name not in _ADDED_LATER]
 
 
-class SourceError(Exception):
+class SourceError(SpotifyDagError):
     """A source that cannot be read at all. The message names the file, what was found and the remedy."""
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.schemas import EMBEDDINGS
 from spotify_dag.tower.inputs import TowerInputs, part_dims, tower_inputs
 from spotify_dag.tower.model import UserTower, to_tensors
 from spotify_dag.tower.views import TrainingData
@@ -23,7 +25,7 @@ VIEW_PAIRS: Sequence[Literal["item", "playlist"]] = ("item", "playlist") * 4
 MIN_VALIDATION_USERS = 20
 
 
-class TrainingError(Exception):
+class TrainingError(SpotifyDagError):
     """There is nothing to train on, or training went wrong. The message says why."""
 
 
@@ -69,7 +71,7 @@ def train_tower(
     Raises
     ------
     TrainingError
-        If fewer than two users have two halves, or a loss is not finite.
+        If fewer than two users have two halves, or an embedding or a loss is not finite.
     """
     pairs = _view_pairs(data, settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -148,7 +150,9 @@ def info_nce(first: Tensor, second: Tensor, log_scale: Tensor) -> Tensor:
 def retrieval(tower: UserTower, queries: TowerInputs, gallery: TowerInputs) -> dict[str, float]:
     """Return ``mrr, hit_at_1, hit_at_10`` of finding row i of ``gallery`` from row i of ``queries``."""
     similarity = tower.encode(queries) @ tower.encode(gallery).T
-    rank = (similarity > np.diag(similarity)[:, None]).sum(axis=1) + 1
+    own = np.diag(similarity)[:, None]
+    # Ties share their mean rank: with the best one, a tower that tells nobody apart would look perfect.
+    rank = ((similarity > own).sum(axis=1) + (similarity >= own).sum(axis=1) + 1) / 2
     return {
         "mrr": float((1 / rank).mean()),
         "hit_at_1": float((rank == 1).mean()),
@@ -177,7 +181,13 @@ def _view_pairs(data: TrainingData, seed: int) -> list[tuple[TowerInputs, TowerI
         )
     dims = part_dims(pl.concat([frames[0][0], frames[0][1]]))
     kept = np.flatnonzero(usable)
-    return [(tower_inputs(first, dims).take(kept), tower_inputs(second, dims).take(kept)) for first, second in frames]
+    pairs = [(tower_inputs(first, dims).take(kept), tower_inputs(second, dims).take(kept)) for first, second in frames]
+    for number, name in enumerate(EMBEDDINGS):
+        if not all(np.isfinite(view.parts[number]).all() for pair in pairs for view in pair):
+            raise TrainingError(
+                f"Column '{name}' holds a number that is not finite; check the encoder (SPOTIFY_DAG_ENCODER)."
+            )
+    return pairs
 
 
 def _drop_parts(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
-from spotify_dag.features.tastes import user_tastes
+from spotify_dag.features.tastes import items, user_tastes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,5 +64,7 @@ class TrainingData:
 
     def views(self, *, by: Literal["item", "playlist"], seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the user embeddings of two halves, row by row of the same users."""
-        first, second = halves(self.raw, by=by, seed=seed)
+        # Only what counts is split: a half of playlists that do not count would be an empty one.
+        counted = items(self.raw.lazy(), self.playlists_count).drop("item_weight").collect()
+        first, second = halves(counted, by=by, seed=seed)
         return self.embed(first), self.embed(second)

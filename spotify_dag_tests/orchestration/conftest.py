@@ -1,0 +1,42 @@
+"""A small base, made once by the real graph, and copies of it to spoil."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.run import bring_up_to_date
+from spotify_dag.resources.project import Project
+from spotify_dag.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data root of 40 users in two buckets, up to date."""
+    data = tmp_path_factory.mktemp("built") / "data"
+    project = Project.open(Settings(data=data, n_buckets=2))
+    project.inbox.register_source("synthetic", {"users": 40, "playlists": 2, "tracks": 10})
+    definitions = build_definitions(settings=project.settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        stages = [stage.stage for stage in bring_up_to_date(project, definitions, instance)]
+    assert stages == ["ingest", "features", "train", "index"]
+    return data
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path) -> Project:
+    """A copy of the small base."""
+    shutil.copytree(built, tmp_path / "data")
+    return Project.open(Settings(data=tmp_path / "data", n_buckets=2))
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that forgets."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance

@@ -1,0 +1,156 @@
+"""Wrong data does not pass: each check is shown the very fault it is there for, in a base that is otherwise right."""
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.checks import table_problems
+from spotify_dag.resources.project import Project
+from spotify_dag.resources.registry import write_atomically
+from spotify_dag.schemas import (
+    ARTIST_GENRES,
+    RAW_PLAYLISTS,
+    TEXT_VECTORS,
+    USER_EMBEDDINGS,
+    USER_TASTES,
+    USERS,
+    Table,
+)
+
+BUCKETS = [0, 1]
+
+
+def outcomes(project: Project, instance: dg.DagsterInstance) -> dict[str, bool]:
+    """Run every check, making no asset, and return which passed."""
+    definitions = dg.Definitions.merge(
+        build_definitions(settings=project.settings),
+        dg.Definitions(jobs=[dg.define_asset_job("only_checks", dg.AssetSelection.all_asset_checks())]),
+    )
+    result = definitions.resolve_job_def("only_checks").execute_in_process(
+        instance=instance,
+        tags={"dagster/asset_partition_range_start": "00", "dagster/asset_partition_range_end": "01"},
+        raise_on_error=False,
+    )
+    return {
+        f"{found.asset_check_key.asset_key.to_user_string()}:{found.check_name}": found.passed
+        for found in result.get_asset_check_evaluations()
+    }
+
+
+def rewrite(project: Project, table: Table, change) -> None:
+    """Replace a table by what ``change`` makes of it."""
+    project.lake.replace(table, BUCKETS, [change(project.lake.scan(table).collect())])
+
+
+def first_row_again(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame, frame.head(1)])
+
+
+def all_but_one(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.tail(-1)
+
+
+def not_a_number(name: str):
+    return lambda frame: frame.with_columns(
+        pl.when(pl.int_range(pl.len()) == 0).then(float("nan")).otherwise(name).cast(pl.Float32).alias(name)
+    )
+
+
+def spoilt_vector(frame: pl.DataFrame) -> pl.DataFrame:
+    vector = pl.col("genre_embedding")
+    spoilt = vector.list.eval(pl.when(pl.int_range(pl.len()) == 7).then(float("inf")).otherwise(pl.element()))
+    return frame.with_columns(
+        pl.when(pl.int_range(pl.len()) == 0).then(spoilt).otherwise(vector).alias("genre_embedding")
+    )
+
+
+def test_all_pass_on_good_data(project, instance):
+    found = outcomes(project, instance)
+    assert len(found) == 9
+    assert all(found.values()), found
+
+
+CONFORM, WITH_USER = "rows_conform", "raw_playlists:every_row_has_its_user"
+EMBEDDED, WHOLE = "user_embeddings:every_user_embedded_or_explained", "user_index:index_is_whole"
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "fails"),
+    [
+        pytest.param(RAW_PLAYLISTS, first_row_again, {f"raw_playlists:{CONFORM}", WITH_USER}, id="item twice"),
+        pytest.param(RAW_PLAYLISTS, all_but_one, {WITH_USER}, id="item lost"),
+        pytest.param(ARTIST_GENRES, first_row_again, {f"artist_genres:{CONFORM}"}, id="artist twice"),
+        pytest.param(USER_TASTES, not_a_number("weight"), {f"user_tastes:{CONFORM}"}, id="weight not finite"),
+        pytest.param(USER_EMBEDDINGS, spoilt_vector, {f"user_embeddings:{CONFORM}"}, id="vector not finite"),
+        pytest.param(USER_EMBEDDINGS, first_row_again, {f"user_embeddings:{CONFORM}"}, id="user twice"),
+        pytest.param(USER_EMBEDDINGS, all_but_one, {EMBEDDED, WHOLE}, id="user lost"),
+        pytest.param(USERS, all_but_one, {WITH_USER, EMBEDDED}, id="user unknown"),
+    ],
+)
+def test_a_fault_is_found(project, instance, table, change, fails):
+    rewrite(project, table, change)
+    found = outcomes(project, instance)
+    assert {name for name, passed in found.items() if not passed} == fails
+
+
+def test_vectors_of_texts_are_kept_once(project):
+    kept = project.lake.scan(TEXT_VECTORS).collect()
+    assert kept.height == kept.select("encoder", "text").n_unique() > 300
+    broken = kept.head(1).with_columns(pl.col("vector").list.eval(pl.element() * float("nan")))
+    project.lake.append(TEXT_VECTORS, [broken])
+    assert table_problems(project.lake, TEXT_VECTORS, BUCKETS) == {"vector is not finite": 1}
+
+
+def test_a_user_missing_from_the_index_is_found(project, instance):
+    index = project.user_index(project.registry.latest())
+    rows = index.rows(with_vectors=True)
+    index.replace([0], rows.filter(pl.col("user_bucket") == 0).tail(-1))
+    assert not outcomes(project, instance)["user_index:index_is_whole"]
+
+
+def test_a_vector_that_is_not_of_unit_length_is_found(project, instance):
+    index = project.user_index(project.registry.latest())
+    rows = index.rows(with_vectors=True).filter(pl.col("user_bucket") == 0)
+    twice = pl.Series("vector", rows["vector"].to_numpy() * 2, dtype=rows["vector"].dtype)
+    index.replace([0], rows.with_columns(twice))
+    assert not outcomes(project, instance)["user_index:index_is_whole"]
+
+
+def test_a_tower_with_a_weight_that_is_not_finite_is_found(project, instance):
+    import torch
+
+    tower = project.registry.load(project.registry.latest())
+    card = project.registry.card(project.registry.latest())
+    with torch.no_grad():
+        next(tower.parameters())[0, 0] = float("nan")
+    project.registry.save(tower, card)
+    assert not outcomes(project, instance)["user_tower:tower_is_sound"]
+
+
+def test_a_collapsed_tower_is_found(project, instance):
+    import json
+
+    version = project.registry.latest()
+    card = project.registry.card(version)
+    card["metrics"]["random_pair_cosine"] = 0.97
+    write_atomically(project.registry.root / version / "model.json", json.dumps(card).encode())
+    assert not outcomes(project, instance)["user_tower:tower_is_sound"]
+
+
+def test_a_failed_check_keeps_wrong_rows_from_flowing_on(project, instance):
+    """A blocking check on raw_playlists fails the run before anything is made of the rows."""
+    definitions = build_definitions(settings=project.settings)
+    rewrite(project, ARTIST_GENRES, first_row_again)
+    before = project.lake.scan(USER_TASTES).collect()
+    job = dg.define_asset_job(
+        "tail", dg.AssetSelection.assets("user_tastes") | dg.AssetSelection.checks_for_assets("artist_genres")
+    )
+    merged = dg.Definitions.merge(definitions, dg.Definitions(jobs=[job]))
+    result = merged.resolve_job_def("tail").execute_in_process(
+        instance=instance,
+        tags={"dagster/asset_partition_range_start": "00", "dagster/asset_partition_range_end": "01"},
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert project.lake.scan(USER_TASTES).collect().equals(before)

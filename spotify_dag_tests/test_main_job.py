@@ -1,0 +1,229 @@
+"""The main job from outside: what a person types, what is printed, what is left on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from spotify_dag.resources.project import Project
+from spotify_dag.schemas import RAW_PLAYLISTS, TABLES, USER_EMBEDDINGS
+from spotify_dag.settings import Settings
+from spotify_dag.sources.synthetic import SyntheticSource
+
+# One worker makes the shared bases; the others test other things meanwhile.
+pytestmark = pytest.mark.xdist_group("main_job")
+
+COMMAND = Path(sys.executable).parent / "spotify-dag"
+WORLD = ("--source", "synthetic", "--users", "1000")
+
+
+def spotify_dag(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person would, with nothing but PATH in the environment."""
+    return subprocess.run(
+        [COMMAND, "--data", data, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(data.parent), "COLUMNS": "160", **environment},
+        check=False,
+    )
+
+
+def content(data: Path) -> dict[str, pl.DataFrame]:
+    """Return every table and the index, without the time of reading."""
+    project = Project.open(Settings(data=data))
+    frames = {
+        table.name: project.lake.scan(table).drop("fetched_at", strict=False).sort(table.key).collect()
+        for table in TABLES
+        if table.key
+    }
+    return {**frames, "user_index": project.matcher.index().rows(with_vectors=True)}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """A base of 1,000 synthetic users."""
+    data = tmp_path_factory.mktemp("world") / "data"
+    done = spotify_dag(data, "run", *WORLD, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [stage["stage"] for stage in report["materialised"]] == ["ingest", "features", "train", "index"]
+    assert report["sources"][0]["users"] == report["users_in_index"] == 1_000
+    assert report["genre_coverage"] > 0.98
+    assert report["not_embedded"] == report["rejects"] == []
+    return data
+
+
+def test_neighbours_share_the_taste_that_was_planted(world):
+    project = Project.open(Settings(data=world))
+    truth = dict(SyntheticSource(users=1_000).tastes().select("user_id", "community").iter_rows())
+    _, answers = project.matcher.recommend(sorted(truth), 10)
+    same = [
+        sum(truth[match.user_id] == truth[user] for match in matches) / 10
+        for user, matches in zip(sorted(truth), answers, strict=True)
+    ]
+    assert sum(same) / len(same) >= 0.8
+    assert sum(share >= 0.8 for share in same) / len(same) >= 0.8
+
+
+def test_batch_answers_equal_single_answers(world):
+    matcher = Project.open(Settings(data=world)).matcher
+    users = [f"synthetic-{number:06d}" for number in range(0, 1_000, 97)]
+    _, together = matcher.recommend(users, 10)
+    assert together == [matcher.recommend([user], 10)[1][0] for user in users]
+
+
+def test_recommend_prints_what_machines_expect(world):
+    done = spotify_dag(world, "recommend", "synthetic-000007", "-k", "3", "--json")
+    answer = json.loads(done.stdout)
+    assert set(answer) == {"user_id", "model_version", "matches"}
+    assert answer["user_id"] == "synthetic-000007"
+    assert len(answer["matches"]) == 3
+    for match in answer["matches"]:
+        assert {"user_id", "score", "shared_genres", "shared_artists", "new_to_you"} <= set(match)
+        assert match["user_id"] != "synthetic-000007"
+        assert match["shared_genres"]
+        assert set(match["shared_artists"][0]) == {"name", "yours", "theirs"}
+    scores = [match["score"] for match in answer["matches"]]
+    assert scores == sorted(scores, reverse=True)
+    assert -1 <= scores[-1] <= scores[0] <= 1
+
+
+def test_recommend_prints_a_table_for_people(world):
+    done = spotify_dag(world, "recommend", "synthetic-000007")
+    assert done.returncode == 0
+    assert "Users who listen like synthetic-000007" in done.stdout
+    assert len(re.findall(r"│ +\d+ │ synthetic-", done.stdout)) == 10
+
+
+def test_compare_is_symmetric(world):
+    one, other = (
+        json.loads(spotify_dag(world, "compare", a, b, "--json").stdout)
+        for a, b in (("synthetic-000001", "synthetic-000002"), ("synthetic-000002", "synthetic-000001"))
+    )
+    assert one["score"] == other["score"]
+    assert one["new_to_you"] == other["new_to_other"]
+    for key in ("shared_genres", "shared_artists", "shared_eras"):
+        swapped = [{"name": row["name"], "yours": row["theirs"], "theirs": row["yours"]} for row in other[key]]
+        assert one[key] == swapped
+
+
+def test_compare_with_oneself_is_a_perfect_match(world):
+    answer = json.loads(spotify_dag(world, "compare", "synthetic-000001", "synthetic-000001", "--json").stdout)
+    assert answer["score"] == pytest.approx(1, abs=1e-5)
+    assert answer["new_to_you"] == []
+
+
+def test_sql_sees_the_lake(world):
+    done = spotify_dag(world, "sql", "select count(*) as users, sum(rows_kept) as items from users", "--json")
+    (row,) = json.loads(done.stdout)
+    items = Project.open(Settings(data=world)).lake.scan(RAW_PLAYLISTS).select(pl.len()).collect().item()
+    assert row == {"users": 1_000, "items": items}
+
+
+def test_a_wrong_query_names_the_tables(world):
+    done = spotify_dag(world, "sql", "select * from nothing")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "user_embeddings" in done.stderr
+
+
+def test_an_unknown_user_is_told_what_to_do(world):
+    done = spotify_dag(world, "recommend", "000007")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Unknown user '000007'" in done.stderr
+    assert "synthetic-000007" in done.stderr
+
+
+def test_nothing_new_materialises_nothing_and_is_quick(world):
+    before = content(world)
+    begun = time.monotonic()
+    done = spotify_dag(world, "run", "--json")
+    assert time.monotonic() - begun < 15
+    assert json.loads(done.stdout)["materialised"] == []
+    assert all(frame.equals(before[name]) for name, frame in content(world).items())
+
+
+def test_the_runs_are_in_the_dagster_instance(world):
+    import dagster as dg
+
+    instance = dg.DagsterInstance.from_config(str(world / "dagster"))
+    runs = {run.job_name: run.status for run in instance.get_runs()}
+    assert set(runs) == {"ingest", "features", "train", "index"}
+    assert set(runs.values()) == {dg.DagsterRunStatus.SUCCESS}
+    assert len(instance.get_materialized_partitions(dg.AssetKey("user_embeddings"))) == 64
+    metadata = instance.get_latest_materialization_event(dg.AssetKey("user_tower")).asset_materialization.metadata
+    assert "data:image/png;base64," in metadata["taste_map"].value
+    assert metadata["mrr"].value > 0.5
+
+
+def test_new_users_touch_only_their_buckets(world):
+    """The last of this module that needs the world as it was: the world grows by two users."""
+    before = content(world)["user_embeddings"]
+    done = spotify_dag(world, "run", "--source", "synthetic", "--users", "1002", "--json")
+    stages = {stage["stage"]: stage["buckets"] for stage in json.loads(done.stdout)["materialised"]}
+    assert set(stages) == {"ingest", "features", "index"}  # two users more are no reason to train
+    assert stages["features"] == stages["index"] <= 2
+    after = content(world)["user_embeddings"]
+    assert after.height == 1_002
+    assert after.head(1_000).equals(before)
+
+
+def test_the_same_seed_gives_the_same_result_whatever_happens_on_the_way(tmp_path):
+    """A run killed at several moments, and made again each time, ends as an undisturbed one."""
+    small = ("run", "--source", "synthetic", "--users", "120", "--tracks", "20")
+    assert spotify_dag(tmp_path / "calm", *small).returncode == 0
+    killed = 0
+    for seconds in (2.5, 4.0, 7.0, 10.0, 12.0):
+        process = subprocess.Popen(
+            [COMMAND, "--data", tmp_path / "rough", *small],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+    assert killed >= 2
+    done = spotify_dag(tmp_path / "rough", *small)
+    assert done.returncode == 0, done.stderr
+    calm, rough = content(tmp_path / "calm"), content(tmp_path / "rough")
+    assert list(calm) == list(rough)
+    for name, frame in calm.items():
+        assert_frame_equal(rough[name], frame)
+    models = [json.loads((tmp_path / root / "models" / "champion.json").read_text()) for root in ("calm", "rough")]
+    assert models[0] == models[1]
+
+
+def test_real_listeners(hetrec_path, test_data, tmp_path):
+    """HetRec-2011: everybody reaches the index, in time, and the numbers are said."""
+    genres = test_data / "artist-genres" / "artist_genres.parquet"
+    begun = time.monotonic()
+    arguments = ("run", "--source", "lastfm", "--path", hetrec_path, "--artist-genres", genres)
+    done = spotify_dag(tmp_path / "data", *arguments)
+    seconds = time.monotonic() - begun
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"lastfm +│ +1,892 +│ +92,834", done.stdout)
+    assert float(re.search(r"Genre coverage: ([\d.]+)%", done.stdout)[1]) >= 79
+    assert "Not embedded: 0 users" in done.stdout
+    assert "1,892 users in the index" in done.stdout
+    # The limit is 180 s on two idle cores; other tests may be running beside this one.
+    assert seconds < 360
+    rows = Project.open(Settings(data=tmp_path / "data")).lake.scan(USER_EMBEDDINGS).collect()
+    assert rows["user_id"].n_unique() == 1_892
+    assert rows["release_year_embedding"].null_count() == 1_892  # Last.fm knows no years: unknown is not zero
+    again = spotify_dag(tmp_path / "data", *arguments, "--json")
+    assert json.loads(again.stdout)["materialised"] == []
