@@ -20,7 +20,7 @@ from bench.measure import (
     in_fresh_process,
     is_quick,
     machine,
-    others,
+    print_others,
     print_table,
     write_results,
 )
@@ -106,9 +106,9 @@ def show(results: dict[str, Any], embedding: Cost, serving: Cost) -> None:
         f"{results['rows']:,} rows, {results['users_embedded']:,} users embedded, "
         f"{results['strings_encoded']:,} distinct strings encoded, "
         f"{results['to_user_embeddings']['users_per_second']:,.0f} users per second\n"
-        f"[bold]{verdict}[/]: peak {embedding.peak_gib:.2f} GiB of {LIMIT_GIB:.0f} GiB, {embedding.seconds:.0f} s\n"
-        f"Other processes took {others(embedding)} of the machine up to user embeddings, {others(serving)} after."
+        f"[bold]{verdict}[/]: peak {embedding.peak_gib:.2f} GiB of {LIMIT_GIB:.0f} GiB, {embedding.seconds:.0f} s"
     )
+    print_others({"to user embeddings": embedding, "train and index": serving})
 
 
 def _stage_row(stage: dict[str, Any]) -> tuple[str, ...]:

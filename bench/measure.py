@@ -11,7 +11,7 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,8 +57,8 @@ def in_fresh_process(function: Callable[..., Any], *args: Any) -> tuple[Any, Cos
     ):
         value, cpu_seconds, own_peak_gib = pool.submit(_call, function, args).result()
     seconds = time.monotonic() - begun
-    others = max(0.0, _busy_seconds() - busy - cpu_seconds) / (seconds * (os.cpu_count() or 1))
-    return value, Cost(seconds, cpu_seconds, max(own_peak_gib, sampler.peak_gib), others)
+    elsewhere = max(0.0, _busy_seconds() - busy - cpu_seconds) / (seconds * (os.cpu_count() or 1))
+    return value, Cost(seconds, cpu_seconds, max(own_peak_gib, sampler.peak_gib), elsewhere)
 
 
 def peak_gib() -> float:
@@ -87,12 +87,12 @@ def describe(facts: dict[str, Any]) -> str:
     return f"{facts['date']}, {processor}, {facts['memory_gib']:.0f} GiB"
 
 
-def others(cost: Cost) -> str:
-    """Return how much of the machine other processes took while something ran, with a warning where it was much."""
-    warning = (
-        "" if cost.others_share < MUCH else " [yellow](its seconds are too many: run it again on a quiet machine)[/]"
-    )
-    return f"{cost.others_share:.0%}{warning}"
+def print_others(costs: Mapping[str, Cost]) -> None:
+    """Print how much of the machine other processes took while each of these ran, with a warning if it was much."""
+    shares = ", ".join(f"{name} {cost.others_share:.0%}" for name, cost in costs.items())
+    console.print(f"Share of the machine that other processes took: {shares}")
+    if any(cost.others_share > MUCH for cost in costs.values()):
+        console.print("[yellow]The machine was not quiet: these seconds are too many. Run it again.[/]")
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -41,7 +41,7 @@ from bench.measure import (
     in_fresh_process,
     is_quick,
     machine,
-    others,
+    print_others,
     print_table,
     read_results,
     write_results,
@@ -101,7 +101,7 @@ def main() -> None:
         "others_share": {name: cost.others_share for name, cost in costs.items()},
     }
     show(results)
-    console.print("Other processes took: " + "; ".join(f"{name} {others(cost)}" for name, cost in costs.items()))
+    print_others(costs)
     write_results(NAME + "_quick" * quick, results)
 
 

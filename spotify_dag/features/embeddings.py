@@ -138,6 +138,7 @@ def _text_mean(
 
     rows = (
         weighted.join(text_vectors.texts.with_row_index("vector"), left_on="name", right_on="text")
+        .with_columns(pl.col(weight).cast(pl.Float64))
         .with_columns((pl.col(weight) / pl.col(weight).sum().over("user")).cast(pl.Float32).alias("share"))
         .sort("user", "name")
     )

@@ -6,6 +6,7 @@ runtime does not survive ``fork``: start other processes with ``spawn``, which i
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -91,11 +92,11 @@ class Lake:
 
     def _write(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
         import pyarrow as pa
-        from deltalake import DeltaTable, WriterProperties, write_deltalake
+        from deltalake import WriterProperties, write_deltalake
         from deltalake.exceptions import DeltaError
 
         schema = _arrow_schema(table)
-        DeltaTable.create(self.uri(table), schema, mode="ignore", partition_by=[table.partition_by])
+        self._create(table, schema)
         problems: list[Exception] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -118,6 +119,25 @@ class Lake:
             if problems:  # Delta tells of it in its own words: say what went wrong in the frames instead
                 raise problems[0] from None
             raise
+
+    def _create(self, table: Table, schema: pa.Schema) -> None:
+        """Make an empty table elsewhere and move it into place: of several writers, all find the one that came first.
+
+        Created in place, a table changes under the writers that it races with, and their commits fail.
+        """
+        from deltalake import DeltaTable
+
+        if self.exists(table):
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
+            made = Path(scratch) / table.name
+            DeltaTable.create(str(made), schema, partition_by=[table.partition_by])
+            try:
+                made.rename(self.root / table.name)
+            except OSError:
+                if not self.exists(table):
+                    raise
 
     def chunks(self, table: Table, buckets: Sequence[int], rows: int = CHUNK_ROWS) -> Iterator[list[int]]:
         """Split buckets into groups of about ``rows`` rows of ``table``, at least one bucket each."""

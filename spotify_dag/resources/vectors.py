@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import lancedb
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-METRIC = "cosine"
+METRIC: Final = "cosine"
 EXACT_ROWS = 100_000
 PROBES = 32
 _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version")
@@ -99,7 +99,9 @@ class UserIndex:
         if table is None:
             return
         if table.count_rows() > EXACT_ROWS and not table.list_indices():
-            table.create_index(metric=METRIC, index_type="IVF_FLAT")
+            from lancedb.index import IvfFlat
+
+            table.create_index("vector", config=IvfFlat(distance_type=METRIC))
         table.optimize(cleanup_older_than=timedelta(hours=1))
 
     def rows(self, *, with_vectors: bool = False) -> pl.DataFrame:

@@ -26,12 +26,15 @@ def open_source(name: str, options: Mapping[str, Any]) -> Source:
     SourceError
         If there is no such source, an option is missing or not one of its own, or it cannot be read.
     """
+    if name not in SOURCES:
+        raise SourceError(f"Unknown source '{name}'. Choose one of: {', '.join(SOURCES)}.")
+    known = ("users", "seed", "playlists", "tracks") if name == "synthetic" else ("path",)
+    if strange := sorted(options.keys() - set(known)):
+        raise SourceError(f"Source '{name}' has no option {', '.join(strange)}. It has: {', '.join(known)}.")
     if name == "synthetic":
         from spotify_dag.sources.synthetic import SyntheticSource
 
         return SyntheticSource(**options)
-    if name not in SOURCES:
-        raise SourceError(f"Unknown source '{name}'. Choose one of: {', '.join(SOURCES)}.")
     if not options.get("path"):
         raise SourceError(f"Source '{name}' reads files: say where they are with --path PATH.")
     path = Path(options["path"])

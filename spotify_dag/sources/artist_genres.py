@@ -44,7 +44,11 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
     try:
         table = readers[path.suffix.lower()](path)
     except (pl.exceptions.PolarsError, OSError, RuntimeError, ValueError) as error:
-        raise SourceError(f"Artist-genre table {path} cannot be read as {path.suffix}: {error}") from error
+        found = str(error).partition("\n")[0]
+        raise SourceError(
+            f"Artist-genre table {path} cannot be read as {path.suffix}: {found}. "
+            f"Give a UTF-8 table with a column of artists and one of genres, as {', '.join(readers)}."
+        ) from error
 
     name, artist_id, genres = (_first(table, names) for names in (NAMES, IDS, GENRES))
     if genres is None or (name is None and artist_id is None):
@@ -57,7 +61,10 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
         table = table.sort(pl.col("popularity").cast(pl.Float64, strict=False), descending=True, nulls_last=True)
     missing = pl.lit(None, pl.String)
     return table.select(
-        (pl.col(artist_id).cast(pl.String).str.split(":").list.last() if artist_id else missing).alias("artist_id"),
+        # The last part of spotify:artist:… and of https://open.spotify.com/artist/…?si=…
+        (pl.col(artist_id).cast(pl.String).str.extract(r"([^:/?]+)(?:\?.*)?$") if artist_id else missing).alias(
+            "artist_id"
+        ),
         (pl.col(name).cast(pl.String) if name else missing).alias("artist_name"),
         _genre_list(table[genres]).alias("genres"),
     )
@@ -78,7 +85,7 @@ def _genre_list(column: pl.Series) -> pl.Expr:
         # A printed list quotes its items with either quote; plain text separates them by ; | or a comma.
         quoted = text.str.extract_all(r'"[^"]*"|\'[^\']*\'').list.eval(pl.element().str.slice(1).str.head(-1))
         plain = text.str.strip_chars("[] ").str.replace_all(r"[|,]", ";").str.split(";")
-        listed = pl.when(text.str.starts_with("[")).then(quoted).otherwise(plain)
+        listed = pl.when(text.str.contains(r"""^\s*\[\s*["']""")).then(quoted).otherwise(plain)
     return (
         listed.list.eval(pl.element().str.strip_chars().str.to_lowercase())
         .list.eval(pl.element().filter(pl.element().str.len_chars().is_between(1, 100)))

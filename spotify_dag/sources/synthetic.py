@@ -78,8 +78,8 @@ class SyntheticSource:
             ("tracks", 1, 400),
         ):
             value = getattr(self, option)
-            if not low <= value <= high:
-                raise SourceError(f"synthetic: {option} is {value}; it must be from {low} to {high}.")
+            if not isinstance(value, int) or not low <= value <= high:
+                raise SourceError(f"synthetic: {option} is {value!r}; it must be a whole number from {low} to {high}.")
 
     def version(self) -> str:
         """Return a fingerprint of the parameters and the catalogue."""

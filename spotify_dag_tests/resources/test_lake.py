@@ -345,9 +345,17 @@ class TestDuckDB:
             assert connection.execute("select count(*), max(rows_kept) from users").fetchall() == [(6, 1)]
 
 
-def when_all_are_ready(barrier: Barrier) -> None:
-    """Make the processes of a pool begin together; importing takes each a while."""
-    barrier.wait(timeout=60)
+@pytest.fixture(scope="module")
+def four() -> Iterator[ProcessPoolExecutor]:
+    """Four processes, started as Dagster starts them."""
+    with ProcessPoolExecutor(4, mp_context=SPAWN, initializer=keep, initargs=(SPAWN.Barrier(4),)) as pool:
+        yield pool
+
+
+def keep(barrier: Barrier) -> None:
+    """Keep the barrier at which the processes of the pool wait for each other."""
+    global together  # noqa: PLW0603
+    together = barrier
 
 
 def replace_own(root: Path, worker: int, rounds: int) -> list[dict[int, int]]:
@@ -359,21 +367,32 @@ def replace_own(root: Path, worker: int, rounds: int) -> list[dict[int, int]]:
     ]
 
 
+def replace_own_together(root: Path, worker: int, rounds: int) -> list[dict[int, int]]:
+    together.wait(timeout=100)
+    return replace_own(root, worker, rounds)
+
+
 class TestProcesses:
-    def test_four_replace_their_own_buckets_at_once(self, tmp_path: Path) -> None:
-        """From nothing: they also race to create the table."""
-        workers, rounds = 4, 6
-        with ProcessPoolExecutor(
-            workers, mp_context=SPAWN, initializer=when_all_are_ready, initargs=(SPAWN.Barrier(workers),)
-        ) as pool:
-            runs = [pool.submit(replace_own, tmp_path, worker, rounds) for worker in range(workers)]
-            written = [run.result(timeout=120) for run in runs]
-        for worker, counts in enumerate(written):
-            assert counts == [{2 * worker: 100 + round_, 2 * worker + 1: 10} for round_ in range(rounds)]
+    def test_four_replace_their_own_buckets_at_once(self, tmp_path: Path, four: ProcessPoolExecutor) -> None:
+        rounds = 6
+        runs = [four.submit(replace_own_together, tmp_path, worker, rounds) for worker in range(4)]
+        for worker, run in enumerate(runs):
+            written = run.result(timeout=120)
+            assert written == [{2 * worker: 100 + round_, 2 * worker + 1: 10} for round_ in range(rounds)]
         lake, last = Lake(tmp_path, 8), rounds - 1
-        assert held(lake) == [(bucket, last, 10 if bucket % 2 else 100 + last) for bucket in range(2 * workers)]
+        assert held(lake) == [(bucket, last, 10 if bucket % 2 else 100 + last) for bucket in range(8)]
         assert lake.scan(USERS).collect()["user_id"].is_unique().all()
-        assert version(lake) == workers * rounds
+        assert version(lake) == 4 * rounds
+
+    def test_four_that_write_a_new_table_at_once(self, tmp_path: Path, four: ProcessPoolExecutor) -> None:
+        """Whoever creates it must not make the commits of the others fail."""
+        for attempt in range(8):
+            root = tmp_path / f"{attempt}"
+            runs = [four.submit(replace_own_together, root, worker, 1) for worker in range(4)]
+            assert [run.result(timeout=120) for run in runs] == [[{2 * n: 100, 2 * n + 1: 10}] for n in range(4)]
+            assert held(Lake(root, 8)) == [(bucket, 0, 10 if bucket % 2 else 100) for bucket in range(8)]
+            assert version(Lake(root, 8)) == 4
+            assert [path.name for path in root.iterdir()] == ["users"]
 
     def test_a_reader_sees_whole_commits_only(self, tmp_path: Path) -> None:
         """Two buckets are replaced in one commit: they are never seen with different tags or half of their rows."""

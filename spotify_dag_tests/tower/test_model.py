@@ -42,7 +42,45 @@ def changed(inputs: TowerInputs, part: int, value: float, *, known: float) -> To
     return TowerInputs(tuple(parts), mask, inputs.statistics)
 
 
+def reference(model: UserTower, inputs: TowerInputs, row: int) -> list[float]:
+    """Return the user vector of one user in double precision, from the weights and the formulas."""
+    weights = {name: tensor.double().numpy() for name, tensor in model.state_dict().items()}
+
+    def linear(name: str, x: np.ndarray) -> np.ndarray:
+        return weights[f"{name}.weight"] @ x + weights[f"{name}.bias"]
+
+    def gelu(x: np.ndarray) -> np.ndarray:
+        return np.array([value * (1 + math.erf(value / math.sqrt(2))) / 2 for value in x])
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        return x / np.linalg.norm(x)
+
+    joined = []
+    for number, part in enumerate(inputs.parts):
+        if inputs.known[row, number]:
+            scaled = (part[row] - weights[f"centre_{number}"]) / weights[f"scale_{number}"]
+            inside = gelu(linear(f"part_towers.{number}.0", scaled))
+            joined.append(linear(f"part_towers.{number}.3", inside))
+        else:
+            joined.append(weights["absent"][number])
+    x = np.concatenate([*joined, inputs.statistics[row]])
+    normed = (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weights["joint.0.weight"] + weights["joint.0.bias"]
+    learned = unit(linear("skip", x) + linear("joint.4", gelu(linear("joint.1", normed))))
+    anchored = np.zeros(weights["anchor"].shape[1])
+    if inputs.known[row, 0]:
+        anchored = unit((inputs.parts[0][row] - weights["centre_0"]) @ weights["anchor"])
+    return unit(np.concatenate([learned, model.config["anchor_weight"] * anchored])).tolist()
+
+
 class TestVectors:
+    def test_they_are_what_the_formulas_say(self) -> None:
+        known = np.array(list(itertools.product([0, 1], repeat=4)), np.float32)
+        model, inputs = tower(), some_users(16, known=known)
+        model.fit_scaling(inputs)
+        vectors = model.encode(inputs)
+        for row in range(16):
+            assert vectors[row].tolist() == pytest.approx(reference(model, inputs, row), abs=1e-5)
+
     def test_they_are_unit_vectors_whatever_is_known(self) -> None:
         known = np.array(list(itertools.product([0, 1], repeat=4)), np.float32)
         model, inputs = tower(), some_users(16, known=known)

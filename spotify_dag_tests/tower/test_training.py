@@ -109,6 +109,12 @@ class TestTraining:
         assert trained.metrics["hit_at_10"] > 3 * 10 / 45
         assert trained.metrics["hit_at_1"] <= trained.metrics["mrr"] <= trained.metrics["hit_at_10"] + 0.1
 
+    def test_it_is_watched_on_the_validation_users_alone(self, trained: TrainedTower) -> None:
+        # Shares of 45 users; of the other 105, or of all 150, not every one would be a 45th.
+        hits = [45 * epoch[name] for epoch in trained.history for name in ("hit_at_1", "hit_at_10")]
+        assert hits == pytest.approx([round(hit) for hit in hits], abs=1e-9)
+        assert any(round(hit) % 3 for hit in hits)
+
     def test_the_best_epoch_is_kept(self, trained: TrainedTower) -> None:
         best = max(epoch["mrr"] for epoch in trained.history)
         assert trained.metrics["mrr"] == best
@@ -116,6 +122,16 @@ class TestTraining:
         assert {name: trained.metrics[name] for name in ("hit_at_1", "hit_at_10")} == {
             name: last[name] for name in ("hit_at_1", "hit_at_10")
         }
+
+    def test_the_weights_are_those_of_the_best_epoch(self) -> None:
+        data = planted()
+        gone_wrong = train_tower(data, TrainingSettings(epochs=12, batch=32, learning_rate=1.0, seed=1))
+        assert gone_wrong.history[-1]["mrr"] < gone_wrong.metrics["mrr"] - 0.01, "this test needs a bad last epoch"
+        # With too few users to validate on, everybody is watched, on the last pair of views.
+        assert gone_wrong.metrics["validation_users"] == 0
+        views = data.views(by=VIEW_PAIRS[-1], seed=1_000 + len(VIEW_PAIRS) - 1)
+        first, second = (tower_inputs(view, tuple(gone_wrong.tower.config["part_dims"])) for view in views)
+        assert retrieval(gone_wrong.tower, first, second)["mrr"] == pytest.approx(gone_wrong.metrics["mrr"], abs=1e-4)
 
     def test_users_do_not_collapse(self, trained: TrainedTower, world: TrainingData) -> None:
         vectors = encode(trained.tower, world)
