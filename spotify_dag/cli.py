@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
@@ -104,7 +104,8 @@ def recommend(
             return
         table = Table(title=f"Users who listen like {user}", caption=version, title_justify="left")
         for heading in ("", "User", "Score", "Genres you share", "Artists you share", "New to you"):
-            table.add_column(heading, justify="right" if heading in ("", "Score") else "left", overflow="fold")
+            justify: Literal["left", "right"] = "right" if heading in ("", "Score") else "left"
+            table.add_column(heading, justify=justify, overflow="fold", no_wrap=heading == "User")
         for place, match in enumerate(matches, 1):
             why = match.why
             table.add_row(

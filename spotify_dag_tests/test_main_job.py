@@ -20,20 +20,19 @@ from spotify_dag.schemas import RAW_PLAYLISTS, TABLES, USER_EMBEDDINGS
 from spotify_dag.settings import Settings
 from spotify_dag.sources.synthetic import SyntheticSource
 
-# One worker makes the shared bases; the others test other things meanwhile.
-pytestmark = pytest.mark.xdist_group("main_job")
-
 COMMAND = Path(sys.executable).parent / "spotify-dag"
+# Tests run beside each other: threads of two processes on the same cores would mostly wait for one another.
+ENVIRONMENT = {"PATH": os.environ["PATH"], "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
 WORLD = ("--source", "synthetic", "--users", "1000")
 
 
-def spotify_dag(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a person would, with nothing but PATH in the environment."""
+def spotify_dag(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person would."""
     return subprocess.run(
         [COMMAND, "--data", data, *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(data.parent), "COLUMNS": "160", **environment},
+        env=ENVIRONMENT | {"HOME": str(data.parent)},
         check=False,
     )
 
@@ -47,6 +46,10 @@ def content(data: Path) -> dict[str, pl.DataFrame]:
         if table.key
     }
     return {**frames, "user_index": project.matcher.index().rows(with_vectors=True)}
+
+
+of_one_world = pytest.mark.xdist_group("world")
+"""One worker makes the world that these tests share, in the order of this file."""
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,7 @@ def world(tmp_path_factory) -> Path:
     return data
 
 
+@of_one_world
 def test_neighbours_share_the_taste_that_was_planted(world):
     project = Project.open(Settings(data=world))
     truth = dict(SyntheticSource(users=1_000).tastes().select("user_id", "community").iter_rows())
@@ -75,6 +79,7 @@ def test_neighbours_share_the_taste_that_was_planted(world):
     assert sum(share >= 0.8 for share in same) / len(same) >= 0.8
 
 
+@of_one_world
 def test_batch_answers_equal_single_answers(world):
     matcher = Project.open(Settings(data=world)).matcher
     users = [f"synthetic-{number:06d}" for number in range(0, 1_000, 97)]
@@ -82,6 +87,7 @@ def test_batch_answers_equal_single_answers(world):
     assert together == [matcher.recommend([user], 10)[1][0] for user in users]
 
 
+@of_one_world
 def test_recommend_prints_what_machines_expect(world):
     done = spotify_dag(world, "recommend", "synthetic-000007", "-k", "3", "--json")
     answer = json.loads(done.stdout)
@@ -98,6 +104,7 @@ def test_recommend_prints_what_machines_expect(world):
     assert -1 <= scores[-1] <= scores[0] <= 1
 
 
+@of_one_world
 def test_recommend_prints_a_table_for_people(world):
     done = spotify_dag(world, "recommend", "synthetic-000007")
     assert done.returncode == 0
@@ -105,6 +112,7 @@ def test_recommend_prints_a_table_for_people(world):
     assert len(re.findall(r"│ +\d+ │ synthetic-", done.stdout)) == 10
 
 
+@of_one_world
 def test_compare_is_symmetric(world):
     one, other = (
         json.loads(spotify_dag(world, "compare", a, b, "--json").stdout)
@@ -117,12 +125,14 @@ def test_compare_is_symmetric(world):
         assert one[key] == swapped
 
 
+@of_one_world
 def test_compare_with_oneself_is_a_perfect_match(world):
     answer = json.loads(spotify_dag(world, "compare", "synthetic-000001", "synthetic-000001", "--json").stdout)
     assert answer["score"] == pytest.approx(1, abs=1e-5)
     assert answer["new_to_you"] == []
 
 
+@of_one_world
 def test_sql_sees_the_lake(world):
     done = spotify_dag(world, "sql", "select count(*) as users, sum(rows_kept) as items from users", "--json")
     (row,) = json.loads(done.stdout)
@@ -130,6 +140,7 @@ def test_sql_sees_the_lake(world):
     assert row == {"users": 1_000, "items": items}
 
 
+@of_one_world
 def test_a_wrong_query_names_the_tables(world):
     done = spotify_dag(world, "sql", "select * from nothing")
     assert done.returncode != 0
@@ -137,6 +148,7 @@ def test_a_wrong_query_names_the_tables(world):
     assert "user_embeddings" in done.stderr
 
 
+@of_one_world
 def test_an_unknown_user_is_told_what_to_do(world):
     done = spotify_dag(world, "recommend", "000007")
     assert done.returncode == 1
@@ -145,6 +157,7 @@ def test_an_unknown_user_is_told_what_to_do(world):
     assert "synthetic-000007" in done.stderr
 
 
+@of_one_world
 def test_nothing_new_materialises_nothing_and_is_quick(world):
     before = content(world)
     begun = time.monotonic()
@@ -154,6 +167,7 @@ def test_nothing_new_materialises_nothing_and_is_quick(world):
     assert all(frame.equals(before[name]) for name, frame in content(world).items())
 
 
+@of_one_world
 def test_the_runs_are_in_the_dagster_instance(world):
     import dagster as dg
 
@@ -167,6 +181,7 @@ def test_the_runs_are_in_the_dagster_instance(world):
     assert metadata["mrr"].value > 0.5
 
 
+@of_one_world
 def test_new_users_touch_only_their_buckets(world):
     """The last of this module that needs the world as it was: the world grows by two users."""
     before = content(world)["user_embeddings"]
@@ -189,6 +204,7 @@ def test_the_same_seed_gives_the_same_result_whatever_happens_on_the_way(tmp_pat
             [COMMAND, "--data", tmp_path / "rough", *small],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT | {"HOME": str(tmp_path)},
             start_new_session=True,
         )
         try:
