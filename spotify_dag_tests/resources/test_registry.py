@@ -42,14 +42,6 @@ CARD = {
 PICTURE = b"\x89PNG..."
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store with nothing in it: making one takes two seconds, copying it none."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def registry(tmp_path: Path, empty_store: Path) -> Registry:
     (tmp_path / "models").mkdir()
