@@ -408,8 +408,12 @@ class Registry:
     @cached_property
     def _client(self) -> MlflowClient:
         # MLflow reads these from the environment and from nowhere else. It reports usage to its makers unless told not
-        # to, and draws bars on top of ours.
-        os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
+        # to, draws bars on top of ours, and prints addresses of runs between the lines of --json.
+        os.environ.update(
+            MLFLOW_DISABLE_TELEMETRY="true",
+            MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+            MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
+        )
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):

@@ -6,13 +6,17 @@ import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -415,6 +419,71 @@ print(keep(Registry(Path(sys.argv[1])), tower(1)))
         done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
         assert done.stderr == ""
         assert done.stdout == f"{Registry(tmp_path).latest()}\n"
+
+
+MLFLOW_SERVER = """
+import os, sys
+folder, port = sys.argv[1:]
+os.environ.update({
+    "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/mlflow.db", "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+    "_MLFLOW_SERVER_REGISTRY_STORE": f"sqlite:///{folder}/mlflow.db", "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+    "_MLFLOW_SERVER_ARTIFACT_DESTINATION": f"{folder}/artifacts", "MLFLOW_DISABLE_TELEMETRY": "true",
+})
+from mlflow.server import app
+app.run("127.0.0.1", int(port))
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_store: Path) -> Iterator[str]:
+    """MLflow's own server, which the slim MLflow that is installed lacks the libraries of."""
+    for library in ("flask", "flask_cors", "graphene", "huey"):
+        pytest.importorskip(library, reason=f"MLflow's server needs {library}")
+    (tmp_path / "server").mkdir()
+    shutil.copy(empty_store, tmp_path / "server" / "mlflow.db")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", MLFLOW_SERVER, tmp_path / "server", str(port)], stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(300):
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+class TestServer:
+    def test_two_machines_share_one(self, server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        here, there = (Registry(tmp_path / name, server) for name in ("here", "there"))
+        assert (there.latest(), there.champion(), there.versions()) == (None, None, [])
+        first, second = keep(here, tower(1)), keep(here, tower(2))
+        here.promote(first, verdict(True))
+        here.promote(second)
+        assert (there.latest(), there.champion()) == (second, second)
+        np.testing.assert_array_equal(there.load(first).encode(inputs()), tower(1).encode(inputs()))
+        assert there.rollback() == here.champion() == first
+        assert [(row["model_version"], row["status"]) for row in there.versions()] == [
+            (second, "retired"),
+            (first, "champion"),
+        ]
+        assert there.decision(first) == verdict(True).as_dict()
+        files = {path.name for path in (there.root / first).iterdir()}
+        assert files == {WEIGHTS_FILE, CARD_FILE}
+        assert not (here.root / "mlflow.db").exists()
+        assert capfd.readouterr().out == ""
+
+    def test_what_is_no_mlflow_is_named(self, tmp_path: Path) -> None:
+        with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as other:
+            threading.Thread(target=other.serve_forever, daemon=True).start()
+            uri = f"http://127.0.0.1:{other.server_port}"
+            with pytest.raises(RegistryError, match=f"MLflow at {uri} cannot be used: .*SPOTIFY_DAG_MLFLOW_URI"):
+                Registry(tmp_path, uri).champion()
+            other.shutdown()
 
 
 @contextmanager
