@@ -1,6 +1,10 @@
 """From training to answering: whatever was left undone, the next run does; whoever must not serve, does not."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 
 import dagster as dg
 import polars as pl
@@ -60,6 +64,21 @@ class TestFinishing:
         assert card["snapshot"]["users"] == {"version": 1, "rows": 40}
         assert card["trained_on"]["sources"] == {"synthetic": 40}
         assert stages(project, instance) == {}
+
+    def test_answering_loads_neither_mlflow_nor_dagster(self, project):
+        code = """
+import sys
+from spotify_dag.cli import app
+app(["--data", sys.argv[1], "recommend", "synthetic-000007", "-k", "1", "--json"], standalone_mode=False)
+print([name for name in ("mlflow", "sqlalchemy", "dagster") if name in sys.modules])
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code, project.settings.data],
+            env={**os.environ, "SPOTIFY_DAG_N_BUCKETS": "2"}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        *answer, loaded = done.stdout.splitlines()
+        assert json.loads("\n".join(answer))["model_version"] == project.published()
+        assert loaded == "[]"
 
     def test_killed_before_the_gate_was_asked(self, project, instance):
         champion = project.registry.champion()
