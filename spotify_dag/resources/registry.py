@@ -136,9 +136,15 @@ class Registry:
         Raises
         ------
         NoModelError
-            If there is no such version, or its card is gone.
+            If there is no such version, or its card is gone or cannot be read.
         """
-        return json.loads(self._file(version, CARD_FILE).read_bytes())
+        path = self._file(version, CARD_FILE)
+        try:
+            return json.loads(path.read_bytes())
+        except ValueError as error:
+            raise NoModelError(
+                f"The card of '{version}', {path}, is not JSON: {error}. Delete it, and it is fetched from its run"
+            ) from error
 
     def readable_card(self, version: str) -> str:
         """Return the model card of a version as Markdown."""
@@ -150,7 +156,8 @@ class Registry:
         Raises
         ------
         NoModelError
-            If there is no such version, if its weights are gone or not the ones that were saved, or not finite.
+            If there is no such version, if its weights are gone or not the ones that were saved, or not finite, or if
+            this version of the program builds towers otherwise.
         """
         from safetensors.torch import load
 
@@ -161,8 +168,14 @@ class Registry:
         digest = hashlib.sha256(weights).hexdigest()
         if digest != card["weights_sha256"] or not digest.startswith(version.removeprefix("tower-")):
             raise NoModelError(f"The weights of '{version}' were changed since training. {_TRAIN_AGAIN}")
-        tower = UserTower(**card["config"])
-        tower.load_state_dict(load(weights))
+        try:
+            tower = UserTower(**card["config"])
+            tower.load_state_dict(load(weights))
+        except (TypeError, RuntimeError) as error:
+            raise NoModelError(
+                f"'{version}' was trained by spotify-dag {card['code']['package']}, and does not fit the tower of this "
+                f"one ({code_version()['package']}). {_TRAIN_AGAIN}"
+            ) from error
         if not _all_finite(tower):
             raise NoModelError(f"The weights of '{version}' are not all finite: it cannot be used. {_TRAIN_AGAIN}")
         return tower.eval()
@@ -375,9 +388,10 @@ class Registry:
 
     def _champion(self, client: MlflowClient) -> str | None:
         for model in client.search_registered_models(f"name = '{MODEL}'"):
-            if CHAMPION in model.aliases:
-                number = str(model.aliases[CHAMPION])
-                return client.get_model_version(MODEL, number).tags["model_version"]
+            number = str(model.aliases.get(CHAMPION))
+            for entry in self._entries(client):
+                if str(entry.version) == number:
+                    return entry.tags["model_version"]
         return None
 
     def _experiment(self, client: MlflowClient) -> str:
@@ -407,17 +421,8 @@ class Registry:
 
     @cached_property
     def _client(self) -> MlflowClient:
-        # MLflow reads these from the environment and from nowhere else. It reports usage to its makers unless told not
-        # to, draws bars on top of ours, and prints addresses of runs between the lines of --json.
-        os.environ.update(
-            MLFLOW_DISABLE_TELEMETRY="true",
-            MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
-            MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
-        )
         from mlflow import MlflowClient
 
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
         if self._is_server:
             self._reach()
         else:
@@ -437,6 +442,7 @@ class Registry:
     @contextmanager
     def _asked(self) -> Iterator[MlflowClient]:
         """Give the client; what it complains of is told with where it was asked."""
+        _quiet_mlflow()
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -491,6 +497,21 @@ def _git_commit(root: Path) -> str | None:
             return repository.head.commit.hexsha + "+" * repository.is_dirty()
     except (GitError, OSError, ValueError):  # no commit yet, or not a repository that can be read
         return None
+
+
+def _quiet_mlflow() -> None:
+    """Import MLflow so that it neither reports usage to its makers, which it does unless told not to, nor prints."""
+    # Read from the environment and from nowhere else, telemetry at import: addresses of runs would be printed between
+    # the lines of --json, and bars on top of ours.
+    os.environ.update(
+        MLFLOW_DISABLE_TELEMETRY="true",
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
+    )
+    import mlflow  # noqa: F401 (it sets its own log level when it is imported)
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _all_finite(tower: UserTower) -> bool:
