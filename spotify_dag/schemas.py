@@ -216,7 +216,7 @@ TEXT_VECTORS = Table(
     key=(),
     partition_by="encoder",
     columns=(
-        Column("encoder", "str", "Digest of the weights of the encoder"),
+        Column("encoder", "str", "Digest of the encoder: its weights, tokenizer and pooling"),
         Column("text", "str", "The string"),
         Column("vector", "list[float32]", f"Its vector, {TEXT_DIM} numbers, unit length"),
     ),

@@ -24,7 +24,13 @@ class Settings(BaseSettings):
     playlists_count: int | None = Field(None, ge=1, description="At most this many playlists per user; default: all")
     top_artist_count: int = Field(50, ge=1, description="Most frequent artists that make the artist embedding")
     seed: int = Field(0, ge=0, description="Seed of training")
+    train_on_spotify: bool = Field(
+        False, description="Train on users whose source is the Spotify Web API. Its terms forbid that by default"
+    )
     train_users: int = Field(20_000, ge=2, description="At most this many users are trained on")
+    mlflow_uri: str | None = Field(
+        None, description="Another MLflow for the model registry: a server or a database; default: under the data root"
+    )
 
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default: dagster/ under the data root"
@@ -32,6 +38,18 @@ class Settings(BaseSettings):
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How Dagster runs steps: in one process (quick to start), or one process each"
     )
+
+    @field_validator("encoder", "mlflow_uri", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: str | None) -> str | None:
+        return value or None
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _names_a_scheme(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError("write it as https://HOST or as a database, like postgresql://HOST/NAME")
+        return value
 
     @field_validator("data")
     @classmethod

@@ -34,6 +34,9 @@ HEAVY = (
     "pyarrow",
     "sklearn",
     "matplotlib",
+    "mlflow",
+    "sqlalchemy",
+    "git",
 )
 
 

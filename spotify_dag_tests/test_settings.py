@@ -29,7 +29,9 @@ def test_defaults(tmp_path: Path) -> None:
         "playlists_count": None,
         "top_artist_count": 50,
         "seed": 0,
+        "train_on_spotify": False,
         "train_users": 20_000,
+        "mlflow_uri": None,
         "dagster_home": None,
         "executor": "in_process",
     }
@@ -48,6 +50,10 @@ def test_defaults(tmp_path: Path) -> None:
         ("SPOTIFY_DAG_SEED", "12", "seed", 12),
         ("SPOTIFY_DAG_TRAIN_USERS", "2", "train_users", 2),
         ("SPOTIFY_DAG_EXECUTOR", "multiprocess", "executor", "multiprocess"),
+        ("SPOTIFY_DAG_TRAIN_ON_SPOTIFY", "true", "train_on_spotify", True),
+        ("SPOTIFY_DAG_MLFLOW_URI", "https://mlflow.example", "mlflow_uri", "https://mlflow.example"),
+        ("SPOTIFY_DAG_ENCODER", "", "encoder", None),
+        ("SPOTIFY_DAG_MLFLOW_URI", "", "mlflow_uri", None),
         ("spotify_dag_seed", "5", "seed", 5),
     ],
 )  # fmt: skip
@@ -72,6 +78,8 @@ def test_a_variable_sets_its_field_and_no_other(
         ("TOP_ARTIST_COUNT", "0"),
         ("SEED", "-1"),
         ("TRAIN_USERS", "1"),
+        ("TRAIN_ON_SPOTIFY", "perhaps"),
+        ("MLFLOW_URI", "mlflow.example"),
         ("EXECUTOR", "ray"),
     ],
 )

@@ -110,7 +110,7 @@ def feature_assets(settings: Settings) -> list[Any]:
                 "strings_needed": texts.height,
                 "strings_encoded_in_this_run": new.height,
                 "encoder": str(settings.encoder or "all-MiniLM-L6-v2"),
-                "weights_sha256_begins": encoder.digest,
+                "encoder_digest": encoder.digest,
                 "preview": preview(new),
             }
         )

@@ -1,5 +1,6 @@
 """The trained tower."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -7,13 +8,15 @@ import dagster as dg
 
 from spotify_dag.assets.common import OWNERS
 from spotify_dag.assets.features import taste_texts
-from spotify_dag.assets.plots import taste_map, training_curve
-from spotify_dag.orchestration.staleness import feature_version
+from spotify_dag.assets.plots import picture, taste_map, training_curve
+from spotify_dag.orchestration.staleness import feature_version, index_version
 from spotify_dag.resources.encoder import load_vectors
+from spotify_dag.resources.policy import may_be_trained_on, nothing_to_train_on, trainable_users
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_TASTES, USERS
 from spotify_dag.settings import Settings
+from spotify_dag.tower.gate import decide
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,39 +33,51 @@ def model_assets(settings: Settings) -> list[Any]:
         kinds={"pytorch"},
         owners=OWNERS,
         code_version="1",
+        output_required=False,  # where the data policy leaves nothing to train on, there is none
         description="The network that maps user embeddings to user vectors, trained so that two halves of one user's "
-        "listening find each other. Kept as a version of its own; the published version goes on serving.",
+        "listening find each other. Kept as a version of its own, which the gate makes champion, or does not.",
     )
     def user_tower(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[dg.MaterializeResult]:
+        import polars as pl
+
         from spotify_dag.tower.inputs import tower_inputs
         from spotify_dag.tower.training import TrainingSettings, train_tower
 
+        if reason := nothing_to_train_on(project):
+            context.log.warning(reason)
+            return
         training = TrainingSettings(seed=settings.seed)
         buckets = training_buckets(project)
         data = training_data(project, buckets)
         with progress.task("Training the tower", training.epochs) as advance:
             trained = train_tower(data, training, lambda _: advance(1))
-        embedded = embedded_users(project)
         card = {
             "feature_version": feature_version(project),
-            "users_in_lake": embedded,
+            "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
+            "snapshot": project.lake.snapshot(),
             "trained_on": {"users": data.users.height, "items": data.raw.height, "sources": sources_of(data.users)},
             "training": asdict(training),
-            "metrics": trained.metrics,
         }
-        version = project.registry.save(trained.tower, card)
-        shown = project.lake.scan(USER_EMBEDDINGS, buckets).filter(_embedded()).sort("user_id").collect()
+        shown = trainable_users(project, buckets).sort("user_id").collect()
         vectors = trained.tower.encode(tower_inputs(shown, tuple(trained.tower.config["part_dims"])))
-        return dg.MaterializeResult(
+        pictures = {
+            "training_curve": training_curve(trained.history),
+            "taste_map": taste_map(vectors, dominant_genres(project, buckets, shown["user_id"].to_list())),
+        }
+        version = project.registry.save(
+            trained.tower, card, metrics=trained.metrics, history=trained.history, plots=pictures
+        )
+        decision = judge(project, version)
+        yield dg.MaterializeResult(
             metadata={
                 "model_version": version,
                 "users": data.users.height,
                 "parameters": sum(tensor.numel() for tensor in trained.tower.parameters()),
                 **trained.metrics,
-                "training_curve": training_curve(trained.history),
-                "taste_map": taste_map(vectors, dominant_genres(project, buckets, shown["user_id"].to_list())),
+                "gate": decision,
+                **{name: picture(name, png) for name, png in pictures.items()},
             },
             data_version=dg.DataVersion(version),
         )
@@ -77,7 +92,7 @@ def training_buckets(project: Project) -> list[int]:
     """
     import polars as pl
 
-    counts = project.lake.scan(USERS).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
+    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
     within = counts.filter(pl.col("len").cum_sum() <= project.settings.train_users)
     return (within if within.height else counts.head(1))["user_bucket"].to_list()
 
@@ -91,10 +106,11 @@ def training_data(project: Project, buckets: list[int]) -> "TrainingData":
         "user_bucket", "user_id", "playlist_id", "playlist_position", "position", "artist_name", "release_year",
         "popularity", "explicit", "plays",
     )  # fmt: skip
-    embedded = lake.scan(USER_EMBEDDINGS, buckets).filter(_embedded()).select("user_id")
+    trainable = trainable_users(project, buckets).select("user_id")
+    listening = lake.scan(RAW_PLAYLISTS, buckets).filter(may_be_trained_on(project)).select(columns)
     return TrainingData(
-        users=lake.scan(USERS, buckets).join(embedded, on="user_id", how="semi").sort("user_id").collect(),
-        raw=lake.scan(RAW_PLAYLISTS, buckets).select(columns).sort("user_id", "playlist_id", "position").collect(),
+        users=lake.scan(USERS, buckets).join(trainable, on="user_id", how="semi").sort("user_id").collect(),
+        raw=listening.sort("user_id", "playlist_id", "position").collect(),
         artist_genres=lake.scan(ARTIST_GENRES, buckets).sort("user_bucket", "artist_key").collect(),
         text_vectors=load_vectors(lake, project.encoder, taste_texts(project, buckets)),
         top_artist_count=project.settings.top_artist_count,
@@ -102,11 +118,22 @@ def training_data(project: Project, buckets: list[int]) -> "TrainingData":
     )
 
 
-def embedded_users(project: Project) -> int:
-    """Return how many users have an embedding."""
-    import polars as pl
+def judge(project: Project, version: str) -> str:
+    """Ask the gate about a version, make it champion if it passes, and return what the gate said.
 
-    return int(project.lake.scan(USER_EMBEDDINGS).filter(_embedded()).select(pl.len()).collect().item())
+    A champion trained for other features cannot serve the users as they are now: there is nobody to beat then.
+    """
+    registry = project.registry
+    champion = index_version(project)
+    if champion == version:
+        return f"{version} is the champion already."
+    theirs = registry.card(champion)["metrics"] if champion else None
+    decision = decide(registry.card(version)["metrics"], theirs, baselines={})
+    if decision.passed:
+        registry.promote(version, decision)
+    else:
+        registry.record_decision(version, decision)
+    return decision.summary
 
 
 def sources_of(users: "pl.DataFrame") -> dict[str, int]:
@@ -128,9 +155,3 @@ def dominant_genres(project: Project, buckets: list[int], user_ids: list[str]) -
     )
     names = dict(top.iter_rows())
     return [names.get(user) for user in user_ids]
-
-
-def _embedded() -> "pl.Expr":
-    import polars as pl
-
-    return pl.col("unembedded_reason").is_null()

@@ -17,8 +17,8 @@ MAP_USERS = 5_000
 MAP_GENRES = 9
 
 
-def training_curve(history: Sequence[dict[str, float]]) -> dg.MarkdownMetadataValue:
-    """Draw loss and validation MRR over the epochs."""
+def training_curve(history: Sequence[dict[str, float]]) -> bytes:
+    """Draw loss and validation MRR over the epochs, as PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3), layout="constrained")
@@ -30,11 +30,11 @@ def training_curve(history: Sequence[dict[str, float]]) -> dg.MarkdownMetadataVa
         mrr.plot(epochs, [entry[name] for entry in history], label=name, color=colour)
     mrr.set(title="Own other half found (validation users)", xlabel="epoch", ylim=(0, 1))
     mrr.legend(frameon=False)
-    return _picture(figure, "Loss and validation retrieval by epoch")
+    return _png(figure)
 
 
-def taste_map(vectors: np.ndarray, genres: Sequence[str | None], seed: int = 0) -> dg.MarkdownMetadataValue:
-    """Draw users on the plane of the two principal components of their vectors, coloured by dominant genre.
+def taste_map(vectors: np.ndarray, genres: Sequence[str | None], seed: int = 0) -> bytes:
+    """Draw users on the plane of the two principal components of their vectors, coloured by dominant genre, as PNG.
 
     Parameters
     ----------
@@ -64,10 +64,15 @@ def taste_map(vectors: np.ndarray, genres: Sequence[str | None], seed: int = 0) 
         axes.scatter(x[chosen], y[chosen], s=8, color=f"C{number}", label=genre)
     axes.set(title=f"Taste map: {len(rows):,} users by dominant genre", xticks=[], yticks=[])
     axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _picture(figure, "Users on two principal components, coloured by dominant genre")
+    return _png(figure)
 
 
-def _picture(figure: Figure, alt: str) -> dg.MarkdownMetadataValue:
+def picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
+    """Return a picture as asset metadata."""
+    return dg.MetadataValue.md(f"![{name.replace('_', ' ')}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
-    return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
+    return buffer.getvalue()

@@ -16,12 +16,14 @@ import yaml
 from spotify_dag.features.genres import genre_coverage
 from spotify_dag.orchestration.partitions import ranges, user_bucket_partitions
 from spotify_dag.orchestration.staleness import (
+    index_version,
     known_users_version,
     stale_features,
     stale_index,
     stale_ingests,
     tower_is_stale,
 )
+from spotify_dag.resources.policy import nothing_to_train_on
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, USER_EMBEDDINGS
@@ -88,18 +90,25 @@ def bring_up_to_date(
         yield stage("ingest", "a source has something new", buckets)
     if buckets := stale_features(project):
         yield stage("features", "users are new or changed", buckets)
-    if reason := ("asked for" if train else tower_is_stale(project)):
+    if (reason := ("asked for" if train else tower_is_stale(project))) and not nothing_to_train_on(project):
         yield stage("train", reason, None)
-    version = project.registry.latest() or ""
+    project.registry.finish_promotion()
+    version = index_version(project)
+    if version is None:
+        return
     if buckets := stale_index(project, project.user_index(version)):
         yield stage("index", "vectors are missing or old", buckets)
-    elif project.registry.champion() != version:
-        # Killed between the last vector and the switch: only the switch is left to do.
-        project.registry.promote(version)
+    elif project.published() != version:
+        # Killed between the last vector and the switch, or rolled back: only the switch is left to do.
+        project.publish(version)
 
 
 def summary(project: Project) -> dict[str, Any]:
-    """Return what the data root holds: users and rows per source, coverage, rejects, who is not embedded, the model."""
+    """Return what the data root holds: users and rows per source, coverage, rejects, who is not embedded, the model.
+
+    ``model_version`` is what answers. ``notes`` says what a person should know of: why nothing was trained, or which
+    number kept the version trained last from becoming champion.
+    """
     import polars as pl
 
     lake = project.lake
@@ -113,7 +122,7 @@ def summary(project: Project) -> dict[str, Any]:
         .agg(pl.len().alias("users"), pl.col("user_id").sort().head(5).alias("for_example"))
         .collect()
     )
-    version = project.registry.champion()
+    version = project.published()
     return {
         "sources": sources.to_dicts(),
         "rejects": rejects.rename({"len": "count"}).to_dicts(),
@@ -122,7 +131,24 @@ def summary(project: Project) -> dict[str, Any]:
         "model_version": version,
         "model": project.registry.card(version)["metrics"] if version else None,
         "users_in_index": project.user_index(version).rows().height if version else 0,
+        "notes": _notes(project),
     }
+
+
+def _notes(project: Project) -> list[str]:
+    reason = nothing_to_train_on(project)
+    notes = [reason] if reason else []
+    latest, champion = project.registry.latest(), project.registry.champion()
+    if latest is not None and latest != champion:
+        decision = project.registry.decision(latest)
+        if decision is not None and not decision["passed"]:
+            notes.append(f"{latest} stays a challenger: {decision['summary']}")
+    if champion is not None and index_version(project) is None:
+        notes.append(
+            f"The champion {champion} was trained for other features than users have now, so nobody new is indexed. "
+            "Set the features back, or train a tower that passes the gate: spotify-dag run --train"
+        )
+    return notes
 
 
 def _execute(definitions: dg.Definitions, instance: dg.DagsterInstance, stage: str, tags: dict[str, str]) -> None:

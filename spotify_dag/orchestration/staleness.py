@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.embeddings import FEATURES_CODE
+from spotify_dag.resources.policy import trainable_users
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.schemas import INGESTS, USER_EMBEDDINGS, USERS
@@ -81,26 +82,34 @@ def stale_index(project: Project, index: UserIndex) -> list[int]:
 def tower_is_stale(project: Project) -> str | None:
     """Return why a tower has to be trained, or None.
 
-    A new user does not retrain the tower; a base that has doubled since, or other features, do.
+    A new user does not retrain the tower; a base that has doubled since, or other features, do. So does a training
+    that was killed before the gate was asked.
     """
     import polars as pl
 
     version = project.registry.latest()
     if version is None:
         return "there is none"
+    if project.registry.decision(version) is None and version != project.registry.champion():
+        return "the gate was not asked about the last one"
     card = project.registry.card(version)
     if card["feature_version"] != feature_version(project):
         return "the features have changed"
-    embedded = (
-        project.lake.scan(USER_EMBEDDINGS)
-        .filter(pl.col("unembedded_reason").is_null())
-        .select(pl.len())
-        .collect()
-        .item()
-    )
-    if embedded >= 2 * card["users_in_lake"]:
-        return f"the base has grown from {card['users_in_lake']:,} to {embedded:,} users"
+    users = trainable_users(project).select(pl.len()).collect().item()
+    if users >= 2 * card["users_in_lake"]:
+        return f"the base has grown from {card['users_in_lake']:,} to {users:,} users"
     return None
+
+
+def index_version(project: Project) -> str | None:
+    """Return the version to index users with: the champion, if it was trained for the features they have now.
+
+    Where the features changed and no tower for them became champion, what is published goes on answering.
+    """
+    champion = project.registry.champion()
+    if champion is None or project.registry.card(champion)["feature_version"] != feature_version(project):
+        return None
+    return champion
 
 
 def _differing(wanted: pl.DataFrame, present: pl.DataFrame) -> list[int]:

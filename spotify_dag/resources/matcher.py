@@ -10,7 +10,7 @@ from typing import Any
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.recommend.explain import Explanation, explain
 from spotify_dag.resources.lake import Lake
-from spotify_dag.resources.registry import NoModelError, Registry
+from spotify_dag.resources.registry import NoModelError
 from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, user_buckets
 
@@ -34,10 +34,9 @@ class Match:
 
 @dataclass(frozen=True)
 class Matcher:
-    """Matches by the champion: one answer is wholly of one model version."""
+    """Matches by the published user index: one answer is wholly of one model version."""
 
     lake: Lake
-    registry: Registry
     vectors: Path
 
     def index(self) -> UserIndex:
@@ -48,10 +47,10 @@ class Matcher:
         NoModelError
             If none was published yet.
         """
-        champion = self.registry.champion()
-        if champion is None:
+        index = UserIndex.published(self.vectors)
+        if index is None:
             raise NoModelError("There is no model yet. Make one with: spotify-dag run --source synthetic")
-        return UserIndex(self.vectors, champion)
+        return index
 
     def recommend(self, user_ids: Sequence[str], k: int, limit: int | None = 10) -> tuple[str, list[list[Match]]]:
         """Return the model version, and for each user the ``k`` nearest other users, best first.

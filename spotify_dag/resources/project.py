@@ -44,18 +44,34 @@ class Project:
             lake=Lake(settings.data / "lake", settings.n_buckets),
             inbox=Inbox(settings.data / "inbox"),
             encoder=Encoder(settings.encoder),
-            registry=Registry(settings.data / "models"),
+            registry=Registry(settings.data / "models", settings.mlflow_uri),
             vectors=settings.data / "vectors",
         )
 
     @property
     def matcher(self) -> Matcher:
         """Answers from this data root."""
-        return Matcher(self.lake, self.registry, self.vectors)
+        return Matcher(self.lake, self.vectors)
 
     def user_index(self, model_version: str) -> UserIndex:
         """Return the user index of a model version."""
         return UserIndex(self.vectors, model_version)
+
+    def published(self) -> str | None:
+        """Return the model version that answers, or None."""
+        index = UserIndex.published(self.vectors)
+        return index.model_version if index else None
+
+    def publish(self, model_version: str) -> None:
+        """Make a version, whose user index is complete, the one that answers, with its weights on this machine.
+
+        Raises
+        ------
+        NoModelError
+            If its weights cannot be used; what answered so far goes on.
+        """
+        self.registry.load(model_version)
+        self.user_index(model_version).publish()
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
         """Return where genres come from, best first: the sources that know them, then the artist-genre table."""

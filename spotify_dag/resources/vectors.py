@@ -7,12 +7,15 @@ until they are folded in.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from spotify_dag.resources.registry import write_atomically
 
 if TYPE_CHECKING:
     import lancedb
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 METRIC: Final = "cosine"
 EXACT_ROWS = 100_000
 PROBES = 32
+POINTER = "published.json"
 _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version")
 
 
@@ -32,6 +36,16 @@ class UserIndex:
 
     root: Path
     model_version: str
+
+    @classmethod
+    def published(cls, root: Path) -> UserIndex | None:
+        """Return the index that answers, or None."""
+        pointer = root / POINTER
+        return cls(root, json.loads(pointer.read_text())["model_version"]) if pointer.is_file() else None
+
+    def publish(self) -> None:
+        """Make this the index that answers: one rename, so an answer is wholly of one model version."""
+        write_atomically(self.root / POINTER, json.dumps({"model_version": self.model_version}).encode())
 
     @property
     def name(self) -> str:
