@@ -98,14 +98,14 @@ def recommend(
             _print_json({"user_id": user, "model_version": version, "matches": [match.as_dict() for match in matches]})
             return
         table = Table(title=f"Users who listen like {user}", caption=version, title_justify="left")
-        for heading in ("", "User", "Score", "Genres you share", "Artists you share", "New to you"):
-            justify: Literal["left", "right"] = "right" if heading in ("", "Score") else "left"
+        for heading in ("", "User", "Match", "Sure", "Genres you share", "Artists you share", "New to you"):
+            justify: Literal["left", "right"] = "right" if heading in ("", "Match", "Sure") else "left"
             table.add_column(heading, justify=justify, overflow="fold", no_wrap=heading == "User")
         for place, match in enumerate(matches, 1):
             why = match.why
             table.add_row(
-                str(place), match.user_id, f"{match.score:.3f}", _names(why.shared_genres), _names(why.shared_artists),
-                _names(why.new_to_you),
+                str(place), match.user_id, f"{match.percent:.2f}%", f"{match.confidence:.0%}",
+                _names(why.shared_genres), _names(why.shared_artists), _names(why.new_to_you),
             )  # fmt: skip
         out.print(table)
         hint = (

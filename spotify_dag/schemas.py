@@ -244,7 +244,23 @@ USER_EMBEDDINGS = Table(
     ),
 )
 
-TABLES = (RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS)
+ARTIST_FACTORS = Table(
+    "artist_factors",
+    "The collaborative vector of every artist, by the model version it was learned for.",
+    key=("model_version", "artist_key"),
+    partition_by="model_version",
+    columns=(
+        Column("model_version", "str", "The model that uses it: vectors of two versions cannot be compared"),
+        Column("artist_key", "str", "Normalised name, as in artist_genres"),
+        Column("users", "int32", "Training users who listen to the artist"),
+        Column("predicted", "bool", "true: no training user listens to it; the vector is predicted from its text"),
+        Column("vector", "list[float32]", "Its vector: near those of artists that the same users listen to"),
+    ),
+)
+
+TABLES = (
+    RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS, ARTIST_FACTORS,
+)  # fmt: skip
 
 EMBEDDINGS = ("genre_embedding", "artist_embedding", "playlist_embedding", "release_year_embedding")
 """The embedding columns of `USER_EMBEDDINGS`, in the order the tower takes them."""

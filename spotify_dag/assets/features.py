@@ -12,6 +12,7 @@ from spotify_dag.features.tastes import user_tastes
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.encoder import load_vectors, store_vectors, unknown_texts
+from spotify_dag.resources.listening import taste_texts
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import (
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
 
 ENCODE_TEXTS = 20_000
 """Strings encoded per commit: a killed run loses at most this many."""
-
-
-def taste_texts(project: Project, buckets: list[int]) -> "pl.DataFrame":
-    """Return the distinct strings (column ``text``) that tastes of some buckets speak of."""
-    import polars as pl
-
-    tastes = project.lake.scan(USER_TASTES, buckets).filter(pl.col("kind").is_in(["genre", "artist"]))
-    return tastes.select(pl.col("name").alias("text")).unique().sort("text").collect()
 
 
 def feature_assets(settings: Settings) -> list[Any]:

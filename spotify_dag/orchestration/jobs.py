@@ -9,7 +9,7 @@ import dagster as dg
 STAGES = {
     "ingest": ("raw_playlists",),
     "features": ("artist_genres", "user_tastes", "text_vectors", "user_embeddings"),
-    "train": ("user_tower",),
+    "train": ("artist_factors", "user_tower", "tower_evaluation"),
     "index": ("user_index",),
 }
 """The stages in their order, with their assets."""

@@ -142,7 +142,8 @@ def _notes(project: Project) -> list[str]:
     if latest is not None and latest != champion:
         decision = project.registry.decision(latest)
         if decision is not None and not decision["passed"]:
-            notes.append(f"{latest} stays a challenger: {decision['summary']}")
+            answers = " It answers until there is a champion." if champion is None else ""
+            notes.append(f"{latest} stays a challenger: {decision['summary']}{answers}")
     if champion is not None and index_version(project) is None:
         notes.append(
             f"The champion {champion} was trained for other features than users have now, so nobody new is indexed. "

@@ -17,6 +17,7 @@ from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.schemas import INGESTS, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import Source
 from spotify_dag.sources.ingestion import source_version
+from spotify_dag.tower.gate import soundness
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,12 +105,17 @@ def tower_is_stale(project: Project) -> str | None:
 def index_version(project: Project) -> str | None:
     """Return the version to index users with: the champion, if it was trained for the features they have now.
 
-    Where the features changed and no tower for them became champion, what is published goes on answering.
+    Before there is a first champion, the version trained last answers, if it is sound: a challenger that lost to a
+    baseline is of more use than nothing, and the gate still decides who is champion. Where the features changed and no
+    tower for them became champion, what is published goes on answering.
     """
     champion = project.registry.champion()
-    if champion is None or project.registry.card(champion)["feature_version"] != feature_version(project):
+    version = champion or project.registry.latest()
+    if version is None:
         return None
-    return champion
+    card = project.registry.card(version)
+    usable = card["feature_version"] == feature_version(project)
+    return version if usable and (champion or soundness(card["metrics"]).passed) else None
 
 
 def _differing(wanted: pl.DataFrame, present: pl.DataFrame) -> list[int]:

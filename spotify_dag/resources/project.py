@@ -59,8 +59,8 @@ class Project:
 
     def published(self) -> str | None:
         """Return the model version that answers, or None."""
-        index = UserIndex.published(self.vectors)
-        return index.model_version if index else None
+        found = UserIndex.published(self.vectors)
+        return found[0].model_version if found else None
 
     def publish(self, model_version: str) -> None:
         """Make a version, whose user index is complete, the one that answers, with its weights on this machine.
@@ -70,8 +70,7 @@ class Project:
         NoModelError
             If its weights cannot be used; what answered so far goes on.
         """
-        self.registry.load(model_version)
-        self.user_index(model_version).publish()
+        self.user_index(model_version).publish(self.registry.load(model_version).scale)
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
         """Return where genres come from, best first: the sources that know them, then the artist-genre table."""

@@ -36,8 +36,9 @@ from spotify_dag.tower.gate import Decision
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from torch import Tensor
 
-    from spotify_dag.tower.model import UserTower
+    from spotify_dag.tower.model import UserModel
 
 MODEL = "user_tower"
 """Name of the registered model, and of the experiment that holds its runs."""
@@ -76,7 +77,7 @@ class Registry:
 
     def save(
         self,
-        tower: UserTower,
+        model: UserModel,
         card: Mapping[str, Any],
         *,
         metrics: Mapping[str, float],
@@ -87,7 +88,7 @@ class Registry:
 
         Parameters
         ----------
-        tower
+        model
             What was trained. Weights that are not finite are recorded like any others; nothing ever loads them.
         card
             What a reader of the model card wants to know, parameters and data snapshot among it. Added here: the
@@ -106,16 +107,17 @@ class Registry:
         """
         from safetensors.torch import save
 
-        weights = save({name: tensor.contiguous() for name, tensor in tower.state_dict().items()})
+        tensors = model.tensors()
+        weights = save(tensors)
         digest = hashlib.sha256(weights).hexdigest()
         version = f"tower-{digest[:12]}"
         card = {
             **card,
             "model_version": version,
             "weights_sha256": digest,
-            "config": tower.config,
+            "config": model.config,
             "code": code_version(),
-            "metrics": _finite_or_none({**metrics, "weights_finite": float(_all_finite(tower))}),
+            "metrics": _finite_or_none({**metrics, "weights_finite": float(_all_finite(tensors))}),
         }
         files = {
             WEIGHTS_FILE: weights,
@@ -150,8 +152,8 @@ class Registry:
         """Return the model card of a version as Markdown."""
         return render(self.card(version))
 
-    def load(self, version: str) -> UserTower:
-        """Return a tower, ready to encode.
+    def load(self, version: str) -> UserModel:
+        """Return a model, ready to encode.
 
         Raises
         ------
@@ -161,7 +163,7 @@ class Registry:
         """
         from safetensors.torch import load
 
-        from spotify_dag.tower.model import UserTower
+        from spotify_dag.tower.model import UserModel
 
         card = self.card(version)
         weights = self._file(version, WEIGHTS_FILE).read_bytes()
@@ -169,16 +171,16 @@ class Registry:
         if digest != card["weights_sha256"] or not digest.startswith(version.removeprefix("tower-")):
             raise NoModelError(f"The weights of '{version}' were changed since training. {_TRAIN_AGAIN}")
         try:
-            tower = UserTower(**card["config"])
-            tower.load_state_dict(load(weights))
-        except (TypeError, RuntimeError) as error:
+            tensors = load(weights)
+            model = UserModel.restore(card["config"], tensors)
+        except (TypeError, KeyError, RuntimeError) as error:
             raise NoModelError(
                 f"'{version}' was trained by spotify-dag {card['code']['package']}, and does not fit the tower of this "
                 f"one ({code_version()['package']}). {_TRAIN_AGAIN}"
             ) from error
-        if not _all_finite(tower):
+        if not _all_finite(tensors):
             raise NoModelError(f"The weights of '{version}' are not all finite: it cannot be used. {_TRAIN_AGAIN}")
-        return tower.eval()
+        return model
 
     def versions(self) -> list[dict[str, Any]]:
         """Return every version, the one trained last first.
@@ -514,10 +516,10 @@ def _quiet_mlflow() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _all_finite(tower: UserTower) -> bool:
+def _all_finite(tensors: Mapping[str, Tensor]) -> bool:
     import torch
 
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tower.state_dict().values())
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
 
 
 def _allowed(name: str) -> str:

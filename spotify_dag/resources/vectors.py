@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spotify_dag.resources.registry import write_atomically
+from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
     import lancedb
@@ -38,14 +39,21 @@ class UserIndex:
     model_version: str
 
     @classmethod
-    def published(cls, root: Path) -> UserIndex | None:
-        """Return the index that answers, or None."""
+    def published(cls, root: Path) -> tuple[UserIndex, ScoreScale] | None:
+        """Return the index that answers and what its cosines mean, or None."""
         pointer = root / POINTER
-        return cls(root, json.loads(pointer.read_text())["model_version"]) if pointer.is_file() else None
+        if not pointer.is_file():
+            return None
+        values = json.loads(pointer.read_text())
+        return cls(root, values["model_version"]), ScoreScale.from_dict(values["scale"])
 
-    def publish(self) -> None:
-        """Make this the index that answers: one rename, so an answer is wholly of one model version."""
-        write_atomically(self.root / POINTER, json.dumps({"model_version": self.model_version}).encode())
+    def publish(self, scale: ScoreScale) -> None:
+        """Make this the index that answers, with what its cosines mean.
+
+        One rename, so an answer is wholly of one model version.
+        """
+        pointer = {"model_version": self.model_version, "scale": scale.as_dict()}
+        write_atomically(self.root / POINTER, json.dumps(pointer).encode())
 
     @property
     def name(self) -> str:

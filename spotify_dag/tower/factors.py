@@ -1,8 +1,8 @@
 """Collaborative factors: vectors of artists, and of genres, learned from who listens to what.
 
-Text says what a thing is called; factors say who likes it. They are those of implicit-feedback alternating least squares
-(iALS: Hu, Koren and Volinsky 2008; Rendle et al. 2022), and a user is folded in by the same least squares that trains
-users, so somebody new is placed as if they had always been there. A name that nobody in training listened to gets a
+Text says what a thing is called; factors say who likes it. They are those of implicit-feedback alternating least
+squares (iALS: Hu, Koren and Volinsky 2008; Rendle et al. 2022), and a user is folded in by the same least squares that
+trains users, so somebody new is placed as if they had always been there. A name that nobody in training listened to gets a
 vector predicted from its text, so that it is never a zero.
 """
 
@@ -96,7 +96,7 @@ class Factors:
             Of the start; the same matrix and seed give the same factors.
         """
         users = np.bincount(shares.indices, minlength=shares.shape[1]).astype(np.float32)
-        seen = np.flatnonzero(users)
+        seen = np.flatnonzero(users).tolist()
         vectors = np.zeros((len(seen), settings.dim), np.float32)
         typical = 1.0
         if len(seen):

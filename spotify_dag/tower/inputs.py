@@ -131,7 +131,9 @@ def listening(embeddings: pl.DataFrame, tastes: pl.DataFrame, known: Catalogue) 
     users = embeddings.select("user_id").with_row_index("user")
     weighted = tastes.select("user_id", "kind", "name", "weight").join(users, on="user_id")
     artists = weighted.filter(pl.col("kind") == "artist").with_columns(artist_key(pl.col("name")).alias("name"))
-    statistics = [embeddings[name].cast(pl.Float32).fill_null(np.nan).to_numpy() / by for name, by in STATISTICS.items()]
+    statistics = [
+        embeddings[name].cast(pl.Float32).fill_null(np.nan).to_numpy() / by for name, by in STATISTICS.items()
+    ]
     return Listening(
         tuple(parts),
         np.stack(masks, axis=1),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spotify_dag.tower.factors import Factors, FactorSettings
 from spotify_dag.tower.inputs import Catalogue, Listening
-from spotify_dag.tower.parts import N_STATISTICS, PARTS, PartMap, TowerInputs
+from spotify_dag.tower.parts import N_STATISTICS, PARTS, SKETCH_DIM, PartMap, TowerInputs
 from spotify_dag.tower.score import ScoreScale
 
 ENCODE_ROWS = 8_192
@@ -31,10 +31,11 @@ class UserTower(nn.Module):
     apart from average data. The joint tower sees all of them and the statistics, and a linear path goes past it: the
     network starts as a weighted sum and learns only what that lacks.
 
-    The user vector is what these learned beside two blocks of closed form, which keep the broad directions of taste
-    that a contrastive loss flattens, and err elsewhere than the network does: an *anchor*, the projection of the parts
-    on the directions in which users differ from each other more than from themselves (Fisher's linear discriminants,
-    here between the halves of a user's listening), and the artist factors as they are.
+    The user vector is what these learned beside blocks of closed form, which keep the broad directions of taste that a
+    contrastive loss flattens, and err elsewhere than the network does: an *anchor*, the projection of the parts on the
+    directions in which users differ from each other more than from themselves (Fisher's linear discriminants, here
+    between the halves of a user's listening); the artist factors as they are; and, where people come back to the very
+    same artists in different playlists, a sketch of those.
 
     Parameters
     ----------
@@ -47,8 +48,9 @@ class UserTower(nn.Module):
     anchor_dim, anchor_weight
         Number of discriminants, and the weight of the anchor against the learned 1.
     factor_weight
-        Weight of the artist factors against the learned 1. The user vector has ``dim + anchor_dim`` numbers and those
-        of the artist factors.
+        Weight of the artist factors against the learned 1.
+    sketch_weight
+        Weight of the sketch of the very artists a user has, against the learned 1; 0 leaves it out.
     parts
         Names of the parts that are looked at; the others are treated as absent.
     anchor_ridge
@@ -70,12 +72,14 @@ class UserTower(nn.Module):
         anchor_ridge: float = 0.3,
         anchor_power: float = 0.125,
         factor_weight: float = 1.0,
+        sketch_weight: float = 0.0,
         parts: Sequence[str] = PARTS,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
             "part_dims": list(part_dims), "hidden": hidden, "part_out": part_out, "dim": dim, "dropout": dropout,
-            "anchor_dim": anchor_dim, "anchor_weight": anchor_weight, "anchor_ridge": anchor_ridge, "anchor_power": anchor_power, "factor_weight": factor_weight,
+            "anchor_dim": anchor_dim, "anchor_weight": anchor_weight, "anchor_ridge": anchor_ridge,
+            "anchor_power": anchor_power, "factor_weight": factor_weight, "sketch_weight": sketch_weight,
             "parts": list(parts),
         }  # fmt: skip
         self.part_towers = nn.ModuleList(
@@ -98,11 +102,10 @@ class UserTower(nn.Module):
 
     def fit_anchor(self, views: Sequence[tuple[TowerInputs, TowerInputs]]) -> None:
         """Set the anchor from halves of the training users: each pair has row i of one user in both."""
-        within: np.ndarray | float = 0.0
-        total: np.ndarray | float = 0.0
         stacks = [tuple(_stacked(view) for view in pair) for pair in views]
         rows = 2 * sum(len(first) for first, _ in stacks)
-        centre = sum((first.sum(axis=0) + second.sum(axis=0) for first, second in stacks), np.float32(0)) / rows
+        centre = np.sum([side.sum(axis=0) for pair in stacks for side in pair], axis=0) / rows
+        within, total = (np.zeros((len(centre), len(centre)), np.float32) for _ in range(2))
         for first, second in stacks:
             difference = first - second
             within += difference.T @ difference / rows
@@ -123,7 +126,8 @@ class UserTower(nn.Module):
     @property
     def width(self) -> int:
         """Length of a user vector."""
-        return self.config["dim"] + self.config["anchor_dim"] + self.config["part_dims"][FACTORS]
+        sketch = SKETCH_DIM if self.config["sketch_weight"] else 0
+        return self.config["dim"] + self.config["anchor_dim"] + self.config["part_dims"][FACTORS] + sketch
 
     def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return learned vectors, anchors and artist factors, ``[batch, …]`` of unit length each (or zero).
@@ -144,9 +148,11 @@ class UserTower(nn.Module):
         anchored = (stacked - self.anchor_centre) @ self.anchor
         return nn.functional.normalize(learned, dim=1), nn.functional.normalize(anchored, dim=1), parts[FACTORS]
 
-    def join(self, learned: Tensor, anchored: Tensor, factors: Tensor) -> Tensor:
+    def join(self, learned: Tensor, anchored: Tensor, factors: Tensor, sketch: Tensor) -> Tensor:
         """Return the user vectors ``[batch, width]``, of unit length."""
         blocks = [learned, self.config["anchor_weight"] * anchored, self.config["factor_weight"] * factors]
+        if self.config["sketch_weight"]:
+            blocks.append(self.config["sketch_weight"] * sketch)
         return nn.functional.normalize(torch.cat(blocks, dim=1), dim=1)
 
     def encode(self, inputs: TowerInputs) -> np.ndarray:
@@ -157,7 +163,9 @@ class UserTower(nn.Module):
         with torch.inference_mode():
             for start in range(0, len(inputs), ENCODE_ROWS):
                 chunk = inputs.take(np.arange(start, min(start + ENCODE_ROWS, len(inputs))))
-                vectors.append(self.join(*self(*to_tensors(chunk, device))).cpu().numpy())
+                learned, anchored, factors = self(*to_tensors(chunk, device))
+                sketch = torch.from_numpy(chunk.sketch).to(device)
+                vectors.append(self.join(learned, anchored, factors, sketch).cpu().numpy())
         return np.concatenate(vectors)
 
 

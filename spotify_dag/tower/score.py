@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,15 @@ class ScoreScale:
         grid = np.logspace(-1, 3, 161)
         error = [((agreement - tracks / (tracks + value)) ** 2).sum() for value in grid]
         return cls(np.quantile(cosines, SHARES).astype(np.float32), float(grid[int(np.argmin(error))]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"cosines": self.cosines.tolist(), "trust_at": self.trust_at}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ScoreScale:
+        """Return the scale that `as_dict` was taken from."""
+        return cls(np.asarray(values["cosines"], np.float32), values["trust_at"])
 
     def percent(self, cosine: np.ndarray | float) -> np.ndarray:
         """Return the percentage of random pairs of users that are less alike than ``cosine``, 0 to 100."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
-from spotify_dag.features.tastes import items, user_tastes
 from spotify_dag.features.genres import artist_key
+from spotify_dag.features.tastes import items, user_tastes
 from spotify_dag.tower.inputs import Catalogue, Listening, catalogue, listening, weights
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ class Halved:
 
     def take(self, rows: np.ndarray) -> Halved:
         """Return some users."""
-        return Halved(
-            self.whole.take(rows), [(a.take(rows), b.take(rows)) for a, b in self.halves], self.catalogue
-        )
+        return Halved(self.whole.take(rows), [(a.take(rows), b.take(rows)) for a, b in self.halves], self.catalogue)
 
     @property
     def usable(self) -> np.ndarray:
@@ -126,9 +124,7 @@ class UserData:
         )
         return weights(played, known.artists, self.users.height)
 
-    def halved(
-        self, by: Sequence[By], *, seed: int, progress: Callable[[int], None] = lambda _: None
-    ) -> Halved:
+    def halved(self, by: Sequence[By], *, seed: int, progress: Callable[[int], None] = lambda _: None) -> Halved:
         """Return the users with one halving per entry of ``by``; ``progress`` hears of each one that is done."""
         known, counted = self.catalogue(), self.counted()
         pairs = []
