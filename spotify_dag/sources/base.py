@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
@@ -40,6 +41,17 @@ class Batch:
     """Bad rows and values: `REJECT_COLUMNS`."""
     rows_read: pl.DataFrame
     """``user_id, rows_read``: what was read per user, good or bad; a user with no good row is here too."""
+
+
+class Fault(NamedTuple):
+    """One reject, but for its file."""
+
+    row: int | None
+    user_id: str | None
+    field: str
+    value: str | None
+    reason: str
+    dropped: bool = True
 
 
 class Source(Protocol):
@@ -167,9 +179,40 @@ def no_rejects() -> pl.DataFrame:
     return REJECTS.empty().select(REJECT_COLUMNS)
 
 
+def rejects_of(faults: Sequence[Fault], *, file: str) -> pl.DataFrame:
+    """Return faults found in a file as rejects."""
+    import polars as pl
+
+    columns = {name: dtype for name, dtype in no_rejects().schema.items() if name != "file"}
+    rejects = pl.DataFrame(faults, schema=columns, orient="row")
+    return rejects.with_columns(excerpt(pl.col("value")), pl.lit(file).alias("file")).select(REJECT_COLUMNS)
+
+
+def texts(values: Sequence[Any]) -> pl.Series:
+    """Return values of a JSON file as strings, for `clean` to judge."""
+    import polars as pl
+
+    found = [value if value is None or isinstance(value, str) else _number(value) for value in values]
+    try:
+        return pl.Series(found, dtype=pl.String)
+    except UnicodeEncodeError:  # JSON can escape one half of a surrogate pair, which UTF-8 cannot hold.
+        return pl.Series([text and text.encode(errors="replace").decode() for text in found], dtype=pl.String)
+
+
+def shown(value: Any) -> str | None:
+    """Return any value as text for a reject."""
+    # reprlib: no value is too long or too deep for it, and it escapes what UTF-8 cannot hold.
+    return None if value is None else reprlib.repr(value)
+
+
 def excerpt(value: pl.Expr) -> pl.Expr:
     """Return the first 80 characters of a value, control characters replaced by a visible sign."""
     return value.str.head(80).str.replace_all(r"\p{Cc}", "\ufffd")
+
+
+def _number(value: Any) -> str:
+    """Return what is not text as text; 1999.0 becomes 1999, as a year is whole."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else reprlib.repr(value)
 
 
 def _as(dtype: pl.DataType, name: str) -> pl.Expr:
