@@ -1,24 +1,19 @@
-"""The command line: ``spotify-dag run | recommend | compare | sql``."""
+"""The command line: ``spotify-dag run | add | recommend | compare | sql``."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spotify_dag.errors import SpotifyDagError
+from spotify_dag.cli_add import add, sweep
+from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS
-from spotify_dag.settings import Settings
 from spotify_dag.sources import SOURCES
 from spotify_dag.sources.base import SourceError
 
@@ -30,10 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
-# No markup: names of artists may hold brackets, and are data.
-out = Console(markup=False)
-err = Console(markup=False, highlight=False, stderr=True)
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+app.command()(add)
 
 
 @app.callback()
@@ -74,8 +66,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Materialise what is stale, from listening to index, and say what the base holds."""
-    with _clear_errors():
-        project = _project(context)
+    with clear_errors():
+        project = open_project(context)
         project.check_layout()
         if remove is not None:
             project.inbox.remove_source(remove)
@@ -84,7 +76,7 @@ def run(
             _register(project, source, path, artist_genres, world)
             report = _run(project, train=train)
         if as_json:
-            _print_json(report)
+            print_json(report)
         else:
             _print_summary(report)
 
@@ -97,10 +89,10 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """Show the users who listen most like USER, and why."""
-    with _clear_errors():
-        version, (matches,) = _project(context).matcher.recommend([user], k)
+    with clear_errors():
+        version, (matches,) = open_project(context).matcher.recommend([user], k)
         if as_json:
-            _print_json({"user_id": user, "model_version": version, "matches": [match.as_dict() for match in matches]})
+            print_json({"user_id": user, "model_version": version, "matches": [match.as_dict() for match in matches]})
             return
         table = Table(title=f"Users who listen like {user}", caption=version, title_justify="left")
         for heading in ("", "User", "Score", "Genres you share", "Artists you share", "New to you"):
@@ -128,15 +120,15 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Show how much two users have in common, in what, and what each has that the other has not."""
-    with _clear_errors():
-        matcher = _project(context).matcher
+    with clear_errors():
+        matcher = open_project(context).matcher
         version, match = matcher.compare(user, other, limit)
         _, mirrored = matcher.compare(other, user, limit)
         why = match.why.as_dict()
         new_to_other = mirrored.as_dict()["new_to_you"]
         if as_json:
             found = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
-            _print_json({**found, **why, "new_to_other": new_to_other})
+            print_json({**found, **why, "new_to_other": new_to_other})
             return
         title = (
             (user, "bold"),
@@ -169,8 +161,8 @@ def sql(
     """Query the lake with DuckDB: spotify-dag sql "select source, count(*) from users group by 1"."""
     import duckdb
 
-    with _clear_errors():
-        connection = _project(context).lake.connect()
+    with clear_errors():
+        connection = open_project(context).lake.connect()
         try:
             relation = connection.sql(query)
             if relation is None:
@@ -182,7 +174,7 @@ def sql(
             )
             raise typer.BadParameter(f"{error}\nTables: {views or 'none yet; run: spotify-dag run'}") from error
         if as_json:
-            _print_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
+            print_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
             return
         table = Table(*columns)
         for row in rows[:limit]:
@@ -197,10 +189,6 @@ def main() -> None:
     app()
 
 
-def _project(context: typer.Context) -> Project:
-    return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
-
-
 def _run(project: Project, *, train: bool) -> dict[str, Any]:
     """Bring the graph up to date, telling of each stage on standard error; return what was done and what there is."""
     # Dagster takes a second to import: only what needs it pays.
@@ -208,8 +196,11 @@ def _run(project: Project, *, train: bool) -> dict[str, Any]:
     from spotify_dag.orchestration.run import bring_up_to_date, open_instance, summary
     from spotify_dag.resources.progress import TerminalProgress
 
+    sweep(project)
     if not project.inbox.sources() and not project.lake.exists(INGESTS):
-        raise SourceError("There is no source yet. Name one: spotify-dag run --source synthetic")
+        raise SourceError(
+            "There is no source yet. Name one: spotify-dag run --source synthetic, or hand in somebody's listening: spotify-dag add"
+        )
     resources = {"project": project, "progress": TerminalProgress()}
     definitions = build_definitions(settings=project.settings, overrides=resources)
     stages = []
@@ -241,29 +232,6 @@ def _register(
         project.inbox.register_source(
             source, given if source == "synthetic" else {"path": str(path.resolve())} if path else {}
         )
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Turn what the user can mend into one clear line and exit status 1."""
-    try:
-        yield
-    except SpotifyDagError as error:
-        _print_error(str(error))
-        raise typer.Exit(1) from error
-    except ValidationError as error:
-        for problem in error.errors():
-            name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
-            _print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
-        raise typer.Exit(1) from error
-
-
-def _print_error(message: str) -> None:
-    err.print(Text.assemble(("Error: ", "red"), message), soft_wrap=True)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str, indent=2) + "\n")
 
 
 def _names(entries: Sequence[Shared | New], count: int = 3) -> str:

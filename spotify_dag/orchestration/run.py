@@ -16,7 +16,7 @@ import yaml
 from spotify_dag.features.genres import genre_coverage
 from spotify_dag.orchestration.partitions import ranges, user_bucket_partitions
 from spotify_dag.orchestration.staleness import (
-    known_users_version,
+    known_users_versions,
     stale_features,
     stale_index,
     stale_ingests,
@@ -143,8 +143,9 @@ def _range_tags(project: Project, first: int, last: int) -> dict[str, str]:
 def _report_known_users(project: Project, instance: dg.DagsterInstance, buckets: list[int]) -> None:
     """Record the new data version of the source in Dagster, so that the UI shows what the run read."""
     keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
-    tags = {"dagster/data_version": known_users_version(project)}
+    versions = known_users_versions(project)
     for bucket in buckets:
+        tags = {"dagster/data_version": versions[bucket]}
         instance.report_runless_asset_event(dg.AssetObservation("known_users", partition=keys[bucket], tags=tags))
 
 

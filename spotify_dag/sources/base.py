@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
@@ -70,6 +72,36 @@ class Source(Protocol):
 
     def artist_genres(self) -> pl.DataFrame | None:
         """Return ``artist_id, artist_name, genres`` where the source knows genres."""
+
+
+RequestSourceName = Literal["export"]
+"""Sources whose users are handed in one by one."""
+
+
+class UserRequest(BaseModel):
+    """One user who was handed in: by whom they are known, where their listening is, and what they agreed to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    source: RequestSourceName
+    user_id: str = Field(pattern=r"^[^\s\p{C}]+$", max_length=MAX_NAME)
+    content: str = Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{16}\.parquet$")
+    """Name of the file with their listening."""
+    opted_in: bool
+    """Whether others may be told of them."""
+    requested_at: AwareDatetime
+
+
+@runtime_checkable
+class RequestSource(Source, Protocol):
+    """A source whose users were handed in one by one, so that it can read some and leave the others."""
+
+    @property
+    def requests(self) -> Sequence[UserRequest]:
+        """Who was handed in."""
+
+    def only(self, requests: Sequence[UserRequest]) -> RequestSource:
+        """Return the source with these of its requests."""
 
 
 def files_version(files: Sequence[Path]) -> str:

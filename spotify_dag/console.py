@@ -1,0 +1,53 @@
+"""What every command shares: where it prints, how it fails, and which data root it works on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.resources.project import Project
+from spotify_dag.settings import Settings
+
+# No markup: names of artists may hold brackets, and are data.
+out = Console(markup=False)
+err = Console(markup=False, highlight=False, stderr=True)
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def open_project(context: typer.Context) -> Project:
+    """Return the project of the data root that the command line names, else of the settings."""
+    return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what the user can mend into one clear line and exit status 1."""
+    try:
+        yield
+    except SpotifyDagError as error:
+        print_error(str(error))
+        raise typer.Exit(1) from error
+    except ValidationError as error:
+        for problem in error.errors():
+            name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
+            print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
+        raise typer.Exit(1) from error
+
+
+def print_error(message: str) -> None:
+    """Print one line on standard error."""
+    err.print(Text.assemble(("Error: ", "red"), message), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for machines."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str, indent=2) + "\n")
