@@ -199,7 +199,8 @@ def _run(project: Project, *, train: bool) -> dict[str, Any]:
     sweep(project)
     if not project.inbox.sources() and not project.lake.exists(INGESTS):
         raise SourceError(
-            "There is no source yet. Name one: spotify-dag run --source synthetic, or hand in somebody's listening: spotify-dag add"
+            "There is no source yet. Name one (spotify-dag run --source synthetic), or hand in somebody's own files "
+            "(spotify-dag add FILE --as NAME)."
         )
     resources = {"project": project, "progress": TerminalProgress()}
     definitions = build_definitions(settings=project.settings, overrides=resources)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
@@ -45,15 +46,15 @@ NOT_LISTENING = {
 PLAY_FIELDS = {
     "track_name": ("master_metadata_track_name", "trackName"),
     "artist_name": ("master_metadata_album_artist_name", "artistName"),
-    "album_name": ("master_metadata_album_album_name",),
-    "track_uri": ("spotify_track_uri",),
+    "album_name": ("master_metadata_album_album_name", ""),
+    "track_uri": ("spotify_track_uri", ""),
     "milliseconds": ("ms_played", "msPlayed"),
     "ended": ("ts", "endTime"),
-    "incognito": ("incognito_mode",),
-    "episode": ("spotify_episode_uri", "episode_name"),
-    "audiobook": ("audiobook_uri", "audiobook_title"),
+    "incognito": ("incognito_mode", ""),
+    "episode": ("spotify_episode_uri", ""),
+    "audiobook": ("audiobook_uri", ""),
 }
-"""What is needed of a play, as the extended history and the history of the last year call it."""
+"""What is needed of a play, as the extended history calls it and as the history of the last year does."""
 NO_TITLES = ("Unknown Track", "Unknown Artist")
 
 _LIST = re.compile(r'"(\w+)"\s*:\s*\[')
@@ -93,6 +94,7 @@ def read_library(stream: IO[bytes]) -> Iterator[Chunk]:
 
     def items() -> Iterator[Item | Fault]:
         section = ""
+        places: Counter[str] = Counter()
         for row, (between, found) in enumerate(objects(stream, lambda it: bool(_SAVED & it.keys()))):
             section = (_LIST.findall(between) or [section])[-1]
             playlist, fields = SECTIONS.get(section, (LIKED, {}))
@@ -100,7 +102,8 @@ def read_library(stream: IO[bytes]) -> Iterator[Chunk]:
                 if fields:
                     yield Fault(row, None, "item", None, _DAMAGED)
             elif fields:
-                yield Item(row, playlist, row, **{field: found.get(key) for field, key in fields.items()})
+                yield Item(row, playlist, places[section], **{field: found.get(key) for field, key in fields.items()})
+                places[section] += 1
             else:
                 yield Item(row, playlist, row, skipped=NOT_LISTENING.get(section, OTHER))
 
@@ -116,11 +119,11 @@ def read_plays(stream: IO[bytes]) -> Iterator[Chunk]:
     """
     import polars as pl
 
-    keys = list(PLAY_FIELDS.values())
-    names = {key for alternatives in keys for key in alternatives}
+    extended, last_year = zip(*PLAY_FIELDS.values(), strict=True)
+    names = {*extended, *last_year}
 
     def chunk(plays: list[tuple[Any, ...]], faults: list[Fault]) -> Chunk:
-        numbers, *values = map(list, zip(*plays, strict=True)) if plays else [[] for _ in range(len(keys) + 1)]
+        numbers, *values = map(list, zip(*plays, strict=True)) if plays else [[] for _ in range(len(extended) + 1)]
         columns = dict(zip(PLAY_FIELDS, values, strict=True))
         columns["incognito"] = [None if it is None or it is False else str(it) for it in columns["incognito"]]
         rows = text_columns(columns, numbers, faults).with_columns(pl.Series("row", numbers, pl.Int64))
@@ -141,9 +144,8 @@ def read_plays(stream: IO[bytes]) -> Iterator[Chunk]:
             faults.append(Fault(row, None, "play", None, _DAMAGED))
             row += 1
         if found is not None:
-            plays.append(
-                (row, *(next((found[key] for key in some if found.get(key) is not None), None) for some in keys))
-            )
+            fields = extended if last_year[0] not in found else last_year
+            plays.append((row, *map(found.get, fields)))
             row += 1
         after_damage = found is None
         if len(plays) + len(faults) >= CHUNK_ROWS:

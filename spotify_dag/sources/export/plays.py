@@ -58,6 +58,7 @@ class Plays:
                 pl.when(length < SHORTEST_MS).then(pl.lit(SHORT)),
             ).alias("skipped"),
             pl.when(pl.col("ended").is_not_null()).then(play).alias("play"),
+            pl.lit(1).alias("plays"),
         )
         counts = pl.col("skipped").is_null() & pl.col("play").is_not_null()
         again = counts & (pl.col("play").is_in(self._seen.implode()) | ~pl.col("play").is_first_distinct().over(counts))

@@ -150,7 +150,7 @@ class Reading:
         if played:
             rows, wrong = plays.judge(rows)
             faults += wrong
-        for reason, count in rows["skipped"].drop_nulls().value_counts().iter_rows():
+        for reason, count in rows["skipped"].drop_nulls().value_counts().sort("skipped").iter_rows():
             self.skipped[file, reason] += count
         music = rows.filter(pl.col("skipped").is_null()).with_columns(
             pl.lit(self.user_id).alias("user_id"), pl.col("track_uri").str.extract(TRACK_URI).alias("track_id")

@@ -11,8 +11,8 @@ from spotify_dag.sources.base import Fault, shown, texts
 if TYPE_CHECKING:
     import polars as pl
 
-CHUNK_ROWS = 20_000
-"""Rows held as Python objects at once: some 20 MiB."""
+CHUNK_ROWS = 10_000
+"""Rows held as Python objects at once: some 10 MiB."""
 
 PODCAST = "podcasts are not music"
 AUDIOBOOK = "audiobooks are not music"
