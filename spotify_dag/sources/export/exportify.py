@@ -16,7 +16,7 @@ from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from spotify_dag.sources.base import Fault
-from spotify_dag.sources.export.rows import CHUNK_ROWS, LOCAL, PODCAST, Chunk, Playlist
+from spotify_dag.sources.export.rows import ARTIST_URI, CHUNK_ROWS, LOCAL, PODCAST, Chunk, Playlist
 
 if TYPE_CHECKING:
     import polars as pl
@@ -156,7 +156,7 @@ def _frame(
         pl.Series("position", positions, pl.Int32),
         "track_uri",
         "track_name",
-        pl.col("artist_uris").str.extract(r"spotify:artist:([0-9A-Za-z]+)").alias("artist_id"),
+        pl.col("artist_uris").str.extract(ARTIST_URI).alias("artist_id"),
         # Dialect B has no ids of artists.
         pl.when(n_uris > 0).then(unescaped).otherwise(names.str.split(";").list.first()).alias("artist_name"),
         "album_name",

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 10_000
 """Rows held as Python objects at once: some 10 MiB."""
 
+ARTIST_URI = "spotify:artist:([0-9A-Za-z]+)"
+"""Its first group is the id."""
+
 PODCAST = "podcasts are not music"
 AUDIOBOOK = "audiobooks are not music"
 LOCAL = "local files are known to nobody else"
@@ -64,6 +67,7 @@ def item_chunk(items: Sequence[Item], faults: list[Fault]) -> Chunk:
         columns[name] = [getattr(item, name) for item in items]
     numbers = [item.row for item in items]
     rows = text_columns(columns, numbers, faults).with_columns(
+        pl.col("artist_id").str.extract(ARTIST_URI),
         pl.Series("row", numbers, pl.Int64),
         pl.Series("playlist_id", [item.playlist.id for item in items], pl.String),
         pl.Series("playlist_position", [item.playlist.position for item in items], pl.Int32),
