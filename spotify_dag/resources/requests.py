@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ class UserRequests:
         source, user_id
             Who, and of which source.
         frames
-            The listening: frames of equal columns, streamed. What they raise leaves everything as it was.
+            The listening: one frame or more of equal columns, streamed. What they raise leaves everything as it was.
         opted_in
             Whether others may be told of this user.
         """
@@ -203,17 +204,15 @@ class UserRequests:
         written = Path(name)
         try:
             with os.fdopen(handle, "w+b") as file:
-                writer = None
-                for frame in frames:
-                    table = frame.to_arrow()
-                    writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
-                    if table.num_rows:
-                        writer.write_table(table)
-                if writer is not None:
-                    writer.close()
+                tables = (frame.to_arrow() for frame in frames)
+                first = next(tables)
+                with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+                    for table in chain([first], tables):
+                        if table.num_rows:
+                            writer.write_table(table)
                 file.flush()
                 os.fsync(file.fileno())
-            with written.open("rb") as file:
+                file.seek(0)
                 return written, hashlib.file_digest(file, "sha256").hexdigest()[:16]
         except BaseException:
             written.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.export import archive
 from spotify_dag.sources.export.archive import members
 from spotify_dag_tests.sources.export.conftest import read
-from spotify_dag_tests.sources.export.files import as_json, folder, item, playlists, zipped
+from spotify_dag_tests.sources.export.files import as_json, folder, item, play, playlists, zipped
 
 GOOD = {"data/Playlist1.json": as_json(playlists({"One": [item(1)]}))}
 
@@ -124,9 +124,7 @@ def test_what_comes_before_a_damaged_place_of_a_zip_is_kept(tmp_path: Path) -> N
 
 class TestNothingToRead:
     def test_other_files_are_not_opened(self, tmp_path: Path) -> None:
-        path = folder(tmp_path / "f", {"Userdata.json": b"{}", "Payments.json": b"{}"})
-        for name in ("Userdata.json", "Payments.json"):
-            (path / name).chmod(0)
+        path = folder(tmp_path / "f", dict.fromkeys(("Userdata.json", "Payments.json"), as_json([play(1)])))
         with pytest.raises(SourceError, match=r"holds no file of listening; it holds Payments\.json, Userdata\.json\."):
             read(path)
 
