@@ -115,6 +115,7 @@ def hand_in(root: Path, file: Path) -> dict[str, int]:
 def fill_inbox(root: Path, users: int) -> dict[str, Any]:
     """Sweep many requests, then one more, then none, and open the source."""
     from spotify_dag.resources.inbox import Inbox
+    from spotify_dag.resources.requests import REQUEST
     from spotify_dag.sources.base import UserRequest
     from spotify_dag.sources.ingestion import source_versions
 
@@ -126,10 +127,8 @@ def fill_inbox(root: Path, users: int) -> dict[str, Any]:
     def request(number: int) -> None:
         content = f"{number:016x}-{0:016x}.parquet"
         (requests.content / content).write_bytes(b"any")
-        made = UserRequest(
-            source="export", user_id=f"export-{number}", content=content, opted_in=True, requested_at=datetime.now(UTC)
-        )
-        (requests.root / "new" / f"{number:06d}.json").write_text(made.model_dump_json())
+        made = UserRequest("export", f"export-{number}", content, opted_in=True, requested_at=datetime.now(UTC))
+        (requests.root / "new" / f"{number:06d}.json").write_bytes(REQUEST.dump_json(made))
 
     def time_of(step: Callable[[], Any]) -> float:
         begun = time.monotonic()

@@ -17,17 +17,18 @@ import fcntl
 import hashlib
 import io
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
@@ -35,6 +36,8 @@ from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
 if TYPE_CHECKING:
     import polars as pl
 
+REQUEST = TypeAdapter(UserRequest)
+FIELDS = [field.name for field in fields(UserRequest)]
 MAX_REQUEST_BYTES = 1 << 16
 ABANDONED_SECONDS = 24 * 3600
 """After this long without an end, whoever wrote a file was killed."""
@@ -77,13 +80,8 @@ class UserRequests:
         """
         written, digest = self._write_content(frames)
         try:
-            request = UserRequest(
-                source=source,
-                user_id=user_id,
-                content=f"{_key(user_id)}-{digest}.parquet",
-                opted_in=opted_in,
-                requested_at=datetime.now(UTC),
-            )
+            content = f"{_key(user_id)}-{digest}.parquet"
+            request = UserRequest(source, user_id, content, opted_in, requested_at=datetime.now(UTC))
             # Together: a sweep between the two would find a file that no request names, and delete it.
             with self._alone():
                 written.replace(self.content / request.content)
@@ -99,7 +97,7 @@ class UserRequests:
         file = self.root / "users.parquet"
         if not file.is_file():
             return []
-        return [UserRequest.model_construct(**row) for row in pl.read_parquet(file).iter_rows(named=True)]
+        return [UserRequest(*row) for row in pl.read_parquet(file).select(FIELDS).iter_rows()]
 
     def sweep(self) -> Sweep:
         """Take in what is new; move aside, with the reason, what cannot be taken in."""
@@ -122,9 +120,10 @@ class UserRequests:
     def _take_in(self) -> Sweep:
         users = {request.user_id: request for request in self.all()}
         before, rejected, done = dict(users), [], []
+        present = set(os.listdir(self.content))
         for file in self._new():
             try:
-                request = self._read(file)
+                request = _read(file, present)
             except SourceError as error:
                 self._reject(file, str(error))
                 rejected.append(str(error))
@@ -143,7 +142,7 @@ class UserRequests:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the one lock of these requests, across processes; a killed holder lets go of it."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.content.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -154,32 +153,7 @@ class UserRequests:
 
     def _write_new(self, request: UserRequest) -> None:
         name = f"{request.source}-{_key(request.user_id)}.json"
-        write_atomically(self.root / "new" / name, request.model_dump_json(indent=2).encode())
-
-    def _read(self, file: Path) -> UserRequest:
-        """Return a request.
-
-        Raises
-        ------
-        SourceError
-            If it is not one that can be taken in.
-        """
-        name = file.name[:80]
-        if file.is_symlink() or not file.is_file() or file.stat().st_size > MAX_REQUEST_BYTES:
-            raise SourceError(f"Request {name!r} is no plain file of at most {MAX_REQUEST_BYTES >> 10} KiB.")
-        try:
-            request = UserRequest.model_validate_json(file.read_bytes())
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise SourceError(
-                f"Request {name!r} is not valid: {place + ': ' if place else ''}{first['msg']}."
-            ) from error
-        if not request.user_id.startswith(f"{request.source}-"):
-            raise SourceError(f"Request {name!r} has user_id {request.user_id!r}; it begins with '{request.source}-'.")
-        if not (self.content / request.content).is_file():
-            raise SourceError(f"Request {name!r} names listening that is not there. Hand it in with: spotify-dag add")
-        return request
+        write_atomically(self.root / "new" / name, REQUEST.dump_json(request, indent=2))
 
     def _reject(self, file: Path, reason: str) -> None:
         folder = self.root / "rejected"
@@ -189,10 +163,11 @@ class UserRequests:
     def _write_users(self, users: dict[str, UserRequest]) -> None:
         import polars as pl
 
-        schema = pl.Schema(dict.fromkeys(UserRequest.model_fields, pl.String()))
-        schema.update(opted_in=pl.Boolean(), requested_at=pl.Datetime("us", "UTC"))
+        ordered = [users[user] for user in sorted(users)]
+        columns = {name: [getattr(request, name) for request in ordered] for name in FIELDS}
+        types = {"opted_in": pl.Boolean(), "requested_at": pl.Datetime("us", "UTC")}
         table = io.BytesIO()
-        pl.DataFrame([users[user].model_dump() for user in sorted(users)], schema=schema).write_parquet(table)
+        pl.DataFrame(columns, schema={name: types.get(name, pl.String()) for name in FIELDS}).write_parquet(table)
         write_atomically(self.root / "users.parquet", table.getvalue())
 
     def _write_content(self, frames: Iterable[pl.DataFrame]) -> tuple[Path, str]:
@@ -221,10 +196,11 @@ class UserRequests:
     def _drop_unnamed(self, users: dict[str, UserRequest]) -> None:
         """Delete listening that was replaced, and what writers that were killed left behind."""
         named = {request.content for request in users.values()}
-        for file in self.content.glob("*"):
-            abandoned = time.time() - file.stat().st_mtime > ABANDONED_SECONDS
-            if file.name not in named and (abandoned or not file.name.startswith(".")):
-                file.unlink()
+        for name in os.listdir(self.content):
+            file = self.content / name
+            if name in named or (name.startswith(".") and time.time() - file.stat().st_mtime < ABANDONED_SECONDS):
+                continue
+            file.unlink()
 
 
 def _key(user_id: str) -> str:
@@ -234,3 +210,28 @@ def _key(user_id: str) -> str:
 
 def _wish(request: UserRequest) -> tuple[str, str, bool]:
     return request.source, request.content, request.opted_in
+
+
+def _read(file: Path, present: set[str]) -> UserRequest:
+    """Return a request; ``present`` are the names of all listening.
+
+    Raises
+    ------
+    SourceError
+        If it is not one that can be taken in.
+    """
+    name = file.name[:80]
+    found = file.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_REQUEST_BYTES:
+        raise SourceError(f"Request {name!r} is no plain file of at most {MAX_REQUEST_BYTES >> 10} KiB.")
+    try:
+        request = REQUEST.validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SourceError(f"Request {name!r} is not valid: {place + ': ' if place else ''}{first['msg']}.") from error
+    if not request.user_id.startswith(f"{request.source}-"):
+        raise SourceError(f"Request {name!r} has user_id {request.user_id!r}; it begins with '{request.source}-'.")
+    if request.content not in present:
+        raise SourceError(f"Request {name!r} names listening that is not there. Hand it in with: spotify-dag add")
+    return request

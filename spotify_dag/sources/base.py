@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
@@ -78,14 +78,18 @@ RequestSourceName = Literal["export"]
 """Sources whose users are handed in one by one."""
 
 
-class UserRequest(BaseModel):
-    """One user who was handed in: by whom they are known, where their listening is, and what they agreed to."""
+@dataclass(frozen=True)
+class UserRequest:
+    """One user who was handed in: by whom they are known, where their listening is, and what they agreed to.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    Plain, as there are many; ``pydantic.TypeAdapter(UserRequest)`` reads and checks those that come from outside.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     source: RequestSourceName
-    user_id: str = Field(pattern=r"^[^\s\p{C}]+$", max_length=MAX_NAME)
-    content: str = Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{16}\.parquet$")
+    user_id: Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=MAX_NAME)]
+    content: Annotated[str, Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{16}\.parquet$")]
     """Name of the file with their listening."""
     opted_in: bool
     """Whether others may be told of them."""
