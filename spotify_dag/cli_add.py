@@ -45,7 +45,8 @@ def add(
             print_json(report)
             return
         plays = f", {reading.plays:,} plays" if reading.plays else ""
-        out.print(f"{user}: {report['rows_kept']:,} tracks in {report['lists']:,} lists{plays}.")
+        lists = f"{len(reading.kept):,} list{'s' * (len(reading.kept) != 1)}"
+        out.print(f"{user}: {reading.kept.total():,} items in {lists}{plays}.")
         for reasons, what in ((reading.skipped_rows(), "left out"), (reading.rejected, "rejected")):
             for reason, count in reasons.most_common():
                 out.print(f"  {count:,} {what}: {reason}")

@@ -25,6 +25,7 @@ from spotify_dag.orchestration.staleness import (
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, USER_EMBEDDINGS
+from spotify_dag.sources.base import COUNTED
 
 INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
 PROCESS_TAG = "spotify_dag/process"
@@ -105,7 +106,14 @@ def summary(project: Project) -> dict[str, Any]:
     lake = project.lake
     counts = ["users", "rows_read", "rows_kept", "rows_rejected"]
     sources = lake.scan(INGESTS).group_by("source").agg(pl.col(counts).cast(pl.Int64).sum()).sort("source").collect()
-    rejects = lake.scan(REJECTS).group_by("source", "reason", "dropped").len().sort("len", descending=True).collect()
+    counted = pl.col("field") == COUNTED
+    rejects = (
+        lake.scan(REJECTS)
+        .group_by("source", "reason", (pl.col("dropped") | counted).alias("dropped"))
+        .agg(pl.when(counted).then(pl.col("value").cast(pl.Int64, strict=False)).otherwise(1).sum().alias("count"))
+        .sort("count", "reason", descending=[True, False])
+        .collect()
+    )
     left_out = (
         lake.scan(USER_EMBEDDINGS)
         .filter(pl.col("unembedded_reason").is_not_null())
@@ -116,7 +124,7 @@ def summary(project: Project) -> dict[str, Any]:
     version = project.registry.champion()
     return {
         "sources": sources.to_dicts(),
-        "rejects": rejects.rename({"len": "count"}).to_dicts(),
+        "rejects": rejects.to_dicts(),
         "genre_coverage": genre_coverage(lake.scan(ARTIST_GENRES)),
         "not_embedded": left_out.to_dicts(),
         "model_version": version,

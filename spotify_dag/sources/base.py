@@ -45,6 +45,10 @@ class Batch:
     """``user_id, rows_read``: what was read per user, good or bad; a user with no good row is here too."""
 
 
+COUNTED = "rows"
+"""Field of a reject that stands for many rows, all left out for one reason; their number is its value."""
+
+
 class Fault(NamedTuple):
     """One reject, but for its file."""
 
@@ -80,7 +84,7 @@ RequestSourceName = Literal["export"]
 
 @dataclass(frozen=True)
 class UserRequest:
-    """One user who was handed in: by whom they are known, where their listening is, and what they agreed to.
+    """One user who was handed in: their id, where their listening is, and what they agreed to.
 
     Plain, as there are many; ``pydantic.TypeAdapter(UserRequest)`` reads and checks those that come from outside.
     """
@@ -233,12 +237,6 @@ def texts(values: Sequence[Any]) -> pl.Series:
         return pl.Series(found, dtype=pl.String)
     except UnicodeEncodeError:  # JSON can escape one half of a surrogate pair, which UTF-8 cannot hold.
         return pl.Series([text and text.encode(errors="replace").decode() for text in found], dtype=pl.String)
-
-
-def shown(value: Any) -> str | None:
-    """Return any value as text for a reject."""
-    # reprlib: no value is too long or too deep for it, and it escapes what UTF-8 cannot hold.
-    return None if value is None else reprlib.repr(value)
 
 
 def excerpt(value: pl.Expr) -> pl.Expr:

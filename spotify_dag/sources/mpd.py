@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spotify_dag.sources.base import Batch, Fault, SourceError, clean, files_version, rejects_of, shown, texts
+from spotify_dag.sources.base import Batch, Fault, SourceError, clean, files_version, rejects_of, texts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,7 +51,7 @@ class _Item(NamedTuple):
     track: Any
 
     def fault(self, field: str, value: Any, reason: str, *, dropped: bool) -> Fault:
-        return Fault(self.row, self.playlist.user_id, field, shown(value), reason, dropped)
+        return Fault(self.row, self.playlist.user_id, field, _shown(value), reason, dropped)
 
 
 @dataclass(frozen=True)
@@ -155,22 +156,22 @@ def _items(file: Path) -> list[Any]:
         raise _BrokenSliceError(f"not readable: {error}", None) from error
     playlists = content.get("playlists") if isinstance(content, dict) else None
     if not isinstance(playlists, list):
-        raise _BrokenSliceError("without a list of playlists", shown(content))
+        raise _BrokenSliceError("without a list of playlists", _shown(content))
     return playlists
 
 
 def _playlist(item: Any, place: int, seen: set[int]) -> _Playlist | Fault:
     if not isinstance(item, dict):
-        return Fault(None, None, "playlist", shown(item), f"item {place} of the slice is not an object")
+        return Fault(None, None, "playlist", _shown(item), f"item {place} of the slice is not an object")
     pid: Any = item.get("pid")
     if not re.fullmatch("[0-9]{1,18}", str(pid)):
-        return Fault(None, None, "pid", shown(pid), f"item {place} of the slice has no whole number as pid")
+        return Fault(None, None, "pid", _shown(pid), f"item {place} of the slice has no whole number as pid")
     tracks: Any = item.get("tracks")
     playlist = _Playlist(int(pid), f"mpd-{int(pid)}", item.get("name"), tracks)
     if not isinstance(tracks, list):
-        return Fault(None, playlist.user_id, "tracks", shown(tracks), "not a list")
+        return Fault(None, playlist.user_id, "tracks", _shown(tracks), "not a list")
     if playlist.pid in seen:
-        return Fault(None, playlist.user_id, "pid", shown(pid), "the same as of an earlier playlist")
+        return Fault(None, playlist.user_id, "pid", _shown(pid), "the same as of an earlier playlist")
     return playlist
 
 
@@ -216,3 +217,8 @@ def _rows(items: Sequence[_Item]) -> tuple[pl.DataFrame, list[Fault]]:
         position.alias("row"),
     )
     return rows, faults
+
+
+def _shown(value: Any) -> str | None:
+    # reprlib: no value is too long or too deep for it, and it escapes what UTF-8 cannot hold.
+    return None if value is None else reprlib.repr(value)

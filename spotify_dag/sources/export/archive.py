@@ -55,6 +55,8 @@ def members(path: Path) -> Iterator[list[Member]]:
         raise SourceError(
             f"There is no file or folder '{path}'. Give a file, a folder or a zip that somebody exported."
         )
+    if not (path.is_dir() or path.is_file()):
+        raise SourceError(f"'{path}' is no plain file. Give a file, a folder or a zip that somebody exported.")
     try:
         if path.is_dir():
             yield _in_order(path, _folder(path))

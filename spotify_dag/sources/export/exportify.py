@@ -38,6 +38,13 @@ PLACES_B = {
     field: place for field, place in zip(HEADINGS, (0, 1, None, 3, 2, 4, 6, 7), strict=True) if place is not None
 }
 """Columns from 0, for headings in other languages and damaged ones."""
+UNKNOWN = ("", "undefined")
+LOOKS = {
+    "released": re.compile(r"\d{4}"),
+    "popularity": re.compile(r"\d+"),
+    "explicit": re.compile("(?i)^(true|false)$"),
+}
+"""How cells look that hold something."""
 LOOKED_AT = 100
 """Rows looked at to find out which columns are which."""
 LONGEST_LINE, LONGEST_ROW = 1 << 20, 100
@@ -118,13 +125,21 @@ def _chunk(rows: Sequence[_Row], places: Mapping[str, int], width: int, playlist
     good, positions, faults = [], [], []
     for offset, row in enumerate(rows):
         n = len(row.cells)
-        if n == width or (n < width and row.paired):
+        if n == width or (n < width and row.paired and _in_place(row.cells, places)):
             good.append(row)
             positions.append(position + offset)
         else:
-            reason = f"{n} cells instead of {width}" if n > width else "quotes do not pair"
+            reason = f"{n} cells instead of {width}" if row.paired else "quotes do not pair"
             faults.append(Fault(row.line, None, "line", None, reason))
     return Chunk(_frame(good, places, playlist, positions), faults)
+
+
+def _in_place(cells: Sequence[str], places: Mapping[str, int]) -> bool:
+    """Whether a short row is one that ended early, and not one that lost cells in between."""
+    if "artist_uris" in places or len(cells) <= max(places[field] for field in NEEDED):
+        return False  # Rows of dialect A are whole.
+    known = {field: cells[places[field]].strip() for field in LOOKS if places.get(field, len(cells)) < len(cells)}
+    return all(cell in UNKNOWN or LOOKS[field].match(cell) for field, cell in known.items())
 
 
 def _frame(
@@ -139,10 +154,7 @@ def _frame(
         for field in HEADINGS
     }
     known = [
-        pl.when(pl.col(field).str.strip_chars().is_in(["", "undefined"]))
-        .then(None)
-        .otherwise(pl.col(field))
-        .alias(field)
+        pl.when(pl.col(field).str.strip_chars().is_in(UNKNOWN)).then(None).otherwise(pl.col(field)).alias(field)
         for field in HEADINGS
     ]
     names, n_uris = pl.col("artist_names"), pl.col("artist_uris").str.count_matches("spotify:artist:", literal=True)
@@ -163,7 +175,9 @@ def _frame(
         # A year, a month or a day: what does not begin like one is for `clean` to refuse.
         pl.coalesce(pl.col("released").str.extract(r"^\s*(\d{4})\b"), "released").alias("release_year"),
         "popularity",
-        "explicit",
+        # Beside it stands who added the track: where cells have moved, that must not be quoted as a wrong value.
+        pl.when(pl.col("explicit").str.contains(LOOKS["explicit"].pattern)).then("explicit")
+        .when(pl.col("explicit").is_not_null()).then(pl.lit("…")).alias("explicit"),
         pl.when(pl.col("track_uri").str.starts_with("spotify:local:")).then(pl.lit(LOCAL))
         .when(pl.col("track_uri").str.contains("^spotify:(?:episode|show):")).then(pl.lit(PODCAST))
         .alias("skipped"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SHORTEST_MS = 30_000
 """Milliseconds. Spotify too counts a stream from 30 seconds on."""
-SHORT, PRIVATE, AGAIN = "played for less than 30 s", "played in a private session", "the same play in another file"
+SHORT, PRIVATE, AGAIN = "played for less than 30 s", "played in a private session", "the same play again"
 PLAYED = Playlist("plays", 0)
 HELD_ROWS = 200_000
 """Rows of tracks gathered before they are summed up."""

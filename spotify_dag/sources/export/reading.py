@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from spotify_dag.sources.base import Fault, SourceError, clean, excerpt, no_rejects, rejects_of
+from spotify_dag.sources.base import COUNTED, Fault, SourceError, clean, no_rejects, rejects_of
 from spotify_dag.sources.export.account import read_library, read_playlists, read_plays
 from spotify_dag.sources.export.archive import Member, members
 from spotify_dag.sources.export.exportify import read_table
@@ -99,8 +99,8 @@ class Reading:
         if not self.kept.total():
             raise SourceError(self._why_nothing([member.name for member in found]))
         for (file, reason), count in sorted(self.skipped.items()):
-            fault = Fault(None, self.user_id, "rows", str(count), reason, dropped=False)
-            yield kept_frame(library.clear(), rejects_of([fault], file=file))
+            fault = Fault(None, self.user_id, COUNTED, str(count), reason, dropped=False)
+            yield kept_frame(None, rejects_of([fault], file=file))
 
     def skipped_rows(self) -> Counter[str]:
         """Return how many rows are no music, or do not count, by reason."""
@@ -115,8 +115,11 @@ class Reading:
                 return kind
         if not alone:
             return None
-        with member.open() as stream:
-            start = stream.read(HEAD_BYTES)
+        try:
+            with member.open() as stream:
+                start = stream.read(HEAD_BYTES)
+        except UNREADABLE as error:
+            raise SourceError(f"Cannot read '{self.path}': {error}. Export it again.") from error
         return next((kind for kind, head in HEADS if head.search(start)), None)
 
     def _file(self, kind: str, member: Member, plays: Plays) -> Iterator[pl.DataFrame]:
@@ -155,11 +158,9 @@ class Reading:
         music = rows.filter(pl.col("skipped").is_null()).with_columns(
             pl.lit(self.user_id).alias("user_id"), pl.col("track_uri").str.extract(TRACK_URI).alias("track_id")
         )
-        odd = music.filter(pl.col("track_uri").is_not_null() & pl.col("track_id").is_null())
-        faults += [
-            Fault(row, None, "track_id", value, "not the URI of a track", dropped=False)
-            for row, value in odd.select("row", excerpt(pl.col("track_uri"))).iter_rows()
-        ]
+        odd = music.filter(pl.col("track_uri").is_not_null() & pl.col("track_id").is_null())["row"]
+        # Not the value itself: in a damaged row it may be part of another one.
+        faults += [Fault(row, None, "track_id", None, "not the URI of a track", dropped=False) for row in odd]
         batch = clean(music, file=file)
         if played:
             plays.add(batch.records)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spotify_dag.sources.base import Fault, shown, texts
+from spotify_dag.sources.base import Fault, texts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,6 +84,7 @@ def text_columns(columns: dict[str, list[Any]], rows: Sequence[int], faults: lis
     for name, values in columns.items():
         for place, value in enumerate(values):
             if isinstance(value, (dict, list, bool)):
-                faults.append(Fault(rows[place], None, name, shown(value), "not text", dropped=False))
+                # Not the value itself: nobody has looked at what is in it.
+                faults.append(Fault(rows[place], None, name, type(value).__name__, "not text", dropped=False))
                 values[place] = None
     return pl.DataFrame({name: texts(values) for name, values in columns.items()})

@@ -45,7 +45,7 @@ class TestDownload:
         assert found.reading.skipped_rows() == {
             "podcasts are not music": 3,  # A show, an episode, a play.
             "banned by the user": 2,
-            "the same play in another file": 1,
+            "the same play again": 1,
             "played in a private session": 1,
             "played for less than 30 s": 1,
         }
@@ -162,7 +162,7 @@ class TestPlays:
         }
         found = read(folder(tmp_path, files))
         assert self.plays(found) == {"Song 1": 8}
-        assert found.reading.skipped_rows() == {"the same play in another file": 3}
+        assert found.reading.skipped_rows() == {"the same play again": 3}
 
     def test_plays_without_a_time_are_never_the_same(self, read_file: ReadFile) -> None:
         history = [{key: value for key, value in play(1).items() if key != "ts"}] * 3
