@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,12 +62,10 @@ def members(path: Path) -> Iterator[list[Member]]:
         if path.is_dir():
             yield _in_order(path, _folder(path))
         elif path.suffix.lower() == ".zip" or _begins_as_zip(path):
-            with zipfile.ZipFile(path) as archive:
+            with _archive(path) as archive:
                 yield _in_order(path, _zipped(path, archive))
         else:
             yield [Member(PurePosixPath(path.name), _opener(path))]
-    except zipfile.BadZipFile as error:
-        raise SourceError(f"'{path}' is no readable zip archive: {error}. Download it again.") from error
     except OSError as error:
         raise SourceError(f"Cannot read '{path}': {error.strerror}. Check the disk and the permissions.") from error
 
@@ -78,6 +77,13 @@ def _opener(file: Path) -> Callable[[], IO[bytes]]:
 def _begins_as_zip(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
+        raise SourceError(f"'{path}' is no readable zip archive: {error}. Download it again.") from error
 
 
 def _in_order(path: Path, found: Iterator[Member]) -> list[Member]:

@@ -94,6 +94,8 @@ def mutant(corpus: Corpus, rng: random.Random) -> bytes:
     text = corpus.content
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.randrange(len(text) + 1)
+        if corpus.name.endswith(".zip") and rng.random() < 0.5:
+            at = max(0, len(text) - rng.randrange(1, 1_000))  # Its list of members is there.
         length = rng.choice((1, 1, 3, 20, 400))
         end = min(len(text), at + length)
         match rng.randrange(7):

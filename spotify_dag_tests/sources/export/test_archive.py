@@ -100,6 +100,14 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     assert "encrypted; unpack it and hand in the folder" in complaint(path)
 
 
+def test_a_zip_of_a_version_to_come(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", GOOD)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 99
+    path.write_bytes(content)
+    assert "is no readable zip archive: zip file version 9.9" in complaint(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04 nothing", b"Rar!\x1a\x07"])
 def test_what_is_no_zip_is_said_so(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.zip"
