@@ -34,7 +34,7 @@ def test_a_parser_of_the_whole_text_would_lose_rows() -> None:
         if corpus.name.endswith(".json"):
             try:
                 json.loads(content)
-            except ValueError:
+            except (ValueError, RecursionError):
                 broken += 1
                 good += len(corpus.good(content))
     assert broken > 12
