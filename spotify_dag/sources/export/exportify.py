@@ -45,6 +45,8 @@ LOOKS = {
     "explicit": re.compile("(?i)^(true|false)$"),
 }
 """How cells look that hold something."""
+SOMEBODY = "spotify:user:"
+"""Who added a track, in dialect A: where it stands in a cell that is kept, cells have moved."""
 LOOKED_AT = 100
 """Rows looked at to find out which columns are which."""
 LONGEST_LINE, LONGEST_ROW = 1 << 20, 100
@@ -72,7 +74,9 @@ def read_table(stream: IO[bytes], playlist: Playlist) -> Iterator[Chunk]:
         reason = "no Exportify table: it has no columns Track URI, Track Name and Artist Name(s)"
         yield Chunk(None, [Fault(None, None, "table", None, reason)])
         return
-    width = max([len(heading), *(width for width, _ in Counter(len(row.cells) for row in head).most_common(1))])
+    # Not what the heading says: that may be damaged too. But where rows may be short, most of them may be.
+    widths = [width for width, _ in Counter(len(row.cells) for row in head).most_common(1)] or [len(heading)]
+    width = max(widths if "artist_uris" in places else [*widths, len(heading)])
     rows, position = chain(head, rows), 0
     while part := list(islice(rows, CHUNK_ROWS)):
         yield _chunk(part, places, width, playlist, position)
@@ -125,11 +129,13 @@ def _chunk(rows: Sequence[_Row], places: Mapping[str, int], width: int, playlist
     good, positions, faults = [], [], []
     for offset, row in enumerate(rows):
         n = len(row.cells)
-        if n == width or (n < width and row.paired and _in_place(row.cells, places)):
+        short = n < width and row.paired and _in_place(row.cells, places)
+        if (n == width or short) and not any(SOMEBODY in row.cells[place] for place in places.values() if place < n):
             good.append(row)
             positions.append(position + offset)
         else:
-            reason = f"{n} cells instead of {width}" if row.paired else "quotes do not pair"
+            reason = "cells have moved" if n == width else f"{n} cells instead of {width}"
+            reason = reason if row.paired else "quotes do not pair"
             faults.append(Fault(row.line, None, "line", None, reason))
     return Chunk(_frame(good, places, playlist, positions), faults)
 

@@ -13,6 +13,7 @@ from spotify_dag_tests.sources.export.files import (
     HEADING_A,
     HEADING_A_GERMAN,
     HEADING_B,
+    REALNAME,
     artist_id,
     row_a,
     row_b,
@@ -154,6 +155,28 @@ def test_a_lost_heading_costs_no_row(read_file: ReadFile, heading: bytes, rows: 
     assert found.titles() == ["Song 1", "Song 2"]
     assert found.records["artist_name"].to_list() == ["Air", "Air"]
     assert found.records["release_year"].to_list() == [1998, 1998]
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+@pytest.mark.parametrize(("heading", "row"), [(HEADING_A, row_a), (HEADING_A_GERMAN, row_a), (HEADING_B, row_b)])
+def test_a_damaged_heading_costs_no_row(
+    read_file: ReadFile, heading: tuple[str, ...], row: Callable[[int], list[str]], quoting: int
+) -> None:
+    whole = table(heading, [row(1), row(2)], quoting)
+    for place in range(0, whole.index(b"\n") - 9, 41):
+        for text in (whole[:place] + b"," + whole[place:], whole[:place] + whole[place + 9 :]):
+            found = read_file("x.csv", text)
+            assert found.titles() == ["Song 1", "Song 2"], place
+            assert found.records["artist_name"].to_list() == ["Air", "Air"], place
+
+
+def test_a_row_that_lost_cells_is_not_taken_for_a_short_one(read_file: ReadFile) -> None:
+    for heading, rows in ((HEADING_A, [row_a(n) for n in range(4)]), (HEADING_B, [row_b(n) for n in range(4)])):
+        for first in range(1, 12):
+            moved = [*rows, rows[3][:first] + rows[3][first + 5 :]]
+            found = read_file("x.csv", table(heading, moved))
+            assert found.titles()[:4] == [f"Song {n}" for n in range(4)]
+            assert REALNAME not in found.records.write_ndjson() + found.rejects.write_ndjson(), first
 
 
 @pytest.mark.parametrize(
