@@ -97,7 +97,9 @@ class UserRequests:
         file = self.root / "users.parquet"
         if not file.is_file():
             return []
-        return [UserRequest(*row) for row in pl.read_parquet(file).select(FIELDS).iter_rows()]
+        # In one go: polars opens a file by name more than once, and a sweep may replace it in between.
+        table = pl.read_parquet(file.read_bytes())
+        return [UserRequest(*row) for row in table.select(FIELDS).iter_rows()]
 
     def sweep(self) -> Sweep:
         """Take in what is new; move aside, with the reason, what cannot be taken in."""
