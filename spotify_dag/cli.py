@@ -1,4 +1,4 @@
-"""The command line: ``spotify-dag run | recommend | compare | sql | models``."""
+"""The command line: ``spotify-dag run | add | recommend | compare | sql | models``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from spotify_dag.cli_common import JsonOption, err, out
-from spotify_dag.cli_common import clear_errors as _clear_errors
-from spotify_dag.cli_common import open_project as _project
-from spotify_dag.cli_common import print_json as _print_json
+from spotify_dag.cli_add import add, sweep
 from spotify_dag.cli_models import models
+from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS
 from spotify_dag.sources import SOURCES
@@ -28,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
+app.command()(add)
 app.add_typer(models, name="models")
 
 
@@ -69,8 +68,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Materialise what is stale, from listening to index, and say what the base holds."""
-    with _clear_errors():
-        project = _project(context)
+    with clear_errors():
+        project = open_project(context)
         project.check_layout()
         if remove is not None:
             project.inbox.remove_source(remove)
@@ -79,7 +78,7 @@ def run(
             _register(project, source, path, artist_genres, world)
             report = _run(project, train=train)
         if as_json:
-            _print_json(report)
+            print_json(report)
         else:
             _print_summary(report)
 
@@ -92,10 +91,10 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """Show the users who listen most like USER, and why."""
-    with _clear_errors():
-        version, (matches,) = _project(context).matcher.recommend([user], k)
+    with clear_errors():
+        version, (matches,) = open_project(context).matcher.recommend([user], k)
         if as_json:
-            _print_json({"user_id": user, "model_version": version, "matches": [match.as_dict() for match in matches]})
+            print_json({"user_id": user, "model_version": version, "matches": [match.as_dict() for match in matches]})
             return
         table = Table(title=f"Users who listen like {user}", caption=version, title_justify="left")
         for heading in ("", "User", "Match", "Sure", "Genres you share", "Artists you share", "New to you"):
@@ -123,15 +122,15 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Show how much two users have in common, in what, and what each has that the other has not."""
-    with _clear_errors():
-        matcher = _project(context).matcher
+    with clear_errors():
+        matcher = open_project(context).matcher
         version, match = matcher.compare(user, other, limit)
         _, mirrored = matcher.compare(other, user, limit)
         why = match.why.as_dict()
         new_to_other = mirrored.as_dict()["new_to_you"]
         if as_json:
             found = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
-            _print_json({**found, **why, "new_to_other": new_to_other})
+            print_json({**found, **why, "new_to_other": new_to_other})
             return
         title = (
             (user, "bold"),
@@ -164,8 +163,8 @@ def sql(
     """Query the lake with DuckDB: spotify-dag sql "select source, count(*) from users group by 1"."""
     import duckdb
 
-    with _clear_errors():
-        connection = _project(context).lake.connect()
+    with clear_errors():
+        connection = open_project(context).lake.connect()
         try:
             relation = connection.sql(query)
             if relation is None:
@@ -177,7 +176,7 @@ def sql(
             )
             raise typer.BadParameter(f"{error}\nTables: {views or 'none yet; run: spotify-dag run'}") from error
         if as_json:
-            _print_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
+            print_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
             return
         table = Table(*columns)
         for row in rows[:limit]:
@@ -199,8 +198,12 @@ def _run(project: Project, *, train: bool) -> dict[str, Any]:
     from spotify_dag.orchestration.run import bring_up_to_date, open_instance, summary
     from spotify_dag.resources.progress import TerminalProgress
 
+    sweep(project)
     if not project.inbox.sources() and not project.lake.exists(INGESTS):
-        raise SourceError("There is no source yet. Name one: spotify-dag run --source synthetic")
+        raise SourceError(
+            "There is no source yet. Name one (spotify-dag run --source synthetic), or hand in somebody's own files "
+            "(spotify-dag add FILE --as NAME)."
+        )
     resources = {"project": project, "progress": TerminalProgress()}
     definitions = build_definitions(settings=project.settings, overrides=resources)
     stages = []

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from spotify_dag.cli_common import JsonOption, clear_errors, open_project, out, print_json
+from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.resources.project import Project
 from spotify_dag.tower.gate import soundness

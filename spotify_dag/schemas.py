@@ -143,6 +143,7 @@ USERS = Table(
         FETCHED_AT,
         Column("rows_kept", "int32", "Playlist items kept"),
         Column("content_hash", "int64", "Order-free hash of the kept items: equal when nothing changed"),
+        Column("opted_in", "bool", "Whether others may be told of this user"),
     ),
 )
 

@@ -17,7 +17,7 @@ from spotify_dag.features.genres import genre_coverage
 from spotify_dag.orchestration.partitions import ranges, user_bucket_partitions
 from spotify_dag.orchestration.staleness import (
     index_version,
-    known_users_version,
+    known_users_versions,
     stale_features,
     stale_index,
     stale_ingests,
@@ -27,6 +27,7 @@ from spotify_dag.resources.policy import nothing_to_train_on
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, USER_EMBEDDINGS
+from spotify_dag.sources.base import COUNTED
 
 INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
 PROCESS_TAG = "spotify_dag/process"
@@ -114,7 +115,14 @@ def summary(project: Project) -> dict[str, Any]:
     lake = project.lake
     counts = ["users", "rows_read", "rows_kept", "rows_rejected"]
     sources = lake.scan(INGESTS).group_by("source").agg(pl.col(counts).cast(pl.Int64).sum()).sort("source").collect()
-    rejects = lake.scan(REJECTS).group_by("source", "reason", "dropped").len().sort("len", descending=True).collect()
+    counted = pl.col("field") == COUNTED
+    rejects = (
+        lake.scan(REJECTS)
+        .group_by("source", "reason", (pl.col("dropped") | counted).alias("dropped"))
+        .agg(pl.when(counted).then(pl.col("value").cast(pl.Int64, strict=False)).otherwise(1).sum().alias("count"))
+        .sort("count", "reason", descending=[True, False])
+        .collect()
+    )
     left_out = (
         lake.scan(USER_EMBEDDINGS)
         .filter(pl.col("unembedded_reason").is_not_null())
@@ -125,7 +133,7 @@ def summary(project: Project) -> dict[str, Any]:
     version = project.published()
     return {
         "sources": sources.to_dicts(),
-        "rejects": rejects.rename({"len": "count"}).to_dicts(),
+        "rejects": rejects.to_dicts(),
         "genre_coverage": genre_coverage(lake.scan(ARTIST_GENRES)),
         "not_embedded": left_out.to_dicts(),
         "model_version": version,
@@ -170,8 +178,9 @@ def _range_tags(project: Project, first: int, last: int) -> dict[str, str]:
 def _report_known_users(project: Project, instance: dg.DagsterInstance, buckets: list[int]) -> None:
     """Record the new data version of the source in Dagster, so that the UI shows what the run read."""
     keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
-    tags = {"dagster/data_version": known_users_version(project)}
+    versions = known_users_versions(project)
     for bucket in buckets:
+        tags = {"dagster/data_version": versions[bucket]}
         instance.report_runless_asset_event(dg.AssetObservation("known_users", partition=keys[bucket], tags=tags))
 
 

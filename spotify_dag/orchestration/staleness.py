@@ -16,19 +16,19 @@ from spotify_dag.resources.project import Project
 from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.schemas import INGESTS, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import Source
-from spotify_dag.sources.ingestion import source_version
+from spotify_dag.sources.ingestion import source_versions
 from spotify_dag.tower.gate import soundness
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def known_users_version(project: Project) -> str:
-    """Return a fingerprint of everything handed in."""
-    versions = [
-        f"{source.name}={source_version(source, project.settings.profiles_count)}" for source in project.inbox.sources()
-    ]
-    return hashlib.sha256("|".join(versions).encode()).hexdigest()[:16]
+def known_users_versions(project: Project) -> list[str]:
+    """Return, for each bucket, a fingerprint of everything handed in for it."""
+    versions: list[list[str]] = [[] for _ in range(project.lake.n_buckets)]
+    for name, bucket, version in _source_versions(project, project.inbox.sources()):
+        versions[bucket].append(f"{name}={version}")
+    return [hashlib.sha256("|".join(found).encode()).hexdigest()[:16] for found in versions]
 
 
 def feature_version(project: Project) -> str:
@@ -48,15 +48,9 @@ def stale_ingests(project: Project, sources: Sequence[Source]) -> list[int]:
     """Return the buckets that were not read from the sources as they are now."""
     import polars as pl
 
-    wanted = pl.DataFrame(
-        {
-            "source": [source.name for source in sources],
-            "source_version": [source_version(source, project.settings.profiles_count) for source in sources],
-        },
-        schema={"source": pl.String, "source_version": pl.String},
-    ).join(pl.DataFrame({"user_bucket": range(project.lake.n_buckets)}, schema={"user_bucket": pl.Int32}), how="cross")
-    columns = ["user_bucket", "source", "source_version"]
-    return _differing(wanted.select(columns), project.lake.scan(INGESTS).select(columns).collect())
+    schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
+    wanted = pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
+    return _differing(wanted, project.lake.scan(INGESTS).select(wanted.columns).collect())
 
 
 def stale_features(project: Project) -> list[int]:
@@ -116,6 +110,15 @@ def index_version(project: Project) -> str | None:
     card = project.registry.card(version)
     usable = card["feature_version"] == feature_version(project)
     return version if usable and (champion or soundness(card["metrics"]).passed) else None
+
+
+def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[str, int, str]]:
+    count, n_buckets = project.settings.profiles_count, project.lake.n_buckets
+    return [
+        (source.name, bucket, version)
+        for source in sources
+        for bucket, version in source_versions(source, n_buckets=n_buckets, profiles_count=count).items()
+    ]
 
 
 def _differing(wanted: pl.DataFrame, present: pl.DataFrame) -> list[int]:

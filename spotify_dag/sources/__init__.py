@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from spotify_dag.sources.base import Source, SourceError
+from spotify_dag.sources.base import RequestSource, RequestSourceName, Source, SourceError, UserRequest
 
 SOURCES = ("synthetic", "lastfm", "mpd")
+REQUEST_SOURCES: tuple[RequestSourceName, ...] = get_args(RequestSourceName)
 
 
 def open_source(name: str, options: Mapping[str, Any]) -> Source:
@@ -26,6 +27,8 @@ def open_source(name: str, options: Mapping[str, Any]) -> Source:
     SourceError
         If there is no such source, an option is missing or not one of its own, or it cannot be read.
     """
+    if name in REQUEST_SOURCES:
+        raise SourceError(f"Source '{name}' takes one user at a time. Hand them in with: spotify-dag add")
     if name not in SOURCES:
         raise SourceError(f"Unknown source '{name}'. Choose one of: {', '.join(SOURCES)}.")
     known = ("users", "seed", "playlists", "tracks") if name == "synthetic" else ("path",)
@@ -45,3 +48,10 @@ def open_source(name: str, options: Mapping[str, Any]) -> Source:
     from spotify_dag.sources.mpd import MpdSource
 
     return MpdSource(path)
+
+
+def open_requests(name: str, requests: Sequence[UserRequest], content: Path) -> RequestSource:
+    """Open one of `REQUEST_SOURCES` with its users; ``content`` is the folder of the listening that they name."""
+    from spotify_dag.sources.export.kept import ExportSource
+
+    return {"export": ExportSource}[name](tuple(requests), content)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, Table, user_buckets
-from spotify_dag.sources.base import RECORD_COLUMNS, Batch, Source
+from spotify_dag.sources.base import RECORD_COLUMNS, Batch, RequestSource, Source, UserRequest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 def source_version(source: Source, profiles_count: int | None) -> str:
     """Return a fingerprint of what ingesting ``source`` would read."""
     return source.version() if profiles_count is None else f"{source.version()}-first{profiles_count}"
+
+
+def source_versions(source: Source, *, n_buckets: int, profiles_count: int | None) -> dict[int, str]:
+    """Return `source_version` per bucket; of a source whose users come one by one, for the buckets that have any."""
+    if isinstance(source, RequestSource):
+        per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
+        return {bucket: source.only(requests).version() for bucket, requests in sorted(per_bucket.items())}
+    return dict.fromkeys(range(n_buckets), source_version(source, profiles_count))
 
 
 class Ingestion:
@@ -37,10 +45,20 @@ class Ingestion:
         self, sources: Sequence[Source], *, buckets: Sequence[int], n_buckets: int, profiles_count: int | None,
         now: datetime,
     ) -> None:  # fmt: skip
-        self.sources = sources
-        # Before anything is read: a file that changes meanwhile is then read again the next time.
-        self.versions = [source_version(source, profiles_count) for source in sources]
         self.buckets = list(buckets)
+        self.sources: list[Source] = []
+        self._versions: list[tuple[str, int, str]] = []
+        self._private: list[str] = []
+        for source in sources:
+            # Before anything is read: a file that changes meanwhile is then read again the next time.
+            versions = source_versions(source, n_buckets=n_buckets, profiles_count=profiles_count)
+            self._versions += [(source.name, bucket, versions[bucket]) for bucket in self.buckets if bucket in versions]
+            self.sources.append(source)
+            if isinstance(source, RequestSource):
+                per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
+                requests = [request for bucket in self.buckets for request in per_bucket.get(bucket, [])]
+                self.sources[-1] = source.only(requests)
+                self._private += [request.user_id for request in requests if not request.opted_in]
         self.n_buckets = n_buckets
         self.profiles_count = profiles_count
         self.now = now
@@ -69,13 +87,11 @@ class Ingestion:
         return _collected(REJECTS, self._rejects)
 
     def ingests(self) -> pl.DataFrame:
-        """Return rows of `schemas.INGESTS`: one per bucket and source, zeros included."""
+        """Return rows of `schemas.INGESTS`: one per bucket and source that has a version there, zeros included."""
         import polars as pl
 
-        grid = pl.DataFrame(
-            {"source": [source.name for source in self.sources], "source_version": self.versions},
-            schema={"source": pl.String, "source_version": pl.String},
-        ).join(pl.DataFrame({"user_bucket": self.buckets}, schema={"user_bucket": pl.Int32}), how="cross")
+        schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
+        grid = pl.DataFrame(self._versions, schema=schema, orient="row")
         key = ["user_bucket", "source"]
         kept = self.users().group_by(key).agg(pl.col("rows_kept").sum(), pl.len().alias("users"))
         empty = {"user_bucket": pl.Int32, "source": pl.String, "rows_read": pl.Int64, "rows_rejected": pl.Int64}
@@ -115,7 +131,9 @@ class Ingestion:
         )
         self._users.append(
             allowed.join(kept, on="user_id", how="left").with_columns(
-                pl.col("rows_kept", "content_hash").fill_null(0), *stamped
+                pl.col("rows_kept", "content_hash").fill_null(0),
+                ~pl.col("user_id").is_in(self._private).alias("opted_in"),
+                *stamped,
             )
         )
         # A row that names no user is filed under its file, so that it belongs to one bucket too.
@@ -144,6 +162,16 @@ class Ingestion:
             ),
         ]
         return RAW_PLAYLISTS.conform(content.join(allowed, on="user_id", maintain_order="left").with_columns(stamped))
+
+
+def _requests_of_buckets(
+    source: RequestSource, n_buckets: int, profiles_count: int | None
+) -> dict[int, list[UserRequest]]:
+    requests = source.requests[:profiles_count]
+    found: dict[int, list[UserRequest]] = {}
+    for request, bucket in zip(requests, user_buckets([it.user_id for it in requests], n_buckets), strict=True):
+        found.setdefault(bucket, []).append(request)
+    return found
 
 
 def _collected(table: Table, frames: list[pl.DataFrame]) -> pl.DataFrame:

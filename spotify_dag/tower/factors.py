@@ -2,8 +2,8 @@
 
 Text says what a thing is called; factors say who likes it. They are those of implicit-feedback alternating least
 squares (iALS: Hu, Koren and Volinsky 2008; Rendle et al. 2022), and a user is folded in by the same least squares that
-trains users, so somebody new is placed as if they had always been there. A name that nobody in training listened to gets a
-vector predicted from its text, so that it is never a zero.
+trains users, so somebody new is placed as if they had always been there. A name that nobody in training listened to
+gets a vector predicted from its text, so that it is never a zero.
 """
 
 from __future__ import annotations

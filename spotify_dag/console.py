@@ -1,4 +1,4 @@
-"""What every command of the command line shares: where it prints, how errors are told, how the project is opened."""
+"""What every command shares: where it prints, how it fails, and which data root it works on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 
 
 def open_project(context: typer.Context) -> Project:
-    """Return the project of ``--data``, else of the settings."""
+    """Return the project of the data root that the command line names, else of the settings."""
     return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
 
 
