@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 from spotify_dag.cli import app
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import EMBEDDINGS, USER_EMBEDDINGS, user_buckets
+from spotify_dag.schemas import USER_EMBEDDINGS, user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.tower.gate import decide
-from spotify_dag.tower.model import UserTower
+from spotify_dag_tests.small_models import small_model
 
 GOOD = {"mrr": 0.5, "random_pair_cosine": 0.1}
 
@@ -45,10 +45,8 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def trained(project: Project, seed: int, **changes: float | str) -> str:
     """Return a version that the registry holds."""
-    torch.manual_seed(seed)
-    tower = UserTower((4,) * len(EMBEDDINGS), hidden=4, part_out=4, dim=4, anchor_dim=2)
     card = {"feature_version": changes.pop("features", feature_version(project))}
-    return project.registry.save(tower, card, metrics=GOOD | changes, history=[])
+    return project.registry.save(small_model(seed), card, metrics=GOOD | changes, history=[])
 
 
 def indexed(project: Project, version: str) -> None:
@@ -149,11 +147,10 @@ def test_promote_refuses_what_is_unsound_whatever_the_force(project: Project, fo
     assert "random_pair_cosine is 0.97; it must be <= 0.5" in refused(project, "promote", collapsed, *force)
     unknown = trained(project, 2, random_pair_cosine=float("nan"))
     assert "random_pair_cosine is not known" in refused(project, "promote", unknown, *force)
-    torch.manual_seed(3)
-    tower = UserTower((4,) * len(EMBEDDINGS))
+    model = small_model(3)
     with torch.no_grad():
-        tower.absent[0, 0] = float("inf")
-    broken = project.registry.save(tower, {}, metrics=GOOD, history=[])
+        model.tower.absent[0, 0] = float("inf")
+    broken = project.registry.save(model, {}, metrics=GOOD, history=[])
     assert "weights_finite is 0" in refused(project, "promote", broken, *force)
     weights = project.registry.root / trained(project, 4) / "tower.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])

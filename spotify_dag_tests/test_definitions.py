@@ -21,8 +21,10 @@ LINEAGE = {
     "user_tastes": {"raw_playlists", "artist_genres"},
     "text_vectors": {"user_tastes"},
     "user_embeddings": {"raw_playlists", "user_tastes", "text_vectors"},
-    "user_tower": {"raw_playlists", "artist_genres", "text_vectors", "user_embeddings"},
-    "user_index": {"user_embeddings", "user_tower"},
+    "artist_factors": {"raw_playlists", "artist_genres", "text_vectors", "user_embeddings"},
+    "user_tower": {"artist_factors", "user_embeddings"},
+    "tower_evaluation": {"user_tower"},
+    "user_index": {"user_embeddings", "user_tower", "tower_evaluation"},
 }
 HEAVY = (
     "torch",
@@ -99,7 +101,7 @@ def test_tables_carry_their_schema(definitions):
 def test_user_assets_share_one_set_of_buckets(definitions):
     graph = definitions.resolve_asset_graph()
     keys = {name: graph.get(dg.AssetKey(name)).partitions_def for name in LINEAGE}
-    assert keys.pop("user_tower") is None
+    assert [keys.pop(name) for name in ("artist_factors", "user_tower", "tower_evaluation")] == [None] * 3
     assert {tuple(partitions.get_partition_keys()) for partitions in keys.values()} == {
         tuple(f"{n:02d}" for n in range(64))
     }

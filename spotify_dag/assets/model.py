@@ -37,7 +37,7 @@ def model_assets(settings: Settings) -> list[Any]:
         )  # fmt: skip
 
     @dg.multi_asset(
-        name="train",
+        name="model_training",
         specs=[
             spec(
                 "artist_factors",
@@ -56,7 +56,7 @@ def model_assets(settings: Settings) -> list[Any]:
             ),
         ],
     )
-    def train(
+    def model_training(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
     ) -> Iterator[dg.MaterializeResult]:
         import numpy as np
@@ -190,7 +190,7 @@ def model_assets(settings: Settings) -> list[Any]:
             data_version=dg.DataVersion(version),
         )
 
-    return [train, tower_evaluation]
+    return [model_training, tower_evaluation]
 
 
 def training_buckets(project: Project) -> list[int]:

@@ -18,7 +18,7 @@ def serving_assets(settings: Settings) -> list[Any]:
     """Return the assets of this stage."""
 
     @dg.asset(
-        deps=["user_embeddings", "user_tower"],
+        deps=["user_embeddings", "user_tower", "tower_evaluation"],
         group_name="serving",
         kinds={"lancedb"},
         owners=OWNERS,

@@ -13,6 +13,7 @@ from spotify_dag.orchestration.staleness import index_version, stale_index
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import (
+    ARTIST_FACTORS,
     ARTIST_GENRES,
     RAW_PLAYLISTS,
     TEXT_VECTORS,
@@ -105,6 +106,33 @@ def asset_checks(settings: Settings) -> list[Any]:
         )
 
     @dg.asset_check(
+        asset="artist_factors",
+        blocking=True,
+        description="Every artist of the tower trained last has one vector, and all its numbers are finite.",
+    )
+    def factors_are_whole(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+        import polars as pl
+
+        version = project.registry.latest()
+        rows = project.lake.scan(ARTIST_FACTORS).filter(pl.col("model_version") == version).collect()
+        finite = rows["vector"].explode().is_finite().all()
+        twice = rows.height - rows["artist_key"].n_unique()
+        return dg.AssetCheckResult(
+            passed=bool(finite) and not twice, metadata={"artists": rows.height, "in_twice": twice}
+        )
+
+    @dg.asset_check(
+        asset="tower_evaluation",
+        blocking=True,
+        description="The gate was asked about the tower trained last, so it is known why it serves or does not.",
+    )
+    def gate_was_asked(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+        registry = project.registry
+        version = registry.latest()
+        asked = version is not None and (version == registry.champion() or registry.decision(version) is not None)
+        return dg.AssetCheckResult(passed=asked, metadata={"model_version": str(version)})
+
+    @dg.asset_check(
         asset="user_tower",  # not blocking: the gate keeps such a tower from serving, and the champion goes on
         description=f"Weights are finite, and random pairs of users have a mean cosine of at most {COLLAPSE}.",
     )
@@ -147,6 +175,8 @@ def asset_checks(settings: Settings) -> list[Any]:
         *(rows_conform(table) for table in tables),
         every_row_has_its_user,
         every_user_embedded_or_explained,
+        factors_are_whole,
         tower_is_sound,
+        gate_was_asked,
         index_is_whole,
     ]

@@ -32,10 +32,9 @@ from spotify_dag.resources.registry import (
     write_atomically,
 )
 from spotify_dag.tower.gate import Decision, decide
-from spotify_dag.tower.inputs import TowerInputs
-from spotify_dag.tower.model import UserTower
+from spotify_dag.tower.model import UserModel
+from spotify_dag_tests.small_models import small_model, small_users
 
-PART_DIMS = (12, 12, 12, 5)
 METRICS = {"mrr": 0.5, "hit@10": 0.8, "coverage": 0.9, "random_pair_cosine": 0.1}
 HISTORY = [{"epoch": 0, "mrr": 0.25, "loss": 4.0}, {"epoch": 1, "mrr": 0.5, "loss": 3.0}]
 CARD = {
@@ -59,7 +58,7 @@ def client(registry: Registry) -> MlflowClient:
     return MlflowClient(uri, uri)
 
 
-def keep(registry: Registry, made: UserTower, **metrics: float) -> str:
+def keep(registry: Registry, made: UserModel, **metrics: float) -> str:
     return registry.save(made, CARD, metrics=METRICS | metrics, history=HISTORY, plots={"curve": PICTURE})
 
 
@@ -75,32 +74,19 @@ def runs(registry: Registry) -> list[Any]:
     return found.search_runs([experiment.experiment_id for experiment in found.search_experiments()])
 
 
-def tower(seed: int) -> UserTower:
-    """Return a tower whose every number is drawn, the buffers too."""
-    torch.manual_seed(seed)
-    made = UserTower(PART_DIMS, hidden=16, part_out=8, dim=6, anchor_dim=4, dropout=0.5)
-    with torch.no_grad():
-        for tensor in made.state_dict().values():
-            tensor.normal_().abs_().add_(0.1)
-    return made
-
-
-def inputs(users: int = 50) -> TowerInputs:
-    rng = np.random.default_rng(0)
-    parts = tuple(rng.normal(size=(users, dim)).astype(np.float32) for dim in PART_DIMS)
-    known = (rng.random((users, len(PART_DIMS))) < 0.8).astype(np.float32)
-    return TowerInputs(parts, known, rng.random((users, 4)).astype(np.float32))
+def tower(seed: int) -> UserModel:
+    return small_model(seed)
 
 
 class TestVersions:
     def test_a_loaded_tower_gives_the_very_same_vectors(self, registry: Registry) -> None:
         made = tower(1)
         loaded = registry.load(keep(registry, made))
-        assert not loaded.training
+        assert not loaded.tower.training
         assert loaded.config == made.config
-        vectors = made.encode(inputs())
-        assert vectors.shape == (50, 10)
-        np.testing.assert_array_equal(loaded.encode(inputs()), vectors)
+        vectors = made.encode(*small_users())
+        assert vectors.shape == (40, 4 + 2 + 4 + 256)
+        np.testing.assert_array_equal(loaded.encode(*small_users()), vectors)
 
     def test_equal_weights_are_one_version_and_two_runs(self, registry: Registry) -> None:
         first, again, other = (keep(registry, tower(seed)) for seed in (1, 1, 2))
@@ -123,7 +109,7 @@ class TestVersions:
         assert card["users"] == 3
         assert card["model_version"] == version
         assert card["weights_sha256"].startswith(version.removeprefix("tower-"))
-        assert card["config"]["part_dims"] == list(PART_DIMS)
+        assert card["config"]["tower"]["dim"] == 4
         assert card["metrics"] == {"mrr": 0.5, "auc": None, "weights_finite": 1.0}
         assert card["code"]["package"]
 
@@ -133,7 +119,7 @@ class TestVersions:
         assert run.info.run_name == version
         assert run.data.params["training.epochs"] == "2"
         assert run.data.params["snapshot.users.version"] == "3"
-        assert run.data.params["config.hidden"] == "16"
+        assert run.data.params["config.tower.hidden"] == "16"
         assert run.data.params["code.package"]
         assert run.data.metrics["mrr"] == 0.5
         assert run.data.metrics["hit_at_10"] == 0.8
@@ -229,7 +215,7 @@ class TestWeights:
     def test_weights_that_are_not_finite_are_recorded_but_never_loaded(self, registry: Registry) -> None:
         made = tower(1)
         with torch.no_grad():
-            made.state_dict()["absent"][0, 0] = float("nan")
+            made.tower.state_dict()["absent"][0, 0] = float("nan")
         version = keep(registry, made)
         assert registry.card(version)["metrics"]["weights_finite"] == 0
         for attempt in (registry.load, registry.promote):
@@ -241,7 +227,7 @@ class TestWeights:
     def test_a_tower_of_another_build_is_refused(self, registry: Registry, change: dict[str, int]) -> None:
         version = keep(registry, tower(1))
         card = registry.card(version)
-        card["config"] |= change
+        card["config"]["tower"] |= change
         write_atomically(registry.root / version / CARD_FILE, json.dumps(card).encode())
         with pytest.raises(NoModelError, match=f"'{version}' was trained by spotify-dag .* does not fit"):
             registry.load(version)
@@ -259,7 +245,7 @@ class TestWeights:
         made = tower(1)
         version = keep(registry, made)
         shutil.rmtree(registry.root / version)
-        np.testing.assert_array_equal(registry.load(version).encode(inputs()), made.encode(inputs()))
+        np.testing.assert_array_equal(registry.load(version).encode(*small_users()), made.encode(*small_users()))
         assert (registry.root / version / WEIGHTS_FILE).is_file()
 
     def test_files_that_are_gone_for_good_are_named(self, registry: Registry) -> None:
@@ -280,7 +266,7 @@ import sys
 from pathlib import Path
 from spotify_dag.resources.registry import Registry
 registry = Registry(Path({str(registry.root)!r}))
-print(registry.card({version!r})["model_version"], registry.load({version!r}).config["dim"], "mlflow" in sys.modules)
+print(registry.card({version!r})["model_version"], registry.load({version!r}).tower.config["dim"], "mlflow" in sys.modules)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.split() == [version, "6", "False"]
@@ -408,7 +394,7 @@ class TestStore:
         version = keep(here, tower(1))
         here.promote(version)
         assert there.champion() == version
-        np.testing.assert_array_equal(there.load(version).encode(inputs()), tower(1).encode(inputs()))
+        np.testing.assert_array_equal(there.load(version).encode(*small_users()), tower(1).encode(*small_users()))
         assert (there.root / version / WEIGHTS_FILE).is_file()
         assert registry.champion() is None
 
@@ -433,8 +419,8 @@ class TestStore:
 import sys
 from pathlib import Path
 from spotify_dag.resources.registry import Registry
-from spotify_dag.tower.model import UserTower
-print(Registry(Path(sys.argv[1])).save(UserTower((4, 4, 4, 4)), {}, metrics={"mrr": 0.5}, history=[]))
+from spotify_dag_tests.small_models import small_model
+print(Registry(Path(sys.argv[1])).save(small_model(0), {}, metrics={"mrr": 0.5}, history=[]))
 from mlflow.telemetry import get_telemetry_client
 from mlflow.telemetry.utils import _IS_IN_CI_ENV_OR_TESTING
 print(get_telemetry_client(), _IS_IN_CI_ENV_OR_TESTING)
@@ -495,7 +481,7 @@ class TestServer:
         here.promote(first, verdict(True))
         here.promote(second)
         assert (there.latest(), there.champion()) == (second, second)
-        np.testing.assert_array_equal(there.load(first).encode(inputs()), tower(1).encode(inputs()))
+        np.testing.assert_array_equal(there.load(first).encode(*small_users()), tower(1).encode(*small_users()))
         assert there.rollback() == here.champion() == first
         assert [(row["model_version"], row["status"]) for row in there.versions()] == [
             (second, "retired"),
