@@ -1,4 +1,4 @@
-"""The command line: ``spotify-dag run | recommend | compare | sql``."""
+"""The command line: ``spotify-dag run | recommend | compare | sql | simulate``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS
 from spotify_dag.settings import Settings
+from spotify_dag.simulator.command import simulate
 from spotify_dag.sources import SOURCES
 from spotify_dag.sources.base import SourceError
 
@@ -256,6 +257,9 @@ def _clear_errors() -> Iterator[None]:
             name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
             _print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
         raise typer.Exit(1) from error
+
+
+app.command()(_clear_errors()(simulate))
 
 
 def _print_error(message: str) -> None:
