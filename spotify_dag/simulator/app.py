@@ -25,11 +25,12 @@ from spotify_dag.simulator.world import EDITORIAL_OWNER, Ids, Playlist, World, c
 
 FIRST_PAGE = 100
 """Items that a playlist object holds."""
-SEARCH_OFFSETS = 1_000
+SEARCH_DEPTH = 1_000
+"""Results that a search leads to."""
 
 
 class ApiError(Exception):
-    """A refusal of the Web API."""
+    """A refusal of the Web API: JSON, or plain text where Spotify forgets itself."""
 
     def __init__(self, status: int, message: str, *, plain: bool = False) -> None:
         super().__init__(message)
@@ -59,6 +60,8 @@ class Api:
             raise ApiError(401, "Invalid access token")
         if time.time() > grant.expires_at:
             raise ApiError(401, "The access token expired")
+        if self.development and not self.settings.owner_has_premium:
+            raise ApiError(403, "Active premium subscription required for the owner of the app.", plain=True)
         if self.development and grant.user and (self.world.user_number(grant.user) or 0) >= self.settings.allowlist:
             raise ApiError(403, "User not registered in the Developer Dashboard", plain=True)
         return grant
@@ -187,7 +190,7 @@ async def extended_call(request: Request) -> Call:
     return found
 
 
-Any_ = Annotated[Call, Depends(call)]
+EitherMode = Annotated[Call, Depends(call)]
 ExtendedOnly = Annotated[Call, Depends(extended_call)]
 Limit = Annotated[int, Query(ge=1, le=50)]
 Offset = Annotated[int, Query(ge=0, le=100_000)]
@@ -197,20 +200,20 @@ v1 = APIRouter(prefix="/v1")
 
 
 @v1.get("/me")
-def get_me(call: Any_) -> Response:
+def get_me(call: EitherMode) -> Response:
     """Return the user who is logged in."""
     return call.reply(call.objects.private_user(call.world.user_id(call.me()), call.grant.scopes))
 
 
 @v1.get("/me/playlists")
-def get_my_playlists(call: Any_, limit: Limit = 20, offset: Offset = 0) -> Response:
+def get_my_playlists(call: EitherMode, limit: Limit = 20, offset: Offset = 0) -> Response:
     """List the playlists the logged-in user made, collaborates on or follows."""
     user = call.me("playlist-read-private")
     return call.reply(call.playlist_page(call.world.listed(user), limit, offset))
 
 
 @v1.get("/me/tracks")
-def get_my_tracks(call: Any_, limit: Limit = 20, offset: Offset = 0) -> Response:
+def get_my_tracks(call: EitherMode, limit: Limit = 20, offset: Offset = 0) -> Response:
     """List the tracks the logged-in user saved."""
     user = call.me("user-library-read")
     saved = call.world.library(user)
@@ -221,7 +224,7 @@ def get_my_tracks(call: Any_, limit: Limit = 20, offset: Offset = 0) -> Response
 
 @v1.get("/me/top/{what}")
 def get_my_top(
-    call: Any_,
+    call: EitherMode,
     what: Literal["artists", "tracks"],
     time_range: Literal["short_term", "medium_term", "long_term"] = "medium_term",
     limit: Limit = 20,
@@ -250,7 +253,7 @@ def get_user_playlists(call: ExtendedOnly, user_id: str, limit: Limit = 20, offs
 
 
 @v1.get("/playlists/{playlist_id}")
-def get_playlist(call: Any_, playlist_id: str, fields: Fields = None) -> Response:
+def get_playlist(call: EitherMode, playlist_id: str, fields: Fields = None) -> Response:
     """Return a playlist with its first page of items, where they may be read."""
     playlist = call.playlist(playlist_id)
     root = f"{call.root}/playlists/{playlist_id}"
@@ -264,7 +267,7 @@ def get_playlist(call: Any_, playlist_id: str, fields: Fields = None) -> Respons
 
 @v1.get("/playlists/{playlist_id}/items")
 def get_playlist_items(
-    call: Any_, playlist_id: str, limit: Limit = 20, offset: Offset = 0, fields: Fields = None
+    call: EitherMode, playlist_id: str, limit: Limit = 20, offset: Offset = 0, fields: Fields = None
 ) -> Response:
     """List what is on a playlist."""
     playlist = call.playlist(playlist_id)
@@ -296,7 +299,7 @@ def get_artists(call: ExtendedOnly, ids: str) -> Response:
 
 
 @v1.get("/artists/{artist_id}")
-def get_artist(call: Any_, artist_id: str) -> Response:
+def get_artist(call: EitherMode, artist_id: str) -> Response:
     """Return an artist."""
     return call.reply(call.objects.artist(number_of(call.world.artists.ids, artist_id), call.faults))
 
@@ -309,7 +312,7 @@ def get_tracks(call: ExtendedOnly, ids: str) -> Response:
 
 
 @v1.get("/tracks/{track_id}")
-def get_track(call: Any_, track_id: str) -> Response:
+def get_track(call: EitherMode, track_id: str) -> Response:
     """Return a track."""
     return call.reply(call.objects.track(number_of(call.world.tracks.ids, track_id)))
 
@@ -326,6 +329,37 @@ def get_many_audio_features(call: ExtendedOnly, ids: str) -> Response:
 def get_audio_features(call: ExtendedOnly, track_id: str) -> Response:
     """Return the audio features of a track."""
     return call.reply(call.objects.audio_features(number_of(call.world.tracks.ids, track_id)))
+
+
+@v1.get("/search")
+def search(
+    call: EitherMode,
+    q: Annotated[str, Query(min_length=1)],
+    types: Annotated[str, Query(alias="type")],
+    limit: Annotated[int | None, Query(ge=1, le=50)] = None,
+    offset: Annotated[int, Query(ge=0, le=SEARCH_DEPTH)] = 0,
+) -> Response:
+    """Find artists, tracks, albums and editorial playlists by words in their names."""
+    development = call.api.development
+    if limit is None:
+        limit = 5 if development else 20
+    if development and limit > 10:
+        raise ApiError(400, "Invalid limit")
+    world, objects = call.world, call.objects
+    made: dict[str, Callable[[int], Json]] = {
+        "artist": lambda number: objects.artist(number, call.faults),
+        "track": objects.track,
+        "album": objects.album,
+        "playlist": lambda number: objects.simple_playlist(world.playlist(number), call.faults),
+    }
+    body = {}
+    for kind in types.split(","):
+        if kind not in made:
+            raise ApiError(400, "Bad search type field")
+        # Development mode does not see Spotify's own playlists, and users' are not searched: they are drawn on demand.
+        found = [] if development and kind == "playlist" else world.search(kind, q)[:SEARCH_DEPTH]
+        body[f"{kind}s"] = call.page(len(found), limit, offset, lambda place: made[kind](found[place]))  # noqa: B023
+    return call.reply(body)
 
 
 control = APIRouter(prefix="/simulator")

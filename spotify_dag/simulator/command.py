@@ -21,12 +21,31 @@ def simulate(
     fault_rate: Annotated[
         float, typer.Option(min=0, max=1, help="Share of requests that go wrong, in every way there is.")
     ] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="One fault: its rate (hang_up=0.1), or a detail of them (long_retry_after=2). Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a simulated Spotify Web API over the generated world, until interrupted."""
-    from spotify_dag.simulator.server import serve_forever
+    from pydantic import ValidationError
+
+    from spotify_dag.simulator.server import SimulatorError, serve_forever
     from spotify_dag.simulator.settings import Faults, SimulatorSettings
 
-    settings = SimulatorSettings(mode=mode, users=users, seed=seed, latency=latency, faults=Faults.evenly(fault_rate))
+    wrong = [part for part in fault or () if "=" not in part]
+    if wrong:
+        raise SimulatorError(f"--fault is '{wrong[0]}'; it must be NAME=VALUE, for example hang_up=0.1.")
+    try:
+        faults = Faults.evenly(fault_rate, **dict(part.split("=", 1) for part in fault or ()))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = problem["loc"][0] if problem["loc"] else "rates"
+        known = ", ".join(Faults.model_fields)
+        raise SimulatorError(f"--fault {name}: {problem['msg']}. Known names: {known}.") from error
+    settings = SimulatorSettings(mode=mode, users=users, seed=seed, latency=latency, faults=faults)
     serve_forever(settings, port, lambda url: typer.echo(_how_to_use(url, settings.client_id, settings.client_secret)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
@@ -63,7 +64,7 @@ class Objects:
         })  # fmt: skip
 
     @cached_property
-    def track(self) -> Any:
+    def track(self) -> Callable[[int], Json]:
         """``track(number)`` returns a TrackObject; the objects last used are kept."""
         return lru_cache(TRACKS_KEPT)(self._track)
 
@@ -164,8 +165,6 @@ class Objects:
             "added_at": None if undated else _added_at(playlist.number, entry.place),
             "added_by": None if undated else self._user_reference(playlist.owner),
             "is_local": entry.oddity == "local_item",
-            "primary_color": None,
-            "video_thumbnail": {"url": None},
             **dict.fromkeys(names, content),
         }
 
@@ -238,7 +237,6 @@ class Objects:
                 **self._user_reference(playlist.owner),
                 "display_name": "Spotify" if playlist.owner == EDITORIAL_OWNER else playlist.owner,
             },
-            "primary_color": None,
             "public": True,
             "snapshot_id": snapshot_id(playlist),
         }

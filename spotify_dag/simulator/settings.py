@@ -55,8 +55,8 @@ class Faults(BaseModel):
         return self
 
     @classmethod
-    def evenly(cls, rate: float, **others: float) -> Faults:
-        """Return faults of every kind with equal rates that sum to ``rate``."""
+    def evenly(cls, rate: float, **others: object) -> Faults:
+        """Return faults of every kind with equal rates that sum to ``rate``, but for ``others``."""
         return cls.model_validate({**dict.fromkeys(RATE_KINDS, rate / len(RATE_KINDS)), **others})
 
 
@@ -78,6 +78,7 @@ class SimulatorSettings(BaseModel):
     client_id: str = Field("simulator", description="The one app that is registered")
     client_secret: str = Field("simulator", description="Its secret. It protects nothing")
     allowlist: int = Field(5, ge=0, description="development: this many first users of the world may log in")
+    owner_has_premium: bool = Field(True, description="development: an app whose owner has no Premium is refused")
     access_token_seconds: float = Field(3600, gt=0, description="Life of an access token")
     refresh_token_seconds: float = Field(183 * 86_400, gt=0, description="Life of a login; refreshing adds nothing")
     faults: Faults = Faults()

@@ -211,6 +211,34 @@ class World:
         popularity = np.array(self.artists.popularity) if what == "artists" else self.tracks.popularity
         return found[np.lexsort((found, -popularity[found], -counts))]
 
+    def search(self, kind: str, query: str) -> list[int]:
+        """Return the numbers of what has all words of ``query`` in its name or its artist's, most popular first.
+
+        Parameters
+        ----------
+        kind
+            ``artist``, ``track``, ``album`` or ``playlist``: of playlists, the editorial ones.
+        query
+            Words; quotes and field filters (``artist:``, ``track:``) are read over.
+        """
+        words = re.sub(r'\b(artist|track|album|genre|year):|"', " ", query.casefold()).split()
+        return [number for number, text in self._search_texts[kind] if all(word in text for word in words)]
+
+    @cached_property
+    def _search_texts(self) -> dict[str, list[tuple[int, str]]]:
+        """Per kind, what there is to find, most popular first, and the text to find it by."""
+        artists, tracks, albums = self.artists, self.tracks, self.albums
+        known = np.argsort(-tracks.popularity, kind="stable").tolist()
+        titles = [f"{name} {artists.names[artist]}" for name, artist in zip(tracks.names, tracks.artist, strict=True)]
+        popular_artists = np.argsort(-np.array(artists.popularity), kind="stable").tolist()
+        album_of = {int(title): number for number, title in enumerate(albums.title_track)}
+        return {
+            "artist": [(number, artists.names[number].casefold()) for number in popular_artists],
+            "track": [(number, titles[number].casefold()) for number in known],
+            "album": [(album_of[number], titles[number].casefold()) for number in known if number in album_of],
+            "playlist": [(number, self._original(number).name.casefold()) for number in range(len(self.scenes))],
+        }
+
     def change(self, number: int, *, remove: int, add: int) -> Playlist:
         """Take the first ``remove`` tracks off a playlist and put ``add`` others at its end."""
         old = self.playlist(number)
