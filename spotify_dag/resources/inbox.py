@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spotify_dag.resources.registry import write_atomically
+from spotify_dag.settings import Settings
 from spotify_dag.sources import open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
 
@@ -25,6 +26,7 @@ class Inbox:
     """The entries under one root."""
 
     root: Path
+    settings: Settings = field(default_factory=Settings)
 
     def register_source(self, name: str, options: dict[str, Any]) -> Source:
         """Remember a source, replacing an earlier entry of the same name; return it opened.
@@ -34,7 +36,7 @@ class Inbox:
         SourceError
             If it cannot be read; the earlier entry then stays.
         """
-        source = open_source(name, options)
+        source = open_source(name, options, self.settings)
         self._write(f"source-{name}.json", {"source": name, "options": options})
         return source
 
@@ -81,7 +83,7 @@ class Inbox:
     def sources(self) -> list[Source]:
         """Open every registered source, by name."""
         entries = [json.loads(file.read_text()) for file in sorted(self.root.glob("source-*.json"))]
-        return [open_source(entry["source"], entry["options"]) for entry in entries]
+        return [open_source(entry["source"], entry["options"], self.settings) for entry in entries]
 
     def artist_genres(self) -> Path | None:
         """Return where the artist-genre table is, or None."""

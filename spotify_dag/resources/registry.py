@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
 
 if TYPE_CHECKING:
     from spotify_dag.tower.model import UserTower
@@ -91,21 +90,6 @@ class Registry:
     def _pointer(self, name: str) -> str | None:
         path = self.root / name
         return json.loads(path.read_text())["model_version"] if path.is_file() else None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers, and a crash, see the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spotify_dag.settings import Settings
 from spotify_dag.sources.base import Source, SourceError
 
-SOURCES = ("synthetic", "lastfm", "mpd")
+SOURCES = ("synthetic", "lastfm", "mpd", "spotify")
 
 
-def open_source(name: str, options: Mapping[str, Any]) -> Source:
+def open_source(name: str, options: Mapping[str, Any], settings: Settings) -> Source:
     """Open a source by name.
 
     Parameters
@@ -19,7 +20,10 @@ def open_source(name: str, options: Mapping[str, Any]) -> Source:
     name
         One of `SOURCES`.
     options
-        ``path`` of the files, or the parameters of the synthetic world (``users, seed, playlists, tracks``).
+        ``path`` of the files, the parameters of the synthetic world (``users, seed, playlists, tracks``), or for
+        Spotify the ``path`` of the list of users and when it was ``asked`` for.
+    settings
+        Of the installation: who may ask Spotify, and how often.
 
     Raises
     ------
@@ -28,13 +32,17 @@ def open_source(name: str, options: Mapping[str, Any]) -> Source:
     """
     if name not in SOURCES:
         raise SourceError(f"Unknown source '{name}'. Choose one of: {', '.join(SOURCES)}.")
-    known = ("users", "seed", "playlists", "tracks") if name == "synthetic" else ("path",)
+    known = {"synthetic": ("users", "seed", "playlists", "tracks"), "spotify": ("path", "asked")}.get(name, ("path",))
     if strange := sorted(options.keys() - set(known)):
         raise SourceError(f"Source '{name}' has no option {', '.join(strange)}. It has: {', '.join(known)}.")
     if name == "synthetic":
         from spotify_dag.sources.synthetic import SyntheticSource
 
         return SyntheticSource(**options)
+    if name == "spotify":
+        from spotify_dag.sources.spotify import SpotifySource
+
+        return SpotifySource(settings, options.get("path"), options.get("asked", 0))
     if not options.get("path"):
         raise SourceError(f"Source '{name}' reads files: say where they are with --path PATH.")
     path = Path(options["path"])

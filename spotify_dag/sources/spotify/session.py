@@ -1,0 +1,138 @@
+"""A session for spotipy with what requests does not have: an end to every call, a largest body, and no detours.
+
+The timeouts of requests start anew with every byte that arrives, so a body that drips takes for ever. Here each
+connection is shut down when its time is up, whatever it waits for.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from threading import Condition, Thread
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+MAX_BODY = 8 * 2**20
+"""Most bytes of one answer. A page of 50 tracks with all its markets has a quarter of a million."""
+CONNECT_SECONDS, READ_SECONDS = 5.0, 15.0
+_IDLE_SECONDS = 10.0
+
+
+class Watchdog:
+    """Shuts down connections whose time is up. One thread for all sessions of a client."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._deadlines: dict[DeadlineAdapter, float] = {}
+        self._changed = Condition()
+        self._thread: Thread | None = None
+        self._latest = float("inf")
+
+    @contextmanager
+    def watch(self, adapter: DeadlineAdapter) -> Iterator[None]:
+        """Give what is done in the block the time of one request."""
+        with self._changed:
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="spotify-watchdog", daemon=True)
+                self._thread.start()
+            self._deadlines[adapter] = min(time.monotonic() + self.seconds, self._latest)
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._deadlines[adapter]
+
+    def end_all(self, seconds: float) -> None:
+        """Let no request, under way or to come, go on for longer than ``seconds`` from now."""
+        with self._changed:
+            self._latest = time.monotonic() + seconds
+            self._deadlines = {adapter: min(end, self._latest) for adapter, end in self._deadlines.items()}
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for adapter, end in self._deadlines.items():
+                    if end <= now:
+                        adapter.shut_down()
+                # Again every 50 ms where something is overdue: it may not have had a connection yet.
+                first = min(self._deadlines.values(), default=now + _IDLE_SECONDS)
+                if not self._changed.wait(max(first - now, 0.05)) and not self._deadlines:
+                    self._thread = None
+                    return
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """Sends one request at a time, without retries, and reads the whole answer before the watchdog barks."""
+
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
+        self._socket: socket.socket | None = None
+        # Retrying is the client's business, which knows what a limit is.
+        super().__init__(max_retries=Retry(0, read=False, redirect=False, respect_retry_after_header=False, raise_on_status=False))
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Make a pool whose connections tell this adapter of their socket."""
+        super().init_poolmanager(*arguments, **options)
+        adapter = self
+
+        class Connection(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                adapter._socket = self.sock
+
+        class SecureConnection(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                adapter._socket = self.sock
+
+        class Pool(HTTPConnectionPool):
+            ConnectionCls = Connection
+
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = SecureConnection
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
+        """Send a request and read its answer, all within the time of one request."""
+        with self._watchdog.watch(self):
+            response = super().send(request, *arguments, **options)
+            try:
+                body = response.raw.read(MAX_BODY + 1, decode_content=True)
+            except (HTTPError, OSError, ValueError) as error:
+                raise requests.ConnectionError(f"the answer broke off: {type(error).__name__}", request=request) from error
+        if len(body) > MAX_BODY:
+            response.close()
+            raise requests.exceptions.ContentDecodingError(f"more than {MAX_BODY:,} bytes", request=request)
+        response.raw.release_conn()
+        response.raw = BytesIO(body)
+        return response
+
+    def shut_down(self) -> None:
+        """End what the connection waits for; called from the watchdog's thread."""
+        if self._socket is not None:
+            with suppress(OSError):
+                # Past the TLS layer, which one thread alone may use.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def make_session(watchdog: Watchdog) -> requests.Session:
+    """Return a session for one thread: it follows no redirect and no proxy of the environment."""
+    session = requests.Session()
+    session.trust_env = False
+    session.get_redirect_target = lambda _: None  # type: ignore[method-assign]  # would carry the token elsewhere
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter(watchdog))
+    return session
