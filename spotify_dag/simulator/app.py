@@ -23,8 +23,8 @@ from spotify_dag.simulator.settings import Faults, SimulatorSettings
 from spotify_dag.simulator.wire import Traffic, Wire, WireMiddleware
 from spotify_dag.simulator.world import EDITORIAL_OWNER, Ids, Playlist, World, chance, is_base62_id
 
-FIRST_PAGE = 100
-"""Items that a playlist object holds."""
+ITEMS_LIMIT, TRACKS_LIMIT = 50, 100
+"""Most entries on a page of ``/items`` and of ``/tracks``; a playlist object holds one such page."""
 SEARCH_DEPTH = 1_000
 """Results that a search leads to."""
 
@@ -120,7 +120,8 @@ class Call:
 
     def may_read_items(self, playlist: Playlist) -> bool:
         """Return whether this app and user may read what is on a playlist."""
-        return not self.api.development or self.grant.user in (playlist.owner, playlist.collaborator)
+        user = self.grant.user
+        return not self.api.development or (user is not None and user in (playlist.owner, playlist.collaborator))
 
     def page(self, total: int, limit: int, offset: int, make: Callable[[int], Any], url: URL | None = None) -> Json:
         """Return the part of a list of ``total`` that was asked for, with absolute links to its neighbours."""
@@ -192,7 +193,7 @@ async def extended_call(request: Request) -> Call:
 
 EitherMode = Annotated[Call, Depends(call)]
 ExtendedOnly = Annotated[Call, Depends(extended_call)]
-Limit = Annotated[int, Query(ge=1, le=50)]
+Limit = Annotated[int, Query(ge=1, le=ITEMS_LIMIT)]
 Offset = Annotated[int, Query(ge=0, le=100_000)]
 Count = Annotated[int, Query(ge=0, le=1_000)]
 Fields = Annotated[str | None, Query()]
@@ -259,9 +260,9 @@ def get_playlist(call: EitherMode, playlist_id: str, fields: Fields = None) -> R
     root = f"{call.root}/playlists/{playlist_id}"
     items = tracks = None
     if call.may_read_items(playlist):
-        items = call.item_page(playlist, FIRST_PAGE, 0, ("item",), URL(f"{root}/items"))
+        items = call.item_page(playlist, ITEMS_LIMIT, 0, ("item",), URL(f"{root}/items"))
     if not call.api.development:
-        tracks = call.item_page(playlist, FIRST_PAGE, 0, ("track",), URL(f"{root}/tracks"))
+        tracks = call.item_page(playlist, TRACKS_LIMIT, 0, ("track",), URL(f"{root}/tracks"))
     return call.reply(call.objects.playlist(playlist, items=items, tracks=tracks), fields)
 
 
@@ -281,7 +282,7 @@ def get_playlist_items(
 def get_playlist_tracks(
     call: ExtendedOnly,
     playlist_id: str,
-    limit: Annotated[int, Query(ge=1, le=100)] = 100,
+    limit: Annotated[int, Query(ge=1, le=TRACKS_LIMIT)] = TRACKS_LIMIT,
     offset: Offset = 0,
     fields: Fields = None,
 ) -> Response:

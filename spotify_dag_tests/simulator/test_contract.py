@@ -103,7 +103,11 @@ def every_path(client: Client, *, development: bool) -> Iterator[str]:
     if development:
         yield f"playlists/{client.playlist_id(0)}"
         return
-    yield from ("users/synthetic-000004", "users/synthetic-000004/playlists", "users/synthetic-000004/playlists?limit=1")
+    yield from (
+        "users/synthetic-000004",
+        "users/synthetic-000004/playlists",
+        "users/synthetic-000004/playlists?limit=1",
+    )
     yield from (f"playlists/{client.playlist_id(0)}{part}" for part in ("", "/items", "/tracks", "/tracks?limit=100"))
     yield f"artists?ids={','.join(artists)}"
     yield f"tracks?ids={','.join(tracks)}"
@@ -145,7 +149,9 @@ def test_objects_have_the_documented_fields(description: dict[str, Any], extende
 def test_development_lacks_what_was_removed(description: dict[str, Any], faulty: Any) -> None:
     client = faulty(mode="development", allowlist=60)
     contract = Contract(description, client)
-    objects(contract, client.login(COLLABORATOR), lost=lambda kind: REMOVED.get(kind, set()) | OLD_NAMES.get(kind, set()))
+    objects(
+        contract, client.login(COLLABORATOR), lost=lambda kind: REMOVED.get(kind, set()) | OLD_NAMES.get(kind, set())
+    )
 
 
 OLD_NAMES = {"playlist": {"tracks"}, "item": {"track"}}

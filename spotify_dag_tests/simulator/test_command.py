@@ -1,0 +1,65 @@
+"""``spotify-dag simulate`` as a process of its own."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+import requests
+
+MAIN = (sys.executable, "-c", "from spotify_dag.cli import main; main()", "simulate")
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([*MAIN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_interrupted(end: signal.Signals) -> None:
+    process = start("--port", "0", "--mode", "development", "--users", "3", "--fault-rate", "1", "--fault", "slow=0")
+    try:
+        assert process.stdout is not None
+        first, *how_to_use = (process.stdout.readline() for _ in range(4))
+        (url,) = re.findall(r"http://127\.0\.0\.1:\d+", first)
+        assert f"SPOTIFY_DAG_SPOTIFY_API_URL={url}/v1" in how_to_use[0]
+        faults = requests.get(f"{url}/simulator/faults", timeout=30).json()
+        assert (faults["slow"], faults["hang_up"]) == (0, pytest.approx(1 / 13))
+        token = requests.post(
+            f"{url}/api/token", data={"grant_type": "client_credentials"}, auth=("simulator", "simulator"), timeout=30
+        )
+        assert token.status_code == 200
+        process.send_signal(end)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert "Traceback" not in errors
+    assert process.returncode in (130, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fault", "typo=1"], "--fault typo: Extra inputs are not permitted. Known names: rate_limited"),
+        (["--fault", "hang_up"], "--fault is 'hang_up'; it must be NAME=VALUE"),
+        (["--fault", "hang_up=2"], "--fault hang_up: Input should be less than or equal to 1"),
+        (["--fault-rate", "0.9", "--fault", "slow=0.9"], "--fault rates: "),
+        (["--users", "200000000"], "synthetic: users is 200000000"),
+    ],
+)
+def test_what_it_cannot_do_is_one_line(arguments: Sequence[str], message: str) -> None:
+    process = start("--port", "0", *arguments)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.startswith(f"Error: {message}")
+    assert errors.count("\n") == 1
+
+
+def test_a_port_in_use_is_named(extended: object) -> None:
+    port = extended.simulator.url.rpartition(":")[2]  # type: ignore[attr-defined]
+    _, errors = (process := start("--port", port)).communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == f"Error: Port {port} cannot be used: Address already in use. Choose another with --port.\n"
