@@ -1,9 +1,10 @@
-"""The command line: ``spotify-dag run | recommend | compare | sql | simulate``."""
+"""The command line: ``spotify-dag run | recommend | compare | sql | login | doctor | simulate``."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from spotify_dag.settings import Settings
 from spotify_dag.simulator.command import simulate
 from spotify_dag.sources import SOURCES
 from spotify_dag.sources.base import SourceError
+from spotify_dag.sources.spotify.command import doctor, login
 
 if TYPE_CHECKING:
     from spotify_dag.recommend.explain import New, Shared
@@ -54,7 +56,13 @@ def run(
         str | None,
         typer.Option(help=f"Source to add to the base: {', '.join(SOURCES)}. Remembered.", show_default=False),
     ] = None,
-    path: Annotated[Path | None, typer.Option(help="Where the source's files are.", show_default=False)] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the source's files are. spotify: a list of users, or a Hugging Face data set of them.",
+            show_default=False,
+        ),
+    ] = None,
     artist_genres: Annotated[
         Path | None,
         typer.Option(
@@ -239,9 +247,13 @@ def _register(
     if artist_genres is not None:
         project.inbox.register_artist_genres(artist_genres)
     if source is not None:
-        project.inbox.register_source(
-            source, given if source == "synthetic" else {"path": str(path.resolve())} if path else {}
-        )
+        options: dict[str, Any] = dict(given)
+        if path is not None:
+            # What is no file may be the name of a data set.
+            options["path"] = str(path.resolve() if path.exists() or source != "spotify" else path)
+        if source == "spotify":
+            options["asked"] = time.time()
+        project.inbox.register_source(source, options)
 
 
 @contextmanager
@@ -259,6 +271,8 @@ def _clear_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
+app.command()(_clear_errors()(login))
+app.command()(_clear_errors()(doctor))
 app.command()(_clear_errors()(simulate))
 
 

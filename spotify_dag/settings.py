@@ -32,15 +32,18 @@ class Settings(BaseSettings):
     spotify_client_secret: SecretStr | None = Field(
         None, description="Its secret; not needed where only logged-in users are read"
     )
-    spotify_api_url: str = Field("https://api.spotify.com/v1", description="Root of the Web API; a simulator's, to test")
+    spotify_api_url: str = Field("https://api.spotify.com/v1", description="Root of the Web API, or of a simulator")
     spotify_auth_url: str = Field("https://accounts.spotify.com", description="Where tokens come from")
     spotify_concurrency: int = Field(4, ge=1, le=32, description="Requests to Spotify that are open at one time")
-    spotify_timeout: float = Field(30, gt=0, le=600, description="Seconds one request may take in all, however it drips")
+    spotify_timeout: float = Field(30, gt=0, le=600, description="Seconds one request may take, however it drips")
     spotify_deadline: float = Field(
         120, gt=0, le=3600, description="Seconds one call may take with all its retries and waits"
     )
     spotify_max_wait: float = Field(
-        30, ge=0, le=600, description="Longest Retry-After, in seconds, that is slept through; the run ends at a longer one"
+        30,
+        ge=0,
+        le=600,
+        description="Longest Retry-After, in seconds, to sleep through; at a longer one the run ends",
     )
     spotify_daily_budget: int = Field(100_000, ge=1, description="At most this many requests in any 24 hours")
     spotify_artist_age_days: float = Field(30, gt=0, description="Artists are asked for again after this many days")

@@ -86,4 +86,3 @@ def _retry(context: dg.AssetExecutionContext, interrupted: ResumeLaterError) -> 
     wait = max(1.0, interrupted.at - time.time())
     context.log.warning("%s", interrupted)
     return dg.RetryRequested(max_retries=RESUMES, seconds_to_wait=wait)
-

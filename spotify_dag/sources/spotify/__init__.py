@@ -24,10 +24,9 @@ from spotify_dag.sources.base import (
     no_rejects,
 )
 from spotify_dag.sources.spotify.client import SpotifyClient
-from spotify_dag.sources.spotify.errors import RateLimitedError
 from spotify_dag.sources.spotify.items import FAULT_FIELDS, FIELDS
 from spotify_dag.sources.spotify.names import UserNameError, parse_user, read_data_set, read_names
-from spotify_dag.sources.spotify.store import DAY, Database, Ledger, Mirror, MirroredUser
+from spotify_dag.sources.spotify.store import DAY, Database, Ledger, Mirror, MirroredUser, database_path
 from spotify_dag.sources.spotify.sync import Sweep
 from spotify_dag.sources.spotify.tokens import Logins, Tokens, required_client_id, service
 
@@ -109,7 +108,7 @@ class SpotifySource:
             yield Batch(_no_records(), rejects, _rows_read([]), self._marked)
         with (
             locked(self._folder / f"{service(self.settings)}.lock", wait=False) as alone,
-            closing(Database(self._database)) as database,
+            closing(Database(database_path(self.settings))) as database,
         ):
             mirror = Mirror(database)
             sweep = self._sweep(database, mirror)
@@ -136,20 +135,16 @@ class SpotifySource:
         """Return ``artist_id, artist_name, genres`` of the artists that Spotify tells genres of, as fetched last."""
         import polars as pl
 
-        if not self._database.is_file():
+        if not database_path(self.settings).is_file():
             return None
-        with closing(Database(self._database)) as database:
+        with closing(Database(database_path(self.settings))) as database:
             found = Mirror(database).artist_genres()
-        schema = {"artist_id": pl.String, "artist_name": pl.String, "genres": pl.List(pl.String)}
+        schema: dict[str, Any] = {"artist_id": pl.String, "artist_name": pl.String, "genres": pl.List(pl.String)}
         return pl.DataFrame(found, schema=schema, orient="row") if found else None
 
     @property
     def _folder(self) -> Path:
         return self.settings.data / "spotify"
-
-    @property
-    def _database(self) -> Path:
-        return self._folder / f"{service(self.settings)}.sqlite"
 
     @property
     def _marked(self) -> str | None:
@@ -192,15 +187,16 @@ class SpotifySource:
                 break
             try:
                 found[parse_user(text)] = None
-            except UserNameError as error:
-                refused.append((row, text, str(error).split(" names ", 1)[-1]))
+            except UserNameError:
+                refused.append((row, text))
         if not found:
             example = f" Row {refused[0][0]}: {refused[0][1][:80]!r}." if refused else ""
             raise SourceError(f"'{self.users}' names no Spotify user.{example}")
-        texts = [text.encode(errors="replace").decode() for _, text, _ in refused]
-        rejects = pl.DataFrame({"row": [row for row, _, _ in refused], "value": texts}, schema_overrides={"value": pl.String}).select(
+        values = [text.encode(errors="replace").decode() for _, text in refused]
+        rejects = pl.DataFrame(
+            {"row": [row for row, _ in refused], "value": values}, schema={"row": pl.Int64, "value": pl.String}
+        ).with_columns(
             pl.lit(self._file().name).alias("file"),
-            pl.col("row").cast(pl.Int64),
             pl.lit(None, pl.String).alias("user_id"),
             pl.lit("user").alias("field"),
             excerpt(pl.col("value")).alias("value"),

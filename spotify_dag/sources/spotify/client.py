@@ -79,9 +79,9 @@ class SpotifyClient:
         self._stopped.set()
         self._tokens.watchdog.end_all(1)
 
-    def me(self, login: str) -> str:
-        """Return the id of a logged-in user."""
-        return self._call("/me", "the profile of who is logged in", lambda spotify: spotify.me(), read_user_id, login)
+    def me(self) -> str:
+        """Return the id of the user whose token is used."""
+        return self._call("/me", "who has logged in", lambda spotify: spotify.me(), read_user_id, None)
 
     def playlists(self, user: str, offset: int, login: str | None) -> Page:
         """Return a page of the playlists in a user's library; all of them where ``login`` is that user."""
@@ -93,7 +93,11 @@ class SpotifyClient:
         # spotipy does not escape ids: "x/../../me" would be another endpoint.
         quoted = quote(user, safe="")
         return self._call(
-            "/users/{id}/playlists", what, lambda spotify: spotify.user_playlists(quoted, PAGE, offset), read_page, login
+            "/users/{id}/playlists",
+            what,
+            lambda spotify: spotify.user_playlists(quoted, PAGE, offset),
+            read_page,
+            login,
         )
 
     def items(self, playlist: str, offset: int, login: str | None) -> Page:
@@ -123,9 +127,7 @@ class SpotifyClient:
 
     def artists(self, ids: list[str], login: str | None) -> list[tuple[str, str | None, list[str] | None]]:
         """Return ``(id, name, genres)`` of up to 50 artists at once."""
-        return self._call(
-            "/artists", f"{len(ids)} artists", lambda spotify: spotify.artists(ids), read_artists, login
-        )
+        return self._call("/artists", f"{len(ids)} artists", lambda spotify: spotify.artists(ids), read_artists, login)
 
     def artist(self, artist: str, login: str | None) -> tuple[str, str | None, list[str] | None]:
         """Return ``(id, name, genres)`` of one artist."""

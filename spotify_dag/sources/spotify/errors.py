@@ -31,7 +31,7 @@ class QuotaExhaustedError(RateLimitedError):
 
 
 class NotPermittedError(SpotifyError, SourceError):
-    """This app, or this login, may not read that. ``said`` is Spotify's own word for it, where there was one."""
+    """Not for this app, or this login. ``said`` is Spotify's own word for it, where there was one."""
 
     def __init__(self, message: str, said: str = "") -> None:
         super().__init__(message)

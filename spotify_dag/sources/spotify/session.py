@@ -80,7 +80,9 @@ class DeadlineAdapter(HTTPAdapter):
         self._watchdog = watchdog
         self._socket: socket.socket | None = None
         # Retrying is the client's business, which knows what a limit is.
-        super().__init__(max_retries=Retry(0, read=False, redirect=False, respect_retry_after_header=False, raise_on_status=False))
+        super().__init__(
+            max_retries=Retry(0, read=False, redirect=False, respect_retry_after_header=False, raise_on_status=False)
+        )
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Make a pool whose connections tell this adapter of their socket."""
@@ -112,7 +114,9 @@ class DeadlineAdapter(HTTPAdapter):
             try:
                 body = response.raw.read(MAX_BODY + 1, decode_content=True)
             except (HTTPError, OSError, ValueError) as error:
-                raise requests.ConnectionError(f"the answer broke off: {type(error).__name__}", request=request) from error
+                raise requests.ConnectionError(
+                    f"the answer broke off: {type(error).__name__}", request=request
+                ) from error
         if len(body) > MAX_BODY:
             response.close()
             raise requests.exceptions.ContentDecodingError(f"more than {MAX_BODY:,} bytes", request=request)
@@ -128,11 +132,17 @@ class DeadlineAdapter(HTTPAdapter):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
+class _NoRedirects(requests.Session):
+    """Follows nobody: the token would be carried elsewhere."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 def make_session(watchdog: Watchdog) -> requests.Session:
     """Return a session for one thread: it follows no redirect and no proxy of the environment."""
-    session = requests.Session()
+    session = _NoRedirects()
     session.trust_env = False
-    session.get_redirect_target = lambda _: None  # type: ignore[method-assign]  # would carry the token elsewhere
     for scheme in ("http://", "https://"):
         session.mount(scheme, DeadlineAdapter(watchdog))
     return session

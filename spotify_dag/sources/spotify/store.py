@@ -17,7 +17,9 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple
 
+from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.errors import QuotaExhaustedError, RateLimitedError
+from spotify_dag.sources.spotify.tokens import service
 
 DAY = 86_400
 _SLOT = 600
@@ -65,6 +67,11 @@ class MirroredUser:
     playlists: list[ListedPlaylist]
     problem: str | None
     """Why the user could not be read the last time; None if all went well."""
+
+
+def database_path(settings: Settings) -> Path:
+    """Return where the file is: one for each service, so that nothing simulated mixes with what is not."""
+    return settings.data / "spotify" / f"{service(settings)}.sqlite"
 
 
 class Database:
@@ -161,7 +168,9 @@ class Ledger:
         return dict(self.database.rows(query, [oldest]))
 
     def _check_limit(self, now: float) -> None:
-        for until, reason, quota in self.database.rows("select until, reason, quota from limits where until > ?", [now]):
+        for until, reason, quota in self.database.rows(
+            "select until, reason, quota from limits where until > ?", [now]
+        ):
             raise (QuotaExhaustedError if quota else RateLimitedError)(until, reason)
 
     def _freed_at(self, slot: int, spent: int) -> float:
@@ -184,8 +193,8 @@ class Mirror:
 
     def due(self, user_ids: Sequence[str], since: float) -> set[str]:
         """Return those of the users that were not looked at since a time."""
-        fresh = set(self._column("select user_id from users where synced_at >= ? and user_id in ({})", user_ids, [since]))
-        return set(user_ids) - fresh
+        query = "select user_id from users where synced_at >= ? and user_id in ({})"
+        return set(user_ids) - {user_id for (user_id,) in self._in(query, user_ids, [since])}
 
     def users(self, user_ids: Sequence[str]) -> list[MirroredUser]:
         """Return the users that were ever looked at, in the order given."""
@@ -258,6 +267,16 @@ class Mirror:
                 "(select json_extract(entry.value, '$[0]') from users, json_each(users.playlists) as entry)"
             )
 
+    def any_user(self) -> str | None:
+        """Return a user that could be read, or None."""
+        found = self.database.rows("select user_id from users where problem is null limit 1")
+        return found[0][0] if found else None
+
+    def any_artist(self) -> str | None:
+        """Return an artist, or None."""
+        found = self.database.rows("select artist_id from artists limit 1")
+        return found[0][0] if found else None
+
     def counts(self) -> dict[str, int]:
         """Return how many users, playlists and artists there are."""
         tables = ("users", "playlists", "artists")
@@ -268,6 +287,3 @@ class Mirror:
         for start in range(0, len(values), 500):
             part = values[start : start + 500]
             yield from self.database.rows(query.format(", ".join("?" * len(part))), [*before, *part])
-
-    def _column(self, query: str, values: Sequence[str], before: Sequence[Any]) -> Iterator[Any]:
-        return (value for (value,) in self._in(query, values, before))
