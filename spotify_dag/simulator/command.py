@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from spotify_dag.simulator.settings import SimulatorSettings
+
+
+PORT = 8_765
+
 
 def simulate(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="-- COMMAND",
+            help="Run this with the simulator as its Spotify, and end with it.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
     mode: Annotated[
         Literal["extended", "development"],
         typer.Option(
@@ -16,7 +35,12 @@ def simulate(
     ] = "extended",
     users: Annotated[int, typer.Option(min=1, help="Users of the generated world.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the world, of users' tastes and of faults.")] = 0,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of 127.0.0.1; 0: any that is free.")] = 8_765,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help=f"Port of 127.0.0.1: {PORT}, or any that is free where there is a COMMAND."
+        ),
+    ] = None,
     latency: Annotated[float, typer.Option(min=0, help="Seconds that every request takes at least.")] = 0,
     fault_rate: Annotated[
         float, typer.Option(min=0, max=1, help="Share of requests that go wrong, in every way there is.")
@@ -29,7 +53,7 @@ def simulate(
         ),
     ] = None,
 ) -> None:
-    """Serve a simulated Spotify Web API over the generated world, until interrupted."""
+    """Serve a simulated Spotify Web API over the generated world, until interrupted or while a command runs."""
     from pydantic import ValidationError
 
     from spotify_dag.simulator.server import SimulatorError, serve_forever
@@ -46,11 +70,35 @@ def simulate(
         known = ", ".join(Faults.model_fields)
         raise SimulatorError(f"--fault {name}: {problem['msg']}. Known names: {known}.") from error
     settings = SimulatorSettings(mode=mode, users=users, seed=seed, latency=latency, faults=faults)
-    serve_forever(settings, port, lambda url: typer.echo(_how_to_use(url, settings.client_id, settings.client_secret)))
+    if command:
+        raise typer.Exit(_run_beside(settings, command, port or 0))
+    serve_forever(settings, PORT if port is None else port, lambda url: typer.echo(_how_to_use(url, settings)))
 
 
-def _how_to_use(url: str, client_id: str, client_secret: str) -> str:
-    return f"""Simulated Spotify at {url}, until Ctrl-C. To use it:
-  export SPOTIFY_DAG_SPOTIFY_API_URL={url}/v1/ SPOTIFY_DAG_SPOTIFY_AUTH_URL={url}
-  export SPOTIFY_DAG_SPOTIFY_CLIENT_ID={client_id} SPOTIFY_DAG_SPOTIFY_CLIENT_SECRET={client_secret}
-Requests so far: {url}/simulator/requests"""
+def _run_beside(settings: SimulatorSettings, command: Sequence[str], port: int) -> int:
+    """Run a command whose Spotify is a simulator; return its exit status."""
+    from spotify_dag.simulator.server import SimulatorError, serve
+
+    # Whoever ends the simulator, ends the command: it has lost its Spotify.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with serve(settings, port) as simulator:
+        os.environ.update(_variables(simulator.url, settings))
+        try:
+            return subprocess.run(command, check=False).returncode  # noqa: S603
+        except OSError as error:
+            raise SimulatorError(f"Cannot run '{command[0]}': {error.strerror}.") from error
+
+
+def _variables(url: str, settings: SimulatorSettings) -> dict[str, str]:
+    """Return the settings under which this project takes the simulator for Spotify."""
+    return {
+        "SPOTIFY_DAG_SPOTIFY_API_URL": f"{url}/v1",
+        "SPOTIFY_DAG_SPOTIFY_AUTH_URL": url,
+        "SPOTIFY_DAG_SPOTIFY_CLIENT_ID": settings.client_id,
+        "SPOTIFY_DAG_SPOTIFY_CLIENT_SECRET": settings.client_secret,
+    }
+
+
+def _how_to_use(url: str, settings: SimulatorSettings) -> str:
+    exports = "\n".join(f"  export {name}={value}" for name, value in _variables(url, settings).items())
+    return f"Simulated Spotify at {url}, until Ctrl-C. To use it:\n{exports}\nRequests so far: {url}/simulator/requests"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -23,9 +24,12 @@ def test_it_serves_until_interrupted(end: signal.Signals) -> None:
     process = start("--port", "0", "--mode", "development", "--users", "3", "--fault-rate", "1", "--fault", "slow=0")
     try:
         assert process.stdout is not None
-        first, *how_to_use = (process.stdout.readline() for _ in range(4))
+        first, *how_to_use = (process.stdout.readline() for _ in range(6))
         (url,) = re.findall(r"http://127\.0\.0\.1:\d+", first)
-        assert f"SPOTIFY_DAG_SPOTIFY_API_URL={url}/v1" in how_to_use[0]
+        assert how_to_use[:2] == [
+            f"  export SPOTIFY_DAG_SPOTIFY_API_URL={url}/v1\n",
+            f"  export SPOTIFY_DAG_SPOTIFY_AUTH_URL={url}\n",
+        ]
         faults = requests.get(f"{url}/simulator/faults", timeout=30).json()
         assert (faults["slow"], faults["hang_up"]) == (0, pytest.approx(1 / 13))
         token = requests.post(
@@ -48,6 +52,7 @@ def test_it_serves_until_interrupted(end: signal.Signals) -> None:
         (["--fault", "hang_up=2"], "--fault hang_up: Input should be less than or equal to 1"),
         (["--fault-rate", "0.9", "--fault", "slow=0.9"], "--fault rates: "),
         (["--users", "200000000"], "synthetic: users is 200000000"),
+        (["--", "no-such-command"], "Cannot run 'no-such-command': No such file or directory."),
     ],
 )
 def test_what_it_cannot_do_is_one_line(arguments: Sequence[str], message: str) -> None:
@@ -63,3 +68,37 @@ def test_a_port_in_use_is_named(extended: object) -> None:
     _, errors = (process := start("--port", port)).communicate(timeout=60)
     assert process.returncode == 1
     assert errors == f"Error: Port {port} cannot be used: Address already in use. Choose another with --port.\n"
+
+
+def beside(code: str) -> list[str]:
+    return ["--users", "3", "--", sys.executable, "-c", code]
+
+
+def test_a_command_runs_beside_it_and_gives_the_exit_status() -> None:
+    """The command finds the simulator by the project's own settings; afterwards nothing listens any more."""
+    code = (
+        "import requests; from spotify_dag.settings import Settings; s = Settings();"
+        "pair = (s.spotify_client_id, s.spotify_client_secret.get_secret_value());"
+        "form = {'grant_type': 'client_credentials'};"
+        "token = requests.post(f'{s.spotify_auth_url}/api/token', data=form, auth=pair).json()['access_token'];"
+        "header = {'Authorization': f'Bearer {token}'};"
+        "user = requests.get(f'{s.spotify_api_url}/users/synthetic-000002', headers=header).json();"
+        "print(s.spotify_auth_url, user['id']); raise SystemExit(7)"
+    )
+    done = subprocess.run([*MAIN, *beside(code)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 7, done.stderr
+    url, user = done.stdout.split()
+    assert user == "synthetic-000002"
+    with pytest.raises(requests.exceptions.ConnectionError):
+        requests.get(url, timeout=5)
+
+
+def test_ending_it_ends_the_command() -> None:
+    process = start(*beside("import os, time; print(os.getpid(), flush=True); time.sleep(60)"))
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
