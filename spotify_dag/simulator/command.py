@@ -79,14 +79,17 @@ def _run_beside(settings: SimulatorSettings, command: Sequence[str], port: int) 
     """Run a command whose Spotify is a simulator; return its exit status."""
     from spotify_dag.simulator.server import SimulatorError, serve
 
-    # Whoever ends the simulator, ends the command: it has lost its Spotify.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with serve(settings, port) as simulator:
         os.environ.update(_variables(simulator.url, settings))
         try:
-            return subprocess.run(command, check=False).returncode  # noqa: S603
+            child = subprocess.Popen(command)  # noqa: S603
         except OSError as error:
             raise SimulatorError(f"Cannot run '{command[0]}': {error.strerror}.") from error
+        # Ctrl-C reaches the command by itself, and it may take its time to end; what is sent to this process does not.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        status = child.wait()
+        return status if status >= 0 else 128 - status
 
 
 def _variables(url: str, settings: SimulatorSettings) -> dict[str, str]:

@@ -93,12 +93,34 @@ def test_a_command_runs_beside_it_and_gives_the_exit_status() -> None:
         requests.get(url, timeout=5)
 
 
+SLOW_TO_END = """
+import os, signal, time
+def end(*_):
+    time.sleep(1)
+    raise SystemExit(3)
+signal.signal(signal.SIGINT, end)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
 def test_ending_it_ends_the_command() -> None:
-    process = start(*beside("import os, time; print(os.getpid(), flush=True); time.sleep(60)"))
+    process = start(*beside(SLOW_TO_END))
     assert process.stdout is not None
     child = int(process.stdout.readline())
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
-    assert "Traceback" not in errors
+    assert (process.returncode, errors) == (128 + signal.SIGTERM, "")
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def test_ctrl_c_waits_for_the_command_to_end() -> None:
+    """A terminal sends the signal to both."""
+    process = start(*beside(SLOW_TO_END))
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    os.kill(child, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (3, "")
