@@ -79,6 +79,7 @@ class DeadlineAdapter(HTTPAdapter):
     def __init__(self, watchdog: Watchdog) -> None:
         self._watchdog = watchdog
         self._socket: socket.socket | None = None
+        self._cut_off = False
         # Retrying is the client's business, which knows what a limit is.
         super().__init__(
             max_retries=Retry(0, read=False, redirect=False, respect_retry_after_header=False, raise_on_status=False)
@@ -109,14 +110,19 @@ class DeadlineAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
         """Send a request and read its answer, all within the time of one request."""
-        with self._watchdog.watch(self):
-            response = super().send(request, *arguments, **options)
-            try:
+        self._cut_off = False
+        try:
+            with self._watchdog.watch(self):
+                response = super().send(request, *arguments, **options)
                 body = response.raw.read(MAX_BODY + 1, decode_content=True)
-            except (HTTPError, OSError, ValueError) as error:
-                raise requests.ConnectionError(
-                    f"the answer broke off: {type(error).__name__}", request=request
-                ) from error
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            if self._cut_off:
+                raise requests.Timeout("cut off", request=request) from error
+            if isinstance(error, requests.RequestException):
+                raise
+            raise requests.ConnectionError("the answer broke off", request=request) from error
+        if self._cut_off:  # which may look like an answer without a body
+            raise requests.Timeout("cut off", request=request)
         if len(body) > MAX_BODY:
             response.close()
             raise requests.exceptions.ContentDecodingError(f"more than {MAX_BODY:,} bytes", request=request)
@@ -126,6 +132,7 @@ class DeadlineAdapter(HTTPAdapter):
 
     def shut_down(self) -> None:
         """End what the connection waits for; called from the watchdog's thread."""
+        self._cut_off = True
         if self._socket is not None:
             with suppress(OSError):
                 # Past the TLS layer, which one thread alone may use.
