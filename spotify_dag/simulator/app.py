@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import URL
@@ -46,7 +46,7 @@ class Api:
         self.world = World(
             users=settings.users, seed=settings.seed, playlists=settings.playlists, tracks=settings.tracks
         )
-        self.accounts = auth.Accounts(settings, self.world)
+        self.issuer = auth.Issuer(settings, self.world)
         self.wire = Wire(settings.seed, settings.latency, settings.faults)
         self.objects = lru_cache(8)(lambda root: Objects(self.world, self.development, root))
 
@@ -55,7 +55,7 @@ class Api:
         scheme, _, token = authorization.partition(" ")
         if scheme != "Bearer" or not token:
             raise ApiError(401, "No token provided")
-        grant = self.accounts.grant(token, "access")
+        grant = self.issuer.grant(token, "access")
         if grant is None:
             raise ApiError(401, "Invalid access token")
         if time.time() > grant.expires_at:
@@ -223,10 +223,10 @@ def get_my_tracks(call: EitherMode, limit: Limit = 20, offset: Offset = 0) -> Re
     )
 
 
-@v1.get("/me/top/{what}")
+@v1.get("/me/top/{type}")
 def get_my_top(
     call: EitherMode,
-    what: Literal["artists", "tracks"],
+    what: Annotated[Literal["artists", "tracks"], Path(alias="type")],
     time_range: Literal["short_term", "medium_term", "long_term"] = "medium_term",
     limit: Limit = 20,
     offset: Offset = 0,
@@ -243,13 +243,13 @@ def get_my_top(
 
 @v1.get("/users/{user_id}")
 def get_user(call: ExtendedOnly, user_id: str) -> Response:
-    """Return somebody's public profile."""
+    """Return what is public about a user."""
     return call.reply(call.objects.user(call.world.user_id(call.user(user_id))))
 
 
 @v1.get("/users/{user_id}/playlists")
 def get_user_playlists(call: ExtendedOnly, user_id: str, limit: Limit = 20, offset: Offset = 0) -> Response:
-    """List the public playlists in somebody's library."""
+    """List the public playlists in a user's library."""
     return call.reply(call.playlist_page(call.world.listed(call.user(user_id)), limit, offset))
 
 
@@ -294,9 +294,8 @@ def get_playlist_tracks(
 def get_artists(call: ExtendedOnly, ids: str) -> Response:
     """Return up to 50 artists."""
     numbers = numbers_of(call.world.artists.ids, ids, 50)
-    return call.reply({
-        "artists": [None if number is None else call.objects.artist(number, call.faults) for number in numbers]
-    })  # fmt: skip
+    artists = [None if number is None else call.objects.artist(number, call.faults) for number in numbers]
+    return call.reply({"artists": artists})
 
 
 @v1.get("/artists/{artist_id}")
@@ -353,14 +352,16 @@ def search(
         "album": objects.album,
         "playlist": lambda number: objects.simple_playlist(world.playlist(number), call.faults),
     }
-    body = {}
-    for kind in types.split(","):
-        if kind not in made:
-            raise ApiError(400, "Bad search type field")
+    kinds = types.split(",")
+    if not set(kinds) <= set(made):
+        raise ApiError(400, "Bad search type field")
+
+    def results(kind: str) -> Json:
         # Development mode does not see Spotify's own playlists, and users' are not searched: they are drawn on demand.
         found = [] if development and kind == "playlist" else world.search(kind, q)[:SEARCH_DEPTH]
-        body[f"{kind}s"] = call.page(len(found), limit, offset, lambda place: made[kind](found[place]))  # noqa: B023
-    return call.reply(body)
+        return call.page(len(found), limit, offset, lambda place: made[kind](found[place]))
+
+    return call.reply({f"{kind}s": results(kind) for kind in kinds})
 
 
 control = APIRouter(prefix="/simulator")
@@ -408,7 +409,7 @@ def revoke(request: Request, user_id: str) -> dict[str, Any]:
     api = _api(request)
     if api.world.user_number(user_id) is None:
         raise ApiError(404, "Resource not found")
-    api.accounts.revoke(user_id)
+    api.issuer.revoke(user_id)
     return {"revoked": user_id}
 
 
@@ -431,14 +432,17 @@ def numbers_of(ids: Ids, text: str, most: int) -> list[int | None]:
 
 
 def create_app(settings: SimulatorSettings) -> FastAPI:
-    """Return the simulator as an application; its state is ``app.state.api``."""
+    """Return the simulator as an application; its state is ``app.state.api``.
+
+    To close connections half-way (``truncated``, ``hang_up``) it must be served by `spotify_dag.simulator.server`.
+    """
     api = Api(settings)
     app = FastAPI(title="Simulated Spotify Web API", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.api = api
     app.add_middleware(WireMiddleware, wire=api.wire)
     app.include_router(v1)
     app.include_router(control)
-    app.include_router(auth.router(api.accounts))
+    app.include_router(auth.router(api.issuer))
 
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> Response:

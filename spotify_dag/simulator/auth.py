@@ -56,7 +56,7 @@ class Grant:
         return frozenset(self.scope.split())
 
 
-class Accounts:
+class Issuer:
     """Gives out tokens and knows which are good."""
 
     def __init__(self, settings: SimulatorSettings, world: World) -> None:
@@ -159,7 +159,7 @@ class Accounts:
         return base64.urlsafe_b64encode(hmac.digest(self._key, body, "sha256")).rstrip(b"=")
 
 
-def router(accounts: Accounts) -> APIRouter:
+def router(issuer: Issuer) -> APIRouter:
     """Return the routes that Spotify has at accounts.spotify.com."""
     routes = APIRouter()
 
@@ -167,10 +167,10 @@ def router(accounts: Accounts) -> APIRouter:
     async def authorize(request: Request) -> Response:
         """Ask who is logging in; with ``user=`` (or ``error=access_denied``), answer as that user would have."""
         asked = dict(request.query_params)
-        if problem := _problem(asked, accounts):
+        if problem := _problem(asked, issuer):
             return PlainTextResponse(problem, 400)
         if "error" not in asked and "user" not in asked:
-            return HTMLResponse(_consent_page(asked, accounts.world.user_id(0)))
+            return HTMLResponse(_consent_page(asked, issuer.world.user_id(0)))
         answer = {"state": asked["state"]} if "state" in asked else {}
         redirect = asked["redirect_uri"]
         if "error" in asked:
@@ -179,7 +179,7 @@ def router(accounts: Accounts) -> APIRouter:
             now = time.time()
             scope, challenge = asked.get("scope", ""), asked.get("code_challenge")
             code = Grant("code", asked["user"], scope, now, now + CODE_SECONDS, challenge, redirect)
-            answer["code"] = accounts.sign(code)
+            answer["code"] = issuer.sign(code)
         return RedirectResponse(f"{redirect}{'&' if '?' in redirect else '?'}{urlencode(answer)}", 303)
 
     @routes.post("/api/token")
@@ -187,14 +187,14 @@ def router(accounts: Accounts) -> APIRouter:
         """Give out tokens for a grant."""
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
         try:
-            has_secret = accounts.client(form, request.headers.get("authorization", ""))
+            has_secret = issuer.client(form, request.headers.get("authorization", ""))
             match form.get("grant_type"):
                 case "client_credentials":
-                    return JSONResponse(accounts.by_client_credentials(has_secret=has_secret))
+                    return JSONResponse(issuer.by_client_credentials(has_secret=has_secret))
                 case "authorization_code":
-                    return JSONResponse(accounts.by_code(form, has_secret=has_secret))
+                    return JSONResponse(issuer.by_code(form, has_secret=has_secret))
                 case "refresh_token":
-                    return JSONResponse(accounts.by_refresh(form, has_secret=has_secret))
+                    return JSONResponse(issuer.by_refresh(form, has_secret=has_secret))
                 case _:
                     raise TokenError("unsupported_grant_type", "grant_type parameter is missing or unknown")
         except TokenError as refused:
@@ -203,9 +203,9 @@ def router(accounts: Accounts) -> APIRouter:
     return routes
 
 
-def _problem(asked: dict[str, str], accounts: Accounts) -> str | None:
+def _problem(asked: dict[str, str], issuer: Issuer) -> str | None:
     """Return why a request to log in is refused at once, with nothing sent to where it would lead."""
-    if asked.get("client_id") != accounts.settings.client_id:
+    if asked.get("client_id") != issuer.settings.client_id:
         return "INVALID_CLIENT: Invalid client"
     if not _allowed_redirect(asked.get("redirect_uri", "")):
         return "INVALID_CLIENT: Insecure redirect URI"
@@ -213,8 +213,8 @@ def _problem(asked: dict[str, str], accounts: Accounts) -> str | None:
         return "response_type must be code"
     if "code_challenge" in asked and asked.get("code_challenge_method") != "S256":
         return "code_challenge_method must be S256"
-    if "user" in asked and accounts.world.user_number(asked["user"]) is None:
-        return f"There is no user {asked['user']} in this world, whose users are {accounts.world.user_id(0)} and on."
+    if "user" in asked and issuer.world.user_number(asked["user"]) is None:
+        return f"There is no user {asked['user']} in this world, whose users are {issuer.world.user_id(0)} and on."
     return None
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from pydantic import ValidationError
 
 if TYPE_CHECKING:
     from spotify_dag.simulator.settings import SimulatorSettings
-
 
 PORT = 8_765
 
@@ -54,8 +54,6 @@ def simulate(
     ] = None,
 ) -> None:
     """Serve a simulated Spotify Web API over the generated world, until interrupted or while a command runs."""
-    from pydantic import ValidationError
-
     from spotify_dag.simulator.server import SimulatorError, serve_forever
     from spotify_dag.simulator.settings import Faults, SimulatorSettings
 
@@ -67,8 +65,8 @@ def simulate(
     except ValidationError as error:
         problem = error.errors()[0]
         name = problem["loc"][0] if problem["loc"] else "rates"
-        known = ", ".join(Faults.model_fields)
-        raise SimulatorError(f"--fault {name}: {problem['msg']}. Known names: {known}.") from error
+        known = f" There are: {', '.join(Faults.model_fields)}." if problem["type"] == "extra_forbidden" else ""
+        raise SimulatorError(f"--fault {name}: {problem['msg']}.{known}") from error
     settings = SimulatorSettings(mode=mode, users=users, seed=seed, latency=latency, faults=faults)
     if command:
         raise typer.Exit(_run_beside(settings, command, port or 0))

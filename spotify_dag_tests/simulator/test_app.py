@@ -89,7 +89,7 @@ class TestRefusals:
             ("playlists/{mine}/items?offset=-1", 400, "Invalid offset"),
             ("playlists/{mine}/tracks?limit=101", 400, "Invalid limit"),
             ("users/synthetic-000001/playlists?limit=51", 400, "Invalid limit"),
-            ("me/top/genres", 400, "Invalid what"),
+            ("me/top/genres", 400, "Invalid type"),
             ("playlists/nothing", 400, "Invalid base62 id"),
             (f"playlists/{PLAYLIST}", 404, "Resource not found"),
             (f"artists/{PLAYLIST}", 404, "Resource not found"),

@@ -47,7 +47,7 @@ def test_it_serves_until_interrupted(end: signal.Signals) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--fault", "typo=1"], "--fault typo: Extra inputs are not permitted. Known names: rate_limited"),
+        (["--fault", "typo=1"], "--fault typo: Extra inputs are not permitted. There are: rate_limited"),
         (["--fault", "hang_up"], "--fault is 'hang_up'; it must be NAME=VALUE"),
         (["--fault", "hang_up=2"], "--fault hang_up: Input should be less than or equal to 1"),
         (["--fault-rate", "0.9", "--fault", "slow=0.9"], "--fault rates: "),

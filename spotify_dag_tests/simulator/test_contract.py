@@ -132,7 +132,7 @@ def test_every_answer_of_every_endpoint(mode: str, description: dict[str, Any], 
     counts = client.simulator.api.wire.traffic.endpoints
     everything = {
         route.path.replace("playlist_id", "id").replace("user_id", "id").replace("artist_id", "id")
-        .replace("track_id", "id").replace("{what}", what)
+        .replace("track_id", "id").replace("{type}", what)
         for route in v1.routes for what in ("artists", "tracks")
     }  # fmt: skip
     lost = {"/v1/users/{id}", "/v1/users/{id}/playlists", "/v1/playlists/{id}/tracks", "/v1/artists", "/v1/tracks",
