@@ -28,7 +28,7 @@ from spotify_dag.sources.spotify.items import FAULT_FIELDS, FIELDS
 from spotify_dag.sources.spotify.names import UserNameError, parse_user, read_data_set, read_names
 from spotify_dag.sources.spotify.store import DAY, Database, Ledger, Mirror, MirroredUser, database_path
 from spotify_dag.sources.spotify.sync import Sweep
-from spotify_dag.sources.spotify.tokens import Logins, Tokens, required_client_id, service
+from spotify_dag.sources.spotify.tokens import Login, Logins, Tokens, ended_login, required_client_id, service
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,6 +72,8 @@ class SpotifySource:
         required_client_id(self.settings)
         if self.users is None:
             if not self._logins():
+                for login in Logins(self.settings).all().values():
+                    raise ended_login(login.user_id, login.ended or "")
                 raise SourceError(
                     "Source 'spotify' needs users: give a list of ids or profile URLs with --path FILE, "
                     "or log in: spotify-dag login"
@@ -90,8 +92,10 @@ class SpotifySource:
         parts = (listed, logins, service(settings), settings.playlists_count, settings.spotify_followed, self._since())
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    def n_batches(self) -> None:
-        """Return None: the list is read when users are."""
+    def n_batches(self) -> int:
+        """Return the number of batches."""
+        user_ids, rejects = self._listed()
+        return -(-len(user_ids) // BATCH_USERS) + bool(rejects.height)
 
     def batches(self) -> Iterator[Batch]:
         """Yield users as the mirror has them, a hundred at a time, having looked at those who are due.
@@ -112,24 +116,24 @@ class SpotifySource:
         ):
             mirror = Mirror(database)
             sweep = self._sweep(database, mirror)
-            if alone:
-                sweep.check()
-            else:
-                sweep.stopped = ResumeLaterError(time.time() + BUSY_SECONDS, "Another process is reading Spotify.")
             known = 0
             for start in range(0, len(user_ids), BATCH_USERS):
                 part = user_ids[start : start + BATCH_USERS]
                 due = mirror.due(part, self._since())
+                if due and not alone:
+                    sweep.stopped = ResumeLaterError(time.time() + BUSY_SECONDS, "Another process is reading Spotify.")
                 sweep.users([user_id for user_id in part if user_id in due])
                 found = mirror.users(part)
                 known += sum(bool(user.playlists) for user in found)
                 yield self._batch(found, mirror)
-            sweep.artists(time.time() - self.settings.spotify_artist_age_days * DAY)
+            if alone:
+                sweep.artists(time.time() - self.settings.spotify_artist_age_days * DAY)
             if sweep.failures and not sweep.read and not known:
                 raise sweep.failures[0]
             if sweep.stopped is not None:
                 raise sweep.stopped
-            mirror.keep_only(user_ids)
+            if alone:
+                mirror.keep_only(user_ids)
 
     def artist_genres(self) -> pl.DataFrame | None:
         """Return ``artist_id, artist_name, genres`` of the artists that Spotify tells genres of, as fetched last."""
@@ -158,7 +162,8 @@ class SpotifySource:
     def _file(self) -> Path:
         return Path(self.users or "")
 
-    def _logins(self) -> list[Any]:
+    def _logins(self) -> list[Login]:
+        """Return the logins that can be used."""
         return [login for login in Logins(self.settings).all().values() if login.ended is None]
 
     def _sweep(self, database: Database, mirror: Mirror) -> Sweep:

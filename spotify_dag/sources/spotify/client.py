@@ -31,7 +31,7 @@ from spotify_dag.sources.spotify.items import (
     read_user_id,
 )
 from spotify_dag.sources.spotify.store import Ledger
-from spotify_dag.sources.spotify.tokens import Tokens
+from spotify_dag.sources.spotify.tokens import Tokens, ended_login
 
 if TYPE_CHECKING:
     import requests
@@ -231,7 +231,7 @@ class SpotifyClient:
         status = error.status
         if status == 401:
             if login is not None:
-                return self._tokens.ended(login, "Spotify no longer accepts it")
+                return ended_login(login, "Spotify no longer accepts it")
             return NotPermittedError(
                 "Spotify refuses the app's access token. Check SPOTIFY_DAG_SPOTIFY_CLIENT_ID and _CLIENT_SECRET."
             )

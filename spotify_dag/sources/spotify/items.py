@@ -179,7 +179,8 @@ def _row(position: int, entry: Any, faults: list[list[Any]]) -> list[Any] | None
     row: list[Any] = [position]
     for name in FIELDS[1:]:
         value = values[name]
-        if isinstance(value, (dict, list)) or (isinstance(value, bool) and name != "explicit"):
+        strange = isinstance(value, (dict, list)) or (isinstance(value, bool) and name != "explicit")
+        if strange or (name in ("track_id", "artist_id") and value is not None and not _is_id(value)):
             fault(name, value, "not what belongs there", dropped=False)
             value = None
         row.append(_text(value))

@@ -91,6 +91,8 @@ class Database:
         self._connection.execute("pragma journal_mode = wal")
         # A killed process loses nothing; only a power cut may lose the last moments, and never consistency.
         self._connection.execute("pragma synchronous = normal")
+        # What is deleted is overwritten: somebody has asked to be forgotten.
+        self._connection.execute("pragma secure_delete = on")
         self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:

@@ -40,8 +40,8 @@ ENOUGH_ARTISTS = 40
 TRY_AGAIN_SECONDS = 300.0
 OTHERS_REFUSED = (
     "Spotify does not permit this app to read other users' playlists ({said}), as is so for all apps in development "
-    "mode. It can read what a user owns who has logged in (spotify-dag login); whoever does not log in can hand in "
-    "their own export (spotify-dag run --source export)."
+    "mode. It can read what users own who log in: spotify-dag login. Whoever does not can hand in an export of their "
+    "data: spotify-dag add FILE --as NAME"
 )
 _ARTIST = FIELDS.index("artist_id")
 log = logging.getLogger(__name__)
@@ -106,13 +106,6 @@ class Sweep:
         self._single_artists = False
         self._unanswered = 0
         self._queue: deque[_Task] = deque()
-
-    def check(self) -> None:
-        """Stop at once where a limit is in force."""
-        try:
-            self.client.check()
-        except RateLimitedError as error:
-            self.stopped = error
 
     def users(self, user_ids: Sequence[str]) -> None:
         """Look at users, and fetch those of their playlists that changed; not at all once stopped."""

@@ -156,12 +156,6 @@ class Tokens:
             elif self._apps_own is not None and self._apps_own["access_token"] == refused:
                 self._apps_own = None
 
-    def ended(self, login: str, reason: str) -> LoginExpiredError:
-        """Return the error that says who has to log in again, and how."""
-        return LoginExpiredError(
-            f"The login of '{login}' has ended: {reason}. '{login}' has to log in again: spotify-dag login"
-        )
-
     def pkce(self, redirect_uri: str | None = None) -> SpotifyPKCE:
         """Return spotipy's side of a login with PKCE, without its cache file and its browser."""
         from spotipy.cache_handler import MemoryCacheHandler
@@ -189,15 +183,15 @@ class Tokens:
                 token = asking_for_a_token(lambda: self.pkce().refresh_access_token(login.refresh_token))
             except TokenRefusedError as error:
                 self.logins.end(login, str(error))
-                raise self.ended(user_id, str(error)) from None
+                raise ended_login(user_id, str(error)) from None
             return self.logins.keep(user_id, token, login.logged_in_at).access_token
 
     def _usable(self, user_id: str) -> Login:
         login = self.logins.find(user_id)
         if login is None:
-            raise self.ended(user_id, "there is none")
+            raise ended_login(user_id, "there is none")
         if login.ended is not None:
-            raise self.ended(user_id, login.ended)
+            raise ended_login(user_id, login.ended)
         return login
 
     def _by_client_credentials(self) -> dict[str, Any]:
@@ -229,6 +223,13 @@ class Tokens:
 
 class TokenRefusedError(SpotifyError):
     """Spotify gives no token, and will not if asked again."""
+
+
+def ended_login(user_id: str, reason: str) -> LoginExpiredError:
+    """Return the error that says who has to log in again, and how."""
+    return LoginExpiredError(
+        f"The login of '{user_id}' has ended: {reason}. '{user_id}' has to log in again: spotify-dag login"
+    )
 
 
 def service(settings: Settings) -> str:

@@ -70,7 +70,8 @@ class TestItems:
         ("changed", "field"),
         [
             ({"album": "Moon Safari"}, "album"), ({"artists": {"name": "Air"}}, "artists"), ({"name": ["All"]}, "track_name"),
-            ({"id": {}}, "track_id"), ({"popularity": []}, "popularity"), ({"explicit": {}}, "explicit"),
+            ({"id": {}}, "track_id"), ({"id": "../me"}, "track_id"), ({"artists": [{"id": "a,b", "name": "Air"}]}, "artist_id"),
+            ({"popularity": []}, "popularity"), ({"explicit": {}}, "explicit"),
             ({"name": True}, "track_name"),
         ],
     )  # fmt: skip
@@ -153,7 +154,23 @@ def mutated(body: Any, random_: random.Random) -> Any:
 
     visit(body)
     parent, key = random_.choice(places)
-    strange = [None, "", "\ud800", 0, -1, 1e308, 10**300, True, [], {}, [[]], {"a": {}}, "x" * 10_000, "\x00", parent[key]]
+    strange = [
+        None,
+        "",
+        "\ud800",
+        0,
+        -1,
+        1e308,
+        10**300,
+        True,
+        [],
+        {},
+        [[]],
+        {"a": {}},
+        "x" * 10_000,
+        "\x00",
+        parent[key],
+    ]
     if random_.random() < 0.2:
         del parent[key]
     else:

@@ -136,7 +136,10 @@ class TestReadingAsOneself:
         logged_in(here, 1)
         found = ingest(here.source(user_id(1), user_id(2), user_id(3)))
         assert found_items(found) == here.expected(range(1, 2))
-        assert found.rejects.sort("user_id").select("user_id", "dropped").rows() == [(user_id(2), True), (user_id(3), True)]
+        assert found.rejects.sort("user_id").select("user_id", "dropped").rows() == [
+            (user_id(2), True),
+            (user_id(3), True),
+        ]
         assert all("spotify-dag login" in reason for reason in found.rejects["reason"])
 
     def test_without_a_secret_a_login_speaks_for_everybody(self, install: Install) -> None:
@@ -325,7 +328,9 @@ def test_nothing_written_or_logged_holds_a_secret_but_the_token_files(
         for file in here.data.rglob("*")
         if file.is_file() and file.parent.name != "tokens"
     ]
-    everything = "\n".join([*written, caplog.text, str(error.value), repr(error.value), repr(here.settings), *capfd.readouterr()])
+    everything = "\n".join(
+        [*written, caplog.text, str(error.value), repr(error.value), repr(here.settings), *capfd.readouterr()]
+    )
     assert "synthetic-000002" in everything
     for hidden in (*tokens, secret, "not-this-one"):
         assert hidden not in everything

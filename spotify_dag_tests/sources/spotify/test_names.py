@@ -75,16 +75,17 @@ class TestLists:
         ("content", "expected"),
         [
             ("user_id,name\nabc,Ann\ndef,Bob\n", [(2, "abc"), (3, "def")]),
-            ("Name,Profile URL\nAnn Lee,https://open.spotify.com/user/abc\n", [(2, "https://open.spotify.com/user/abc")]),
+            (
+                "Name,Profile URL\nAnn Lee,https://open.spotify.com/user/abc\n",
+                [(2, "https://open.spotify.com/user/abc")],
+            ),
             ("who,how often\nabc,two times\n,\ndef,three times\n", [(2, "abc"), (4, "def")]),
             ("1234567890\n234567890\n", [(1, "1234567890"), (2, "234567890")]),
             ("spotify:user:abc\nspotify:user:def\n", [(1, "spotify:user:abc"), (2, "spotify:user:def")]),
             ('listener\n"abc"\n', [(2, "abc")]),
         ],
     )
-    def test_csv_with_or_without_a_heading(
-        self, tmp_path: Path, content: str, expected: list[tuple[int, str]]
-    ) -> None:
+    def test_csv_with_or_without_a_heading(self, tmp_path: Path, content: str, expected: list[tuple[int, str]]) -> None:
         file = tmp_path / "users.csv"
         file.write_text(content)
         assert list(read_names(file)) == expected
