@@ -48,6 +48,8 @@ class TestPages:
         path = f"playlists/{extended.playlist_id(3)}/items"
         first = extended.json(f"{path}?limit=5")
         assert (first["previous"], first["offset"], len(first["items"])) == (None, 0, 5)
+        exactly = extended.json(f"{path}?limit=5&offset={first['total'] - 5}")
+        assert (exactly["next"], len(exactly["items"])) == (None, 5)
         beyond = extended.json(f"{path}?offset=1000")
         assert (beyond["next"], beyond["items"], beyond["total"]) == (None, [], first["total"])
 

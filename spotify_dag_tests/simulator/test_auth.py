@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -148,13 +149,17 @@ class TestRefresh:
         assert refusal(self.refresh(extended, first["refresh_token"])) == revoked
         assert self.refresh(extended, second["refresh_token"]).status_code == 200
 
-    def test_refreshing_does_not_prolong_a_login(self, faulty: Callable[..., Client]) -> None:
-        client = faulty(refresh_token_seconds=1.0)
-        token = client.token(client.pkce(user=USER), auth=None).json()
-        token = self.refresh(client, token["refresh_token"]).json()
-        time.sleep(1.1)
-        assert refusal(self.refresh(client, token["refresh_token"])) == (400, "invalid_grant", "Refresh token expired")
-        assert client.get("me", token["access_token"]).status_code == 200
+    def test_refreshing_does_not_prolong_a_login(self, extended: Client) -> None:
+        issuer = extended.simulator.api.issuer
+        tokens = [extended.token(extended.pkce(user=USER), auth=None).json()["refresh_token"]]
+        tokens += [self.refresh(extended, tokens[0]).json()["refresh_token"]]
+        grants = [issuer.grant(token, "refresh") for token in tokens]
+        assert {(grant.login_at, grant.expires_at - grant.login_at) for grant in grants} == {
+            (grants[0].login_at, 183 * 86_400)
+        }
+        late = issuer.sign(replace(grants[1], expires_at=time.time() - 1))
+        assert refusal(self.refresh(extended, late)) == (400, "invalid_grant", "Refresh token expired")
+        assert self.refresh(extended, tokens[1]).status_code == 200
 
     def test_an_access_token_is_no_refresh_token(self, extended: Client) -> None:
         token = extended.token(extended.pkce(user=USER), auth=None).json()
@@ -187,12 +192,12 @@ class TestAccess:
         forged = f"{body[:-4]}AAAA.{signature}"
         assert extended.get("me", forged).status_code == 401
 
-    def test_access_tokens_expire(self, faulty: Callable[..., Client]) -> None:
-        client = faulty(access_token_seconds=0.5)
-        token = client.login(USER)
-        assert client.get("me", token).status_code == 200
-        time.sleep(0.6)
-        assert client.get("me", token).json()["error"]["message"] == "The access token expired"
+    def test_access_tokens_expire(self, extended: Client) -> None:
+        issuer = extended.simulator.api.issuer
+        grant = issuer.grant(extended.login(USER), "access")
+        assert grant.expires_at - time.time() == pytest.approx(3600, abs=60)
+        late = issuer.sign(replace(grant, expires_at=time.time() - 1))
+        assert extended.get("me", late).json()["error"]["message"] == "The access token expired"
 
     def test_a_user_can_take_everything_back(self, faulty: Callable[..., Client]) -> None:
         client = faulty()

@@ -37,7 +37,7 @@ def test_it_serves_until_interrupted(end: signal.Signals) -> None:
         )
         assert token.status_code == 200
         process.send_signal(end)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert "Traceback" not in errors
@@ -109,7 +109,7 @@ def test_ending_it_ends_the_command() -> None:
     assert process.stdout is not None
     child = int(process.stdout.readline())
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + signal.SIGTERM, "")
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
@@ -122,5 +122,5 @@ def test_ctrl_c_waits_for_the_command_to_end() -> None:
     child = int(process.stdout.readline())
     process.send_signal(signal.SIGINT)
     os.kill(child, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (3, "")

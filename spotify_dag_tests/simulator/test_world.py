@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from spotify_dag.simulator.world import BLOCKS_KEPT, EDITORIAL_OWNER, Ids, World, is_base62_id
+from spotify_dag.simulator.world import BASE62, BLOCKS_KEPT, EDITORIAL_OWNER, Ids, World, is_base62_id
 from spotify_dag.sources.synthetic import SyntheticSource
 
 
@@ -40,6 +40,14 @@ class TestIds:
     )
     def test_what_is_no_id_is_the_id_of_nothing(self, text: str) -> None:
         assert Ids("track", 0, 1_000).number_of(text) is None
+
+    def test_more_than_128_bits_are_no_id(self) -> None:
+        """22 digits hold nearly eight times 128 bits; only one of each eight leads anywhere."""
+        ids = Ids("track", 0, 1_000)
+        value = sum(BASE62.index(digit) * 62**place for place, digit in enumerate(reversed(ids.id_of(7)))) + 2**128
+        digits = [BASE62[value // 62**place % 62] for place in reversed(range(22))]
+        assert is_base62_id(alias := "".join(digits))
+        assert ids.number_of(alias) is None
 
 
 class TestPlaylists:
