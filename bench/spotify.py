@@ -159,7 +159,7 @@ def fuzz(mutations: int) -> dict[str, Any]:
         root = make_root(Path(folder), QUICK_USERS)
         rounds, peak, lost = 0, 0.0, 0
         while counts["mutated"] < mutations:
-            found, cost = in_fresh_process(read, proxy, root / str(rounds), 0.0, root / "users.txt")
+            found, cost = in_fresh_process(read, proxy, root / str(rounds), 0.0, root / "users.txt", 2.0)
             peak, rounds = max(peak, cost.peak_gib), rounds + 1
             lost += found["rows"] < 1
     return {
@@ -171,14 +171,14 @@ def fuzz(mutations: int) -> dict[str, Any]:
     }
 
 
-def read(url: str, root: Path, asked: float, users: Path | None = None) -> dict[str, Any]:
+def read(url: str, root: Path, asked: float, users: Path | None = None, timeout: float = 30) -> dict[str, Any]:
     """Read all users into memory; return what they have as a digest, and when to resume."""
     from spotify_dag.settings import Settings
     from spotify_dag.sources.ingestion import Ingestion
     from spotify_dag.sources.spotify import SpotifySource
 
     settings = Settings(
-        data=root / "data", spotify_client_id="simulator", spotify_client_secret="simulator", spotify_timeout=2,
+        data=root / "data", spotify_client_id="simulator", spotify_client_secret="simulator", spotify_timeout=timeout,
         spotify_api_url=f"{url}/v1", spotify_auth_url=url, spotify_concurrency=CONCURRENCY,
     )  # fmt: skip
     source = SpotifySource(settings, str(users or root / "users.txt"), asked)
@@ -201,7 +201,7 @@ def read(url: str, root: Path, asked: float, users: Path | None = None) -> dict[
 
 def read_into(url: str, root: Path) -> None:
     """Read all users and leave the result in a file."""
-    (root / "result.json").write_text(json.dumps(read(url, root, 0)))
+    (root / "result.json").write_text(json.dumps(read(url, root, 0, timeout=2)))
 
 
 def make_root(folder: Path, users: int) -> Path:

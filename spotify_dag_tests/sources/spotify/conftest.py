@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -108,16 +110,30 @@ def settings_for(url: str, data: Path, **options: Any) -> Settings:
     return Settings(data=data, spotify_api_url=f"{url}/v1/", spotify_auth_url=url, **{**usual, **options})
 
 
-@pytest.fixture
-def install(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
-    """Start a simulator of one's own: ``install(options, **simulator_settings)``."""
+@pytest.fixture(scope="session")
+def simulators() -> Iterator[Callable[[SimulatorSettings], Simulator]]:
+    """Simulators by their settings: drawing a world takes longer than most tests."""
     with ExitStack() as stack:
 
-        def start(options: dict[str, Any] | None = None, **settings: Any) -> Installation:
-            simulator = stack.enter_context(serve(SimulatorSettings(**{"users": 12, "tracks": 20, **settings})))
-            return Installation(simulator, tmp_path / "data", options or {})
+        @cache
+        def start(settings: SimulatorSettings) -> Simulator:
+            return stack.enter_context(serve(settings))
 
         yield start
+
+
+@pytest.fixture
+def install(simulators: Callable[[SimulatorSettings], Simulator], tmp_path: Path) -> Callable[..., Installation]:
+    """Make an installation: ``install(options, **simulator_settings)``. Tests that change a world take a seed."""
+
+    def start(options: dict[str, Any] | None = None, **settings: Any) -> Installation:
+        usual = {"users": 12, "playlists": 4, "tracks": 14}
+        here = Installation(simulators(SimulatorSettings(**{**usual, **settings})), tmp_path / "data", options or {})
+        here.faults()
+        here.traffic()
+        return here
+
+    return start
 
 
 @contextmanager
@@ -129,7 +145,7 @@ def raw_server(answer: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
             with connection:
                 connection.settimeout(20)
                 try:
-                    while request := connection.recv(65_536):
+                    while request := _request(connection):
                         answer(connection, request)
                 except OSError:
                     pass
@@ -145,6 +161,20 @@ def raw_server(answer: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
         Thread(target=accept, daemon=True).start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         listening.shutdown(socket.SHUT_RDWR)
+
+
+def _request(connection: socket.socket) -> bytes:
+    """Return the next request with its body; nothing when there is none."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        if not (part := connection.recv(65_536)):
+            return b""
+        request += part
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]):
+        body += connection.recv(65_536)
+    return head + b"\r\n\r\n" + body
 
 
 def response(body: bytes, status: str = "200 OK", **headers: str) -> bytes:

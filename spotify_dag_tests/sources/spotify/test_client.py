@@ -67,7 +67,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("answer", "kind", "message"),
         [
-            (refusal("403 Forbidden"), NotPermittedError, r"not permit this app to read the playlists of 'me' \(status 403: Because.\)"),
+            (refusal("403 Forbidden"), NotPermittedError, r"to read the playlists of 'me' \(status 403: Because.\)"),
             (response(b"Active premium subscription required for the owner of the app", "403 Forbidden"),
              NotPermittedError, "Active premium subscription"),
             (response(b'{"error": "nope"}', "403 Forbidden"), NotPermittedError, "status 403: nope"),
@@ -78,7 +78,7 @@ class TestErrors:
             (refusal("410 Gone"), GoneError, "does not know"),
             (refusal("401 Unauthorized"), NotPermittedError, "SPOTIFY_DAG_SPOTIFY_CLIENT_ID"),
             (refusal("429 Too Many Requests", Retry_After="86400"), RateLimitedError, r"86,400 s.* Resume after 20"),
-            (refusal("429 Too Many Requests", reason="QUOTA_EXCEEDED", Retry_After="50000"), QuotaExhaustedError, "quota"),
+            (refusal("429 Too Many", reason="QUOTA_EXCEEDED", Retry_After="50000"), QuotaExhaustedError, "quota"),
             (refusal("429 Too Many Requests", reason="QUOTA_EXCEEDED"), QuotaExhaustedError, "quota"),
             (response(b"", "429 Too Many Requests", Retry_After="1e308"), RateLimitedError, "604,800 s"),
         ],
@@ -107,7 +107,8 @@ class TestErrors:
             (response(b'{"items": {}}'), MalformedError, "no list of items"),
             (response(b"[" * 100_000), MalformedError, "nested too deeply|no JSON"),
             (response(b"", "302 Found", Location="https://example.org/v1/me"), MalformedError, "no JSON"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 900000000\r\n\r\n" + b"x" * 9_000_000, MalformedError, "8,388,608 bytes"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 900000000\r\n\r\n" + b"x" * 9_000_000,
+             MalformedError, "8,388,608 bytes"),
         ],
     )  # fmt: skip
     def test_what_may_pass_is_tried_again_until_the_time_is_up(
@@ -223,7 +224,8 @@ class TestSecrets:
         assert stolen == []
 
     @pytest.mark.parametrize(
-        ("user", "path"), [("a#b", b"/v1/users/a%23b/playlists?"), ("x/../../me", b"/v1/users/x%2F..%2F..%2Fme/playlists?")]
+        ("user", "path"),
+        [("a#b", b"/v1/users/a%23b/playlists?"), ("x/../../me", b"/v1/users/x%2F..%2F..%2Fme/playlists?")],
     )  # fmt: skip
     def test_ids_are_quoted(self, tmp_path: Path, user: str, path: bytes) -> None:
         serve, requests = once(response(PAGE))

@@ -69,9 +69,9 @@ class TestItems:
     @pytest.mark.parametrize(
         ("changed", "field"),
         [
-            ({"album": "Moon Safari"}, "album"), ({"artists": {"name": "Air"}}, "artists"), ({"name": ["All"]}, "track_name"),
-            ({"id": {}}, "track_id"), ({"id": "../me"}, "track_id"), ({"artists": [{"id": "a,b", "name": "Air"}]}, "artist_id"),
-            ({"popularity": []}, "popularity"), ({"explicit": {}}, "explicit"),
+            ({"album": "Moon Safari"}, "album"), ({"artists": {"name": "Air"}}, "artists"), ({"id": {}}, "track_id"),
+            ({"id": "../me"}, "track_id"), ({"artists": [{"id": "a,b", "name": "Air"}]}, "artist_id"),
+            ({"popularity": []}, "popularity"), ({"explicit": {}}, "explicit"), ({"name": ["All"]}, "track_name"),
             ({"name": True}, "track_name"),
         ],
     )  # fmt: skip
