@@ -176,7 +176,7 @@ class SpotifySource:
             app=settings.spotify_client_secret is not None,
             playlists_count=settings.playlists_count,
             followed=settings.spotify_followed,
-            concurrency=settings.spotify_concurrency,
+            threads=2 * settings.spotify_concurrency,
         )
 
     def _listed(self) -> tuple[list[str], pl.DataFrame]:

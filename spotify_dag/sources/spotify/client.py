@@ -77,7 +77,7 @@ class SpotifyClient:
     def stop(self) -> None:
         """Give up waiting, and let requests that are under way go on for a second at most."""
         self._stopped.set()
-        self._tokens.watchdog.end_all(1)
+        self._tokens.gate.end_all(1)
 
     def me(self) -> str:
         """Return the id of the user whose token is used."""

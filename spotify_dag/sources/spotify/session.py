@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from threading import Condition, Thread
+from threading import Condition, Semaphore, Thread
 from typing import Any
 
 import requests
@@ -27,22 +27,36 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 15.0
 _IDLE_SECONDS = 10.0
 
 
-class Watchdog:
-    """Shuts down connections whose time is up. One thread for all sessions of a client."""
+class Gate:
+    """Lets so many requests be open at one time, and shuts down connections whose time is up. One for all sessions.
 
-    def __init__(self, seconds: float) -> None:
+    Parameters
+    ----------
+    places
+        Most requests that are open at one time.
+    seconds
+        The time of one request, from when it is let in.
+    """
+
+    def __init__(self, places: int, seconds: float) -> None:
         self.seconds = seconds
+        self._places = Semaphore(places)
         self._deadlines: dict[DeadlineAdapter, float] = {}
         self._changed = Condition()
         self._thread: Thread | None = None
         self._latest = float("inf")
 
     @contextmanager
-    def watch(self, adapter: DeadlineAdapter) -> Iterator[None]:
-        """Give what is done in the block the time of one request."""
+    def open(self, adapter: DeadlineAdapter) -> Iterator[None]:
+        """Wait for a place, and give what is done in the block the time of one request."""
+        with self._places, self._watched(adapter):
+            yield
+
+    @contextmanager
+    def _watched(self, adapter: DeadlineAdapter) -> Iterator[None]:
         with self._changed:
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="spotify-watchdog", daemon=True)
+                self._thread = Thread(target=self._run, name="spotify-gate", daemon=True)
                 self._thread.start()
             self._deadlines[adapter] = min(time.monotonic() + self.seconds, self._latest)
             self._changed.notify()
@@ -74,10 +88,10 @@ class Watchdog:
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Sends one request at a time, without retries, and reads the whole answer before the watchdog barks."""
+    """Sends one request at a time, without retries, and reads the whole answer within its time."""
 
-    def __init__(self, watchdog: Watchdog) -> None:
-        self._watchdog = watchdog
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._socket: socket.socket | None = None
         self._cut_off = False
         # Retrying is the client's business, which knows what a limit is.
@@ -112,7 +126,7 @@ class DeadlineAdapter(HTTPAdapter):
         """Send a request and read its answer, all within the time of one request."""
         self._cut_off = False
         try:
-            with self._watchdog.watch(self):
+            with self._gate.open(self):
                 response = super().send(request, *arguments, **options)
                 body = response.raw.read(MAX_BODY + 1, decode_content=True)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
@@ -131,7 +145,7 @@ class DeadlineAdapter(HTTPAdapter):
         return response
 
     def shut_down(self) -> None:
-        """End what the connection waits for; called from the watchdog's thread."""
+        """End what the connection waits for; called from the gate's thread."""
         self._cut_off = True
         if self._socket is not None:
             with suppress(OSError):
@@ -146,10 +160,10 @@ class _NoRedirects(requests.Session):
         return None
 
 
-def make_session(watchdog: Watchdog) -> requests.Session:
+def make_session(gate: Gate) -> requests.Session:
     """Return a session for one thread: it follows no redirect and no proxy of the environment."""
     session = _NoRedirects()
     session.trust_env = False
     for scheme in ("http://", "https://"):
-        session.mount(scheme, DeadlineAdapter(watchdog))
+        session.mount(scheme, DeadlineAdapter(gate))
     return session

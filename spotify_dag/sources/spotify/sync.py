@@ -81,13 +81,13 @@ class Sweep:
         At most this many playlists per user; None for all.
     followed
         Count playlists a user follows, too.
-    concurrency
-        Calls at one time.
+    threads
+        Calls at one time. More of them than requests may be open, so that one asks while another reads its answer.
     """
 
     def __init__(
         self, client: SpotifyClient, mirror: Mirror, *, logins: Sequence[str], app: bool, playlists_count: int | None,
-        followed: bool, concurrency: int,
+        followed: bool, threads: int,
     ) -> None:  # fmt: skip
         self.client = client
         self.mirror = mirror
@@ -95,12 +95,13 @@ class Sweep:
         self.fallback = None if app else min(logins, default=None)
         self.playlists_count = playlists_count
         self.followed = followed
-        self.concurrency = concurrency
+        self.threads = threads
         self.stopped: ResumeLaterError | None = None
         self.failures: list[SpotifyError] = []
         self.read = 0
         """Users whose playlists were listed."""
         self._gone: list[str] = []
+        self._asked_for_others = False
         self._others_read = 0
         self._others_refused: str | None = None
         self._single_artists = False
@@ -114,6 +115,10 @@ class Sweep:
         for user_id in user_ids:
             login = user_id if user_id in self.logins else self.fallback
             self._add_user(_User(user_id, login))
+            if login != user_id and not self._asked_for_others:
+                # Alone: if this one is refused, all of them would be.
+                self._asked_for_others = True
+                self._work()
         self._work()
         self._settle_gone()
 
@@ -260,11 +265,11 @@ class Sweep:
     def _work(self) -> None:
         """Run the queue until it is empty, or a limit is hit."""
         running: dict[Future[Any], _Task] = {}
-        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="spotify") as pool:
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="spotify") as pool:
             try:
                 while running or (self._queue and self.stopped is None):
                     # One more than there are threads: none of them waits while this one writes.
-                    while self._queue and self.stopped is None and len(running) <= self.concurrency:
+                    while self._queue and self.stopped is None and len(running) <= self.threads:
                         task = self._queue.popleft()
                         running[pool.submit(task.call)] = task
                     finished, _ = wait(running, return_when=FIRST_COMPLETED)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import requests
     from spotipy.oauth2 import SpotifyPKCE
 
-    from spotify_dag.sources.spotify.session import Watchdog
+    from spotify_dag.sources.spotify.session import Gate
 
 SCOPES = ("playlist-read-private", "playlist-read-collaborative")
 LOGIN_DAYS = 183
@@ -113,10 +113,10 @@ class Tokens:
     """Gives out access tokens, and gets new ones in time; threads and processes may share it."""
 
     def __init__(self, settings: Settings) -> None:
-        from spotify_dag.sources.spotify.session import CONNECT_SECONDS, READ_SECONDS, Watchdog
+        from spotify_dag.sources.spotify.session import CONNECT_SECONDS, READ_SECONDS, Gate
 
         self.logins = Logins(settings)
-        self.watchdog: Watchdog = Watchdog(settings.spotify_timeout)
+        self.gate: Gate = Gate(settings.spotify_concurrency, settings.spotify_timeout)
         self.timeouts = (
             min(CONNECT_SECONDS, settings.spotify_timeout),
             min(READ_SECONDS, settings.spotify_timeout),
@@ -129,7 +129,7 @@ class Tokens:
         """Return a new session, whose requests end in time."""
         from spotify_dag.sources.spotify.session import make_session
 
-        return make_session(self.watchdog)
+        return make_session(self.gate)
 
     def access_token(self, login: str | None) -> str:
         """Return a token that is good for a minute at least: a logged-in user's, or the app's own for None.
