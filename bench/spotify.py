@@ -173,6 +173,9 @@ def fuzz(mutations: int) -> dict[str, Any]:
 
 def read(url: str, root: Path, asked: float, users: Path | None = None, timeout: float = 30) -> dict[str, Any]:
     """Read all users into memory; return what they have as a digest, and when to resume."""
+    import polars  # noqa: F401  (loading what is loaded late anyway is not reading)
+    import spotipy  # noqa: F401
+
     from spotify_dag.settings import Settings
     from spotify_dag.sources.ingestion import Ingestion
     from spotify_dag.sources.spotify import SpotifySource

@@ -63,16 +63,14 @@ class SpotifyClient:
     def __init__(self, settings: Settings, ledger: Ledger, tokens: Tokens) -> None:
         # Its errors are raised here under their own names, and at DEBUG it would print the tokens.
         logging.getLogger("spotipy").setLevel(logging.CRITICAL)
+        # What Spotify calls deprecated is all that apps with extended quota have for reading other users.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="spotipy")
         self._settings = settings
         self._ledger = ledger
         self._tokens = tokens
         self._local = local()
         self._stopped = Event()
         self._items_endpoint: dict[str | None, str] = {}
-
-    def check(self) -> None:
-        """Raise `RateLimitedError` if there may be no request now; make none."""
-        self._ledger.check()
 
     def stop(self) -> None:
         """Give up waiting, and let requests that are under way go on for a second at most."""
@@ -103,8 +101,8 @@ class SpotifyClient:
     def items(self, playlist: str, offset: int, login: str | None) -> Page:
         """Return a page of what is on a playlist.
 
-        Spotify has renamed the endpoint, and which of the two an app may use depends on its age: what worked last is
-        asked first.
+        Spotify has renamed the endpoint, and which of the two an app may use depends on its age. Where the old name has
+        worked and the new one has not, the old one is used.
         """
 
         def ask(name: str) -> Page:
@@ -118,10 +116,13 @@ class SpotifyClient:
         first = self._items_endpoint.get(login, "items")
         try:
             return ask(first)
-        except NotPermittedError:
+        except (NotPermittedError, GoneError) as refused:
             if login in self._items_endpoint:
                 raise
-            page = ask("tracks")
+            try:
+                page = ask("tracks")
+            except (NotPermittedError, GoneError):
+                raise refused from None
             self._items_endpoint[login] = "tracks"
             return page
 
@@ -141,6 +142,8 @@ class SpotifyClient:
     ) -> Body:  # fmt: skip
         """Ask until there is an answer that can be read, the error is final, or the time is up."""
         end = time.monotonic() + self._settings.spotify_deadline
+        self._tokens.gate.end_by(end)
+        problem: SpotifyError = UnreachableError(f"There was no time to ask Spotify for {what}.")
         renewed = False
         for attempt in range(ATTEMPTS):
             self._admitted(endpoint, end)
@@ -148,7 +151,7 @@ class SpotifyClient:
                 token = self._tokens.access_token(login)
                 return read(self._ask(request, token))
             except RateLimitedError as error:
-                problem: SpotifyError = error
+                problem = error
             except MalformedError as error:
                 problem = MalformedError(f"Spotify's answer about {what} is {error}.")
             except _StatusError as error:
@@ -159,6 +162,8 @@ class SpotifyClient:
                     continue
                 problem = limit_of(error.response, attempt) if error.status == 429 else self._named(error, what, login)
             except _NoAnswerError as error:
+                if attempt and time.monotonic() >= end:
+                    break  # cut off by the end of the call: what went wrong before says more
                 problem = UnreachableError(f"Asking Spotify for {what} failed: {error}.")
             if isinstance(problem, RateLimitedError):
                 quota = isinstance(problem, QuotaExhaustedError)
@@ -197,9 +202,7 @@ class SpotifyClient:
         spotify = self._spotify()
         spotify.set_auth(token)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                body = request(spotify)
+            body = request(spotify)
         except (SpotifyException, AttributeError) as error:
             # spotipy raises AttributeError on error bodies of another shape; either way the answer is behind it.
             response = getattr(error.__context__, "response", None)

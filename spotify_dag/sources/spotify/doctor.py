@@ -42,7 +42,7 @@ def examine(settings: Settings) -> dict[str, Any]:
         logins = tokens.logins.all().values()
         able = [login.user_id for login in logins if login.ended is None]
         asking_as = None if settings.spotify_client_secret else min(able, default=None)
-        limit = _failing(client.check)
+        limit = _failing(ledger.check)
         findings = []
         if limit is None and settings.spotify_client_id and (settings.spotify_client_secret or able):
             user, artist = mirror.any_user() or KNOWN_USER, mirror.any_artist() or KNOWN_ARTIST
@@ -70,7 +70,7 @@ def examine(settings: Settings) -> dict[str, Any]:
                 }
                 for login in logins
             ],
-            "limit": str(limit or _failing(client.check) or "") or None,
+            "limit": str(limit or _failing(ledger.check) or "") or None,
             "requests_in_24_hours": ledger.spent(),
             "budget": settings.spotify_daily_budget,
             "mirror": mirror.counts(),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from threading import Condition, Semaphore, Thread
+from threading import Condition, Semaphore, Thread, local
 from typing import Any
 
 import requests
@@ -45,6 +45,7 @@ class Gate:
         self._changed = Condition()
         self._thread: Thread | None = None
         self._latest = float("inf")
+        self._of_thread = local()
 
     @contextmanager
     def open(self, adapter: DeadlineAdapter) -> Iterator[None]:
@@ -58,7 +59,8 @@ class Gate:
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="spotify-gate", daemon=True)
                 self._thread.start()
-            self._deadlines[adapter] = min(time.monotonic() + self.seconds, self._latest)
+            latest = min(self._latest, getattr(self._of_thread, "end", self._latest))
+            self._deadlines[adapter] = min(time.monotonic() + self.seconds, latest)
             self._changed.notify()
         try:
             yield
@@ -66,10 +68,14 @@ class Gate:
             with self._changed:
                 del self._deadlines[adapter]
 
+    def end_by(self, end: float) -> None:
+        """Let no request of this thread go on after ``end``, by the monotonic clock."""
+        self._of_thread.end = end
+
     def end_all(self, seconds: float) -> None:
         """Let no request, under way or to come, go on for longer than ``seconds`` from now."""
         with self._changed:
-            self._latest = time.monotonic() + seconds
+            self._latest = min(self._latest, time.monotonic() + seconds)
             self._deadlines = {adapter: min(end, self._latest) for adapter, end in self._deadlines.items()}
             self._changed.notify()
 

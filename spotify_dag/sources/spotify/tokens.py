@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from pydantic import TypeAdapter, ValidationError
 
 from spotify_dag.files import locked, write_atomically
 from spotify_dag.settings import Settings, is_loopback
@@ -35,7 +37,6 @@ LOGIN_DAYS = 183
 """Spotify ends a login six months after the user agreed; refreshing does not prolong it."""
 _EARLY = 60
 """Seconds before its end at which a token is no longer used."""
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Logins:
 
     def find(self, user_id: str) -> Login | None:
         """Return a user's login, or None."""
-        return self.all().get(user_id)
+        return self._read(self._file(user_id, self._service))
 
     def keep(self, user_id: str, token: dict[str, Any], logged_in_at: float) -> Login:
         """Keep what a login, or refreshing one, has given."""
@@ -104,8 +105,8 @@ class Logins:
 
     def _read(self, file: Path) -> Login | None:
         try:
-            return Login(**json.loads(file.read_bytes()))
-        except (OSError, ValueError, TypeError):
+            return TypeAdapter(Login).validate_json(file.read_bytes())
+        except (OSError, ValidationError):
             return None
 
 
@@ -234,8 +235,6 @@ def ended_login(user_id: str, reason: str) -> LoginExpiredError:
 
 def service(settings: Settings) -> str:
     """Return the name of what is talked to: the host of the Web API, or ``simulator`` where that is this machine."""
-    from urllib.parse import urlsplit
-
     return "simulator" if is_loopback(settings.spotify_api_url) else str(urlsplit(settings.spotify_api_url).hostname)
 
 

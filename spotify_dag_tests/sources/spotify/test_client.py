@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import spotipy  # noqa: F401  (loading it takes longer than some deadlines here)
 
 from spotify_dag.sources.spotify.client import SpotifyClient
 from spotify_dag.sources.spotify.errors import (
@@ -116,7 +117,7 @@ class TestErrors:
     ) -> None:
         serve, requests = once(answer)
         begun = time.monotonic()
-        with client_of(serve, tmp_path, spotify_deadline=0.5) as client, pytest.raises(kind, match=message):
+        with client_of(serve, tmp_path, spotify_deadline=1) as client, pytest.raises(kind, match=message):
             client.playlists("me", 0, None)
         assert len(requests) > 1
         assert time.monotonic() - begun < 3
@@ -168,6 +169,23 @@ class TestErrors:
         assert time.monotonic() - begun < 6
 
 
+class TestEndpoints:
+    @pytest.mark.parametrize("refused", [refusal("403 Forbidden"), refusal("404 Not Found")])
+    def test_where_the_new_name_is_refused_the_old_one_is_used(self, tmp_path: Path, refused: bytes) -> None:
+        serve, requests = once(refused, response(PAGE))
+        with client_of(serve, tmp_path) as client:
+            for _ in range(3):
+                assert client.items("p1", 0, None).entries == [{"id": "p1"}]
+        paths = [request.split(b"?")[0] for request in requests]
+        assert paths == [b"GET /v1/playlists/p1/items", *[b"GET /v1/playlists/p1/tracks"] * 3]
+
+    def test_where_both_are_refused_the_first_refusal_counts(self, tmp_path: Path) -> None:
+        serve, requests = once(refusal("404 Not Found"), refusal("403 Forbidden"))
+        with client_of(serve, tmp_path) as client, pytest.raises(GoneError, match=r"playlist 'p1'"):
+            client.items("p1", 0, None)
+        assert len(requests) == 2
+
+
 class TestDeadlines:
     @pytest.mark.parametrize("part", ["head", "body", "nothing"])
     def test_a_drip_ends(self, tmp_path: Path, part: str) -> None:
@@ -192,6 +210,19 @@ class TestDeadlines:
             with pytest.raises(UnreachableError):
                 client.playlists("me", 0, None)
             assert time.monotonic() - begun < 5
+
+    def test_the_end_of_a_call_is_the_end_of_its_request(self, tmp_path: Path) -> None:
+        def hang(connection: socket.socket, request: bytes) -> None:
+            if b"/api/token" in request.split(b"\r\n")[0]:
+                connection.sendall(response(TOKEN))
+            else:
+                time.sleep(15)
+
+        begun = time.monotonic()
+        with client_of(hang, tmp_path, spotify_timeout=30, spotify_deadline=1) as client:
+            with pytest.raises(UnreachableError, match=r"too slow"):
+                client.playlists("me", 0, None)
+            assert time.monotonic() - begun < 4
 
     def test_stopping_ends_what_is_under_way(self, tmp_path: Path) -> None:
         def hang(connection: socket.socket, request: bytes) -> None:
@@ -240,7 +271,7 @@ class TestSecrets:
         shown = []
         for answer in (refusal("403 Forbidden"), refusal("500 Oops"), response(b""), refusal("401 Unauthorized")):
             serve, _ = once(answer)
-            with client_of(serve, tmp_path, spotify_deadline=0.5, spotify_client_secret="hush-hush") as client:
+            with client_of(serve, tmp_path, spotify_deadline=1, spotify_client_secret="hush-hush") as client:
                 with pytest.raises(SpotifyError) as error:
                     client.playlists("me", 0, None)
                 shown += [repr(error.value), str(error.value), repr(error.value.__cause__), repr(vars(error.value))]

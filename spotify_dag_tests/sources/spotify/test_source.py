@@ -46,6 +46,7 @@ class TestWhatIsRead:
         assert set(found.raw["source"]) == set(found.users["source"]) == {"synthetic"}
         assert set(found.ingests["source"]) == {"spotify"}
         assert found.ingests["rows_read"].sum() == found.ingests["rows_kept"].sum() == found.raw.height
+        assert here.simulator.api.wire.traffic.peak_in_flight <= 4
         # What the rows say besides ids is what the world says of these tracks.
         world = here.simulator.api.world
         row = found.raw.row(7, named=True)
