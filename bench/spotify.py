@@ -36,6 +36,7 @@ LATENCY = 0.1
 FAULT_RATE, KILLS, QUICK_KILLS = 0.15, 20, 4
 MUTATIONS, QUICK_MUTATIONS = 2_000, 200
 LIMIT_MIB = 300
+Row = tuple[str, str, int, str]
 
 
 def main() -> None:
@@ -147,32 +148,37 @@ def long_limit(users: int) -> dict[str, Any]:
 
 
 def fuzz(mutations: int) -> dict[str, Any]:
-    """Read users through a proxy that mutates answers; what is left whole must arrive whole."""
-    with (
-        simulator(QUICK_USERS, 0) as url,
-        tempfile.TemporaryDirectory() as folder,
-        mutating_proxy(url, mutations) as (
-            proxy,
-            counts,
-        ),
-    ):
-        root = make_root(Path(folder), QUICK_USERS)
-        rounds, peak, lost = 0, 0.0, 0
-        while counts["mutated"] < mutations:
-            found, cost = in_fresh_process(read, proxy, root / str(rounds), 0.0, root / "users.txt", 2.0)
-            peak, rounds = max(peak, cost.peak_gib), rounds + 1
-            lost += found["rows"] < 1
+    """Read users through a proxy that mutates answers; playlists of which none was must arrive whole."""
+    users = QUICK_USERS
+    there = per_playlist(world_rows(users))
+    mutated_answers = rounds = arrived = 0
+    peak = 0.0
+    with simulator(users, 0) as url, tempfile.TemporaryDirectory() as folder:
+        listed = make_root(Path(folder), users) / "users.txt"
+        while mutated_answers < mutations:
+            with mutating_proxy(url, seed=rounds) as (proxy, spoiled):
+                found, cost = in_fresh_process(read, proxy, Path(folder) / str(rounds), 0.0, listed, 2.0)
+            whole = {
+                f"{user} {playlist}": digest
+                for (user, playlist), digest in there.items()
+                if not {user, playlist} & set(spoiled)
+            }
+            lost = [name for name, digest in whole.items() if found["playlists"].get(name) != digest]
+            assert not lost, f"mutating others' answers has changed {lost}"
+            mutated_answers, rounds, arrived = mutated_answers + len(spoiled), rounds + 1, arrived + len(whole)
+            peak = max(peak, cost.peak_gib * 1024)
+    assert peak < LIMIT_MIB
     return {
-        "mutated_answers": counts["mutated"],
+        "mutated_answers": mutated_answers,
         "reads": rounds,
-        "reads_that_lost_everything": lost,
-        "peak_mib": peak * 1024,
+        "playlists_untouched_and_whole": arrived,
+        "peak_mib": peak,
         "limit_mib": LIMIT_MIB,
     }
 
 
 def read(url: str, root: Path, asked: float, users: Path | None = None, timeout: float = 30) -> dict[str, Any]:
-    """Read all users into memory; return what they have as a digest, and when to resume."""
+    """Read all users into memory; return digests of what they have, and when to resume."""
     import polars  # noqa: F401  (loading what is loaded late anyway is not reading)
     import spotipy  # noqa: F401
 
@@ -195,7 +201,7 @@ def read(url: str, root: Path, asked: float, users: Path | None = None, timeout:
     interrupted = ingestion.interrupted.get("spotify")
     return {
         "digest": digest(rows),
-        "rows": len(rows),
+        "playlists": {" ".join(owner): found for owner, found in per_playlist(rows).items()},
         "seconds": time.monotonic() - begun,
         "ended_at": time.time(),
         "resume_at": interrupted.at if interrupted else None,
@@ -215,6 +221,11 @@ def make_root(folder: Path, users: int) -> Path:
 
 def expected(users: int) -> str:
     """Return the digest of what the world holds."""
+    return digest(world_rows(users))
+
+
+def world_rows(users: int) -> list[Row]:
+    """Return what the world holds: ``user_id, playlist_id, position, track_id``."""
     from spotify_dag.simulator.settings import SimulatorSettings
     from spotify_dag.simulator.world import World
 
@@ -229,10 +240,18 @@ def expected(users: int) -> str:
                     (world.user_id(user), world.playlist_ids.id_of(number), place, world.tracks.ids.id_of(int(track)))
                     for place, track in enumerate(playlist.tracks)
                 ]
-    return digest(rows)
+    return rows
 
 
-def digest(rows: list[tuple[Any, ...]]) -> str:
+def per_playlist(rows: list[Row]) -> dict[tuple[str, str], str]:
+    """Return the digest of each user's each playlist."""
+    playlists: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        playlists.setdefault(row[:2], []).append(row)
+    return {owner: digest(found) for owner, found in playlists.items()}
+
+
+def digest(rows: list[Row]) -> str:
     """Return a digest of rows in any order; a row that is there twice counts twice."""
     return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
 
@@ -291,10 +310,10 @@ def put_faults(url: str, faults: dict[str, float]) -> None:
 
 
 @contextmanager
-def mutating_proxy(url: str, mutations: int) -> Iterator[tuple[str, dict[str, int]]]:
-    """Pass requests on to a simulator and mutate half of its answers; yield its URL, and the count as it grows."""
-    counts = {"mutated": 0}
-    random_ = random.Random(0)
+def mutating_proxy(url: str, seed: int) -> Iterator[tuple[str, list[str]]]:
+    """Pass requests on to a simulator and mutate half of its answers; yield its URL, and whose answers they were."""
+    spoiled: list[str] = []
+    random_ = random.Random(seed)
 
     class Proxy(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -316,7 +335,8 @@ def mutating_proxy(url: str, mutations: int) -> Iterator[tuple[str, dict[str, in
             except OSError as error:
                 status, content = getattr(error, "code", 502), b"{}"
             if body is None and random_.random() < 0.5:
-                counts["mutated"] += 1
+                # /v1/users/ID/playlists, /v1/playlists/ID/items, /v1/artists
+                spoiled.append(self.path.split("?")[0].split("/")[3] if self.path.count("/") > 3 else "")
                 content = mutated(content, random_)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
@@ -326,7 +346,7 @@ def mutating_proxy(url: str, mutations: int) -> Iterator[tuple[str, dict[str, in
     server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", counts
+        yield f"http://127.0.0.1:{server.server_port}", spoiled
     finally:
         server.shutdown()
 

@@ -217,7 +217,7 @@ class SpotifySource:
         # Fetched once, so that a run that goes on another day goes on with the same users.
         kept = self._folder / f"users-{hashlib.sha256(users.encode()).hexdigest()[:12]}.txt"
         if not kept.is_file():
-            names = read_data_set(users, None)
+            names = read_data_set(users)
             write_atomically(kept, "\n".join(" ".join(name.split()) for name in names).encode(errors="replace"))
         yield from read_names(kept)
 

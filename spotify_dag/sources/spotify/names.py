@@ -94,8 +94,8 @@ def read_names(file: Path) -> Iterator[tuple[int, str]]:
         raise SourceError(f"Cannot read the users in '{file}': {error}. Give text, CSV or Parquet.") from error
 
 
-def read_data_set(name: str, count: int | None) -> list[str]:
-    """Return the first ``count`` names (None: all) of the training split of a Hugging Face data set.
+def read_data_set(name: str) -> list[str]:
+    """Return the names in the training split of a Hugging Face data set.
 
     Raises
     ------
@@ -112,8 +112,7 @@ def read_data_set(name: str, count: int | None) -> list[str]:
             "missing: pip install datasets"
         ) from error
     try:
-        rows = load_dataset(name, split="train", streaming=True)
-        table = pl.DataFrame(list(rows if count is None else rows.take(count)), infer_schema_length=None)
+        table = pl.DataFrame(list(load_dataset(name, split="train", streaming=True)), infer_schema_length=None)
     except Exception as error:  # whatever the package raises: network, name, format
         raise SourceError(f"Hugging Face data set '{name}' cannot be read: {type(error).__name__}: {error}") from error
     return [text for _, text in _of_table(table.lazy(), Path(name), first_row=0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_dag.sources.base import SourceError
+from spotify_dag.sources.spotify import SpotifySource
 from spotify_dag.sources.spotify.names import UserNameError, parse_user, read_data_set, read_names
+from spotify_dag_tests.sources.spotify.conftest import settings_for
 
 
 @pytest.mark.parametrize(
@@ -109,11 +112,22 @@ class TestLists:
         with pytest.raises(SourceError, match=r"users"):
             list(read_names(file))
 
-    def test_a_data_set_needs_the_optional_package(self) -> None:
-        try:
-            import datasets  # noqa: F401
-        except ImportError:
-            with pytest.raises(SourceError, match=r"the package datasets is missing: pip install datasets"):
-                read_data_set("somebody/spotifyuserids", 10)
-        else:
-            pytest.skip("the package datasets is installed")
+    def test_a_data_set_needs_the_optional_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "datasets", None)  # as where it is not installed
+        with pytest.raises(SourceError, match=r"the package datasets is missing: pip install datasets"):
+            read_data_set("somebody/spotifyuserids")
+
+    def test_a_data_set_is_read_once(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """The package stands in for one that is too large to install for this: what it is asked is all it shares."""
+        (tmp_path / "datasets.py").write_text(
+            "def load_dataset(name, split, streaming):\n"
+            "    assert (name, split, streaming) == ('somebody/ids', 'train', True)\n"
+            "    return iter([{'n': 3, 'userid': 'abc'}, {'n': 4, 'userid': None}, {'n': 5, 'userid': 'd e'}])\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "datasets", raising=False)
+        source = SpotifySource(settings_for("http://127.0.0.1:1", tmp_path / "data"), "somebody/ids")
+        assert source.n_batches() == 2  # one of a user, one of what names none
+        (tmp_path / "datasets.py").unlink()
+        monkeypatch.setitem(sys.modules, "datasets", None)
+        assert source._listed()[0] == ["abc"]
