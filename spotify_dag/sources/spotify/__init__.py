@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from spotify_dag.sources.base import (
 from spotify_dag.sources.spotify.client import SpotifyClient
 from spotify_dag.sources.spotify.items import FAULT_FIELDS, FIELDS
 from spotify_dag.sources.spotify.names import UserNameError, parse_user, read_data_set, read_names
-from spotify_dag.sources.spotify.store import DAY, Database, Ledger, Mirror, MirroredUser, database_path
+from spotify_dag.sources.spotify.store import DAY, Content, Database, Ledger, Mirror, MirroredUser, database_path
 from spotify_dag.sources.spotify.sync import Sweep
 from spotify_dag.sources.spotify.tokens import Login, Logins, Tokens, ended_login, required_client_id, service
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 BATCH_USERS = 100
+"""Users looked at before what was found is passed on."""
+BATCH_ROWS = 100_000
 BUSY_SECONDS = 60.0
 """When to try again while another process reads Spotify."""
 SIMULATED = "synthetic"
@@ -93,12 +95,12 @@ class SpotifySource:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def n_batches(self) -> int:
-        """Return the number of batches."""
+        """Return about how many batches there will be: more where users have very many playlists."""
         user_ids, rejects = self._listed()
         return -(-len(user_ids) // BATCH_USERS) + bool(rejects.height)
 
     def batches(self) -> Iterator[Batch]:
-        """Yield users as the mirror has them, a hundred at a time, having looked at those who are due.
+        """Yield users as the mirror has them, about a hundred at a time, having looked at those who are due.
 
         Raises
         ------
@@ -125,7 +127,7 @@ class SpotifySource:
                 sweep.users([user_id for user_id in part if user_id in due])
                 found = mirror.users(part)
                 known += sum(bool(user.playlists) for user in found)
-                yield self._batch(found, mirror)
+                yield from self._batches(found, mirror)
             if alone:
                 sweep.artists(time.time() - self.settings.spotify_artist_age_days * DAY)
             if sweep.failures and not sweep.read and not known:
@@ -221,11 +223,22 @@ class SpotifySource:
             write_atomically(kept, "\n".join(" ".join(name.split()) for name in names).encode(errors="replace"))
         yield from read_names(kept)
 
-    def _batch(self, users: Sequence[MirroredUser], mirror: Mirror) -> Batch:
-        """Return users as the mirror has them."""
+    def _batches(self, users: Sequence[MirroredUser], mirror: Mirror) -> Iterator[Batch]:
+        """Yield users as the mirror has them, in batches of bounded size: some people have thousands of playlists."""
+        part: list[MirroredUser] = []
+        contents: dict[str, Content] = {}
+        for user in users:
+            part.append(user)
+            contents |= mirror.contents([entry.playlist_id for entry in user.playlists])
+            if sum(len(content.rows) for content in contents.values()) >= BATCH_ROWS:
+                yield self._batch(part, contents)
+                part, contents = [], {}
+        if part:
+            yield self._batch(part, contents)
+
+    def _batch(self, users: Sequence[MirroredUser], contents: Mapping[str, Content]) -> Batch:
         import polars as pl
 
-        contents = mirror.contents([entry.playlist_id for user in users for entry in user.playlists])
         rows: list[list[Any]] = []
         faults: list[tuple[Any, ...]] = []
         read = []

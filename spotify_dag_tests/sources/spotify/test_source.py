@@ -114,10 +114,11 @@ class TestWhatIsRead:
             ("users.txt", 1, None, "https://open.spotify.com/playlist/x", "names no Spotify user", True),
         ]
 
-    def test_playlists_of_more_than_a_page(self, install: Install) -> None:
+    def test_playlists_of_more_than_a_page(self, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
         here = install(users=2, tracks=60, playlists=55)
         here.faults(null_playlist=0.3)
         expected = here.expected(range(2))
+        monkeypatch.setattr("spotify_dag.sources.spotify.BATCH_ROWS", 50)  # a batch for each user
         assert found_items(ingest(here.source(*users(2)))) == expected
         traffic = here.traffic()
         assert traffic.endpoints[LISTS] > 2
