@@ -1,7 +1,8 @@
-"""The command line: ``spotify-dag run | add | recommend | compare | sql | models``."""
+"""The command line: ``spotify-dag run | add | recommend | compare | sql | models | login | doctor | simulate``."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,8 +16,10 @@ from spotify_dag.cli_models import models
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS
+from spotify_dag.simulator.command import simulate
 from spotify_dag.sources import SOURCES
 from spotify_dag.sources.base import SourceError
+from spotify_dag.sources.spotify.command import doctor, login
 
 if TYPE_CHECKING:
     from spotify_dag.recommend.explain import New, Shared
@@ -27,6 +30,8 @@ app = typer.Typer(
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
 app.command()(add)
+for command in (login, doctor, simulate):
+    app.command()(clear_errors()(command))
 app.add_typer(models, name="models")
 
 
@@ -47,7 +52,13 @@ def run(
         str | None,
         typer.Option(help=f"Source to add to the base: {', '.join(SOURCES)}. Remembered.", show_default=False),
     ] = None,
-    path: Annotated[Path | None, typer.Option(help="Where the source's files are.", show_default=False)] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the source's files are. spotify: a list of users, or a Hugging Face data set of them.",
+            show_default=False,
+        ),
+    ] = None,
     artist_genres: Annotated[
         Path | None,
         typer.Option(
@@ -232,9 +243,13 @@ def _register(
     if artist_genres is not None:
         project.inbox.register_artist_genres(artist_genres)
     if source is not None:
-        project.inbox.register_source(
-            source, given if source == "synthetic" else {"path": str(path.resolve())} if path else {}
-        )
+        options: dict[str, Any] = dict(given)
+        if path is not None:
+            # What is no file may be the name of a data set.
+            options["path"] = str(path.resolve() if path.exists() or source != "spotify" else path)
+        if source == "spotify":
+            options["asked"] = time.time()
+        project.inbox.register_source(source, options)
 
 
 def _names(entries: Sequence[Shared | New], count: int = 3) -> str:

@@ -139,7 +139,8 @@ def feature_assets(settings: Settings) -> list[Any]:
 
             rows = lake.replace(USER_EMBEDDINGS, wanted, frames())
         written = lake.scan(USER_EMBEDDINGS, wanted)
-        known = written.select(pl.col(name).is_not_null().mean() for name in EMBEDDINGS).collect()
+        # The mean over nobody is null: all users of these buckets may have left.
+        known = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
         left_out = (
             written.filter(pl.col("unembedded_reason").is_not_null()).select("user_id", "unembedded_reason").collect()
         )

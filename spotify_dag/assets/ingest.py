@@ -1,5 +1,6 @@
 """Listening in: who is known, and what they listen to."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,12 +8,17 @@ import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, bar_chart, histogram, lake_asset, preview, report
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.run import PROCESS_TAG
 from spotify_dag.orchestration.staleness import known_users_versions
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS
 from spotify_dag.settings import Settings
+from spotify_dag.sources.base import ResumeLaterError
 from spotify_dag.sources.ingestion import Ingestion
+
+RESUMES = 100
+"""Times that Dagster goes on with a source that was not at its end: large lists take days."""
 
 
 def ingest_assets(settings: Settings) -> list[Any]:
@@ -53,6 +59,8 @@ def ingest_assets(settings: Settings) -> list[Any]:
         lake.replace(REJECTS, wanted, [rejects])
         # Last: a run killed before this line is a run that has to be made again.
         lake.replace(INGESTS, wanted, [ingests])
+        if ingestion.interrupted:
+            raise _retry(context, max(ingestion.interrupted.values(), key=lambda error: error.at))
         per_reason = rejects.group_by("reason").len().sort("len", descending=True)
         return report(
             context,
@@ -67,3 +75,15 @@ def ingest_assets(settings: Settings) -> list[Any]:
         )
 
     return [known_users, raw_playlists]
+
+
+def _retry(context: dg.AssetExecutionContext, interrupted: ResumeLaterError) -> Exception:
+    """Return what makes Dagster run the step again when the source can be read again.
+
+    Whoever waits at a terminal is told instead, and not kept waiting: a source may ask for a day.
+    """
+    if PROCESS_TAG in context.run.tags:
+        return interrupted
+    wait = max(1.0, interrupted.at - time.time())
+    context.log.warning("%s", interrupted)
+    return dg.RetryRequested(max_retries=RESUMES, seconds_to_wait=wait)

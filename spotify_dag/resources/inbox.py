@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.resources.requests import UserRequests
+from spotify_dag.settings import Settings
 from spotify_dag.sources import REQUEST_SOURCES, open_requests, open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
 
@@ -26,6 +27,7 @@ class Inbox:
     """The entries under one root."""
 
     root: Path
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def requests(self) -> UserRequests:
@@ -40,7 +42,7 @@ class Inbox:
         SourceError
             If it cannot be read; the earlier entry then stays.
         """
-        source = open_source(name, options)
+        source = open_source(name, options, self.settings)
         self._write(f"source-{name}.json", {"source": name, "options": options})
         return source
 
@@ -90,7 +92,7 @@ class Inbox:
     def sources(self) -> list[Source]:
         """Open every registered source, by name, and those whose users were taken in by a sweep."""
         entries = [json.loads(file.read_text()) for file in sorted(self.root.glob("source-*.json"))]
-        registered = [open_source(entry["source"], entry["options"]) for entry in entries]
+        registered = [open_source(entry["source"], entry["options"], self.settings) for entry in entries]
         taken_in = self.requests.all()
         handed_in = {name: [request for request in taken_in if request.source == name] for name in REQUEST_SOURCES}
         return registered + [

@@ -42,7 +42,7 @@ class Project:
         return cls(
             settings=settings,
             lake=Lake(settings.data / "lake", settings.n_buckets),
-            inbox=Inbox(settings.data / "inbox"),
+            inbox=Inbox(settings.data / "inbox", settings),
             encoder=Encoder(settings.encoder),
             registry=Registry(settings.data / "models", settings.mlflow_uri),
             vectors=settings.data / "vectors",

@@ -27,9 +27,9 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
 from spotify_dag.resources.model_card import flat, render
 from spotify_dag.tower.gate import Decision
 
@@ -468,21 +468,6 @@ def code_version() -> dict[str, str | None]:
     """Return the version of the package and, in a checkout, the git commit (with ``+`` where files differ from it)."""
     root = Path(__file__).parents[2]
     return {"package": package_version("spotify-dag"), "git_commit": _git_commit(root)}
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that readers, and a crash, see the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{uuid4().hex}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _git_commit(root: Path) -> str | None:

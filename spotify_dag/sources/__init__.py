@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from spotify_dag.settings import Settings
 from spotify_dag.sources.base import RequestSource, RequestSourceName, Source, SourceError, UserRequest
 
-SOURCES = ("synthetic", "lastfm", "mpd")
+SOURCES = ("synthetic", "lastfm", "mpd", "spotify")
 REQUEST_SOURCES: tuple[RequestSourceName, ...] = get_args(RequestSourceName)
 
 
-def open_source(name: str, options: Mapping[str, Any]) -> Source:
+def open_source(name: str, options: Mapping[str, Any], settings: Settings) -> Source:
     """Open a source by name.
 
     Parameters
@@ -20,7 +21,10 @@ def open_source(name: str, options: Mapping[str, Any]) -> Source:
     name
         One of `SOURCES`.
     options
-        ``path`` of the files, or the parameters of the synthetic world (``users, seed, playlists, tracks``).
+        ``path`` of the files, the parameters of the synthetic world (``users, seed, playlists, tracks``), or for
+        Spotify the ``path`` of the list of users and when it was ``asked`` for.
+    settings
+        Of the installation: who may ask Spotify, and how often.
 
     Raises
     ------
@@ -31,13 +35,17 @@ def open_source(name: str, options: Mapping[str, Any]) -> Source:
         raise SourceError(f"Source '{name}' takes one user at a time. Hand them in with: spotify-dag add")
     if name not in SOURCES:
         raise SourceError(f"Unknown source '{name}'. Choose one of: {', '.join(SOURCES)}.")
-    known = ("users", "seed", "playlists", "tracks") if name == "synthetic" else ("path",)
+    known = {"synthetic": ("users", "seed", "playlists", "tracks"), "spotify": ("path", "asked")}.get(name, ("path",))
     if strange := sorted(options.keys() - set(known)):
         raise SourceError(f"Source '{name}' has no option {', '.join(strange)}. It has: {', '.join(known)}.")
     if name == "synthetic":
         from spotify_dag.sources.synthetic import SyntheticSource
 
         return SyntheticSource(**options)
+    if name == "spotify":
+        from spotify_dag.sources.spotify import SpotifySource
+
+        return SpotifySource(settings, options.get("path"), options.get("asked", 0))
     if not options.get("path"):
         raise SourceError(f"Source '{name}' reads files: say where they are with --path PATH.")
     path = Path(options["path"])

@@ -33,6 +33,16 @@ class SourceError(SpotifyDagError):
     """A source that cannot be read at all. The message names the file, what was found and the remedy."""
 
 
+class ResumeLaterError(SpotifyDagError):
+    """A source that cannot be read to its end now. What it yielded is good; the rest is to be had after ``at``."""
+
+    def __init__(self, at: float, reason: str) -> None:
+        super().__init__(f"{reason} Resume after {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC.")
+        self.at = at
+        """Seconds since 1970."""
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some users of a source, each with all of their rows."""
@@ -43,6 +53,8 @@ class Batch:
     """Bad rows and values: `REJECT_COLUMNS`."""
     rows_read: pl.DataFrame
     """``user_id, rows_read``: what was read per user, good or bad; a user with no good row is here too."""
+    marked: str | None = None
+    """What its rows are marked with as their source; None for the name of the source they are read from."""
 
 
 COUNTED = "rows"
@@ -69,7 +81,11 @@ class Source(Protocol):
         """Return a fingerprint of what would be read, found without reading it."""
 
     def batches(self) -> Iterator[Batch]:
-        """Yield batches; bounded memory, never raises for one bad row."""
+        """Yield batches; bounded memory, never raises for one bad row.
+
+        May raise `ResumeLaterError` in place of what cannot be had now: what was yielded before is kept, and the source
+        is read again.
+        """
 
     def n_batches(self) -> int | None:
         """Return how many batches there will be, for a progress bar; None where only reading tells."""

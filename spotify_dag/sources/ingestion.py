@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, Table, user_buckets
-from spotify_dag.sources.base import RECORD_COLUMNS, Batch, RequestSource, Source, UserRequest
+from spotify_dag.sources.base import RECORD_COLUMNS, Batch, RequestSource, ResumeLaterError, Source, UserRequest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,6 +62,8 @@ class Ingestion:
         self.n_buckets = n_buckets
         self.profiles_count = profiles_count
         self.now = now
+        self.interrupted: dict[str, ResumeLaterError] = {}
+        """Sources that could not be read to their end, by name."""
         self._users: list[pl.DataFrame] = []
         self._rejects: list[pl.DataFrame] = []
         self._reads: list[pl.DataFrame] = []
@@ -69,14 +71,21 @@ class Ingestion:
     def records(self, progress: Callable[[int], None] = lambda _: None) -> Iterator[pl.DataFrame]:
         """Yield rows of `schemas.RAW_PLAYLISTS`; ``progress`` hears each batch."""
         for source in self.sources:
-            seen = 0
-            for batch in source.batches():
-                known, allowed = self._buckets_of(batch, seen)
-                seen += known
-                yield self._take(source, batch, allowed)
-                progress(1)
-                if self.profiles_count is not None and seen >= self.profiles_count:
-                    break
+            try:
+                yield from self._records(source, progress)
+            except ResumeLaterError as error:
+                self.interrupted[source.name] = error
+
+    def _records(self, source: Source, progress: Callable[[int], None]) -> Iterator[pl.DataFrame]:
+        seen = 0
+        for batch in source.batches():
+            # Not before the next batch is asked for: instead of one, the source may say that it is not at its end.
+            if self.profiles_count is not None and seen >= self.profiles_count:
+                break
+            known, allowed = self._buckets_of(batch, seen)
+            seen += known
+            yield self._take(source, batch, allowed)
+            progress(1)
 
     def users(self) -> pl.DataFrame:
         """Return rows of `schemas.USERS`."""
@@ -87,21 +96,20 @@ class Ingestion:
         return _collected(REJECTS, self._rejects)
 
     def ingests(self) -> pl.DataFrame:
-        """Return rows of `schemas.INGESTS`: one per bucket and source that has a version there, zeros included."""
+        """Return rows of `schemas.INGESTS`: one per bucket and source read to its end that has a version there."""
         import polars as pl
 
         schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
-        grid = pl.DataFrame(self._versions, schema=schema, orient="row")
+        whole = [version for version in self._versions if version[0] not in self.interrupted]
+        grid = pl.DataFrame(whole, schema=schema, orient="row")
         key = ["user_bucket", "source"]
-        kept = self.users().group_by(key).agg(pl.col("rows_kept").sum(), pl.len().alias("users"))
-        empty = {"user_bucket": pl.Int32, "source": pl.String, "rows_read": pl.Int64, "rows_rejected": pl.Int64}
-        read = pl.concat([pl.DataFrame(schema=empty), *self._reads])
-        read = read.group_by(key).agg(pl.col("rows_read", "rows_rejected").sum())
         counts = ["rows_read", "rows_kept", "rows_rejected", "users"]
+        empty = {"user_bucket": pl.Int32, "source": pl.String, **dict.fromkeys(counts, pl.Int64)}
+        read = pl.concat([pl.DataFrame(schema=empty), *self._reads]).group_by(key).agg(pl.col(counts).sum())
         return INGESTS.conform(
-            grid.join(kept, on=key, how="left")
-            .join(read, on=key, how="left")
-            .with_columns(pl.col(counts).fill_null(0), pl.lit(self.now).alias("fetched_at"))
+            grid.join(read, on=key, how="left").with_columns(
+                pl.col(counts).fill_null(0), pl.lit(self.now).alias("fetched_at")
+            )
         )
 
     def _buckets_of(self, batch: Batch, seen: int) -> tuple[int, pl.DataFrame]:
@@ -121,7 +129,7 @@ class Ingestion:
     def _take(self, source: Source, batch: Batch, allowed: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        stamped = [pl.lit(source.name).alias("source"), pl.lit(self.now).alias("fetched_at")]
+        stamped = [pl.lit(batch.marked or source.name).alias("source"), pl.lit(self.now).alias("fetched_at")]
         content = batch.records.select(RECORD_COLUMNS)
         hashed = content.select("user_id", content.hash_rows().alias("row_hash"))
         kept = hashed.group_by("user_id").agg(
@@ -129,13 +137,12 @@ class Ingestion:
             pl.col("row_hash").sum().reinterpret(signed=True).alias("content_hash"),
             pl.len().cast(pl.Int32).alias("rows_kept"),
         )
-        self._users.append(
-            allowed.join(kept, on="user_id", how="left").with_columns(
-                pl.col("rows_kept", "content_hash").fill_null(0),
-                ~pl.col("user_id").is_in(self._private).alias("opted_in"),
-                *stamped,
-            )
+        users = allowed.join(kept, on="user_id", how="left").with_columns(
+            pl.col("rows_kept", "content_hash").fill_null(0),
+            ~pl.col("user_id").is_in(self._private).alias("opted_in"),
+            *stamped,
         )
+        self._users.append(users)
         # A row that names no user is filed under its file, so that it belongs to one bucket too.
         rejects = batch.rejects.with_columns(pl.coalesce("user_id", "file").alias("owner"))
         owners = rejects["owner"].unique()
@@ -147,18 +154,22 @@ class Ingestion:
             rejects = rejects.join(allowed, on="user_id", how="semi")
         self._rejects.append(rejects.with_columns(stamped))
         dropped = rejects.filter("dropped").unique(["file", "row", "user_id"])
+        number = pl.Int64
         self._reads += [
-            allowed.join(batch.rows_read, on="user_id").select(
+            users.join(batch.rows_read, on="user_id").select(
                 "user_bucket",
-                stamped[0],
-                pl.col("rows_read").cast(pl.Int64),
-                pl.lit(0, pl.Int64).alias("rows_rejected"),
+                pl.lit(source.name).alias("source"),
+                pl.col("rows_read", "rows_kept").cast(number),
+                pl.lit(0, number).alias("rows_rejected"),
+                pl.lit(1, number).alias("users"),
             ),
             dropped.select(
                 "user_bucket",
-                stamped[0],
-                pl.col("user_id").is_null().cast(pl.Int64).alias("rows_read"),
-                pl.lit(1, pl.Int64).alias("rows_rejected"),
+                pl.lit(source.name).alias("source"),
+                pl.col("user_id").is_null().cast(number).alias("rows_read"),
+                pl.lit(0, number).alias("rows_kept"),
+                pl.lit(1, number).alias("rows_rejected"),
+                pl.lit(0, number).alias("users"),
             ),
         ]
         return RAW_PLAYLISTS.conform(content.join(allowed, on="user_id", maintain_order="left").with_columns(stamped))

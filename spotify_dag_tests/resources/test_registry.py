@@ -119,7 +119,7 @@ class TestVersions:
         assert run.info.run_name == version
         assert run.data.params["training.epochs"] == "2"
         assert run.data.params["snapshot.users.version"] == "3"
-        assert run.data.params["config.tower.hidden"] == "16"
+        assert run.data.params["config.tower.hidden"] == "8"
         assert run.data.params["code.package"]
         assert run.data.metrics["mrr"] == 0.5
         assert run.data.metrics["hit_at_10"] == 0.8
@@ -266,7 +266,8 @@ import sys
 from pathlib import Path
 from spotify_dag.resources.registry import Registry
 registry = Registry(Path({str(registry.root)!r}))
-print(registry.card({version!r})["model_version"], registry.load({version!r}).tower.config["dim"], "mlflow" in sys.modules)
+width = registry.load({version!r}).tower.config["dim"]
+print(registry.card({version!r})["model_version"], width, "mlflow" in sys.modules)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.split() == [version, "6", "False"]
