@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spotify_dag.cli_add import add, sweep
+from spotify_dag.cli_evaluate import evaluate
 from spotify_dag.cli_models import models
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
@@ -30,6 +31,7 @@ app = typer.Typer(
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
 app.command()(add)
+app.command()(evaluate)
 for command in (login, doctor, simulate):
     app.command()(clear_errors()(command))
 app.add_typer(models, name="models")

@@ -35,7 +35,7 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
             return
         table = Table()
         for heading in ("Version", "Status", "Trained (UTC)", "MRR", "Gate"):
-            table.add_column(heading, justify="right" if heading == "MRR" else "left", no_wrap=heading == "Version")
+            table.add_column(heading, justify="right" if heading == "MRR" else "left", no_wrap=heading != "Gate")
         for row in rows:
             status = f"{row['status']}, answers" if row["published"] else row["status"]
             mrr = row["metrics"].get("mrr")

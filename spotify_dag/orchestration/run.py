@@ -60,6 +60,7 @@ def bring_up_to_date(
     instance: dg.DagsterInstance,
     *,
     train: bool = False,
+    only_features: bool = False,
     started: Callable[[str, str], None] = lambda _stage, _reason: None,
 ) -> Iterator[StageRun]:
     """Materialise what is stale, stage by stage, and nothing else.
@@ -70,6 +71,8 @@ def bring_up_to_date(
         What to run, and where to record it.
     train
         Train a new tower even if the present one will do.
+    only_features
+        Stop before anything is trained.
     started
         Hears the name of a stage, and why it runs, before it runs.
 
@@ -91,6 +94,8 @@ def bring_up_to_date(
         yield stage("ingest", "a source has something new", buckets)
     if buckets := stale_features(project):
         yield stage("features", "users are new or changed", buckets)
+    if only_features:
+        return
     if (reason := ("asked for" if train else tower_is_stale(project))) and not nothing_to_train_on(project):
         yield stage("train", reason, None)
     project.registry.finish_promotion()

@@ -232,7 +232,7 @@ def measure(data: Dataset, encoders: Encoders, test: np.ndarray) -> dict[str, An
 
     friends = _friend_pairs(data, place, test)
 
-    def summary(found: _Answers, among: np.ndarray) -> dict[str, float]:
+    def summary(found: _Answers, among: np.ndarray, everyone: tuple[Vectors, Vectors]) -> dict[str, float]:
         chosen = np.flatnonzero(among)
         occurrences = np.bincount(found.nearest[chosen].ravel(), minlength=len(gallery))
         return {
@@ -250,15 +250,15 @@ def measure(data: Dataset, encoders: Encoders, test: np.ndarray) -> dict[str, An
     tracks = data.whole.listening.tracks[test]
     quartile = np.searchsorted(np.quantile(tracks, [0.25, 0.5, 0.75]), tracks)
     by = {
-        f"activity_q{number + 1}": summary(answered, quartile == number)
+        f"activity_q{number + 1}": summary(answered, quartile == number, everyone)
         for number in range(4)
         if (quartile == number).any()
     }
-    by["cold"] = summary(asked(data.cold, encoders.query, answers), everybody)
+    by["cold"] = summary(asked(data.cold, encoders.query, answers), everybody, everyone)
     if encoders.text_only is not None:
-        everyone = (encoders.text_only(whole),) * 2
-        by["text_only"] = summary(asked(data.first, encoders.text_only, encoders.text_only(second)), everybody)
-    return {**summary(answered, everybody), "by": by}
+        by_text = asked(data.first, encoders.text_only, encoders.text_only(second))
+        by["text_only"] = summary(by_text, everybody, (encoders.text_only(whole),) * 2)
+    return {**summary(answered, everybody, everyone), "by": by}
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,45 @@ class Factors:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class LatentAxes:
+    """Principal axes of who listens to what (latent semantic analysis: Deerwester et al. 1990).
+
+    Least squares ask what else a user would like; these say plainly which of the common directions a user lies in, and
+    users near each other by them listen to what the other is missing.
+    """
+
+    names: Sequence[str]
+    """Unique."""
+    vectors: np.ndarray
+    """``[names, dim]`` float32, weighted by rarity; zero beyond the rank of the data."""
+
+    @classmethod
+    def fit(cls, shares: csr_matrix, vocabulary: Vocabulary, dim: int, *, seed: int = 0) -> LatentAxes:
+        """Find the axes of the TF-IDF matrix of ``[users, names]`` shares by truncated, randomised SVD."""
+        from scipy.sparse import diags_array
+        from sklearn.preprocessing import normalize
+        from sklearn.utils.extmath import randomized_svd
+
+        users = np.bincount(shares.indices, minlength=shares.shape[1])
+        seen = np.flatnonzero(users).tolist()
+        idf = _idf(users[seen], shares.shape[0])
+        matrix = normalize(shares[:, seen] @ diags_array(idf))
+        vectors = np.zeros((len(seen), dim), np.float32)
+        if (rank := min(dim, *(size - 1 for size in matrix.shape))) > 0:
+            _, _, axes = randomized_svd(matrix, rank, n_iter=7, random_state=seed)
+            vectors[:, :rank] = axes.T
+        return cls([vocabulary.names[number] for number in seen], vectors * idf[:, None])
+
+    def over(self, vocabulary: Vocabulary, *, by_name: bool = True) -> np.ndarray:
+        """Return ``[names, dim]`` float32 for a vocabulary; zero for names nobody in training listened to."""
+        rows = {name: row for row, name in enumerate(self.names)} if by_name else {}
+        row = np.array([rows.get(name, -1) for name in vocabulary.names], np.int64)
+        vectors = np.zeros((len(row), self.vectors.shape[1]), np.float32)
+        vectors[row >= 0] = self.vectors[row[row >= 0]]
+        return vectors
+
+
 def unit(rows: np.ndarray) -> np.ndarray:
     """Return rows ``[n, dim]`` scaled to unit length, float32; zero rows stay zero."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)

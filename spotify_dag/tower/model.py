@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spotify_dag.tower.factors import Factors, FactorSettings
+from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes
 from spotify_dag.tower.inputs import Catalogue, Listening
 from spotify_dag.tower.parts import N_STATISTICS, PARTS, SKETCH_DIM, PartMap, TowerInputs
 from spotify_dag.tower.score import ScoreScale
@@ -34,8 +34,8 @@ class UserTower(nn.Module):
     The user vector is what these learned beside blocks of closed form, which keep the broad directions of taste that a
     contrastive loss flattens, and err elsewhere than the network does: an *anchor*, the projection of the parts on the
     directions in which users differ from each other more than from themselves (Fisher's linear discriminants, here
-    between the halves of a user's listening); the artist factors as they are; and, where people come back to the very
-    same artists in different playlists, a sketch of those.
+    between the halves of a user's listening); where users lie by collaborative factors and axes; and, where people come
+    back to the very same artists in different playlists, a sketch of those.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class UserTower(nn.Module):
     anchor_dim, anchor_weight
         Number of discriminants, and the weight of the anchor against the learned 1.
     factor_weight
-        Weight of the artist factors against the learned 1.
+        Weight of each collaborative block (`BoundMap.collaborative`) against the learned 1.
     sketch_weight
         Weight of the sketch of the very artists a user has, against the learned 1; 0 leaves it out.
     parts
@@ -71,7 +71,7 @@ class UserTower(nn.Module):
         anchor_weight: float = 1.0,
         anchor_ridge: float = 0.3,
         anchor_power: float = 0.125,
-        factor_weight: float = 1.0,
+        factor_weight: float = 0.5,
         sketch_weight: float = 0.0,
         parts: Sequence[str] = PARTS,
     ) -> None:
@@ -127,10 +127,10 @@ class UserTower(nn.Module):
     def width(self) -> int:
         """Length of a user vector."""
         sketch = SKETCH_DIM if self.config["sketch_weight"] else 0
-        return self.config["dim"] + self.config["anchor_dim"] + self.config["part_dims"][FACTORS] + sketch
+        return self.config["dim"] + self.config["anchor_dim"] + 2 * self.config["part_dims"][FACTORS] + sketch
 
-    def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return learned vectors, anchors and artist factors, ``[batch, …]`` of unit length each (or zero).
+    def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Return learned vectors and anchors, ``[batch, dim]`` and ``[batch, anchor_dim]``, of unit length.
 
         ``parts`` are ``[batch, part_dim]``, ``known`` ``[batch, parts]``, ``statistics`` ``[batch, 2 * N_STATISTICS]``.
         """
@@ -146,11 +146,11 @@ class UserTower(nn.Module):
         weighted = (ANCHOR_PARTS.get(name, 1.0) * part for name, part in zip(PARTS, parts, strict=True))
         stacked = torch.cat([*weighted, ANCHOR_STATISTICS * statistics[:, :N_STATISTICS]], dim=1)
         anchored = (stacked - self.anchor_centre) @ self.anchor
-        return nn.functional.normalize(learned, dim=1), nn.functional.normalize(anchored, dim=1), parts[FACTORS]
+        return nn.functional.normalize(learned, dim=1), nn.functional.normalize(anchored, dim=1)
 
-    def join(self, learned: Tensor, anchored: Tensor, factors: Tensor, sketch: Tensor) -> Tensor:
+    def join(self, learned: Tensor, anchored: Tensor, collaborative: Tensor, sketch: Tensor) -> Tensor:
         """Return the user vectors ``[batch, width]``, of unit length."""
-        blocks = [learned, self.config["anchor_weight"] * anchored, self.config["factor_weight"] * factors]
+        blocks = [learned, self.config["anchor_weight"] * anchored, self.config["factor_weight"] * collaborative]
         if self.config["sketch_weight"]:
             blocks.append(self.config["sketch_weight"] * sketch)
         return nn.functional.normalize(torch.cat(blocks, dim=1), dim=1)
@@ -163,9 +163,9 @@ class UserTower(nn.Module):
         with torch.inference_mode():
             for start in range(0, len(inputs), ENCODE_ROWS):
                 chunk = inputs.take(np.arange(start, min(start + ENCODE_ROWS, len(inputs))))
-                learned, anchored, factors = self(*to_tensors(chunk, device))
-                sketch = torch.from_numpy(chunk.sketch).to(device)
-                vectors.append(self.join(learned, anchored, factors, sketch).cpu().numpy())
+                learned, anchored = self(*to_tensors(chunk, device))
+                beside = (torch.from_numpy(block).to(device) for block in (chunk.collaborative, chunk.sketch))
+                vectors.append(self.join(learned, anchored, *beside).cpu().numpy())
         return np.concatenate(vectors)
 
 
@@ -199,11 +199,13 @@ class UserModel:
     def tensors(self) -> dict[str, Tensor]:
         """Return everything learned, by name. Names of artists and genres are the bytes of a JSON list."""
         arrays: dict[str, np.ndarray] = {
+            "latent.names": _names(self.parts.latent.names),
+            "latent.vectors": self.parts.latent.vectors,
             "scale.cosines": self.scale.cosines, "middle": self.parts.middle, "spread": self.parts.spread,
         }  # fmt: skip
         for kind, one in (("artists", self.parts.artists), ("genres", self.parts.genres)):
             arrays |= {
-                f"{kind}.names": np.frombuffer(json.dumps(list(one.names)).encode(), np.uint8).copy(),
+                f"{kind}.names": _names(one.names),
                 f"{kind}.vectors": one.vectors,
                 f"{kind}.gram": one.gram,
                 f"{kind}.users": one.users,
@@ -230,6 +232,7 @@ class UserModel:
         tower.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("tower.")})
         parts = PartMap(
             **factors,
+            latent=LatentAxes(json.loads(array["latent.names"].tobytes()), array["latent.vectors"]),
             centres=tuple(array[f"centre.{name}"] for name in PARTS),
             axes=tuple(array[f"axes.{name}"] for name in PARTS),
             middle=array["middle"],
@@ -242,6 +245,11 @@ def to_tensors(inputs: TowerInputs, device: torch.device) -> tuple[list[Tensor],
     """Return inputs as the arguments of `UserTower.forward`."""
     parts = [torch.from_numpy(part).to(device) for part in inputs.parts]
     return parts, torch.from_numpy(inputs.known).to(device), torch.from_numpy(inputs.statistics).to(device)
+
+
+def _names(names: Sequence[str]) -> np.ndarray:
+    """Return names as the bytes of a JSON list."""
+    return np.frombuffer(json.dumps(list(names)).encode(), np.uint8).copy()
 
 
 def _stacked(inputs: TowerInputs) -> np.ndarray:

@@ -12,7 +12,7 @@ from hashlib import blake2b
 import numpy as np
 
 from spotify_dag.schemas import EMBEDDINGS
-from spotify_dag.tower.factors import Factors, FactorSettings, Loadings, unit
+from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, Loadings, unit
 from spotify_dag.tower.inputs import STATISTICS, Catalogue, Listening
 
 PARTS = (*EMBEDDINGS, "artist_factors", "genre_factors")
@@ -33,6 +33,8 @@ class TowerInputs:
     """``[users, parts]`` float32: 1 where the part is known."""
     statistics: np.ndarray
     """``[users, 2 * N_STATISTICS]`` float32: standardised values, then whether each is known."""
+    collaborative: np.ndarray
+    """``[users, dim]`` float32: see `BoundMap.collaborative`."""
     sketch: np.ndarray
     """``[users, SKETCH_DIM]`` float32: rows of unit length, or zero; see `BoundMap.sketch`."""
 
@@ -42,8 +44,9 @@ class TowerInputs:
     def take(self, rows: np.ndarray) -> TowerInputs:
         """Return some users."""
         return TowerInputs(
-            tuple(part[rows] for part in self.parts), self.known[rows], self.statistics[rows], self.sketch[rows]
-        )
+            tuple(part[rows] for part in self.parts), self.known[rows], self.statistics[rows],
+            self.collaborative[rows], self.sketch[rows],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class PartMap:
 
     artists: Factors
     genres: Factors
+    latent: LatentAxes
     centres: tuple[np.ndarray, ...]
     """``[dim]`` per part."""
     axes: tuple[np.ndarray, ...]
@@ -92,7 +96,10 @@ class PartMap:
             others = _factors(training.take(np.setdiff1d(everybody, fold)), catalogue, factors, seed)
             fold_factors.append((others[0].aligned(artists), others[1].aligned(genres)))
 
-        blank = cls(artists, genres, (), (), np.zeros(N_STATISTICS, np.float32), np.ones(N_STATISTICS, np.float32))
+        latent = LatentAxes.fit(training.artists, catalogue.artists, factors.dim, seed=seed)
+        blank = cls(
+            artists, genres, latent, (), (), np.zeros(N_STATISTICS, np.float32), np.ones(N_STATISTICS, np.float32)
+        )
         cross = CrossFit(folds, [replace(blank, artists=pair[0], genres=pair[1]) for pair in fold_factors])
         parts, known, statistics = cross.raw(training, catalogue)
         centres, kept = [], []
@@ -122,7 +129,8 @@ class PartMap:
         Without ``artists_by_name`` every artist is treated as one that no training user listens to.
         """
         artists = self.artists.over(catalogue.artists, by_name=artists_by_name)
-        return BoundMap(self, artists, self.genres.over(catalogue.genres), catalogue.artists.names)
+        latent = self.latent.over(catalogue.artists, by_name=artists_by_name)
+        return BoundMap(self, artists, self.genres.over(catalogue.genres), latent, catalogue.artists.names)
 
 
 @dataclass(frozen=True)
@@ -132,11 +140,25 @@ class BoundMap:
     fitted: PartMap
     artists: Loadings
     genres: Loadings
+    latent: np.ndarray
     artist_names: Sequence[str]
 
     def __call__(self, listening: Listening) -> TowerInputs:
         """Return users as a tower takes them."""
-        return _scaled(self.fitted, *self.raw(listening), self.sketch(listening))
+        parts, known, statistics = self.raw(listening)
+        collaborative = self.collaborative(listening, parts[PARTS.index("artist_factors")])
+        return _scaled(self.fitted, parts, known, statistics, collaborative, self.sketch(listening))
+
+    def collaborative(self, listening: Listening, factors: np.ndarray) -> np.ndarray:
+        """Return where users lie among others, ``[users, dim]``: by artist factors, and by the principal axes.
+
+        Factors, of unit length, count with the share of listening to artists seen in training: a predicted vector is
+        good enough to learn from, and too poor to be compared with as it is. So do, by themselves, the axes.
+        """
+        shares = listening.artists
+        total = np.asarray(shares.sum(axis=1)).ravel()
+        seen = np.asarray(shares @ self.artists.known.astype(np.float32)).ravel() / np.where(total > 0, total, 1)
+        return np.hstack([factors * seen[:, None], unit(np.asarray(shares @ self.latent))]).astype(np.float32)
 
     def sketch(self, listening: Listening) -> np.ndarray:
         """Return hashed artists of users, ``[users, SKETCH_DIM]``: inner products tell who has the very same ones.
@@ -192,9 +214,10 @@ class CrossFit:
     def inputs(self, training: Listening, catalogue: Catalogue) -> TowerInputs:
         """Return the training users (or parts of their listening, in the same order) as a tower takes them.
 
-        Without sketches: they are not trained on.
+        Without what is only joined to the learned vectors, never trained on.
         """
-        return _scaled(self.maps[0], *self.raw(training, catalogue), np.zeros((len(training), 0), np.float32))
+        nothing = np.zeros((len(training), 0), np.float32)
+        return _scaled(self.maps[0], *self.raw(training, catalogue), nothing, nothing)
 
     def raw(self, training: Listening, catalogue: Catalogue) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """As `BoundMap.raw`."""
@@ -223,7 +246,12 @@ def _principal_axes(centred: np.ndarray, dim: int) -> np.ndarray:
 
 
 def _scaled(
-    fitted: PartMap, parts: Sequence[np.ndarray], known: np.ndarray, statistics: np.ndarray, sketch: np.ndarray
+    fitted: PartMap,
+    parts: Sequence[np.ndarray],
+    known: np.ndarray,
+    statistics: np.ndarray,
+    collaborative: np.ndarray,
+    sketch: np.ndarray,
 ) -> TowerInputs:
     scaled = tuple(
         unit((part - centre) @ axes) * known[:, number : number + 1]
@@ -235,5 +263,6 @@ def _scaled(
         tuple(part.astype(np.float32) for part in scaled),
         known.astype(np.float32),
         np.hstack([values, measured]).astype(np.float32),
+        collaborative,
         sketch,
     )

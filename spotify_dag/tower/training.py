@@ -56,7 +56,7 @@ class TrainingSettings:
     anchor_weight: float = 1.0
     anchor_ridge: float = 1.0
     anchor_power: float = 0.125
-    factor_weight: float = 1.0
+    factor_weight: float = 0.5
     loss: Literal["info_nce", "cosine", "cosine_random"] = "info_nce"
     """``cosine``: both halves of a user alike, random users not; ``cosine_random``: random users alike, as the system
     this project grew out of had it. Both for comparison."""

@@ -85,7 +85,7 @@ class TestVersions:
         assert not loaded.tower.training
         assert loaded.config == made.config
         vectors = made.encode(*small_users())
-        assert vectors.shape == (40, 4 + 2 + 4 + 256)
+        assert vectors.shape == (40, 4 + 2 + 2 * 4 + 256)
         np.testing.assert_array_equal(loaded.encode(*small_users()), vectors)
 
     def test_equal_weights_are_one_version_and_two_runs(self, registry: Registry) -> None:
@@ -270,7 +270,7 @@ width = registry.load({version!r}).tower.config["dim"]
 print(registry.card({version!r})["model_version"], width, "mlflow" in sys.modules)
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.split() == [version, "6", "False"]
+        assert done.stdout.split() == [version, "4", "False"]
 
 
 class TestChampion:
