@@ -80,7 +80,7 @@ def seed_preset() -> TrainingSettings:
 
     return TrainingSettings(
         loss="cosine_random", epochs=100, batch=32, learning_rate=1e-4, weight_decay=0.0, part_dropout=0.0,
-        dropout=0.2, anchor_weight=0.0, factor_weight=0.0,
+        dropout=0.2, anchor_weight=0.0, factor_weight=0.0, sketch_weights=(0.0,),
         parts=("genre_embedding", "artist_embedding", "playlist_embedding"),
     )  # fmt: skip
 
