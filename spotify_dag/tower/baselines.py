@@ -40,9 +40,9 @@ def baselines() -> dict[str, Fit]:
         "genre text mean": _text_mean("genre_embedding"),
         "artist-name text mean": _text_mean("artist_embedding"),
         "seed three towers": tower(seed_preset()),
-        "seed three towers, labels fixed": tower(replace(seed_preset(), loss="cosine")),
+        "seed three towers (labels fixed)": tower(replace(seed_preset(), loss="cosine")),
         "seed two towers": partial(_pair_towers, fixed=False),
-        "seed two towers, labels fixed": partial(_pair_towers, fixed=True),
+        "seed two towers (labels fixed)": partial(_pair_towers, fixed=True),
         "truncated SVD": _svd,
         "iALS": _ials,
         "EASE": _ease,
@@ -80,7 +80,7 @@ def seed_preset() -> TrainingSettings:
 
     return TrainingSettings(
         loss="cosine_random", epochs=100, batch=32, learning_rate=1e-4, weight_decay=0.0, part_dropout=0.0,
-        dropout=0.2, anchor_weight=0.0, factor_weight=0.0,
+        dropout=0.2, anchor_weight=0.0, factor_weight=0.0, sketch_weights=(0.0,),
         parts=("genre_embedding", "artist_embedding", "playlist_embedding"),
     )  # fmt: skip
 

@@ -22,10 +22,11 @@ def ranks(similarity: np.ndarray, own: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    Ties share their mean rank: with the best one, a model that tells nobody apart would look perfect.
+    Ties share their mean rank: with the best one, a model that tells nobody apart would look perfect. Asked the other
+    way round, who is *not* behind, so that an own half whose likeness is no number comes last instead of first.
     """
     mine = similarity[np.arange(len(own)), own][:, None]
-    return ((similarity > mine).sum(axis=1) + (similarity >= mine).sum(axis=1) + 1) / 2
+    return ((~(similarity <= mine)).sum(axis=1) + (~(similarity < mine)).sum(axis=1) + 1) / 2
 
 
 def retrieval(rank: np.ndarray) -> dict[str, float]:

@@ -102,7 +102,7 @@ class UserTower(nn.Module):
 
     def fit_anchor(self, views: Sequence[tuple[TowerInputs, TowerInputs]]) -> None:
         """Set the anchor from halves of the training users: each pair has row i of one user in both."""
-        stacks = [tuple(_stacked(view) for view in pair) for pair in views]
+        stacks = [tuple(_stacked(view, self.config["parts"]) for view in pair) for pair in views]
         rows = 2 * sum(len(first) for first, _ in stacks)
         centre = np.sum([side.sum(axis=0) for pair in stacks for side in pair], axis=0) / rows
         within, total = (np.zeros((len(centre), len(centre)), np.float32) for _ in range(2))
@@ -252,7 +252,9 @@ def _names(names: Sequence[str]) -> np.ndarray:
     return np.frombuffer(json.dumps(list(names)).encode(), np.uint8).copy()
 
 
-def _stacked(inputs: TowerInputs) -> np.ndarray:
-    """Return the parts and statistics of users side by side, ``[users, stacked]``."""
-    weighted = (ANCHOR_PARTS.get(name, 1.0) * part for name, part in zip(PARTS, inputs.parts, strict=True))
+def _stacked(inputs: TowerInputs, uses: Sequence[str]) -> np.ndarray:
+    """Return the parts and statistics of users side by side, ``[users, stacked]``; zero for parts not in ``uses``."""
+    weighted = (
+        ANCHOR_PARTS.get(name, 1.0) * (name in uses) * part for name, part in zip(PARTS, inputs.parts, strict=True)
+    )
     return np.hstack([*weighted, ANCHOR_STATISTICS * inputs.statistics[:, :N_STATISTICS]])

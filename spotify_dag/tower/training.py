@@ -26,7 +26,6 @@ from spotify_dag.tower.views import By, Halved
 
 MIN_VALIDATION_USERS = 20
 MAX_HALVINGS = 16
-SKETCH_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 HALVED_USERS = 200_000
 """Users times halvings kept in memory: many halvings of few users, few of many."""
 
@@ -57,6 +56,8 @@ class TrainingSettings:
     anchor_ridge: float = 1.0
     anchor_power: float = 0.125
     factor_weight: float = 0.5
+    sketch_weights: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+    """Weights of the sketch to choose from, by the MRR of the validation users."""
     loss: Literal["info_nce", "cosine", "cosine_random"] = "info_nce"
     """``cosine``: both halves of a user alike, random users not; ``cosine_random``: random users alike, as the system
     this project grew out of had it. Both for comparison."""
@@ -141,7 +142,7 @@ def train_tower(
         tower = UserTower([part.shape[1] for part in views[0][0].parts], **settings.tower)
         tower.fit_anchor(views)
         history = _fit(tower, views, (asked, shown), settings, rng, progress)
-        tower.config["sketch_weight"] = _sketch_weight(tower, asked, shown)
+        tower.config["sketch_weight"] = _sketch_weight(tower, asked, shown, settings.sketch_weights)
         found = own_half(tower.encode(asked), tower.encode(shown))
         model = UserModel(part_map, tower, ScoreScale(np.empty(0, np.float32), 1.0))
         vectors = model.encode(data.whole.take(rows), data.catalogue)
@@ -212,13 +213,13 @@ def _fit(
     return history
 
 
-def _sketch_weight(tower: UserTower, asked: TowerInputs, shown: TowerInputs) -> float:
+def _sketch_weight(tower: UserTower, asked: TowerInputs, shown: TowerInputs, weights: Sequence[float]) -> float:
     """Return the weight of the sketch with which halves find each other best.
 
     It depends on the data: halves of a list of plays share no artist at all, two playlists of one person many.
     """
     found = {}
-    for weight in SKETCH_WEIGHTS:
+    for weight in weights:
         tower.config["sketch_weight"] = weight
         found[weight] = own_half(tower.encode(asked), tower.encode(shown))["mrr"]
     return max(found, key=lambda weight: found[weight])
