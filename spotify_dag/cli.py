@@ -1,4 +1,4 @@
-"""The command line: ``spotify-dag run | add | recommend | compare | sql | models | login | doctor | simulate``."""
+"""The command line: ``spotify-dag run | add | recommend | compare | sql | models | tune | login | …``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from rich.text import Text
 
 from spotify_dag.cli_add import add, sweep
 from spotify_dag.cli_models import models
+from spotify_dag.cli_tune import tune
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
+from spotify_dag.resources.training_config import TrainingConfigError
 from spotify_dag.schemas import INGESTS
 from spotify_dag.simulator.command import simulate
 from spotify_dag.sources import SOURCES
@@ -30,6 +32,7 @@ app = typer.Typer(
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
 app.command()(add)
+app.command()(tune)
 for command in (login, doctor, simulate):
     app.command()(clear_errors()(command))
 app.add_typer(models, name="models")
@@ -76,11 +79,20 @@ def run(
         str | None, typer.Option(help="Source to take out of the base, with its users.", show_default=False)
     ] = None,
     train: Annotated[bool, typer.Option("--train", help="Train a new tower even if the present one will do.")] = False,
+    preset: Annotated[
+        Literal["default", "seed-2025"] | None,
+        typer.Option(
+            help="With --train: how to, this time. seed-2025: as the system this project grew out of.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Materialise what is stale, from listening to index, and say what the base holds."""
     with clear_errors():
-        project = open_project(context)
+        if preset is not None and not train:
+            raise TrainingConfigError(f"--preset {preset} says how to train: give it with --train.")
+        project = open_project(context, **({"training_preset": preset} if preset else {}))
         project.check_layout()
         if remove is not None:
             project.inbox.remove_source(remove)

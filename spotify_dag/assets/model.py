@@ -10,9 +10,10 @@ from spotify_dag.assets.common import OWNERS, markdown_table, table_schema
 from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
 from spotify_dag.orchestration.staleness import feature_version, index_version
 from spotify_dag.resources.listening import read_users
-from spotify_dag.resources.policy import nothing_to_train_on, trainable_users
+from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
+from spotify_dag.resources.training_config import load_training_settings
 from spotify_dag.schemas import ARTIST_FACTORS, USER_TASTES
 from spotify_dag.settings import Settings
 from spotify_dag.tower.gate import decide
@@ -63,12 +64,12 @@ def model_assets(settings: Settings) -> list[Any]:
         import polars as pl
 
         from spotify_dag.tower.evaluation import held_out
-        from spotify_dag.tower.training import TrainingSettings, halvings, train_tower
+        from spotify_dag.tower.training import halvings, train_tower
 
         if reason := nothing_to_train_on(project):
             context.log.warning(reason)
             return
-        training = TrainingSettings(seed=settings.seed)
+        training = load_training_settings(project)
         buckets = training_buckets(project)
         data = read_users(project, buckets, trainable_users(project, buckets))
         kinds = halvings(data.users.height)
@@ -191,18 +192,6 @@ def model_assets(settings: Settings) -> list[Any]:
         )
 
     return [model_training, tower_evaluation]
-
-
-def training_buckets(project: Project) -> list[int]:
-    """Return buckets, from the first on, that hold up to `Settings.train_users` users; at least one.
-
-    Users are spread over buckets by a hash, so the first buckets are a fair sample.
-    """
-    import polars as pl
-
-    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
-    within = counts.filter(pl.col("len").cum_sum() <= project.settings.train_users)
-    return (within if within.height else counts.head(1))["user_bucket"].to_list()
 
 
 def artist_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> "pl.DataFrame":

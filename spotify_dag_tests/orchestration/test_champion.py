@@ -11,12 +11,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from spotify_dag.assets.model import training_buckets
 from spotify_dag.cli import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.run import bring_up_to_date, summary
 from spotify_dag.resources.listening import read_users
-from spotify_dag.resources.policy import nothing_to_train_on, trainable_users
+from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, USER_EMBEDDINGS, USERS
 from spotify_dag.settings import Settings
