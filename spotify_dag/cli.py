@@ -294,7 +294,7 @@ def _print_summary(report: dict[str, Any]) -> None:
         out.print(
             f"Model {report['model_version']}: {report['users_in_index']:,} users in the index. Of two halves of one "
             f"user's listening, one finds the other at MRR {found['mrr']:.3f}, in the top 10 for "
-            f"{found['hit_at_10']:.1%} (among {among})."
+            f"{found['hit@10']:.1%} (among {among})."
         )
     for note in report["notes"]:
         out.print(note, soft_wrap=True)
