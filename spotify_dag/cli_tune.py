@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
-from spotify_dag.resources.policy import LEAST_USERS, nothing_to_train_on, trainable_users, training_buckets
+from spotify_dag.resources.policy import LEAST_USERS, nothing_to_train_on, trainable_users
 from spotify_dag.resources.progress import TerminalProgress
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.training_config import save_training_settings, training_config
@@ -29,7 +29,6 @@ def tune(
 ) -> None:
     """Search for settings with which towers of this base find users best; later trainings use them."""
     with clear_errors():
-        # Here, not at the top: both load torch, which takes a second that no other command need wait for.
         from spotify_dag.tower.training import TrainingSettings
 
         project = open_project(context)
@@ -49,7 +48,7 @@ def _halved_once(project: Project) -> Halved:
     import numpy as np
     import polars as pl
 
-    from spotify_dag.resources.listening import read_users
+    from spotify_dag.resources.listening import training_users
     from spotify_dag.tower.evaluation import held_out
     from spotify_dag.tower.training import halvings
 
@@ -61,8 +60,7 @@ def _halved_once(project: Project) -> Halved:
             f"{users} users of {project.settings.data} can be trained on; tuning needs at least {LEAST_USERS}. "
             "Add users: spotify-dag run --source …"
         )
-    buckets = training_buckets(project)
-    data = read_users(project, buckets, trainable_users(project, buckets))
+    data = training_users(project)
     kinds = halvings(data.users.height)
     with TerminalProgress().task("Halving users", len(kinds)) as advance:
         halved = data.halved(kinds, seed=project.settings.seed, progress=advance)

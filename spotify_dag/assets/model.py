@@ -9,7 +9,7 @@ import dagster as dg
 from spotify_dag.assets.common import OWNERS, markdown_table, table_schema
 from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
 from spotify_dag.orchestration.staleness import feature_version, index_version
-from spotify_dag.resources.listening import read_users
+from spotify_dag.resources.listening import training_users
 from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
@@ -70,8 +70,7 @@ def model_assets(settings: Settings) -> list[Any]:
             context.log.warning(reason)
             return
         training = load_training_settings(project)
-        buckets = training_buckets(project)
-        data = read_users(project, buckets, trainable_users(project, buckets))
+        data = training_users(project)
         kinds = halvings(data.users.height)
         with progress.task("Halving users", len(kinds)) as advance:
             halved = data.halved(kinds, seed=settings.seed, progress=advance)
@@ -81,7 +80,7 @@ def model_assets(settings: Settings) -> list[Any]:
         vectors = trained.model.encode(halved.whole, halved.catalogue)
         pictures = {
             "training_curve": training_curve(trained.history),
-            "taste_map": taste_map(vectors, dominant_genres(project, buckets, data.users["user_id"].to_list())),
+            "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
         }
         card = {
             "feature_version": feature_version(project),
@@ -140,8 +139,7 @@ def model_assets(settings: Settings) -> list[Any]:
         if version is None or nothing_to_train_on(project):
             context.log.warning("There is no tower to evaluate.")
             return
-        buckets = training_buckets(project)
-        users = read_users(project, buckets, trainable_users(project, buckets))
+        users = training_users(project)
         data = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=settings.seed)
         tested = held_out(users.users["user_id"].to_list())
         test = np.intersect1d(np.flatnonzero(tested), data.usable)[:EVALUATED_USERS]
@@ -240,12 +238,12 @@ def sources_of(users: "pl.DataFrame") -> dict[str, int]:
     return dict(users["source"].value_counts(sort=True).iter_rows())
 
 
-def dominant_genres(project: Project, buckets: list[int], user_ids: list[str]) -> list[str | None]:
-    """Return the genre with the largest weight of each user, None without genres."""
+def dominant_genres(project: Project, user_ids: list[str]) -> list[str | None]:
+    """Return the genre with the largest weight of each training user, None without genres."""
     import polars as pl
 
     top = (
-        project.lake.scan(USER_TASTES, buckets)
+        project.lake.scan(USER_TASTES, training_buckets(project))
         .filter(pl.col("kind") == "genre")
         .sort("weight", "name", descending=[True, False])
         .group_by("user_id", maintain_order=True)
