@@ -300,7 +300,8 @@ def full_tables() -> dict[Table, pl.DataFrame]:
             for column in table.columns
         }
         # An encoder is named by hex digits: one of decimal digits only must not be read as a number.
-        columns |= {"user_bucket": [5, 0, 5]} if "user_bucket" in columns else {"encoder": ["0042", "00ff", "0042"]}
+        by_bucket = table.partition_by == "user_bucket"
+        columns |= {table.partition_by: [5, 0, 5] if by_bucket else ["0042", "00ff", "0042"]}
         tables[table] = pl.DataFrame(columns, schema=table.polars_schema())
     return tables
 
