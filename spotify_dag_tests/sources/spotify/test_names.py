@@ -125,7 +125,8 @@ class TestLists:
             "    return iter([{'n': 3, 'userid': 'abc'}, {'n': 4, 'userid': None}, {'n': 5, 'userid': 'd e'}])\n"
         )
         monkeypatch.syspath_prepend(str(tmp_path))
-        monkeypatch.delitem(sys.modules, "datasets", raising=False)
+        monkeypatch.setitem(sys.modules, "datasets", None)  # remembered first: the stand-in must not stay for others
+        del sys.modules["datasets"]
         source = SpotifySource(settings_for("http://127.0.0.1:1", tmp_path / "data"), "somebody/ids")
         assert source.n_batches() == 2  # one of a user, one of what names none
         (tmp_path / "datasets.py").unlink()
