@@ -11,7 +11,7 @@ from spotify_dag.features.genres import bucket_artists, genre_coverage, match_ge
 from spotify_dag.features.tastes import user_tastes
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.orchestration.staleness import feature_version
-from spotify_dag.resources.encoder import load_vectors, store_vectors, unknown_texts
+from spotify_dag.resources.encoder import ENCODE_TEXTS, load_vectors, store_vectors, unknown_texts
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import (
@@ -27,9 +27,6 @@ from spotify_dag.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
-
-ENCODE_TEXTS = 20_000
-"""Strings encoded per commit: a killed run loses at most this many."""
 
 
 def taste_texts(project: Project, buckets: list[int]) -> "pl.DataFrame":

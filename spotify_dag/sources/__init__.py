@@ -8,7 +8,7 @@ from typing import Any
 
 from spotify_dag.sources.base import Source, SourceError
 
-SOURCES = ("synthetic", "lastfm", "mpd")
+SOURCES = ("synthetic", "lastfm", "mpd", "spotify-songs")
 
 
 def open_source(name: str, options: Mapping[str, Any]) -> Source:
@@ -42,6 +42,10 @@ def open_source(name: str, options: Mapping[str, Any]) -> Source:
         from spotify_dag.sources.lastfm import LastfmSource
 
         return LastfmSource(path)
+    if name == "spotify-songs":
+        from spotify_dag.sources.spotify_songs import SpotifySongsSource
+
+        return SpotifySongsSource(path)
     from spotify_dag.sources.mpd import MpdSource
 
     return MpdSource(path)

@@ -76,16 +76,20 @@ class SpotifySongsSource:
         batch = clean(rows, file=self.path.name, unique=("playlist_id", "track_id"))
         yield Batch(batch.records, pl.concat([batch.rejects, self._audio_rejects()]).sort("row"), batch.rows_read)
 
-    def artist_genres(self) -> pl.DataFrame | None:
-        """Return ``artist_id, artist_name, genres``: those of at least a quarter of the artist's rows."""
+    def artist_genres(self, playlists: pl.DataFrame | None = None) -> pl.DataFrame | None:
+        """Return ``artist_id, artist_name, genres``: those of at least a quarter of the artist's rows.
+
+        Genres here are labels of playlists: with ``playlists`` (column ``playlist_id``), of these only.
+        """
         import polars as pl
 
         named = [name for name in GENRES if name in self._rows.columns]
         if not named:
             return None
-        genres = self._rows.filter(pl.col("artist_name").is_not_null()).unpivot(
-            named, index=["artist_name", "row"], value_name="genre"
-        )
+        rows = self._rows.filter(pl.col("artist_name").is_not_null())
+        if playlists is not None:
+            rows = rows.join(playlists, on="playlist_id", how="semi")
+        genres = rows.unpivot(named, index=["artist_name", "row"], value_name="genre")
         of_artist = pl.col("row").n_unique().over("artist_name")
         return (
             genres.drop_nulls("genre")

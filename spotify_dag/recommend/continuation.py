@@ -1,0 +1,456 @@
+"""Continue a playlist: many signals of what belongs to it, blended with learned weights.
+
+A signal is a number per track of the catalogue that says how much it is like the request in one respect: it stands in
+playlists with the seeds, its artist does, it sounds alike, it is of the same years, lists of a similar title hold it.
+Signals come in two kinds. *Shares* are not negative and sparse; they are divided by their largest value, so that only
+the order of tracks within one request counts, and their root is taken. *Likelihoods* are log-likelihood ratios of a
+feature under "belongs to this list" and "any track", which say nothing where the feature is missing.
+
+The blend is a logistic regression without negative weights, one per size of request: being alike never counts against
+a track. Without that bound a blend learns from a small catalogue that what nobody has put in a list yet is what is
+wanted, as it is exactly that in lists set aside for learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+SHARES = (
+    "playlists_track", "playlists_walk", "factors", "playlists_artist", "title_track", "title_artist", "same_artist",
+    "same_album", "genre", "title_genre", "popularity",
+)  # fmt: skip
+LIKELIHOODS = ("audio", "year", "text", "title_audio", "title_year", "title_text", "title_match", "mood")
+SIGNALS = (*SHARES, *LIKELIHOODS)
+"""All signals, in the order of the columns of `Continuation.signals`."""
+DEFAULT_WEIGHTS = np.array(
+    [{"text": 3.0, "same_artist": 2.0, "playlists_artist": 2.0, "mood": 0.3, "title_match": 10.0}.get(name, 0.5)
+     for name in SIGNALS], np.float32
+)  # fmt: skip
+"""What signals count where there is nothing to learn from."""
+REASONS = {
+    "playlists_track": "in playlists with your tracks",
+    "playlists_walk": "in playlists with your tracks",
+    "factors": "in playlists like yours",
+    "playlists_artist": "artist in playlists with your artists",
+    "title_track": "in playlists with such a title",
+    "title_artist": "artist in playlists with such a title",
+    "same_artist": "an artist of yours",
+    "same_album": "from an album of yours",
+    "popularity": "widely known",
+    "audio": "sounds like your tracks",
+    "year": "from the same years",
+    "genre": "of the same genres",
+    "title_genre": "of the genres of playlists with such a title",
+    "text": "a title and artist of the same kind",
+    "title_audio": "sounds like playlists with such a title",
+    "title_year": "from the years of playlists with such a title",
+    "title_text": "title and artist fit what you wrote",
+    "title_match": "title or artist is what you wrote",
+    "mood": "sounds as you described",
+}
+BRACKETS = (0, 1, 3, 7, 15)
+"""Sizes of requests, in seeds, from which on another set of weights is used."""
+LEARNING_SIZES = (0, 1, 5, 10, 25)
+"""Sizes of the requests that weights are learned from, one per bracket."""
+LEARNING_PLAYLISTS = 400
+"""At most this many playlists are set aside to learn from; with fewer, all are, in `FOLDS` parts."""
+FOLDS = 4
+FEWEST_PLAYLISTS = 20
+"""With fewer playlists than this, nothing can be learned and `DEFAULT_WEIGHTS` serve."""
+NEGATIVES = (300, 200)
+"""Tracks not in the playlist that a learned request is compared with: any, and of the thousand that score best."""
+HARD_SHARE = 0.3
+"""What the latter count among them, 0 to 1: without them tops of rankings suffer, with them alone all the rest."""
+RIDGE = 1e-3
+RANK, CONFIDENCE, REGULARISATION, ITERATIONS = 64, 10.0, 0.05, 12
+"""Of the factors: implicit alternating least squares (Hu, Koren, Volinsky, "Collaborative filtering for implicit
+feedback datasets", ICDM 2008)."""
+MAX_SEEDS = 500
+"""Seeds beyond these many are left out, evenly over the playlist: an answer takes bounded time."""
+MAX_PLAYLISTS = 2_000
+"""Playlists most like the request that a signal looks at."""
+PRIOR_TRACKS = 4.0
+"""How many tracks' worth of evidence the whole catalogue is, beside the seeds, for the spread of a feature."""
+TITLE_FLOOR = 0.2
+"""Cosine of titles that have nothing to do with each other: what is below says nothing."""
+MATCH_FLOOR = 0.35
+"""Cosine from which on a playlist's title and a track's title and artist speak of the same thing."""
+CAP = 4.0
+"""Largest likelihood ratio, in nats per feature: one odd number must not decide."""
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What is known of the tracks of a catalogue; row ``i`` of everything is track ``i``."""
+
+    artist: np.ndarray
+    """``[tracks]`` int, number of the artist."""
+    album: np.ndarray
+    """``[tracks]`` int, number of the album, -1 where unknown."""
+    song: np.ndarray
+    """``[tracks]`` int, number of the song: its recordings share it."""
+    audio: np.ndarray
+    """``[tracks, 13]`` float32, `features.audio.scaled`."""
+    year: np.ndarray
+    """``[tracks]`` float32, NaN where unknown."""
+    popularity: np.ndarray
+    """``[tracks]`` float32, 0 to 1, NaN where unknown."""
+    genres: csr_matrix
+    """``[tracks, genres]``, multi-hot."""
+    text: np.ndarray
+    """``[tracks, dim]`` float32, unit vectors of title and artist; zero where there is none."""
+
+    def __len__(self) -> int:
+        """Return the number of tracks."""
+        return len(self.artist)
+
+
+@dataclass(frozen=True)
+class Playlists:
+    """Playlists to learn from: numbers of tracks in their order, and vectors of their titles."""
+
+    indptr: np.ndarray
+    """``[playlists + 1]`` int64; playlist ``p`` is ``indices[indptr[p] : indptr[p + 1]]``."""
+    indices: np.ndarray
+    """``[items]`` int32, numbers of tracks."""
+    title: np.ndarray
+    """``[playlists]`` int32, number of the title, -1 where there is none."""
+    title_vectors: np.ndarray
+    """``[titles, dim]`` float32, unit vectors of the distinct titles."""
+
+    def __len__(self) -> int:
+        """Return the number of playlists."""
+        return len(self.indptr) - 1
+
+    def __getitem__(self, playlist: int) -> np.ndarray:
+        """Return the tracks of a playlist."""
+        return self.indices[self.indptr[playlist] : self.indptr[playlist + 1]]
+
+    def take(self, chosen: np.ndarray) -> Playlists:
+        """Return some playlists."""
+        rows = [self[playlist] for playlist in chosen]
+        ends = np.cumsum([0, *map(len, rows)])
+        indices = np.concatenate([np.empty(0, np.int32), *rows])
+        return Playlists(ends.astype(np.int64), indices, self.title[chosen], self.title_vectors)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to continue: tracks of the catalogue, and what was written about it."""
+
+    seeds: np.ndarray
+    """Numbers of tracks, in order; may be empty."""
+    title: np.ndarray | None = None
+    """``[dim]``, unit vector of the playlist's title or of a mood."""
+    mood: np.ndarray | None = None
+    """``[13]``, what the title says about sound: pull of each audio feature, from -1 to 1."""
+
+
+class Continuation:
+    """Signals and their blend over one catalogue.
+
+    Parameters
+    ----------
+    tracks, playlists
+        The catalogue, and what to learn from.
+    factors
+        ``[tracks, rank]`` float32, factors of co-occurrence; None to go without.
+    weights
+        ``[len(BRACKETS), len(SIGNALS)]``, see `learn_weights`.
+    """
+
+    def __init__(
+        self, tracks: Tracks, playlists: Playlists, factors: np.ndarray | None = None, weights: np.ndarray | None = None
+    ) -> None:
+        from scipy.sparse import csr_matrix
+
+        self.tracks, self.playlists, self.factors, self.weights = tracks, playlists, factors, weights
+        ones = np.ones(len(playlists.indices), np.float32)
+        shape = (len(playlists), len(tracks))
+        self.by_playlist = csr_matrix((ones, playlists.indices, playlists.indptr), shape=shape)
+        self.by_track = self.by_playlist.T.tocsr()
+        artists = int(tracks.artist.max(initial=-1)) + 1
+        of_artist = csr_matrix((ones, tracks.artist[playlists.indices], playlists.indptr), (len(playlists), artists))
+        of_artist.sum_duplicates()
+        of_artist.data = np.log1p(of_artist.data)
+        self.artists_by_playlist, self.by_artist = of_artist, of_artist.T.tocsr()
+        self.track_count, self.artist_count = (np.diff(matrix.indptr) for matrix in (self.by_track, self.by_artist))
+        self.length = np.maximum(np.diff(playlists.indptr), 1).astype(np.float32)
+        self.artist_length = np.sqrt(np.maximum(of_artist.multiply(of_artist).sum(axis=1), 1e-6)).A1.astype(np.float32)
+        self.audio = _standardised(tracks.audio)
+        self.year = _standardised(tracks.year[:, None])
+
+    def signals(self, request: Request) -> np.ndarray:
+        """Return every signal for every track, ``[tracks, len(SIGNALS)]`` float32, scaled as the blend takes them."""
+        found: dict[str, np.ndarray] = {}
+        if len(request.seeds):
+            self._from_seeds(_evenly(request.seeds, MAX_SEEDS), found)
+        if request.title is not None:
+            self._from_title(request.title, found)
+        if request.mood is not None:
+            found["mood"] = np.nan_to_num(self.audio) @ request.mood.astype(np.float32)
+        found["popularity"] = self.popularity
+        table = np.zeros((len(self.tracks), len(SIGNALS)), np.float32)
+        for column, name in enumerate(SIGNALS):
+            if name in found:
+                table[:, column] = _share(found[name]) if name in SHARES else found[name]
+        return table
+
+    def score(self, request: Request) -> np.ndarray:
+        """Return how well each track continues the request, ``[tracks]``; seeds are scored like any other."""
+        return self.signals(request) @ self.weights_of(len(request.seeds))
+
+    def weights_of(self, seeds: int) -> np.ndarray:
+        """Return the weights of the signals for a request of so many seeds, ``[len(SIGNALS)]`` float32."""
+        if self.weights is None:
+            return DEFAULT_WEIGHTS
+        return self.weights[np.searchsorted(BRACKETS, seeds, side="right") - 1].astype(np.float32)
+
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """``[tracks]``, 0 to 1: as the source says, else by the number of playlists."""
+        listed = np.log1p(self.track_count) / np.log1p(max(1, self.track_count.max(initial=0)))
+        return np.where(np.isnan(self.tracks.popularity), listed, self.tracks.popularity).astype(np.float32)
+
+    def _from_seeds(self, seeds: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        tracks = self.tracks
+        rarity = np.log1p(len(self.playlists) / (1 + self.track_count[seeds]))
+        together = _rows_sum(self.by_track, seeds, rarity) / np.sqrt(self.length)
+        found["playlists_track"] = self._tracks_of(_sharp(together)) / np.sqrt(1 + self.track_count)
+        step = _rows_sum(self.by_track, seeds, 1 / np.sqrt(1 + self.track_count[seeds])) / self.length
+        found["playlists_walk"] = self._tracks_of(step) / (1 + self.track_count) ** 0.4
+        if self.factors is not None:
+            found["factors"] = np.maximum(self.from_factors(seeds), 0)
+
+        artists, counts = np.unique(tracks.artist[seeds], return_counts=True)
+        rarity = np.log1p(len(self.playlists) / (1 + self.artist_count[artists])) * np.log1p(counts)
+        alike = _rows_sum(self.by_artist, artists, rarity) / self.artist_length
+        found["playlists_artist"] = self._artists_of(alike)[tracks.artist]
+        found["same_artist"] = _counts(tracks.artist, tracks.artist[seeds])
+        found["same_album"] = _counts(tracks.album, tracks.album[seeds])
+        found["genre"] = self._of_genres(np.asarray(tracks.genres[seeds].sum(axis=0)).ravel())
+        found["audio"] = _likelihood(self.audio, self.audio[seeds], np.ones(len(seeds)))
+        found["year"] = _likelihood(self.year, self.year[seeds], np.ones(len(seeds)))
+        found["text"] = tracks.text @ _unit(tracks.text[seeds].mean(axis=0))
+
+    def from_factors(self, seeds: np.ndarray) -> np.ndarray:
+        """Return what the factors say of every track, ``[tracks]``: the seeds are folded in as one more playlist."""
+        assert self.factors is not None
+        rows = self.factors[seeds]
+        evidence = (CONFIDENCE - 1) * rows.T @ rows
+        playlist = np.linalg.solve(self._gram + evidence, CONFIDENCE * rows.sum(axis=0))
+        return self.factors @ playlist.astype(np.float32)
+
+    @cached_property
+    def _gram(self) -> np.ndarray:
+        assert self.factors is not None
+        return self.factors.T @ self.factors + REGULARISATION * np.eye(self.factors.shape[1], dtype=np.float32)
+
+    def _from_title(self, title: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        tracks, playlists = self.tracks, self.playlists
+        found["title_text"] = tracks.text @ title
+        found["title_match"] = np.maximum(found["title_text"] - MATCH_FLOOR, 0) ** 2
+        cosine = np.append(playlists.title_vectors @ title, 0)  # the last one is that of no title
+        alike = np.maximum(cosine - TITLE_FLOOR, 0)[playlists.title] ** 3
+        found["title_track"] = self._tracks_of(alike) / (1 + self.track_count) ** 0.3
+        found["title_artist"] = self._artists_of(alike)[tracks.artist]
+        nearest = np.argsort(-alike, kind="stable")[:20]
+        nearest = nearest[alike[nearest] > 0]
+        if len(nearest):
+            members = self.by_playlist[nearest]
+            weight = np.repeat(alike[nearest] / self.length[nearest], np.diff(members.indptr))
+            # As if the lists of that title were one list of twenty tracks.
+            weight *= 20 / weight.sum()
+            found["title_audio"] = _likelihood(self.audio, self.audio[members.indices], weight)
+            found["title_year"] = _likelihood(self.year, self.year[members.indices], weight)
+            found["title_genre"] = self._of_genres(weight @ tracks.genres[members.indices])
+
+    def _of_genres(self, profile: np.ndarray) -> np.ndarray:
+        genres = self.tracks.genres
+        return (genres @ profile / np.sqrt(1 + np.diff(genres.indptr))).astype(np.float32)
+
+    def _tracks_of(self, affinity: np.ndarray) -> np.ndarray:
+        """Return, per track, the affinities of its playlists, summed over the playlists with the largest."""
+        nearest = _largest(affinity, MAX_PLAYLISTS)
+        return _rows_sum(self.by_playlist, nearest, affinity[nearest])
+
+    def _artists_of(self, affinity: np.ndarray) -> np.ndarray:
+        nearest = _largest(affinity, MAX_PLAYLISTS)
+        summed = _rows_sum(self.artists_by_playlist, nearest, affinity[nearest] / self.artist_length[nearest])
+        return summed / (1 + self.artist_count) ** 0.4
+
+
+def learn_factors(by_playlist: csr_matrix, seed: int = 0) -> np.ndarray:
+    """Return factors of co-occurrence, ``[tracks, RANK]`` float32; zero for tracks in no playlist."""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    als = AlternatingLeastSquares(
+        factors=RANK, alpha=CONFIDENCE, regularization=REGULARISATION, iterations=ITERATIONS, random_state=seed
+    )
+    als.fit(by_playlist, show_progress=False)
+    listed = np.diff(by_playlist.T.tocsr().indptr) > 0
+    return np.where(listed[:, None], np.nan_to_num(als.item_factors), 0).astype(np.float32)
+
+
+def _standardised(features: np.ndarray) -> np.ndarray:
+    """Return features with mean 0 and variance 1 over the rows that have them, ``[rows, features]``."""
+    known = ~np.isnan(features)
+    rows = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, features, 0).sum(axis=0) / rows
+    variance = (np.where(known, features - mean, 0) ** 2).sum(axis=0) / rows
+    return ((features - mean) / np.sqrt(np.where(variance > 0, variance, 1))).astype(np.float32)
+
+
+def _rows_sum(matrix: csr_matrix, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of some rows of a sparse matrix, dense."""
+    chosen = matrix[rows]
+    spread = np.repeat(weights, np.diff(chosen.indptr)) * chosen.data
+    return np.bincount(chosen.indices, weights=spread, minlength=matrix.shape[1]).astype(np.float32)
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Return where the ``count`` largest positive values are."""
+    if len(values) > count:
+        places = np.argpartition(-values, count)[:count]
+    else:
+        places = np.arange(len(values))
+    return places[values[places] > 0]
+
+
+def _sharp(values: np.ndarray) -> np.ndarray:
+    top = values.max(initial=0)
+    return (values / top) ** 2 if top > 0 else values
+
+
+def _share(values: np.ndarray) -> np.ndarray:
+    top = values.max(initial=0)
+    return np.sqrt(values / top) if top > 0 else values
+
+
+def _counts(numbers: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return how many of ``wanted`` each of ``numbers`` equals, as log(1 + count); unknown (-1) equals nothing."""
+    known = wanted[wanted >= 0]
+    counts = np.bincount(known, minlength=int(numbers.max(initial=0)) + 2).astype(np.float32)
+    counts[-1] = 0  # where -1 points
+    return np.log1p(counts)[numbers]
+
+
+def _likelihood(features: np.ndarray, sample: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the log-likelihood ratio of each row under the sample's normal distribution and the catalogue's.
+
+    Parameters
+    ----------
+    features
+        ``[tracks, features]``, standardised over the catalogue, NaN where missing.
+    sample
+        ``[rows, features]`` of the same; its mean and variance are shrunk to the catalogue's (0 and 1).
+    weight
+        ``[rows]``, what each row of the sample counts.
+    """
+    known = ~np.isnan(sample)
+    rows = weight[:, None] * known
+    evidence = rows.sum(axis=0)
+    total = evidence + PRIOR_TRACKS
+    filled = np.where(known, sample, 0)
+    mean = (rows * filled).sum(axis=0) / (evidence + 1)
+    variance = ((rows * (filled - mean) ** 2).sum(axis=0) + PRIOR_TRACKS) / total
+    ratio = 0.5 * (features**2 - (features - mean.astype(np.float32)) ** 2 / variance.astype(np.float32))
+    ratio -= 0.5 * np.log(variance).astype(np.float32)
+    return np.nan_to_num(np.clip(ratio, -CAP, CAP)).sum(axis=1)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vector)
+    return vector / length if length > 0 else vector
+
+
+def _evenly(values: np.ndarray, count: int) -> np.ndarray:
+    if len(values) <= count:
+        return values
+    return values[np.linspace(0, len(values) - 1, count).astype(int)]
+
+
+def learn_weights(
+    tracks: Tracks, playlists: Playlists, moods: np.ndarray | None = None, *, seed: int = 0
+) -> np.ndarray:
+    """Learn how much each signal counts from playlists set aside, ``[len(BRACKETS), len(SIGNALS)]``.
+
+    Parameters
+    ----------
+    tracks, playlists
+        The catalogue, and playlists; their last parts are withheld and asked for.
+    moods
+        ``[titles, 13]``, what titles say about sound, see `Request.mood`.
+    seed
+        Of the choice of playlists and of negatives.
+    """
+    if len(playlists) < FEWEST_PLAYLISTS:
+        return np.tile(DEFAULT_WEIGHTS, (len(BRACKETS), 1))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(playlists))
+    folds = np.array_split(order, FOLDS) if len(order) < FOLDS * LEARNING_PLAYLISTS else [order[:LEARNING_PLAYLISTS]]
+    samples: list[list[tuple[np.ndarray, ...]]] = [[] for _ in BRACKETS]
+    for fold in folds:
+        others = playlists.take(np.setdiff1d(order, fold))
+        model = Continuation(tracks, others)
+        model.factors = learn_factors(model.by_playlist, seed)
+        for playlist in fold:
+            for sample, size in zip(samples, LEARNING_SIZES, strict=True):
+                if len(playlists[playlist]) > size:
+                    sample.append(_sample(model, playlists, int(playlist), size, moods, rng))
+    return np.stack([_fit(sample) if sample else DEFAULT_WEIGHTS for sample in samples])
+
+
+def title_of(playlists: Playlists, playlist: int) -> np.ndarray | None:
+    """Return the vector of a playlist's title."""
+    number = playlists.title[playlist]
+    return playlists.title_vectors[number] if number >= 0 else None
+
+
+def _sample(
+    model: Continuation, playlists: Playlists, playlist: int, size: int, moods: np.ndarray | None,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """Return the signals of withheld tracks of a playlist, of any others, and of likely others."""
+    own = playlists[playlist]
+    # Half of the requests are the beginning of the playlist, half are drawn from anywhere in it.
+    order = np.arange(len(own)) if rng.random() < 0.5 else rng.permutation(len(own))
+    number = playlists.title[playlist]
+    mood = moods[number] if moods is not None and number >= 0 else None
+    signals = model.signals(Request(own[order[:size]], title_of(playlists, playlist), mood))
+    likely = np.argsort(-signals.sum(axis=1))[:1_000]
+    drawn = (rng.choice(len(signals), NEGATIVES[0]), rng.choice(likely, NEGATIVES[1]))
+    return (signals[own[order[size:]]], *(signals[some[~np.isin(some, own)]] for some in drawn))
+
+
+def _fit(samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """Return the weights, none negative, of a ridge logistic regression in which every playlist counts the same."""
+    from scipy.optimize import minimize
+
+    shares = (1.0, 1 - HARD_SHARE, HARD_SHARE)
+    rows = np.concatenate([part for sample in samples for part in sample]).astype(np.float64)
+    wanted = np.concatenate([np.full(len(part), place == 0) for sample in samples for place, part in enumerate(sample)])
+    weight = np.concatenate(
+        [np.full(len(part), share / max(len(part), 1)) for sample in samples for share, part in zip(shares, sample, strict=True)]
+    )
+    weight /= weight.sum()
+    spread = rows.std(axis=0)
+    rows = rows / np.where(spread > 0, spread, 1)
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        logit = parameters[0] + rows @ parameters[1:]
+        error = weight * (1 / (1 + np.exp(-logit)) - wanted)
+        value = (weight * (np.logaddexp(0, logit) - wanted * logit)).sum() + RIDGE * (parameters[1:] ** 2).sum()
+        return value, np.concatenate([[error.sum()], rows.T @ error + 2 * RIDGE * parameters[1:]])
+
+    bounds = [(None, None), *[(0, None)] * rows.shape[1]]
+    found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds).x[1:]
+    return np.where(spread > 0, found / np.where(spread > 0, spread, 1), DEFAULT_WEIGHTS)
