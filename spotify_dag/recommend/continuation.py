@@ -14,7 +14,7 @@ wanted, as it is exactly that in lists set aside for learning.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -400,13 +400,24 @@ def learn_weights(
     samples: list[list[tuple[np.ndarray, ...]]] = [[] for _ in BRACKETS]
     for fold in folds:
         others = playlists.take(np.setdiff1d(order, fold))
-        model = Continuation(tracks, others)
+        model = Continuation(_as_known_from(tracks, others), others)
         model.factors = learn_factors(model.by_playlist, seed)
         for playlist in fold:
             for sample, size in zip(samples, LEARNING_SIZES, strict=True):
                 if len(playlists[playlist]) > size:
                     sample.append(_sample(model, playlists, int(playlist), size, moods, rng))
     return np.stack([_fit(sample) if sample else DEFAULT_WEIGHTS for sample in samples])
+
+
+def _as_known_from(tracks: Tracks, playlists: Playlists) -> Tracks:
+    """Return the catalogue without the genres of artists that stand in none of these playlists.
+
+    Some sources know genres only as labels of playlists. Those of a playlist that is set aside would tell of it.
+    """
+    from scipy.sparse import diags
+
+    known = np.isin(tracks.artist, tracks.artist[playlists.indices]).astype(np.float32)
+    return replace(tracks, genres=(diags(known) @ tracks.genres).tocsr())
 
 
 def title_of(playlists: Playlists, playlist: int) -> np.ndarray | None:

@@ -29,7 +29,7 @@ METRIC: Final = "cosine"
 EXACT_ROWS = 5_000
 """Up to here, vectors are scanned; beyond, an index answers in a fraction of the time."""
 PROBES = 24
-BY_GRAMS, BY_WORDS, BY_MEANING = 60, 30, 30
+BY_GRAMS, BY_WORDS, BY_MEANING = 50, 30, 30
 """Candidates taken from each index."""
 SURE, VAGUE = 0.85, 0.6
 """Likeness of the best candidate from which on the words, and the meaning, of a text need not be looked up."""
@@ -37,7 +37,8 @@ MEANING = 0.8
 """What the cosine of meanings counts beside the likeness of letters."""
 MAX_GRAMS = 120
 SHOWN = ("track_id", "catalogue_number", "track_name", "artist_name", "album_name", "release_year", "popularity", "genres")
-_COMPARED = ["track_id", "song_key", "title", "artist", "album", "popularity", "playlists"]
+# All in one query: to look up what is shown of ten tracks afterwards takes longer than to take it along for fifty.
+_COLUMNS = [*SHOWN, "song_key", "title", "artist", "album", "playlists"]
 
 
 @dataclass(frozen=True)
@@ -153,22 +154,23 @@ class TrackIndex:
         """
         where = (filters or Filters()).where()
         query = fold(text[:QUERY_CHARS])
-        if self.table is None:
+        table = self.table
+        if table is None:
             return []
         if not query:
-            return self._shown(self._popular(where, k), k)
+            return self._songs(self._popular(table, where, k), k)
         typed = " ".join(sorted(grams(query))[:MAX_GRAMS])
         wanted = max(BY_GRAMS, 2 * k)
-        scored = self._scored(query, self._matching(typed, "grams", where, wanted))
+        scored = _scored(query, _matching(table, typed, "grams", where, wanted))
         best = max((score for score, _ in scored.values()), default=0.0)
         if best < SURE:
-            scored |= self._scored(query, self._matching(query, "words", where, BY_WORDS))
+            scored |= _scored(query, _matching(table, query, "words", where, BY_WORDS))
             best = max((score for score, _ in scored.values()), default=0.0)
         if best < VAGUE:
             for row in self.nearest(encode([text[:QUERY_CHARS]])[0], BY_MEANING, where):
                 score = max(MEANING * row["cosine"], scored.get(row["track_id"], (0.0, row))[0])
                 scored[row["track_id"]] = (score, row)
-        return self._shown(list(scored.values()), k)
+        return self._songs(list(scored.values()), k)
 
     def nearest(self, vector: np.ndarray, count: int, where: str | None = None) -> list[dict[str, Any]]:
         """Return the tracks whose vectors are nearest, with their ``cosine``."""
@@ -176,7 +178,7 @@ class TrackIndex:
         search = self.table.search(vector, vector_column_name="vector").distance_type(METRIC).minimum_nprobes(PROBES)
         # A rare filter must not end with too few rows: the search goes on until there are enough.
         search = search.maximum_nprobes(0) if where else search.maximum_nprobes(PROBES)
-        rows = _where(search, where).select([*_COMPARED, "_distance"]).limit(count).to_arrow().to_pylist()
+        rows = _where(search, where).select([*_COLUMNS, "_distance"]).limit(count).to_arrow().to_pylist()
         return [{**row, "cosine": 1 - row.pop("_distance")} for row in rows]
 
     def rows(self, track_ids: Sequence[str], columns: Sequence[str] = SHOWN) -> dict[str, dict[str, Any]]:
@@ -187,25 +189,15 @@ class TrackIndex:
         found = search.select(list(dict.fromkeys(["track_id", *columns]))).limit(len(track_ids)).to_arrow()
         return {row["track_id"]: row for row in found.to_pylist()}
 
-    def _matching(self, text: str, column: str, where: str | None, count: int) -> list[dict[str, Any]]:
-        from lancedb.query import MatchQuery
-
-        search = self.table.search(MatchQuery(text, column))  # type: ignore[union-attr]
-        return _where(search, where).select([*_COMPARED, "_score"]).limit(count).to_arrow().to_pylist()
-
-    def _scored(self, query: str, rows: list[dict[str, Any]]) -> dict[str, tuple[float, dict[str, Any]]]:
-        return {row["track_id"]: (likeness(query, row), row) for row in rows}
-
-    def _popular(self, where: str | None, k: int) -> list[tuple[float, dict[str, Any]]]:
+    def _popular(self, table: Any, where: str | None, k: int) -> list[tuple[float, dict[str, Any]]]:
         import polars as pl
 
-        columns = ["track_id", "song_key", "popularity", "playlists"]
-        found = _where(self.table.search(), where).select(columns).limit(None).to_arrow()  # type: ignore[union-attr]
-        table = pl.DataFrame(pl.from_arrow(found))
-        first = table.top_k(4 * k, by=[pl.col("popularity").fill_null(0), "playlists"])
-        return [(0.0, row) for row in first.to_dicts()]
+        columns = ["track_id", "popularity", "playlists"]
+        found = _where(table.search(), where).select(columns).limit(None).to_arrow()
+        first = pl.DataFrame(pl.from_arrow(found)).top_k(4 * k, by=[pl.col("popularity").fill_null(0), "playlists"])
+        return [(0.0, row) for row in self.rows(first["track_id"].to_list(), _COLUMNS).values()]
 
-    def _shown(self, scored: list[tuple[float, dict[str, Any]]], k: int) -> list[Found]:
+    def _songs(self, scored: list[tuple[float, dict[str, Any]]], k: int) -> list[Found]:
         order = sorted(
             scored,
             # To two places: a smaller difference is less than that between two songs one of which is known.
@@ -213,15 +205,12 @@ class TrackIndex:
                 -round(pair[0], 2), -(pair[1]["popularity"] or 0), -pair[1]["playlists"], pair[1]["track_id"],
             ),
         )  # fmt: skip
-        songs: dict[str, list[tuple[float, str]]] = {}
+        songs: dict[str, list[tuple[float, dict[str, Any]]]] = {}
         for score, row in order:
-            songs.setdefault(row["song_key"], []).append((score, row["track_id"]))
-        best = {song: recordings for song, recordings in list(songs.items())[:k]}
-        tracks = self.rows([recordings[0][1] for recordings in best.values()])
+            songs.setdefault(row["song_key"], []).append((score, row))
         return [
-            Found(recordings[0][0], tracks[recordings[0][1]], len(recordings))
-            for recordings in best.values()
-            if recordings[0][1] in tracks
+            Found(recordings[0][0], {name: recordings[0][1][name] for name in SHOWN}, len(recordings))
+            for recordings in list(songs.values())[:k]
         ]
 
     def _create(self, schema: pa.Schema) -> None:
@@ -282,6 +271,17 @@ def _arrow(rows: pl.DataFrame, vectors: np.ndarray) -> pa.Table:
         ]
     )
     return compared.select(schema.names).to_arrow().cast(schema)
+
+
+def _scored(query: str, rows: list[dict[str, Any]]) -> dict[str, tuple[float, dict[str, Any]]]:
+    return {row["track_id"]: (likeness(query, row), row) for row in rows}
+
+
+def _matching(table: Any, text: str, column: str, where: str | None, count: int) -> list[dict[str, Any]]:
+    from lancedb.query import MatchQuery
+
+    search = table.search(MatchQuery(text, column))
+    return _where(search, where).select([*_COLUMNS, "_score"]).limit(count).to_arrow().to_pylist()
 
 
 def _where(search: Any, where: str | None) -> Any:
