@@ -1,24 +1,22 @@
-"""The command line: ``spotify-dag run | recommend | compare | sql``."""
+"""The command line: ``spotify-dag run | recommend | compare | search | continue | evaluate-tracks | sql``."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spotify_dag.errors import SpotifyDagError
+from spotify_dag import cli_tracks
+from spotify_dag.cli_common import JsonOption, err, out
+from spotify_dag.cli_common import clear_errors as _clear_errors
+from spotify_dag.cli_common import print_json as _print_json
+from spotify_dag.cli_common import project_of as _project
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS
-from spotify_dag.settings import Settings
 from spotify_dag.sources import SOURCES
 from spotify_dag.sources.base import SourceError
 
@@ -30,10 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
-# No markup: names of artists may hold brackets, and are data.
-out = Console(markup=False)
-err = Console(markup=False, highlight=False, stderr=True)
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+app.command()(cli_tracks.search)
+app.command("continue")(cli_tracks.continue_playlist)
+app.command()(cli_tracks.evaluate_tracks)
 
 
 @app.callback()
@@ -197,10 +194,6 @@ def main() -> None:
     app()
 
 
-def _project(context: typer.Context) -> Project:
-    return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
-
-
 def _run(project: Project, *, train: bool) -> dict[str, Any]:
     """Bring the graph up to date, telling of each stage on standard error; return what was done and what there is."""
     # Dagster takes a second to import: only what needs it pays.
@@ -243,29 +236,6 @@ def _register(
         )
 
 
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Turn what the user can mend into one clear line and exit status 1."""
-    try:
-        yield
-    except SpotifyDagError as error:
-        _print_error(str(error))
-        raise typer.Exit(1) from error
-    except ValidationError as error:
-        for problem in error.errors():
-            name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
-            _print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
-        raise typer.Exit(1) from error
-
-
-def _print_error(message: str) -> None:
-    err.print(Text.assemble(("Error: ", "red"), message), soft_wrap=True)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str, indent=2) + "\n")
-
-
 def _names(entries: Sequence[Shared | New], count: int = 3) -> str:
     return ", ".join(entry.name for entry in entries[:count]) or "–"
 
@@ -289,6 +259,8 @@ def _print_summary(report: dict[str, Any]) -> None:
     out.print(f"Not embedded: {not_embedded:,} users")
     for row in report["not_embedded"]:
         out.print(f"  {row['users']:,}: {row['reason']} (for example {', '.join(row['for_example'])})")
+    if report["tracks"]:
+        out.print(f"Tracks: {report['tracks']:,}, to search and to continue playlists with.")
     if report["model_version"]:
         found = report["model"]
         held_out = int(found["validation_users"])

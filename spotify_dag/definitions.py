@@ -3,6 +3,8 @@
 known_users -> raw_playlists -> artist_genres -> user_tastes -> text_vectors -> user_embeddings -+-> user_index
 user_tower <-----+      ^
 +-------------------+
+
+raw_playlists, artist_genres, audio_features -> track_catalogue -> track_vectors -> track_index -> track_factors
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from spotify_dag.assets.catalogue import catalogue_assets
 from spotify_dag.assets.features import feature_assets
 from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.model import model_assets
@@ -45,6 +48,7 @@ def build_definitions(
             assets=[
                 *ingest_assets(settings),
                 *feature_assets(settings),
+                *catalogue_assets(),
                 *model_assets(settings),
                 *serving_assets(settings),
             ],

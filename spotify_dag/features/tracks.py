@@ -89,3 +89,42 @@ def with_song_keys(tracks: pl.DataFrame) -> pl.DataFrame:
     return tracks.join(artists, on="artist_name", how="left", maintain_order="left").with_columns(
         pl.format("{}|{}", "artist_key", folded(song_title(pl.col("track_name")))).alias("song_key")
     )
+
+
+def catalogue(seen: pl.DataFrame, known: pl.DataFrame, genres: pl.DataFrame, audio: pl.DataFrame) -> pl.DataFrame:
+    """Return the catalogue as it should be, rows of `schemas.TRACK_CATALOGUE` sorted by catalogue number.
+
+    Parameters
+    ----------
+    seen
+        Rows of `distinct_tracks`.
+    known
+        The catalogue so far: a track keeps its number, and keys are worked out once per name.
+    genres
+        ``artist_key, genres``, one row per artist.
+    audio
+        ``track_id`` and audio features, one row per track.
+    """
+    import polars as pl
+
+    keyed = seen.join(
+        known.select("track_id", "track_name", "artist_name", "artist_key", "song_key"),
+        on=["track_id", "track_name", "artist_name"], how="left",
+    )  # fmt: skip
+    named = pl.col("song_key").is_not_null()
+    keyed = pl.concat(
+        [keyed.filter(named), with_song_keys(keyed.filter(~named).drop("artist_key", "song_key"))], how="diagonal"
+    )
+    numbered = keyed.join(known.select("track_id", "catalogue_number"), on="track_id", how="left").sort(
+        "catalogue_number", "track_id", nulls_last=True
+    )
+    first_free = known.select(pl.col("catalogue_number").max().fill_null(-1) + 1).item()
+    new = pl.col("catalogue_number").is_null()
+    described = numbered.with_columns(
+        pl.coalesce("catalogue_number", first_free + new.cum_sum().cast(pl.Int64) - 1).alias("catalogue_number")
+    ).join(genres, on="artist_key", how="left", maintain_order="left")
+    heard = described.select("track_id").join(audio, on="track_id", how="left", maintain_order="left")
+    hashed = pl.concat([described, heard.drop("track_id")], how="horizontal").hash_rows()
+    return described.with_columns(
+        hashed.reinterpret(signed=True).alias("content_hash"), pl.lit(0, pl.Int32).alias("part")
+    )

@@ -60,7 +60,7 @@ BRACKETS = (0, 1, 3, 7, 15)
 """Sizes of requests, in seeds, from which on another set of weights is used."""
 LEARNING_SIZES = (0, 1, 5, 10, 25)
 """Sizes of the requests that weights are learned from, one per bracket."""
-LEARNING_PLAYLISTS = 400
+LEARNING_PLAYLISTS = 300
 """At most this many playlists are set aside to learn from; with fewer, all are, in `FOLDS` parts."""
 FOLDS = 4
 FEWEST_PLAYLISTS = 20
@@ -73,6 +73,10 @@ RIDGE = 1e-3
 RANK, CONFIDENCE, REGULARISATION, ITERATIONS = 64, 10.0, 0.05, 12
 """Of the factors: implicit alternating least squares (Hu, Koren, Volinsky, "Collaborative filtering for implicit
 feedback datasets", ICDM 2008)."""
+POOL = 1_000
+"""Best tracks that the knobs choose from."""
+KNOB = 2.0
+"""Standard deviations of the scores of these that a knob turned all the way moves a track by."""
 MAX_SEEDS = 500
 """Seeds beyond these many are left out, evenly over the playlist: an answer takes bounded time."""
 MAX_PLAYLISTS = 2_000
@@ -143,8 +147,22 @@ class Playlists:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """Tracks that the catalogue does not have, known by what was said of them."""
+
+    artist: np.ndarray
+    """``[rows]`` int, number of the artist in the catalogue, -1 where it has none."""
+    audio: np.ndarray
+    """``[rows, 13]``, `features.audio.scaled`."""
+    year: np.ndarray
+    """``[rows]``, NaN where unknown."""
+    text: np.ndarray
+    """``[rows, dim]``, unit vectors of title and artist; zero where there is none."""
+
+
+@dataclass(frozen=True)
 class Request:
-    """What to continue: tracks of the catalogue, and what was written about it."""
+    """What to continue: tracks, of the catalogue or not, and what was written about it."""
 
     seeds: np.ndarray
     """Numbers of tracks, in order; may be empty."""
@@ -152,6 +170,23 @@ class Request:
     """``[dim]``, unit vector of the playlist's title or of a mood."""
     mood: np.ndarray | None = None
     """``[13]``, what the title says about sound: pull of each audio feature, from -1 to 1."""
+    unseen: Unseen | None = None
+    """Further seeds."""
+
+    def __len__(self) -> int:
+        """Return the number of seeds."""
+        return len(self.seeds) + (0 if self.unseen is None else len(self.unseen.artist))
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One track that continues a playlist."""
+
+    track: int
+    """Its number."""
+    score: float
+    reasons: list[str]
+    """What speaks for it most, best first."""
 
 
 class Continuation:
@@ -185,14 +220,18 @@ class Continuation:
         self.track_count, self.artist_count = (np.diff(matrix.indptr) for matrix in (self.by_track, self.by_artist))
         self.length = np.maximum(np.diff(playlists.indptr), 1).astype(np.float32)
         self.artist_length = np.sqrt(np.maximum(of_artist.multiply(of_artist).sum(axis=1), 1e-6)).A1.astype(np.float32)
-        self.audio = _standardised(tracks.audio)
-        self.year = _standardised(tracks.year[:, None])
+        self._audio_scale, self._year_scale = _scale(tracks.audio), _scale(tracks.year[:, None])
+        self.audio = _standardised(tracks.audio, self._audio_scale)
+        self.year = _standardised(tracks.year[:, None], self._year_scale)
 
     def signals(self, request: Request) -> np.ndarray:
         """Return every signal for every track, ``[tracks, len(SIGNALS)]`` float32, scaled as the blend takes them."""
         found: dict[str, np.ndarray] = {}
-        if len(request.seeds):
-            self._from_seeds(_evenly(request.seeds, MAX_SEEDS), found)
+        seeds = _evenly(request.seeds, MAX_SEEDS)
+        if len(seeds):
+            self._from_company(seeds, found)
+        if len(request):
+            self._from_content(seeds, request.unseen, found)
         if request.title is not None:
             self._from_title(request.title, found)
         if request.mood is not None:
@@ -206,7 +245,45 @@ class Continuation:
 
     def score(self, request: Request) -> np.ndarray:
         """Return how well each track continues the request, ``[tracks]``; seeds are scored like any other."""
-        return self.signals(request) @ self.weights_of(len(request.seeds))
+        return self.signals(request) @ self.weights_of(len(request))
+
+    def recommend(
+        self, request: Request, k: int, *, popularity: float = 0.0, diversity: float = 0.0
+    ) -> list[Recommendation]:
+        """Return the ``k`` tracks that continue a request best; no seed, and of every song one recording only.
+
+        Parameters
+        ----------
+        request, k
+            What to continue, and by how many tracks.
+        popularity
+            -1 to 1: what is known, or what is not, comes first; 0 leaves it to the blend.
+        diversity
+            0 to 1: how much every further track of an artist has to be better.
+        """
+        signals, weights = self.signals(request), self.weights_of(len(request))
+        score = signals @ weights
+        pool = min(len(score), max(POOL, 10 * k))
+        # The knobs turn in units of the spread of the scores they have to change.
+        spread = float(np.std(np.partition(score, -pool)[-pool:])) or 1.0
+        score = score + KNOB * spread * popularity * self.popularity
+        score[np.isin(self.tracks.song, self.tracks.song[request.seeds])] = -np.inf
+        best = np.argpartition(-score, pool - 1)[:pool]
+        best = best[np.lexsort((best, -score[best]))]
+        _, first = np.unique(self.tracks.song[best], return_index=True)
+        best = best[np.sort(first)]
+        best = best[np.isfinite(score[best])]
+        level = score[best].astype(np.float64)
+        chosen: list[int] = []
+        for _ in range(min(k, len(best))):
+            place = int(np.argmax(level))
+            chosen.append(place)
+            level[self.tracks.artist[best] == self.tracks.artist[best[place]]] -= KNOB * spread * diversity
+            level[place] = -np.inf
+        return [
+            Recommendation(int(best[place]), float(score[best[place]]), _reasons(signals[best[place]] * weights))
+            for place in chosen
+        ]
 
     def weights_of(self, seeds: int) -> np.ndarray:
         """Return the weights of the signals for a request of so many seeds, ``[len(SIGNALS)]`` float32."""
@@ -220,7 +297,8 @@ class Continuation:
         listed = np.log1p(self.track_count) / np.log1p(max(1, self.track_count.max(initial=0)))
         return np.where(np.isnan(self.tracks.popularity), listed, self.tracks.popularity).astype(np.float32)
 
-    def _from_seeds(self, seeds: np.ndarray, found: dict[str, np.ndarray]) -> None:
+    def _from_company(self, seeds: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        """Add what follows from the playlists that the seeds stand in, and from what only a catalogue knows."""
         tracks = self.tracks
         rarity = np.log1p(len(self.playlists) / (1 + self.track_count[seeds]))
         together = _rows_sum(self.by_track, seeds, rarity) / np.sqrt(self.length)
@@ -229,17 +307,26 @@ class Continuation:
         found["playlists_walk"] = self._tracks_of(step) / (1 + self.track_count) ** 0.4
         if self.factors is not None:
             found["factors"] = np.maximum(self.from_factors(seeds), 0)
+        found["same_album"] = _counts(tracks.album, tracks.album[seeds])
+        found["genre"] = self._of_genres(np.asarray(tracks.genres[seeds].sum(axis=0)).ravel())
 
-        artists, counts = np.unique(tracks.artist[seeds], return_counts=True)
+    def _from_content(self, seeds: np.ndarray, unseen: Unseen | None, found: dict[str, np.ndarray]) -> None:
+        """Add what follows from artists, sound, years and names: also those of tracks that were never seen."""
+        tracks = self.tracks
+        artist, audio, year, text = tracks.artist[seeds], self.audio[seeds], self.year[seeds], tracks.text[seeds]
+        if unseen is not None:
+            artist = np.concatenate([artist, unseen.artist])
+            audio = np.concatenate([audio, _standardised(unseen.audio, self._audio_scale)])
+            year = np.concatenate([year, _standardised(unseen.year[:, None], self._year_scale)])
+            text = np.concatenate([text, unseen.text])
+        artists, counts = np.unique(artist[artist >= 0], return_counts=True)
         rarity = np.log1p(len(self.playlists) / (1 + self.artist_count[artists])) * np.log1p(counts)
         alike = _rows_sum(self.by_artist, artists, rarity) / self.artist_length
         found["playlists_artist"] = self._artists_of(alike)[tracks.artist]
-        found["same_artist"] = _counts(tracks.artist, tracks.artist[seeds])
-        found["same_album"] = _counts(tracks.album, tracks.album[seeds])
-        found["genre"] = self._of_genres(np.asarray(tracks.genres[seeds].sum(axis=0)).ravel())
-        found["audio"] = _likelihood(self.audio, self.audio[seeds], np.ones(len(seeds)))
-        found["year"] = _likelihood(self.year, self.year[seeds], np.ones(len(seeds)))
-        found["text"] = tracks.text @ _unit(tracks.text[seeds].mean(axis=0))
+        found["same_artist"] = _counts(tracks.artist, artist)
+        found["audio"] = _likelihood(self.audio, audio, np.ones(len(audio)))
+        found["year"] = _likelihood(self.year, year, np.ones(len(year)))
+        found["text"] = tracks.text @ _unit(text.mean(axis=0))
 
     def from_factors(self, seeds: np.ndarray) -> np.ndarray:
         """Return what the factors say of every track, ``[tracks]``: the seeds are folded in as one more playlist."""
@@ -300,13 +387,24 @@ def learn_factors(by_playlist: csr_matrix, seed: int = 0) -> np.ndarray:
     return np.where(listed[:, None], np.nan_to_num(als.item_factors), 0).astype(np.float32)
 
 
-def _standardised(features: np.ndarray) -> np.ndarray:
-    """Return features with mean 0 and variance 1 over the rows that have them, ``[rows, features]``."""
+def _reasons(contributions: np.ndarray, count: int = 3) -> list[str]:
+    """Return the signals that contribute most in words, each once."""
+    order = [place for place in np.argsort(-contributions, kind="stable") if contributions[place] > 0]
+    return list(dict.fromkeys(REASONS[SIGNALS[place]] for place in order))[:count]
+
+
+def _scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each feature over the rows that have it."""
     known = ~np.isnan(features)
     rows = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, features, 0).sum(axis=0) / rows
     variance = (np.where(known, features - mean, 0) ** 2).sum(axis=0) / rows
-    return ((features - mean) / np.sqrt(np.where(variance > 0, variance, 1))).astype(np.float32)
+    return mean, np.sqrt(np.where(variance > 0, variance, 1))
+
+
+def _standardised(features: np.ndarray, scale: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    mean, deviation = scale
+    return ((features - mean) / deviation).astype(np.float32)
 
 
 def _rows_sum(matrix: csr_matrix, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -178,12 +178,21 @@ def load_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> TextVecto
     return TextVectors(found.select("text"), found["vector"].cast(pl.Array(pl.Float32, dim)).to_numpy())
 
 
+def encode_missing(
+    lake: Lake, encoder: Encoder, texts: pl.DataFrame, progress: Callable[[int], None] = lambda _: None
+) -> int:
+    """Encode and keep those of ``texts`` (column ``text``) that have no vector yet; return how many they were."""
+    new = unknown_texts(lake, encoder, texts)
+    for part in new.iter_slices(ENCODE_TEXTS):
+        store_vectors(lake, encoder, part, encoder.encode(part["text"].to_list(), progress))
+    return new.height
+
+
 def encoded(
     lake: Lake, encoder: Encoder, texts: pl.DataFrame, progress: Callable[[int], None] = lambda _: None
 ) -> TextVectors:
     """Return the vectors of ``texts`` (column ``text``); those never encoded are, and are kept."""
-    for part in unknown_texts(lake, encoder, texts).iter_slices(ENCODE_TEXTS):
-        store_vectors(lake, encoder, part, encoder.encode(part["text"].to_list(), progress))
+    encode_missing(lake, encoder, texts, progress)
     return load_vectors(lake, encoder, texts)
 
 

@@ -82,6 +82,21 @@ class TrackIndex:
         found = self.table.search().select(["track_id", "content_hash"]).limit(None).to_arrow()
         return pl.DataFrame(pl.from_arrow(found))
 
+    def vectors(self, track_ids: pl.Series) -> np.ndarray:
+        """Return the vectors of tracks in the order given, ``[tracks, dim]`` float32; zero where one is not in."""
+        import numpy as np
+        import polars as pl
+
+        table = self.table
+        if table is None:
+            return np.zeros((len(track_ids), 0), np.float32)
+        places = pl.DataFrame({"track_id": track_ids}).with_row_index("place")
+        vectors = np.zeros((len(track_ids), table.schema.field("vector").type.list_size), np.float32)
+        for batch in table.search().select(["track_id", "vector"]).limit(None).to_batches():
+            found = pl.DataFrame(pl.from_arrow(batch)).join(places, on="track_id")
+            vectors[found["place"].to_numpy()] = found["vector"].to_numpy()
+        return vectors
+
     def write(self, rows: pl.DataFrame, vectors: np.ndarray) -> None:
         """Add tracks, or replace those of the same id, in one commit.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
@@ -58,6 +58,14 @@ class Source(Protocol):
 
     def artist_genres(self) -> pl.DataFrame | None:
         """Return ``artist_id, artist_name, genres`` where the source knows genres."""
+
+
+@runtime_checkable
+class HasAudioFeatures(Protocol):
+    """A source that knows how tracks sound."""
+
+    def audio_features(self) -> pl.DataFrame:
+        """Return ``track_id`` and the columns of `features.audio.RANGES`, one row per track, null where unknown."""
 
 
 def files_version(files: Sequence[Path]) -> str:

@@ -1,0 +1,52 @@
+"""What every command shares: the data root, clear errors, and JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.resources.project import Project
+from spotify_dag.settings import Settings
+
+# No markup: names of artists may hold brackets, and are data.
+out = Console(markup=False)
+err = Console(markup=False, highlight=False, stderr=True)
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def project_of(context: typer.Context) -> Project:
+    """Return the parts of the data root that the command line names."""
+    return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what the user can mend into one clear line and exit status 1."""
+    try:
+        yield
+    except SpotifyDagError as error:
+        _print_error(str(error))
+        raise typer.Exit(1) from error
+    except ValidationError as error:
+        for problem in error.errors():
+            name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
+            _print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
+        raise typer.Exit(1) from error
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str, indent=2) + "\n")
+
+
+def _print_error(message: str) -> None:
+    err.print(Text.assemble(("Error: ", "red"), message), soft_wrap=True)
