@@ -27,6 +27,10 @@ INDEX_ROWS = 100_000
 
 def catalogue_assets() -> list[Any]:
     """Return the assets of this stage. They are not partitioned: a track belongs to many users."""
+    return [*_tables(), *_answering()]
+
+
+def _tables() -> list[Any]:
 
     @_asset(table=AUDIO_FEATURES, kinds={"deltalake", "polars"}, deps=["known_users"])
     def audio_features(project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
@@ -83,23 +87,29 @@ def catalogue_assets() -> list[Any]:
             }
         )
 
+    return [audio_features, track_catalogue]
+
+
+def _answering() -> list[Any]:
     @_asset(kinds={"pytorch"}, deps=["track_catalogue"])
-    def track_vectors(
-        project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult:
-        """The vector of every title and artist of the catalogue, kept in the table text_vectors."""
+    def track_vectors(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
+        """Encode every title and artist of the catalogue that is new; vectors are kept in the table text_vectors."""
         lake, encoder = project.lake, project.encoder
         texts = distinct_texts(lake.scan(TRACK_CATALOGUE).select("track_name", "artist_name").collect())
         new = unknown_texts(lake, encoder, texts)
         with progress.task("Encoding titles", new.height) as advance:
             encode_missing(lake, encoder, new, advance)
         return dg.MaterializeResult(
-            metadata={"strings_needed": texts.height, "strings_encoded_in_this_run": new.height, "preview": preview(new)}
+            metadata={
+                "strings_needed": texts.height,
+                "strings_encoded_in_this_run": new.height,
+                "preview": preview(new),
+            }
         )
 
     @_asset(kinds={"lancedb"}, deps=["track_catalogue", "track_vectors"])
     def track_index(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
-        """Every track, found by its trigrams, its words and its meaning, and filtered by genre, year and sound."""
+        """Keep every track findable by its trigrams, its words and its meaning, filtered by genre, year and sound."""
         index = project.track_index
         changed, gone = index_difference(project)
         audio = _audio(project.lake)
@@ -116,7 +126,7 @@ def catalogue_assets() -> list[Any]:
 
     @_asset(kinds={"numpy"}, deps=["track_catalogue", "track_index", "raw_playlists"])
     def track_factors(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
-        """Factors of co-occurrence in playlists, and the weights of all signals that continue a playlist."""
+        """Learn factors of co-occurrence in playlists, and what every signal that continues a playlist counts."""
         reason = stale_continuation(project)
         frame = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
         if reason is None or frame.is_empty():
@@ -129,7 +139,6 @@ def catalogue_assets() -> list[Any]:
             "items": int(frame["playlists"].cast(int).sum()),
         }
         project.track_model.save(model, frame.select("track_id", "artist_key", "catalogue_number"), card)
-        assert model.weights is not None
         weights = dict(zip(SIGNALS, model.weights.mean(axis=0).tolist(), strict=True))
         return dg.MaterializeResult(
             metadata={
@@ -140,7 +149,7 @@ def catalogue_assets() -> list[Any]:
             }
         )
 
-    return [audio_features, track_catalogue, track_vectors, track_index, track_factors]
+    return [track_vectors, track_index, track_factors]
 
 
 def learn_continuation(project: Project, frame: "pl.DataFrame") -> Continuation:
@@ -149,7 +158,9 @@ def learn_continuation(project: Project, frame: "pl.DataFrame") -> Continuation:
 
     lake, encoder, seed = project.lake, project.encoder, project.settings.seed
     table = playlist_table(lake.scan(RAW_PLAYLISTS), frame)
-    titles = pl.concat([table.select(pl.col("playlist_name").alias("text")).drop_nulls(), pl.DataFrame({"text": PHRASES})])
+    titles = pl.concat(
+        [table.select(pl.col("playlist_name").alias("text")).drop_nulls(), pl.DataFrame({"text": PHRASES})]
+    )
     known = encoded(lake, encoder, titles.unique())
     tracks = tracks_of(frame, _audio(lake), project.track_index.vectors(frame["track_id"]))
     playlists = playlists_of(table, known)
@@ -160,8 +171,15 @@ def learn_continuation(project: Project, frame: "pl.DataFrame") -> Continuation:
 
 
 def _asset(*, kinds: set[str], deps: list[str], table: Table | None = None) -> Any:
-    documented = {} if table is None else {"description": table.doc, "metadata": {"dagster/column_schema": table_schema(table)}}
-    return dg.asset(group_name="tracks", kinds=kinds, owners=OWNERS, code_version="1", deps=deps, **documented)
+    return dg.asset(
+        group_name="tracks",
+        kinds=kinds,
+        owners=OWNERS,
+        code_version="1",
+        deps=deps,
+        description=table.doc if table else None,
+        metadata={"dagster/column_schema": table_schema(table)} if table else None,
+    )
 
 
 def _audio(lake: Lake) -> "pl.DataFrame":

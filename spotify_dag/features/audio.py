@@ -53,7 +53,9 @@ def scaled(features: pl.DataFrame) -> np.ndarray:
     is first or last; mode is 0 or 1.
     """
     columns = {
-        name: features[name].to_numpy().astype(np.float32) if name in features.columns else np.full(features.height, np.nan)
+        name: features[name].to_numpy().astype(np.float32)
+        if name in features.columns
+        else np.full(features.height, np.nan)
         for name in RANGES
     }
     angle = 2 * np.pi * (columns["key"] * FIFTHS % 12) / 12

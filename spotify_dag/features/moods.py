@@ -27,6 +27,8 @@ DEAF = 0.08
 def mood_pull(texts: np.ndarray, phrases: np.ndarray) -> np.ndarray:
     """Return how much each text asks of each audio feature, ``[texts, len(SCALED)]`` from -1 to 1.
 
+    What is asked for most is asked for fully; a text that speaks of no sound asks for nothing.
+
     Parameters
     ----------
     texts, phrases
@@ -34,5 +36,7 @@ def mood_pull(texts: np.ndarray, phrases: np.ndarray) -> np.ndarray:
     """
     nearer = (texts @ (phrases[0::2] - phrases[1::2]).T).reshape(len(texts), len(ENDS))
     pull = np.zeros((len(texts), len(SCALED)), np.float32)
-    pull[:, [SCALED.index(name) for name in ENDS]] = np.sign(nearer) * np.maximum(np.abs(nearer) - DEAF, 0)
+    heard = np.sign(nearer) * np.maximum(np.abs(nearer) - DEAF, 0)
+    strongest = np.abs(heard).max(axis=1, keepdims=True, initial=0)
+    pull[:, [SCALED.index(name) for name in ENDS]] = heard / np.where(strongest > 0, strongest, 1)
     return pull

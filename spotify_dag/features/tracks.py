@@ -13,7 +13,7 @@ GUESTS = r"(?i)\s*(?:[(\[](?:feat|ft|featuring|with)\b[^)\]]*[)\]]|\b(?:feat|ft)
 """Guests named in a title: ``(feat. X)``, ``[with X]``, ``ft. X`` at the end."""
 _NOTE = (
     r"(?:(?:\d{4}|digital(?:ly)?|new|the)\s+)*remaster(?:ed)?\b[^)\]]*"
-    r"|(?:radio|single|album|original|extended|full[ -]length|lp|video|studio)\s+(?:edit|version|mix|cut)"
+    r"|(?:\d{4}|radio|single|album|original|extended|full[ -]length|lp|video|studio)\s+(?:edit|version|mix|cut)"
     r"|(?:mono|stereo|explicit|clean|deluxe|bonus(?:\s+track)?|acoustic|unplugged|demo)(?:\s+(?:version|edition|mix))?"
     r"|(?:re-?)?recorded\b[^)\]]*|live\b[^)\]]*"
 )

@@ -111,8 +111,6 @@ def tower_is_stale(project: Project) -> str | None:
 
 def stale_audio(project: Project) -> dict[str, str | None]:
     """Return the sources whose audio features are to be read, with their version; None for a source that is gone."""
-    import polars as pl
-
     wanted = {
         source.name: source.version() for source in project.inbox.sources() if isinstance(source, HasAudioFeatures)
     }
@@ -124,8 +122,6 @@ def stale_audio(project: Project) -> dict[str, str | None]:
 
 def catalogue_version(project: Project) -> str:
     """Return a fingerprint of the rows that the catalogue of tracks is made from."""
-    import polars as pl
-
     parts = {
         USERS: ["user_id", "content_hash"],
         ARTIST_GENRES: ["artist_key", "genres"],

@@ -65,7 +65,7 @@ def audio_only(model: Continuation) -> Baseline:
 
 
 def text_only(model: Continuation) -> Baseline:
-    """Return the cosine of title and artist with the mean of the seeds', and with the playlist's title if there is one."""
+    """Return the cosine of title and artist with the sum of the seeds' and of the playlist's title."""
     text = model.tracks.text
 
     def score(request: Request) -> np.ndarray:

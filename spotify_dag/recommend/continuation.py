@@ -73,6 +73,8 @@ RIDGE = 1e-3
 RANK, CONFIDENCE, REGULARISATION, ITERATIONS = 64, 10.0, 0.05, 12
 """Of the factors: implicit alternating least squares (Hu, Koren, Volinsky, "Collaborative filtering for implicit
 feedback datasets", ICDM 2008)."""
+WISH_WEIGHT = 2.0
+"""What a mood counts that was asked for, per standard deviation of an audio feature fully pulled."""
 POOL = 1_000
 """Best tracks that the knobs choose from."""
 KNOB = 2.0
@@ -170,6 +172,8 @@ class Request:
     """``[dim]``, unit vector of the playlist's title or of a mood."""
     mood: np.ndarray | None = None
     """``[13]``, what the title says about sound: pull of each audio feature, from -1 to 1."""
+    wish: bool = False
+    """Whether the title is no title but a wish for a mood: it then says how tracks sound, not what they are called."""
     unseen: Unseen | None = None
     """Further seeds."""
 
@@ -197,9 +201,9 @@ class Continuation:
     tracks, playlists
         The catalogue, and what to learn from.
     factors
-        ``[tracks, rank]`` float32, factors of co-occurrence; None to go without.
+        ``[tracks, rank]`` float32, factors of co-occurrence, see `learn_factors`; by default there are none.
     weights
-        ``[len(BRACKETS), len(SIGNALS)]``, see `learn_weights`.
+        ``[len(BRACKETS), len(SIGNALS)]``, see `learn_weights`; by default `DEFAULT_WEIGHTS`.
     """
 
     def __init__(
@@ -207,7 +211,9 @@ class Continuation:
     ) -> None:
         from scipy.sparse import csr_matrix
 
-        self.tracks, self.playlists, self.factors, self.weights = tracks, playlists, factors, weights
+        self.tracks, self.playlists = tracks, playlists
+        self.factors = np.zeros((len(tracks), 0), np.float32) if factors is None else factors
+        self.weights = np.tile(DEFAULT_WEIGHTS, (len(BRACKETS), 1)) if weights is None else weights
         ones = np.ones(len(playlists.indices), np.float32)
         shape = (len(playlists), len(tracks))
         self.by_playlist = csr_matrix((ones, playlists.indices, playlists.indptr), shape=shape)
@@ -245,7 +251,7 @@ class Continuation:
 
     def score(self, request: Request) -> np.ndarray:
         """Return how well each track continues the request, ``[tracks]``; seeds are scored like any other."""
-        return self.signals(request) @ self.weights_of(len(request))
+        return self.signals(request) @ self.weights_of(request)
 
     def recommend(
         self, request: Request, k: int, *, popularity: float = 0.0, diversity: float = 0.0
@@ -261,7 +267,7 @@ class Continuation:
         diversity
             0 to 1: how much every further track of an artist has to be better.
         """
-        signals, weights = self.signals(request), self.weights_of(len(request))
+        signals, weights = self.signals(request), self.weights_of(request)
         score = signals @ weights
         pool = min(len(score), max(POOL, 10 * k))
         # The knobs turn in units of the spread of the scores they have to change.
@@ -285,11 +291,14 @@ class Continuation:
             for place in chosen
         ]
 
-    def weights_of(self, seeds: int) -> np.ndarray:
-        """Return the weights of the signals for a request of so many seeds, ``[len(SIGNALS)]`` float32."""
-        if self.weights is None:
-            return DEFAULT_WEIGHTS
-        return self.weights[np.searchsorted(BRACKETS, seeds, side="right") - 1].astype(np.float32)
+    def weights_of(self, request: Request) -> np.ndarray:
+        """Return the weights of the signals for a request, ``[len(SIGNALS)]`` float32."""
+        weights = self.weights[np.searchsorted(BRACKETS, len(request), side="right") - 1].astype(np.float32)
+        if request.wish:
+            # Titles of playlists seldom speak of sound, so weights learned from them are no measure of a wish for it.
+            weights[[SIGNALS.index(name) for name in ("title_text", "title_match")]] = 0
+            weights[SIGNALS.index("mood")] = WISH_WEIGHT
+        return weights
 
     @cached_property
     def popularity(self) -> np.ndarray:
@@ -305,8 +314,7 @@ class Continuation:
         found["playlists_track"] = self._tracks_of(_sharp(together)) / np.sqrt(1 + self.track_count)
         step = _rows_sum(self.by_track, seeds, 1 / np.sqrt(1 + self.track_count[seeds])) / self.length
         found["playlists_walk"] = self._tracks_of(step) / (1 + self.track_count) ** 0.4
-        if self.factors is not None:
-            found["factors"] = np.maximum(self.from_factors(seeds), 0)
+        found["factors"] = np.maximum(self.from_factors(seeds), 0)
         found["same_album"] = _counts(tracks.album, tracks.album[seeds])
         found["genre"] = self._of_genres(np.asarray(tracks.genres[seeds].sum(axis=0)).ravel())
 
@@ -330,7 +338,6 @@ class Continuation:
 
     def from_factors(self, seeds: np.ndarray) -> np.ndarray:
         """Return what the factors say of every track, ``[tracks]``: the seeds are folded in as one more playlist."""
-        assert self.factors is not None
         rows = self.factors[seeds]
         evidence = (CONFIDENCE - 1) * rows.T @ rows
         playlist = np.linalg.solve(self._gram + evidence, CONFIDENCE * rows.sum(axis=0))
@@ -338,7 +345,6 @@ class Continuation:
 
     @cached_property
     def _gram(self) -> np.ndarray:
-        assert self.factors is not None
         return self.factors.T @ self.factors + REGULARISATION * np.eye(self.factors.shape[1], dtype=np.float32)
 
     def _from_title(self, title: np.ndarray, found: dict[str, np.ndarray]) -> None:
@@ -416,10 +422,7 @@ def _rows_sum(matrix: csr_matrix, rows: np.ndarray, weights: np.ndarray) -> np.n
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
     """Return where the ``count`` largest positive values are."""
-    if len(values) > count:
-        places = np.argpartition(-values, count)[:count]
-    else:
-        places = np.arange(len(values))
+    places = np.argpartition(-values, count)[:count] if len(values) > count else np.arange(len(values))
     return places[values[places] > 0]
 
 
@@ -548,7 +551,11 @@ def _fit(samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
     rows = np.concatenate([part for sample in samples for part in sample]).astype(np.float64)
     wanted = np.concatenate([np.full(len(part), place == 0) for sample in samples for place, part in enumerate(sample)])
     weight = np.concatenate(
-        [np.full(len(part), share / max(len(part), 1)) for sample in samples for share, part in zip(shares, sample, strict=True)]
+        [
+            np.full(len(part), share / max(len(part), 1))
+            for sample in samples
+            for share, part in zip(shares, sample, strict=True)
+        ]
     )
     weight /= weight.sum()
     spread = rows.std(axis=0)

@@ -89,10 +89,13 @@ def tracks_of(frame: pl.DataFrame, audio: pl.DataFrame, text: np.ndarray) -> Tra
 
 
 def playlist_table(items: pl.LazyFrame, tracks: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per playlist of at least two tracks: ``user_id, playlist_id, playlist_name, tracks`` (row numbers
-    of ``tracks``, in order, each once).
+    """Return one row per playlist of at least two tracks.
 
     Libraries of play counts are no playlists: their order and their company mean nothing.
+
+    Returns
+    -------
+    ``user_id, playlist_id, playlist_name`` and ``tracks``: row numbers of the catalogue, in order, each once.
     """
     import polars as pl
 

@@ -1,5 +1,6 @@
-"""How good a ranking is. Definitions of the RecSys Challenge 2018 (Chen et al., "RecSys Challenge 2018: automatic
-music playlist continuation", RecSys 2018), whose rankings are 500 long.
+"""How good a ranking is: the measures of the RecSys Challenge 2018, whose rankings are 500 long.
+
+Chen, Lamere, Schedl, Zamani, "RecSys Challenge 2018: automatic music playlist continuation", RecSys 2018.
 """
 
 from __future__ import annotations

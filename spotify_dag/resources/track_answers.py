@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
@@ -22,9 +22,6 @@ from spotify_dag.recommend.search import Filters
 from spotify_dag.resources.encoder import Encoder
 from spotify_dag.resources.track_index import Found, TrackIndex
 from spotify_dag.resources.track_model import LoadedModel, NoTracksError, TrackModel
-
-if TYPE_CHECKING:
-    import polars as pl
 
 MOST_ANSWERS = 1_000
 MOST_LATE = 1_000
@@ -59,7 +56,9 @@ class ContinueRequest(BaseModel):
     tracks: list[Item] = Field(default_factory=list)
     """Track ids, URIs, URLs, catalogue numbers or descriptions, in order."""
     title: str | None = None
-    """Title of the playlist, or a mood: "calm acoustic evening"."""
+    """Title of the playlist."""
+    mood: str | None = None
+    """How it should sound: "calm acoustic evening"."""
     count: int = Field(20, ge=1, le=MOST_ANSWERS)
     popularity: float = Field(0.0, ge=-1, le=1)
     diversity: float = Field(0.0, ge=0, le=1)
@@ -105,7 +104,9 @@ class TrackAnswers:
             If a filter cannot be.
         """
         if self.index.table is None:
-            raise NoTracksError("There are no tracks to search yet. Run: spotify-dag run --source spotify-songs --path TABLE")
+            raise NoTracksError(
+                "There are no tracks to search yet. Run: spotify-dag run --source spotify-songs --path TABLE"
+            )
         return [_song(found) for found in self.index.search(text, k, self.encoder.encode, filters)]
 
     def answer(self, request: ContinueRequest | SeedRequest) -> dict[str, Any]:
@@ -151,7 +152,7 @@ class TrackAnswers:
     def _resolve(self, request: ContinueRequest) -> _Resolved:
         loaded = self._loaded
         items: list[Item] = list(dict.fromkeys(_identity(item) for item in request.tracks if not _described(item)))
-        numbers = loaded.numbers([item for item in items if isinstance(item, str)])
+        numbers: dict[Any, int] = dict(loaded.numbers([item for item in items if isinstance(item, str)]))
         numbers |= loaded.catalogue_numbers([item for item in items if isinstance(item, int)])
         rest = [item for item in items if item not in numbers]
         # What the index has and the model has not came after the model was learned: it counts by its content.
@@ -160,18 +161,17 @@ class TrackAnswers:
             ["artist_name", "release_year", "vector", *RANGES],
         )
         described = [item for item in request.tracks if isinstance(item, TrackDescription)]
-        title = title_text = None
-        if request.title and request.title.strip():
-            title_text = request.title.strip()
+        wish = (request.mood or "").strip()
+        written = wish or (request.title or "").strip()
         texts = [text for item in described for text in (item.title, item.artist) if text]
-        vectors = self._vectors([*texts, *([title_text, *PHRASES] if title_text else [])])
-        mood = None
-        if title_text:
-            title = vectors[title_text]
+        vectors = self._vectors([*texts, *([written, *PHRASES] if written else [])])
+        title = mood = None
+        if written:
+            title = vectors[written]
             mood = mood_pull(title[None], np.stack([vectors[phrase] for phrase in PHRASES]))[0]
         seeds = np.array([numbers[item] for item in items if item in numbers], np.int64)
         unseen = _unseen(loaded, described, list(late.values()), vectors)
-        return _Resolved(Request(seeds, title, mood, unseen), [item for item in rest if item not in late])
+        return _Resolved(Request(seeds, title, mood, bool(wish), unseen), [item for item in rest if item not in late])
 
     def _vectors(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         distinct = list(dict.fromkeys(texts))
@@ -198,7 +198,9 @@ def read_requests(path: Path) -> tuple[list[ContinueRequest | SeedRequest], bool
 
 def _request(entry: Any, where: str) -> ContinueRequest | SeedRequest:
     if not isinstance(entry, dict):
-        raise RequestError(f"{where} is {_short(entry)}, not an object with 'tracks' or 'title', or 'search' and 'playlist'.")
+        raise RequestError(
+            f"{where} is {_short(entry)}, not an object with 'tracks' or 'title', or 'search' and 'playlist'."
+        )
     kind = SeedRequest if entry.keys() & {"search", "playlist"} else ContinueRequest
     try:
         return kind.model_validate(entry)
@@ -240,7 +242,9 @@ def _unseen(
     dim = loaded.model.tracks.text.shape[1]
 
     def text(item: TrackDescription) -> np.ndarray:
-        summed = np.sum([np.zeros(dim, np.float32), *(vectors[part] for part in (item.title, item.artist) if part)], axis=0)
+        summed = np.sum(
+            [np.zeros(dim, np.float32), *(vectors[part] for part in (item.title, item.artist) if part)], axis=0
+        )
         return summed / (np.linalg.norm(summed) or 1)
 
     names = pl.DataFrame({"name": [item.artist for item in described] + [row["artist_name"] for row in late]})
@@ -248,14 +252,18 @@ def _unseen(
     artists = loaded.artists(keys)
     audio = [item.audio for item in described] + [{name: row[name] for name in RANGES} for row in late]
     table = pl.DataFrame(
-        {name: [row.get(name) for row in audio] for name in RANGES}, schema=dict.fromkeys(RANGES, pl.Float64), strict=False
+        {name: [row.get(name) for row in audio] for name in RANGES},
+        schema=dict.fromkeys(RANGES, pl.Float64),
+        strict=False,
     )
     years = [item.year for item in described] + [row["release_year"] for row in late]
     return Unseen(
         artist=np.array([artists.get(key, -1) for key in keys], np.int64),
         audio=scaled(table.select(believable(name) for name in RANGES)),
         year=np.array([np.nan if year is None else year for year in years], np.float32),
-        text=np.array([text(item) for item in described] + [row["vector"] for row in late], np.float32).reshape(-1, dim),
+        text=np.array([text(item) for item in described] + [row["vector"] for row in late], np.float32).reshape(
+            -1, dim
+        ),
     )
 
 

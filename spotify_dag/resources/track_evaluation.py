@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +55,13 @@ def evaluate_tracks(
     tracks = with_song_keys(distinct_tracks(items.lazy()).collect()).sort("track_id")
     table = playlist_table(items.lazy(), tracks)
     if table.height < FEWEST_PLAYLISTS:
-        raise SourceError(f"'{path}' has {table.height} playlists of two tracks or more; {FEWEST_PLAYLISTS} are needed.")
+        raise SourceError(
+            f"'{path}' has {table.height} playlists of two tracks or more; {FEWEST_PLAYLISTS} are needed."
+        )
     titles = table["playlist_name"].drop_nulls().unique().sort()
-    texts = pl.concat([distinct_texts(tracks), pl.DataFrame({"text": titles}), pl.DataFrame({"text": PHRASES})]).unique()
+    texts = pl.concat(
+        [distinct_texts(tracks), pl.DataFrame({"text": titles}), pl.DataFrame({"text": PHRASES})]
+    ).unique()
     with progress.task("Encoding strings", texts.height) as advance:
         known = encoded(project.lake, project.encoder, texts, advance)
     vectors = text_vectors(tracks, known)

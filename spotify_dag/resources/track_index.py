@@ -36,7 +36,16 @@ SURE, VAGUE = 0.85, 0.6
 MEANING = 0.8
 """What the cosine of meanings counts beside the likeness of letters."""
 MAX_GRAMS = 120
-SHOWN = ("track_id", "catalogue_number", "track_name", "artist_name", "album_name", "release_year", "popularity", "genres")
+SHOWN = (
+    "track_id",
+    "catalogue_number",
+    "track_name",
+    "artist_name",
+    "album_name",
+    "release_year",
+    "popularity",
+    "genres",
+)
 # All in one query: to look up what is shown of ten tracks afterwards takes longer than to take it along for fifty.
 _COLUMNS = [*SHOWN, "song_key", "title", "artist", "album", "playlists"]
 
@@ -61,7 +70,7 @@ class TrackIndex:
         self._opened: Any = None
 
     @property
-    def table(self) -> Any | None:
+    def table(self) -> Any:
         """The LanceDB table as of now; None where it was never written."""
         if self._opened is None:
             try:
@@ -112,7 +121,6 @@ class TrackIndex:
         if table is None:
             self._create(data.schema)
             table = self.table
-            assert table is not None
         if table.count_rows() == 0:
             table.add(data)
             return
@@ -132,7 +140,9 @@ class TrackIndex:
             return
         wanted = {
             "track_id": BTree(),
-            "grams": FTS(base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False),
+            "grams": FTS(
+                base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False
+            ),
             "words": FTS(base_tokenizer="simple", stem=True, remove_stop_words=False, ascii_folding=True),
             "release_year": BTree(),
             "explicit": Bitmap(),
@@ -189,7 +199,6 @@ class TrackIndex:
 
     def nearest(self, vector: np.ndarray, count: int, where: str | None = None) -> list[dict[str, Any]]:
         """Return the tracks whose vectors are nearest, with their ``cosine``."""
-        assert self.table is not None
         search = self.table.search(vector, vector_column_name="vector").distance_type(METRIC).minimum_nprobes(PROBES)
         # A rare filter must not end with too few rows: the search goes on until there are enough.
         search = search.maximum_nprobes(0) if where else search.maximum_nprobes(PROBES)
@@ -295,7 +304,7 @@ def _scored(query: str, rows: list[dict[str, Any]]) -> dict[str, tuple[float, di
 def _matching(table: Any, text: str, column: str, where: str | None, count: int) -> list[dict[str, Any]]:
     from lancedb.query import MatchQuery
 
-    search = table.search(MatchQuery(text, column))
+    search = table.search(MatchQuery(text, column))  # type: ignore[call-arg]
     return _where(search, where).select([*_COLUMNS, "_score"]).limit(count).to_arrow().to_pylist()
 
 

@@ -1,4 +1,4 @@
-"""The continuation model on disk: plain arrays, mapped into memory, no pickle; one pointer says which version serves."""
+"""The continuation model on disk: plain arrays mapped into memory, no pickle; one pointer says which version serves."""
 
 from __future__ import annotations
 
@@ -50,8 +50,6 @@ class TrackModel:
         card
             What it was made from.
         """
-        assert model.factors is not None
-        assert model.weights is not None
         self.root.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(model.tracks, name) for name in TRACK_ARRAYS}
         arrays |= {name: getattr(model.playlists, name) for name in PLAYLIST_ARRAYS}
@@ -80,7 +78,9 @@ class TrackModel:
 
         card = self.card()
         if card is None:
-            raise NoTracksError("There are no tracks to continue with yet. Run: spotify-dag run --source spotify-songs …")
+            raise NoTracksError(
+                "There are no tracks to continue with yet. Run: spotify-dag run --source spotify-songs …"
+            )
         folder = self.root / card["version"]
 
         def array(name: str) -> np.ndarray:

@@ -175,6 +175,5 @@ class SpotifySongsSource:
         return table
 
     def _unreadable(self, error: Exception) -> SourceError:
-        return SourceError(
-            f"'{self.path}' cannot be read as a table: {str(error).partition(chr(10))[0]}. Give a UTF-8 .csv or .parquet."
-        )
+        reason = str(error).partition("\n")[0]
+        return SourceError(f"'{self.path}' cannot be read as a table: {reason}. Give a .csv or .parquet file.")
