@@ -219,7 +219,8 @@ class Continuation:
         self.by_playlist = csr_matrix((ones, playlists.indices, playlists.indptr), shape=shape)
         self.by_track = self.by_playlist.T.tocsr()
         artists = int(tracks.artist.max(initial=-1)) + 1
-        of_artist = csr_matrix((ones, tracks.artist[playlists.indices], playlists.indptr), (len(playlists), artists))
+        # A copy: to sum duplicates changes the numbers in place.
+        of_artist = csr_matrix((ones.copy(), tracks.artist[playlists.indices], playlists.indptr), (shape[0], artists))
         of_artist.sum_duplicates()
         of_artist.data = np.log1p(of_artist.data)
         self.artists_by_playlist, self.by_artist = of_artist, of_artist.T.tocsr()

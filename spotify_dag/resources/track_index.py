@@ -148,8 +148,8 @@ class TrackIndex:
             "explicit": Bitmap(),
             "genres": LabelList(),
         }
-        if table.count_rows() > EXACT_ROWS:
-            wanted["vector"] = IvfSq(distance_type=METRIC)
+        if (rows := table.count_rows()) > EXACT_ROWS:
+            wanted["vector"] = IvfSq(distance_type=METRIC, num_partitions=max(1, round(rows**0.5 / 2)))
         present = {column for index in table.list_indices() for column in index.columns}
         for column, config in wanted.items():
             if column not in present:
