@@ -22,6 +22,7 @@ from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
 from spotify_dag.orchestration.checks import asset_checks
 from spotify_dag.orchestration.jobs import stage_jobs
+from spotify_dag.orchestration.track_checks import track_checks
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
@@ -52,7 +53,7 @@ def build_definitions(
                 *model_assets(settings),
                 *serving_assets(settings),
             ],
-            asset_checks=asset_checks(settings),
+            asset_checks=[*asset_checks(settings), *track_checks()],
             jobs=stage_jobs(),
             resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,

@@ -62,6 +62,8 @@ LEARNING_SIZES = (0, 1, 5, 10, 25)
 """Sizes of the requests that weights are learned from, one per bracket."""
 LEARNING_PLAYLISTS = 300
 """At most this many playlists are set aside to learn from; with fewer, all are, in `FOLDS` parts."""
+LEARNING_TRACKS = 30_000
+"""Of larger catalogues, so many tracks stand for those that are not in a playlist."""
 FOLDS = 4
 FEWEST_PLAYLISTS = 20
 """With fewer playlists than this, nothing can be learned and `DEFAULT_WEIGHTS` serve."""
@@ -70,6 +72,7 @@ NEGATIVES = (300, 200)
 HARD_SHARE = 0.3
 """What the latter count among them, 0 to 1: without them tops of rankings suffer, with them alone all the rest."""
 RIDGE = 1e-3
+EVERY = slice(None)
 RANK, CONFIDENCE, REGULARISATION, ITERATIONS = 64, 10.0, 0.05, 12
 """Of the factors: implicit alternating least squares (Hu, Koren, Volinsky, "Collaborative filtering for implicit
 feedback datasets", ICDM 2008)."""
@@ -231,23 +234,26 @@ class Continuation:
         self.audio = _standardised(tracks.audio, self._audio_scale)
         self.year = _standardised(tracks.year[:, None], self._year_scale)
 
-    def signals(self, request: Request) -> np.ndarray:
-        """Return every signal for every track, ``[tracks, len(SIGNALS)]`` float32, scaled as the blend takes them."""
+    def signals(self, request: Request, rows: np.ndarray | slice = EVERY) -> np.ndarray:
+        """Return every signal for every track, ``[tracks, len(SIGNALS)]`` float32, scaled as the blend takes them.
+
+        With ``rows``, for these tracks only; what of the rest is needed to scale shares is looked at nevertheless.
+        """
         found: dict[str, np.ndarray] = {}
         seeds = _evenly(request.seeds, MAX_SEEDS)
         if len(seeds):
             self._from_company(seeds, found)
         if len(request):
-            self._from_content(seeds, request.unseen, found)
+            self._from_content(seeds, request.unseen, rows, found)
         if request.title is not None:
-            self._from_title(request.title, found)
+            self._from_title(request.title, rows, found)
         if request.mood is not None:
-            found["mood"] = np.nan_to_num(self.audio) @ request.mood.astype(np.float32)
+            found["mood"] = np.nan_to_num(self.audio[rows]) @ request.mood.astype(np.float32)
         found["popularity"] = self.popularity
-        table = np.zeros((len(self.tracks), len(SIGNALS)), np.float32)
+        table = np.zeros((len(self.year[rows]), len(SIGNALS)), np.float32)
         for column, name in enumerate(SIGNALS):
             if name in found:
-                table[:, column] = _share(found[name]) if name in SHARES else found[name]
+                table[:, column] = _share(found[name])[rows] if name in SHARES else found[name]
         return table
 
     def score(self, request: Request) -> np.ndarray:
@@ -319,7 +325,9 @@ class Continuation:
         found["same_album"] = _counts(tracks.album, tracks.album[seeds])
         found["genre"] = self._of_genres(np.asarray(tracks.genres[seeds].sum(axis=0)).ravel())
 
-    def _from_content(self, seeds: np.ndarray, unseen: Unseen | None, found: dict[str, np.ndarray]) -> None:
+    def _from_content(
+        self, seeds: np.ndarray, unseen: Unseen | None, rows: np.ndarray | slice, found: dict[str, np.ndarray]
+    ) -> None:
         """Add what follows from artists, sound, years and names: also those of tracks that were never seen."""
         tracks = self.tracks
         artist, audio, year, text = tracks.artist[seeds], self.audio[seeds], self.year[seeds], tracks.text[seeds]
@@ -333,9 +341,9 @@ class Continuation:
         alike = _rows_sum(self.by_artist, artists, rarity) / self.artist_length
         found["playlists_artist"] = self._artists_of(alike)[tracks.artist]
         found["same_artist"] = _counts(tracks.artist, artist)
-        found["audio"] = _likelihood(self.audio, audio, np.ones(len(audio)))
-        found["year"] = _likelihood(self.year, year, np.ones(len(year)))
-        found["text"] = tracks.text @ _unit(text.mean(axis=0))
+        found["audio"] = _likelihood(self.audio[rows], audio, np.ones(len(audio)))
+        found["year"] = _likelihood(self.year[rows], year, np.ones(len(year)))
+        found["text"] = tracks.text[rows] @ _unit(text.mean(axis=0))
 
     def from_factors(self, seeds: np.ndarray) -> np.ndarray:
         """Return what the factors say of every track, ``[tracks]``: the seeds are folded in as one more playlist."""
@@ -348,9 +356,9 @@ class Continuation:
     def _gram(self) -> np.ndarray:
         return self.factors.T @ self.factors + REGULARISATION * np.eye(self.factors.shape[1], dtype=np.float32)
 
-    def _from_title(self, title: np.ndarray, found: dict[str, np.ndarray]) -> None:
+    def _from_title(self, title: np.ndarray, rows: np.ndarray | slice, found: dict[str, np.ndarray]) -> None:
         tracks, playlists = self.tracks, self.playlists
-        found["title_text"] = tracks.text @ title
+        found["title_text"] = tracks.text[rows] @ title
         found["title_match"] = np.maximum(found["title_text"] - MATCH_FLOOR, 0) ** 2
         cosine = np.append(playlists.title_vectors @ title, 0)  # the last one is that of no title
         alike = np.maximum(cosine - TITLE_FLOOR, 0)[playlists.title] ** 3
@@ -363,8 +371,8 @@ class Continuation:
             weight = np.repeat(alike[nearest] / self.length[nearest], np.diff(members.indptr))
             # As if the lists of that title were one list of twenty tracks.
             weight *= 20 / weight.sum()
-            found["title_audio"] = _likelihood(self.audio, self.audio[members.indices], weight)
-            found["title_year"] = _likelihood(self.year, self.year[members.indices], weight)
+            found["title_audio"] = _likelihood(self.audio[rows], self.audio[members.indices], weight)
+            found["title_year"] = _likelihood(self.year[rows], self.year[members.indices], weight)
             found["title_genre"] = self._of_genres(weight @ tracks.genres[members.indices])
 
     def _of_genres(self, profile: np.ndarray) -> np.ndarray:
@@ -501,13 +509,15 @@ def learn_weights(
     folds = np.array_split(order, FOLDS) if len(order) < FOLDS * LEARNING_PLAYLISTS else [order[:LEARNING_PLAYLISTS]]
     samples: list[list[tuple[np.ndarray, ...]]] = [[] for _ in BRACKETS]
     for fold in folds:
-        others = playlists.take(np.setdiff1d(order, fold))
-        model = Continuation(_as_known_from(tracks, others), others)
+        rest = playlists.take(np.setdiff1d(order, fold))
+        model = Continuation(_as_known_from(tracks, rest), rest)
+        # Not only tracks that somebody listed: what nobody has is a likely mistake too.
+        others = rng.permutation(len(tracks))[:LEARNING_TRACKS]
         model.factors = learn_factors(model.by_playlist, seed)
         for playlist in fold:
             for sample, size in zip(samples, LEARNING_SIZES, strict=True):
                 if len(playlists[playlist]) > size:
-                    sample.append(_sample(model, playlists, int(playlist), size, moods, rng))
+                    sample.append(_sample(model, playlists, int(playlist), size, others, moods, rng))
     return np.stack([_fit(sample) if sample else DEFAULT_WEIGHTS for sample in samples])
 
 
@@ -529,8 +539,8 @@ def title_of(playlists: Playlists, playlist: int) -> np.ndarray | None:
 
 
 def _sample(
-    model: Continuation, playlists: Playlists, playlist: int, size: int, moods: np.ndarray | None,
-    rng: np.random.Generator,
+    model: Continuation, playlists: Playlists, playlist: int, size: int, others: np.ndarray,
+    moods: np.ndarray | None, rng: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """Return the signals of withheld tracks of a playlist, of any others, and of likely others."""
     own = playlists[playlist]
@@ -538,10 +548,20 @@ def _sample(
     order = np.arange(len(own)) if rng.random() < 0.5 else rng.permutation(len(own))
     number = playlists.title[playlist]
     mood = moods[number] if moods is not None and number >= 0 else None
-    signals = model.signals(Request(own[order[:size]], title_of(playlists, playlist), mood))
-    likely = np.argsort(-signals.sum(axis=1))[:1_000]
-    drawn = (rng.choice(len(signals), NEGATIVES[0]), rng.choice(likely, NEGATIVES[1]))
-    return (signals[own[order[size:]]], *(signals[some[~np.isin(some, own)]] for some in drawn))
+    wanted = own[order[size:]]
+    others = np.setdiff1d(others, own)
+    signals = model.signals(
+        Request(own[order[:size]], title_of(playlists, playlist), mood), np.concatenate([wanted, others])
+    )
+    unwanted = signals[len(wanted) :]
+    likely = np.argsort(-unwanted.sum(axis=1))[:1_000]
+    if not len(others):
+        return signals, unwanted, unwanted
+    return (
+        signals[: len(wanted)],
+        unwanted[rng.choice(len(unwanted), NEGATIVES[0])],
+        unwanted[rng.choice(likely, NEGATIVES[1])],
+    )
 
 
 def _fit(samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
