@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 HOLD_OUT = 0.2
-MAX_TEST_PLAYLISTS = 1_000
+MAX_TEST_PLAYLISTS = 500
 SCENARIOS = {
     "title only": 0, "title, first track": 1, "title, first 5": 5, "title, first 10": 10, "title, first 25": 25,
     "title, random 25": -25,
