@@ -253,7 +253,7 @@ class Continuation:
         table = np.zeros((len(self.year[rows]), len(SIGNALS)), np.float32)
         for column, name in enumerate(SIGNALS):
             if name in found:
-                table[:, column] = _share(found[name])[rows] if name in SHARES else found[name]
+                table[:, column] = _share(found[name], rows) if name in SHARES else found[name]
         return table
 
     def score(self, request: Request) -> np.ndarray:
@@ -440,9 +440,9 @@ def _sharp(values: np.ndarray) -> np.ndarray:
     return (values / top) ** 2 if top > 0 else values
 
 
-def _share(values: np.ndarray) -> np.ndarray:
+def _share(values: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
     top = values.max(initial=0)
-    return np.sqrt(values / top) if top > 0 else values
+    return np.sqrt(values[rows] / top) if top > 0 else values[rows]
 
 
 def _counts(numbers: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -36,6 +36,8 @@ SURE, VAGUE = 0.85, 0.6
 MEANING = 0.8
 """What the cosine of meanings counts beside the likeness of letters."""
 MAX_GRAMS = 120
+INDEX_CACHE, METADATA_CACHE = 1 << 30, 1 << 28
+"""Bytes that LanceDB may keep of indexes and of metadata: the indexes of a million tracks fit."""
 SHOWN = (
     "track_id",
     "catalogue_number",
@@ -319,4 +321,5 @@ def _listed(track_ids: Sequence[str]) -> str:
 def _connect(root: Path) -> Any:
     import lancedb
 
-    return lancedb.connect(str(root))
+    # Without a limit, what was read while a large index was built stays in memory.
+    return lancedb.connect(str(root), session=lancedb.Session(INDEX_CACHE, METADATA_CACHE))
