@@ -93,9 +93,9 @@ def _tables() -> list[Any]:
 def _answering() -> list[Any]:
     @_asset(kinds={"pytorch"}, deps=["track_catalogue"])
     def track_vectors(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
-        """Encode every title and artist of the catalogue that is new; vectors are kept in the table text_vectors."""
+        """Encode the titles and artists of tracks to be indexed; vectors are kept in the table text_vectors."""
         lake, encoder = project.lake, project.encoder
-        texts = distinct_texts(lake.scan(TRACK_CATALOGUE).select("track_name", "artist_name").collect())
+        texts = distinct_texts(index_difference(project)[0])
         new = unknown_texts(lake, encoder, texts)
         with progress.task("Encoding titles", new.height) as advance:
             encode_missing(lake, encoder, new, advance)

@@ -107,17 +107,17 @@ def catalogue(seen: pl.DataFrame, known: pl.DataFrame, genres: pl.DataFrame, aud
     """
     import polars as pl
 
-    keyed = seen.join(
-        known.select("track_id", "track_name", "artist_name", "artist_key", "song_key"),
-        on=["track_id", "track_name", "artist_name"], how="left",
+    before = known.select(
+        "track_id", "catalogue_number", "artist_key", "song_key",
+        pl.struct("track_name", "artist_name").hash().alias("names"),
     )  # fmt: skip
-    named = pl.col("song_key").is_not_null()
+    keyed = seen.join(before, on="track_id", how="left")
+    # Keys are worked out where the track is new or is called something else than before.
+    named = (pl.struct("track_name", "artist_name").hash() == pl.col("names")).fill_null(False)
     keyed = pl.concat(
         [keyed.filter(named), with_song_keys(keyed.filter(~named).drop("artist_key", "song_key"))], how="diagonal"
     )
-    numbered = keyed.join(known.select("track_id", "catalogue_number"), on="track_id", how="left").sort(
-        "catalogue_number", "track_id", nulls_last=True
-    )
+    numbered = keyed.drop("names").sort("catalogue_number", "track_id", nulls_last=True)
     first_free = known.select(pl.col("catalogue_number").max().fill_null(-1) + 1).item()
     new = pl.col("catalogue_number").is_null()
     described = numbered.with_columns(

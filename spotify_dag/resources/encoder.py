@@ -165,7 +165,8 @@ def load_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> TextVecto
     # Two buckets that run at once may both have encoded a string: the vectors are the same, so any will do.
     found = (
         _vectors(lake, encoder)
-        .join(texts.lazy().select("text").unique(), on="text", how="semi")
+        # A filter, not a join: the reader then decodes only vectors of rows that pass it.
+        .filter(pl.col("text").is_in(texts["text"].unique().implode()))
         .unique("text", keep="any")
         .sort("text")
         .collect()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 METRIC: Final = "cosine"
 EXACT_ROWS = 5_000
 """Up to here, vectors are scanned; beyond, an index answers in a fraction of the time."""
+UNINDEXED_ROWS = 2_000
+"""New rows that are not worth the seconds it takes to fold them into the indexes of a large catalogue."""
 PROBES = 24
 BY_GRAMS, BY_WORDS, BY_MEANING = 50, 30, 30
 """Candidates taken from each index."""
@@ -134,7 +136,10 @@ class TrackIndex:
             self.table.delete(f"track_id in ({_listed(track_ids)})")
 
     def optimise(self) -> None:
-        """Build the indexes that are missing, fold in new rows, and drop versions older than an hour."""
+        """Build the indexes that are missing; fold in new rows once they are many, and drop old versions.
+
+        Rows that are in no index yet are found all the same: they are looked through one by one.
+        """
         from lancedb.index import FTS, Bitmap, BTree, IvfSq, LabelList
 
         table = self.table
@@ -153,10 +158,10 @@ class TrackIndex:
         if (rows := table.count_rows()) > EXACT_ROWS:
             wanted["vector"] = IvfSq(distance_type=METRIC, num_partitions=max(1, round(rows**0.5 / 2)))
         present = {column for index in table.list_indices() for column in index.columns}
-        for column, config in wanted.items():
-            if column not in present:
-                table.create_index(column, config=config)
-        table.optimize(cleanup_older_than=timedelta(hours=1))
+        for column in wanted.keys() - present:
+            table.create_index(column, config=wanted[column])
+        if wanted.keys() - present or table.index_stats("grams_idx").num_unindexed_rows > UNINDEXED_ROWS:
+            table.optimize(cleanup_older_than=timedelta(hours=1))
 
     def search(
         self, text: str, k: int, encode: Callable[[list[str]], np.ndarray], filters: Filters | None = None
