@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := data/demo
+SIMULATE := $(BIN)/spotify-dag simulate --users 505 --
 
 .PHONY: help demo test lint venv bench lock clean
 
@@ -17,12 +18,15 @@ venv: .venv/installed  ## Install everything into .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: venv  ## Run the main job on a generated world of 500 listeners and show matches
+demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 through the Web API, show matches
 	@$(BIN)/spotify-dag --data $(DEMO) run --source synthetic --users 500
+	@echo 'Five more listeners, read from a simulated Spotify:'
+	@seq -f 'synthetic-%06g' 500 504 > $(DEMO)/spotify_users.txt
+	@$(SIMULATE) $(BIN)/spotify-dag --data $(DEMO) run --source spotify --path $(DEMO)/spotify_users.txt
 	@$(BIN)/spotify-dag --data $(DEMO) recommend synthetic-000007 -k 5
 	@echo 'Watch the graph in the Dagster UI (http://127.0.0.1:3000):'
 	@echo '  export SPOTIFY_DAG_DATA=$(CURDIR)/$(DEMO) DAGSTER_HOME=$(CURDIR)/$(DEMO)/dagster'
-	@echo '  $(BIN)/dg dev'
+	@echo '  $(SIMULATE) $(BIN)/dg dev'
 
 test: venv  ## Run all tests
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup

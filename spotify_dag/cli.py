@@ -1,7 +1,8 @@
-"""The command line: ``spotify-dag run | recommend | compare | search | continue | evaluate-tracks | sql``."""
+"""The command line: ``spotify-dag run | add | recommend | search | continue | …``; ``--help`` lists all."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,15 +11,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from spotify_dag import cli_tracks
-from spotify_dag.cli_common import JsonOption, err, out
-from spotify_dag.cli_common import clear_errors as _clear_errors
-from spotify_dag.cli_common import print_json as _print_json
-from spotify_dag.cli_common import project_of as _project
+from spotify_dag.cli_add import add, sweep
+from spotify_dag.cli_evaluate import evaluate
+from spotify_dag.cli_models import models
+from spotify_dag.cli_tracks import continue_playlist, evaluate_tracks, search
+from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS
+from spotify_dag.simulator.command import simulate
 from spotify_dag.sources import SOURCES
 from spotify_dag.sources.base import SourceError
+from spotify_dag.sources.spotify.command import doctor, login
 
 if TYPE_CHECKING:
     from spotify_dag.recommend.explain import New, Shared
@@ -28,9 +31,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
-app.command()(cli_tracks.search)
-app.command("continue")(cli_tracks.continue_playlist)
-app.command()(cli_tracks.evaluate_tracks)
+app.command()(add)
+app.command()(evaluate)
+app.command()(search)
+app.command("continue")(continue_playlist)
+app.command()(evaluate_tracks)
+for command in (login, doctor, simulate):
+    app.command()(clear_errors()(command))
+app.add_typer(models, name="models")
 
 
 @app.callback()
@@ -50,7 +58,13 @@ def run(
         str | None,
         typer.Option(help=f"Source to add to the base: {', '.join(SOURCES)}. Remembered.", show_default=False),
     ] = None,
-    path: Annotated[Path | None, typer.Option(help="Where the source's files are.", show_default=False)] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the source's files are. spotify: a list of users, or a Hugging Face data set of them.",
+            show_default=False,
+        ),
+    ] = None,
     artist_genres: Annotated[
         Path | None,
         typer.Option(
@@ -71,8 +85,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Materialise what is stale, from listening to index, and say what the base holds."""
-    with _clear_errors():
-        project = _project(context)
+    with clear_errors():
+        project = open_project(context)
         project.check_layout()
         if remove is not None:
             project.inbox.remove_source(remove)
@@ -81,7 +95,7 @@ def run(
             _register(project, source, path, artist_genres, world)
             report = _run(project, train=train)
         if as_json:
-            _print_json(report)
+            print_json(report)
         else:
             _print_summary(report)
 
@@ -94,20 +108,20 @@ def recommend(
     as_json: JsonOption = False,
 ) -> None:
     """Show the users who listen most like USER, and why."""
-    with _clear_errors():
-        version, (matches,) = _project(context).matcher.recommend([user], k)
+    with clear_errors():
+        version, (matches,) = open_project(context).matcher.recommend([user], k)
         if as_json:
-            _print_json({"user_id": user, "model_version": version, "matches": [match.as_dict() for match in matches]})
+            print_json({"user_id": user, "model_version": version, "matches": [match.as_dict() for match in matches]})
             return
         table = Table(title=f"Users who listen like {user}", caption=version, title_justify="left")
-        for heading in ("", "User", "Score", "Genres you share", "Artists you share", "New to you"):
-            justify: Literal["left", "right"] = "right" if heading in ("", "Score") else "left"
+        for heading in ("", "User", "Match", "Sure", "Genres you share", "Artists you share", "New to you"):
+            justify: Literal["left", "right"] = "right" if heading in ("", "Match", "Sure") else "left"
             table.add_column(heading, justify=justify, overflow="fold", no_wrap=heading == "User")
         for place, match in enumerate(matches, 1):
             why = match.why
             table.add_row(
-                str(place), match.user_id, f"{match.score:.3f}", _names(why.shared_genres), _names(why.shared_artists),
-                _names(why.new_to_you),
+                str(place), match.user_id, f"{match.percent:.2f}%", f"{match.confidence:.0%}",
+                _names(why.shared_genres), _names(why.shared_artists), _names(why.new_to_you),
             )  # fmt: skip
         out.print(table)
         hint = (
@@ -125,15 +139,15 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Show how much two users have in common, in what, and what each has that the other has not."""
-    with _clear_errors():
-        matcher = _project(context).matcher
+    with clear_errors():
+        matcher = open_project(context).matcher
         version, match = matcher.compare(user, other, limit)
         _, mirrored = matcher.compare(other, user, limit)
         why = match.why.as_dict()
         new_to_other = mirrored.as_dict()["new_to_you"]
         if as_json:
             found = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
-            _print_json({**found, **why, "new_to_other": new_to_other})
+            print_json({**found, **why, "new_to_other": new_to_other})
             return
         title = (
             (user, "bold"),
@@ -166,8 +180,8 @@ def sql(
     """Query the lake with DuckDB: spotify-dag sql "select source, count(*) from users group by 1"."""
     import duckdb
 
-    with _clear_errors():
-        connection = _project(context).lake.connect()
+    with clear_errors():
+        connection = open_project(context).lake.connect()
         try:
             relation = connection.sql(query)
             if relation is None:
@@ -179,7 +193,7 @@ def sql(
             )
             raise typer.BadParameter(f"{error}\nTables: {views or 'none yet; run: spotify-dag run'}") from error
         if as_json:
-            _print_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
+            print_json([dict(zip(columns, row, strict=True)) for row in rows[:limit]])
             return
         table = Table(*columns)
         for row in rows[:limit]:
@@ -201,8 +215,12 @@ def _run(project: Project, *, train: bool) -> dict[str, Any]:
     from spotify_dag.orchestration.run import bring_up_to_date, open_instance, summary
     from spotify_dag.resources.progress import TerminalProgress
 
+    sweep(project)
     if not project.inbox.sources() and not project.lake.exists(INGESTS):
-        raise SourceError("There is no source yet. Name one: spotify-dag run --source synthetic")
+        raise SourceError(
+            "There is no source yet. Name one (spotify-dag run --source synthetic), or hand in somebody's own files "
+            "(spotify-dag add FILE --as NAME)."
+        )
     resources = {"project": project, "progress": TerminalProgress()}
     definitions = build_definitions(settings=project.settings, overrides=resources)
     stages = []
@@ -231,9 +249,13 @@ def _register(
     if artist_genres is not None:
         project.inbox.register_artist_genres(artist_genres)
     if source is not None:
-        project.inbox.register_source(
-            source, given if source == "synthetic" else {"path": str(path.resolve())} if path else {}
-        )
+        options: dict[str, Any] = dict(given)
+        if path is not None:
+            # What is no file may be the name of a data set.
+            options["path"] = str(path.resolve() if path.exists() or source != "spotify" else path)
+        if source == "spotify":
+            options["asked"] = time.time()
+        project.inbox.register_source(source, options)
 
 
 def _names(entries: Sequence[Shared | New], count: int = 3) -> str:
@@ -270,3 +292,5 @@ def _print_summary(report: dict[str, Any]) -> None:
             f"user's listening, one finds the other at MRR {found['mrr']:.3f}, in the top 10 for "
             f"{found['hit_at_10']:.1%} (among {among})."
         )
+    for note in report["notes"]:
+        out.print(note, soft_wrap=True)

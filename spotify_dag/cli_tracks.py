@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from spotify_dag.cli_common import JsonOption, clear_errors, err, out, print_json, project_of
+from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.recommend.search import Filters, SearchError
 from spotify_dag.resources.progress import TerminalProgress
 
@@ -38,7 +38,7 @@ def search(
             explicit=explicit,
             audio=dict(_audio_range(entry) for entry in audio or []),
         )
-        songs = project_of(context).track_answers.search(text, k, filters)
+        songs = open_project(context).track_answers.search(text, k, filters)
         if as_json:
             print_json({"query": text, "songs": songs})
             return
@@ -59,7 +59,7 @@ def continue_playlist(
 
     with clear_errors():
         requests, listed = read_requests(request)
-        answers = project_of(context).track_answers
+        answers = open_project(context).track_answers
         found = [answers.answer(one) for one in requests]
         if as_json or listed or not isinstance(requests[0], ContinueRequest):
             print_json(found if listed else found[0])
@@ -84,7 +84,7 @@ def evaluate_tracks(
         if only not in (None, "search", "continuation"):
             raise SearchError(f"--only is '{only}'. Choose search or continuation.")
         report = evaluate(
-            project_of(context), path, queries=queries, seed=seed, progress=TerminalProgress(),
+            open_project(context), path, queries=queries, seed=seed, progress=TerminalProgress(),
             search=only != "continuation", continuation=only != "search",
         )  # fmt: skip
         if as_json:

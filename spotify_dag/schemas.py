@@ -143,6 +143,7 @@ USERS = Table(
         FETCHED_AT,
         Column("rows_kept", "int32", "Playlist items kept"),
         Column("content_hash", "int64", "Order-free hash of the kept items: equal when nothing changed"),
+        Column("opted_in", "bool", "Whether others may be told of this user"),
     ),
 )
 
@@ -216,7 +217,7 @@ TEXT_VECTORS = Table(
     key=(),
     partition_by="encoder",
     columns=(
-        Column("encoder", "str", "Digest of the weights of the encoder"),
+        Column("encoder", "str", "Digest of the encoder: its weights, tokenizer and pooling"),
         Column("text", "str", "The string"),
         Column("vector", "list[float32]", f"Its vector, {TEXT_DIM} numbers, unit length"),
     ),
@@ -290,9 +291,23 @@ AUDIO_FEATURES = Table(
     ),
 )  # fmt: skip
 
+ARTIST_FACTORS = Table(
+    "artist_factors",
+    "The collaborative vector of every artist, by the model version it was learned for.",
+    key=("model_version", "artist_key"),
+    partition_by="model_version",
+    columns=(
+        Column("model_version", "str", "The model that uses it: vectors of two versions cannot be compared"),
+        Column("artist_key", "str", "Normalised name, as in artist_genres"),
+        Column("users", "int32", "Training users who listen to the artist"),
+        Column("predicted", "bool", "true: no training user listens to it; the vector is predicted from its text"),
+        Column("vector", "list[float32]", "Its vector: near those of artists that the same users listen to"),
+    ),
+)
+
 TABLES = (
-    RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS, TRACK_CATALOGUE,
-    AUDIO_FEATURES,
+    RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS, ARTIST_FACTORS,
+    TRACK_CATALOGUE, AUDIO_FEATURES,
 )  # fmt: skip
 
 EMBEDDINGS = ("genre_embedding", "artist_embedding", "playlist_embedding", "release_year_embedding")

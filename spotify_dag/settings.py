@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,7 +26,39 @@ class Settings(BaseSettings):
     playlists_count: int | None = Field(None, ge=1, description="At most this many playlists per user; default: all")
     top_artist_count: int = Field(50, ge=1, description="Most frequent artists that make the artist embedding")
     seed: int = Field(0, ge=0, description="Seed of training")
+    train_on_spotify: bool = Field(
+        False, description="Train on users whose source is the Spotify Web API. Its terms forbid that by default"
+    )
     train_users: int = Field(20_000, ge=2, description="At most this many users are trained on")
+    mlflow_uri: str | None = Field(
+        None, description="Another MLflow for the model registry: a server or a database; default: under the data root"
+    )
+
+    spotify_client_id: str | None = Field(None, description="Client id of the app at developer.spotify.com")
+    spotify_client_secret: SecretStr | None = Field(
+        None, description="Its secret; not needed where only logged-in users are read"
+    )
+    spotify_api_url: str = Field("https://api.spotify.com/v1", description="Root of the Web API, or of a simulator")
+    spotify_auth_url: str = Field("https://accounts.spotify.com", description="Where tokens come from")
+    spotify_concurrency: int = Field(4, ge=1, le=32, description="Requests to Spotify that are open at one time")
+    spotify_timeout: float = Field(30, gt=0, le=600, description="Seconds one request may take, however it drips")
+    spotify_deadline: float = Field(
+        120, gt=0, le=3600, description="Seconds one call may take with all its retries and waits"
+    )
+    spotify_max_wait: float = Field(
+        30,
+        ge=0,
+        le=600,
+        description="Longest Retry-After, in seconds, to sleep through; at a longer one the run ends",
+    )
+    spotify_daily_budget: int = Field(100_000, ge=1, description="At most this many requests in any 24 hours")
+    spotify_artist_age_days: float = Field(30, gt=0, description="Artists are asked for again after this many days")
+    spotify_refresh_hours: float = Field(
+        24, gt=0, description="Users are looked at again after this many hours, or when the source is named again"
+    )
+    spotify_followed: bool = Field(
+        False, description="Count playlists that users follow, not only those they own or collaborate on"
+    )
 
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default: dagster/ under the data root"
@@ -33,7 +67,38 @@ class Settings(BaseSettings):
         "in_process", description="How Dagster runs steps: in one process (quick to start), or one process each"
     )
 
+    @field_validator("encoder", "mlflow_uri", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: str | None) -> str | None:
+        return value or None
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _names_a_scheme(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError("write it as https://HOST or as a database, like postgresql://HOST/NAME")
+        return value
+
     @field_validator("data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("spotify_api_url", "spotify_auth_url")
+    @classmethod
+    def _safe_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("It must be a plain URL such as https://api.spotify.com/v1/")
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
+            raise ValueError("It must begin with https://, as tokens are sent there; http:// is for 127.0.0.1 only")
+        return value.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL leads to this machine itself, as a simulator's does."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

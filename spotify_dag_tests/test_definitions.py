@@ -21,15 +21,20 @@ LINEAGE = {
     "user_tastes": {"raw_playlists", "artist_genres"},
     "text_vectors": {"user_tastes"},
     "user_embeddings": {"raw_playlists", "user_tastes", "text_vectors"},
-    "user_tower": {"raw_playlists", "artist_genres", "text_vectors", "user_embeddings"},
-    "user_index": {"user_embeddings", "user_tower"},
+    "artist_factors": {"raw_playlists", "artist_genres", "text_vectors", "user_embeddings"},
+    "user_tower": {"artist_factors", "user_embeddings"},
+    "tower_evaluation": {"user_tower"},
+    "user_index": {"user_embeddings", "user_tower", "tower_evaluation"},
     "audio_features": {"known_users"},
     "track_catalogue": {"raw_playlists", "artist_genres", "audio_features"},
     "track_vectors": {"track_catalogue"},
     "track_index": {"track_catalogue", "track_vectors"},
     "track_factors": {"raw_playlists", "track_catalogue", "track_index"},
 }
-OF_NO_BUCKET = {"user_tower", "audio_features", "track_catalogue", "track_vectors", "track_index", "track_factors"}
+OF_NO_BUCKET = {
+    "artist_factors", "user_tower", "tower_evaluation",
+    "audio_features", "track_catalogue", "track_vectors", "track_index", "track_factors",
+}  # fmt: skip
 HEAVY = (
     "torch",
     "sentence_transformers",
@@ -42,6 +47,9 @@ HEAVY = (
     "scipy",
     "implicit",
     "matplotlib",
+    "mlflow",
+    "sqlalchemy",
+    "git",
 )
 
 

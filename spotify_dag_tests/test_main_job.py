@@ -220,8 +220,11 @@ def test_the_same_seed_gives_the_same_result_whatever_happens_on_the_way(tmp_pat
     assert list(calm) == list(rough)
     for name, frame in calm.items():
         assert_frame_equal(rough[name], frame)
-    models = [json.loads((tmp_path / root / "models" / "champion.json").read_text()) for root in ("calm", "rough")]
+    models = [json.loads((tmp_path / root / "vectors" / "published.json").read_text()) for root in ("calm", "rough")]
     assert models[0] == models[1]
+    assert [Project.open(Settings(data=tmp_path / root)).registry.champion() for root in ("calm", "rough")] == [
+        models[0]["model_version"]
+    ] * 2
 
 
 def test_real_listeners(hetrec_path, test_data, tmp_path):

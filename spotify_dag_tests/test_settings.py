@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from spotify_dag.settings import Settings
+from spotify_dag.settings import Settings, is_loopback
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,21 @@ def test_defaults(tmp_path: Path) -> None:
         "playlists_count": None,
         "top_artist_count": 50,
         "seed": 0,
+        "train_on_spotify": False,
         "train_users": 20_000,
+        "mlflow_uri": None,
+        "spotify_client_id": None,
+        "spotify_client_secret": None,
+        "spotify_api_url": "https://api.spotify.com/v1",
+        "spotify_auth_url": "https://accounts.spotify.com",
+        "spotify_concurrency": 4,
+        "spotify_timeout": 30,
+        "spotify_deadline": 120,
+        "spotify_max_wait": 30,
+        "spotify_daily_budget": 100_000,
+        "spotify_artist_age_days": 30,
+        "spotify_refresh_hours": 24,
+        "spotify_followed": False,
         "dagster_home": None,
         "executor": "in_process",
     }
@@ -48,6 +62,12 @@ def test_defaults(tmp_path: Path) -> None:
         ("SPOTIFY_DAG_SEED", "12", "seed", 12),
         ("SPOTIFY_DAG_TRAIN_USERS", "2", "train_users", 2),
         ("SPOTIFY_DAG_EXECUTOR", "multiprocess", "executor", "multiprocess"),
+        ("SPOTIFY_DAG_TRAIN_ON_SPOTIFY", "true", "train_on_spotify", True),
+        ("SPOTIFY_DAG_MLFLOW_URI", "https://mlflow.example", "mlflow_uri", "https://mlflow.example"),
+        ("SPOTIFY_DAG_ENCODER", "", "encoder", None),
+        ("SPOTIFY_DAG_MLFLOW_URI", "", "mlflow_uri", None),
+        ("SPOTIFY_DAG_SPOTIFY_API_URL", "http://127.0.0.1:8765/v1/", "spotify_api_url", "http://127.0.0.1:8765/v1"),
+        ("SPOTIFY_DAG_SPOTIFY_FOLLOWED", "true", "spotify_followed", True),
         ("spotify_dag_seed", "5", "seed", 5),
     ],
 )  # fmt: skip
@@ -72,6 +92,8 @@ def test_a_variable_sets_its_field_and_no_other(
         ("TOP_ARTIST_COUNT", "0"),
         ("SEED", "-1"),
         ("TRAIN_USERS", "1"),
+        ("TRAIN_ON_SPOTIFY", "perhaps"),
+        ("MLFLOW_URI", "mlflow.example"),
         ("EXECUTOR", "ray"),
     ],
 )
@@ -129,3 +151,34 @@ class TestDagsterHome:
     def test_code_sets_it_by_the_name_of_the_field(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("DAGSTER_HOME", "/srv/dagster")
         assert Settings(dagster_home=tmp_path).dagster_home == tmp_path
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://api.spotify.com/v1", "ftp://127.0.0.1/v1", "https://me:secret@api.spotify.com/v1", "api.spotify.com", ""],
+)
+def test_tokens_are_sent_nowhere_unsafe(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("SPOTIFY_DAG_SPOTIFY_API_URL", url)
+    with pytest.raises(ValidationError, match=r"https://"):
+        Settings()
+
+
+def test_the_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOTIFY_DAG_SPOTIFY_CLIENT_SECRET", "hush")
+    settings = Settings()
+    assert settings.spotify_client_secret is not None
+    assert settings.spotify_client_secret.get_secret_value() == "hush"
+    assert "hush" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:80/v1", True), ("http://127.8.9.1", True), ("http://[::1]:9/", True),
+        ("http://localhost", True), ("https://api.spotify.com/v1", False), ("https://127.0.0.1.example.org", False),
+        ("https://localhost.org", False),
+        ("http://10.0.0.1", False), ("http://[::2]/", False), ("nothing", False),
+    ],
+)  # fmt: skip
+def test_what_is_this_machine_itself(url: str, expected: bool) -> None:
+    assert is_loopback(url) is expected

@@ -12,6 +12,7 @@ from spotify_dag.features.tastes import user_tastes
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.encoder import encode_missing, load_vectors, unknown_texts
+from spotify_dag.resources.listening import taste_texts
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import (
@@ -27,14 +28,6 @@ from spotify_dag.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-def taste_texts(project: Project, buckets: list[int]) -> "pl.DataFrame":
-    """Return the distinct strings (column ``text``) that tastes of some buckets speak of."""
-    import polars as pl
-
-    tastes = project.lake.scan(USER_TASTES, buckets).filter(pl.col("kind").is_in(["genre", "artist"]))
-    return tastes.select(pl.col("name").alias("text")).unique().sort("text").collect()
 
 
 def feature_assets(settings: Settings) -> list[Any]:
@@ -106,7 +99,7 @@ def feature_assets(settings: Settings) -> list[Any]:
                 "strings_needed": texts.height,
                 "strings_encoded_in_this_run": new.height,
                 "encoder": str(settings.encoder or "all-MiniLM-L6-v2"),
-                "weights_sha256_begins": encoder.digest,
+                "encoder_digest": encoder.digest,
                 "preview": preview(new),
             }
         )
@@ -142,7 +135,8 @@ def feature_assets(settings: Settings) -> list[Any]:
 
             rows = lake.replace(USER_EMBEDDINGS, wanted, frames())
         written = lake.scan(USER_EMBEDDINGS, wanted)
-        known = written.select(pl.col(name).is_not_null().mean() for name in EMBEDDINGS).collect()
+        # The mean over nobody is null: all users of these buckets may have left.
+        known = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
         left_out = (
             written.filter(pl.col("unembedded_reason").is_not_null()).select("user_id", "unembedded_reason").collect()
         )

@@ -1,73 +1,196 @@
-"""The trained tower."""
+"""The model: factors and tower, how good they are, and whether they may serve."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from spotify_dag.assets.common import OWNERS
-from spotify_dag.assets.features import taste_texts
-from spotify_dag.assets.plots import taste_map, training_curve
-from spotify_dag.orchestration.staleness import feature_version
-from spotify_dag.resources.encoder import load_vectors
+from spotify_dag.assets.common import OWNERS, markdown_table, table_schema
+from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
+from spotify_dag.orchestration.staleness import feature_version, index_version
+from spotify_dag.resources.listening import read_users
+from spotify_dag.resources.policy import nothing_to_train_on, trainable_users
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
+from spotify_dag.schemas import ARTIST_FACTORS, USER_TASTES
 from spotify_dag.settings import Settings
+from spotify_dag.tower.gate import decide
+
+EVALUATED_USERS = 2_000
+"""At most this many held-out users are asked about."""
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from spotify_dag.tower.views import TrainingData
+    from spotify_dag.tower.inputs import Catalogue
+    from spotify_dag.tower.model import UserModel
 
 
 def model_assets(settings: Settings) -> list[Any]:
     """Return the assets of this stage."""
 
-    @dg.asset(
-        deps=["raw_playlists", "artist_genres", "text_vectors", "user_embeddings"],
-        group_name="model",
-        kinds={"pytorch"},
-        owners=OWNERS,
-        code_version="1",
-        description="The network that maps user embeddings to user vectors, trained so that two halves of one user's "
-        "listening find each other. Kept as a version of its own; the published version goes on serving.",
-    )
-    def user_tower(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult:
-        from spotify_dag.tower.inputs import tower_inputs
-        from spotify_dag.tower.training import TrainingSettings, train_tower
+    def spec(name: str, kind: str, deps: list[str], description: str, **more: Any) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            name, deps=deps, group_name="model", kinds={kind}, owners=OWNERS, code_version="2", skippable=True,
+            description=description, **more,
+        )  # fmt: skip
 
+    @dg.multi_asset(
+        name="model_training",
+        specs=[
+            spec(
+                "artist_factors",
+                "deltalake",
+                ["raw_playlists", "artist_genres", "text_vectors", "user_embeddings"],
+                "The collaborative vector of every artist: who likes it. Artists that no training user listens to get "
+                "one predicted from their text. Fitted anew with each tower, which works with no others.",
+                metadata={"dagster/column_schema": table_schema(ARTIST_FACTORS)},
+            ),
+            spec(
+                "user_tower",
+                "pytorch",
+                ["artist_factors", "user_embeddings"],
+                "The network that maps users to user vectors, trained so that two halves of one user's listening find "
+                "each other. Kept as a version of its own, which the gate makes champion, or does not.",
+            ),
+        ],
+    )
+    def model_training(
+        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+    ) -> Iterator[dg.MaterializeResult]:
+        import numpy as np
+        import polars as pl
+
+        from spotify_dag.tower.evaluation import held_out
+        from spotify_dag.tower.training import TrainingSettings, halvings, train_tower
+
+        if reason := nothing_to_train_on(project):
+            context.log.warning(reason)
+            return
         training = TrainingSettings(seed=settings.seed)
         buckets = training_buckets(project)
-        data = training_data(project, buckets)
+        data = read_users(project, buckets, trainable_users(project, buckets))
+        kinds = halvings(data.users.height)
+        with progress.task("Halving users", len(kinds)) as advance:
+            halved = data.halved(kinds, seed=settings.seed, progress=advance)
+        tested = held_out(data.users["user_id"].to_list())
         with progress.task("Training the tower", training.epochs) as advance:
-            trained = train_tower(data, training, lambda _: advance(1))
-        embedded = embedded_users(project)
+            trained = train_tower(halved.take(np.flatnonzero(~tested)), training, lambda _: advance(1))
+        vectors = trained.model.encode(halved.whole, halved.catalogue)
+        pictures = {
+            "training_curve": training_curve(trained.history),
+            "taste_map": taste_map(vectors, dominant_genres(project, buckets, data.users["user_id"].to_list())),
+        }
         card = {
             "feature_version": feature_version(project),
-            "users_in_lake": embedded,
+            "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
+            "snapshot": project.lake.snapshot(),
             "trained_on": {"users": data.users.height, "items": data.raw.height, "sources": sources_of(data.users)},
             "training": asdict(training),
-            "metrics": trained.metrics,
         }
-        version = project.registry.save(trained.tower, card)
-        shown = project.lake.scan(USER_EMBEDDINGS, buckets).filter(_embedded()).sort("user_id").collect()
-        vectors = trained.tower.encode(tower_inputs(shown, tuple(trained.tower.config["part_dims"])))
-        return dg.MaterializeResult(
+        version = project.registry.save(
+            trained.model, card, metrics=trained.metrics, history=trained.history, plots=pictures
+        )
+        factors = artist_factors(project, version, trained.model, halved.catalogue)
+        yield dg.MaterializeResult(
+            asset_key="artist_factors",
+            metadata={
+                "model_version": version,
+                "artists": factors.height,
+                "predicted_from_text": int(factors["predicted"].sum()),
+                "nearest": dg.MetadataValue.md(markdown_table(nearest_artists(factors))),
+            },
+            data_version=dg.DataVersion(version),
+        )
+        yield dg.MaterializeResult(
+            asset_key="user_tower",
             metadata={
                 "model_version": version,
                 "users": data.users.height,
-                "parameters": sum(tensor.numel() for tensor in trained.tower.parameters()),
+                "users_held_out_for_evaluation": int(tested.sum()),
+                "parameters": sum(tensor.numel() for tensor in trained.model.tower.parameters()),
                 **trained.metrics,
-                "training_curve": training_curve(trained.history),
-                "taste_map": taste_map(vectors, dominant_genres(project, buckets, shown["user_id"].to_list())),
+                **{name: picture(name, png) for name, png in pictures.items()},
             },
             data_version=dg.DataVersion(version),
         )
 
-    return [user_tower]
+    @dg.asset(
+        deps=["user_tower"],
+        group_name="model",
+        kinds={"pytorch"},
+        owners=OWNERS,
+        code_version="1",
+        output_required=False,  # where nothing was trained, there is nothing to measure
+        description="The tower trained last, the champion and the baselines on users that none of them was trained "
+        "on, and what the gate makes of it: a challenger that beats them all becomes champion.",
+    )
+    def tower_evaluation(
+        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+    ) -> Iterator[dg.MaterializeResult]:
+        import numpy as np
+        import polars as pl
+
+        from spotify_dag.tower.baselines import encoders, fitted_in_one_pass
+        from spotify_dag.tower.evaluation import dataset, held_out, measure
+
+        version = project.registry.latest()
+        if version is None or nothing_to_train_on(project):
+            context.log.warning("There is no tower to evaluate.")
+            return
+        buckets = training_buckets(project)
+        users = read_users(project, buckets, trainable_users(project, buckets))
+        data = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=settings.seed)
+        tested = held_out(users.users["user_id"].to_list())
+        test = np.intersect1d(np.flatnonzero(tested), data.usable)[:EVALUATED_USERS]
+        # Too few to hold any out: the gate then only asks for a sound tower.
+        fits = fitted_in_one_pass() if len(test) else {}
+        test = test if len(test) else data.usable
+        model = project.registry.load(version)
+        champion = project.registry.champion()
+        if champion is not None and champion != index_version(project):
+            champion = None  # trained for other features: it cannot serve the users as they are now
+        contenders = {"tower": encoders(model, data.catalogue)}
+        if champion not in (None, version):
+            contenders["champion"] = encoders(project.registry.load(str(champion)), data.catalogue)
+        rows: dict[str, dict[str, Any]] = {}
+        with progress.task("Evaluating the tower", len(contenders) + len(fits)) as advance:
+            for name, one in contenders.items():
+                rows[name] = measure(data, one, test)
+                advance(1)
+            training = data.fit_on(np.flatnonzero(~tested))
+            for name, fit in fits.items():
+                rows[name] = measure(data, fit(training), test)
+                advance(1)
+        theirs = {name: row for name, row in rows.items() if name in fits}
+        decision = decide({**project.registry.card(version)["metrics"], **rows["tower"]}, rows.get("champion"), theirs)
+        if champion != version:
+            if decision.passed:
+                project.registry.promote(version, decision)
+            else:
+                project.registry.record_decision(version, decision)
+        shown = [
+            {"model": name, **{key: f"{value:.3f}" for key, value in row.items() if key != "by"}}
+            for name, row in rows.items()
+        ]
+        halves = [model.encode(side.take(test).listening, data.catalogue) for side in (data.first, data.second)]
+        yield dg.MaterializeResult(
+            metadata={
+                "model_version": version,
+                "users_asked": len(test),
+                "held_out": bool(fits),
+                "gate": decision.summary,
+                "passed": decision.passed,
+                "table": dg.MetadataValue.md(markdown_table(pl.DataFrame(shown))),
+                **{key: value for key, value in rows["tower"].items() if key != "by" and np.isfinite(value)},
+                "metrics": picture("metrics", metric_bars(rows)),
+                "score_calibration": picture("score_calibration", score_calibration(model.scale, *halves)),
+            },
+            data_version=dg.DataVersion(version),
+        )
+
+    return [model_training, tower_evaluation]
 
 
 def training_buckets(project: Project) -> list[int]:
@@ -77,36 +200,50 @@ def training_buckets(project: Project) -> list[int]:
     """
     import polars as pl
 
-    counts = project.lake.scan(USERS).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
+    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
     within = counts.filter(pl.col("len").cum_sum() <= project.settings.train_users)
     return (within if within.height else counts.head(1))["user_bucket"].to_list()
 
 
-def training_data(project: Project, buckets: list[int]) -> "TrainingData":
-    """Read the users of some buckets for training, in an order that does not depend on when they came."""
-    from spotify_dag.tower.views import TrainingData
-
-    lake = project.lake
-    columns = (
-        "user_bucket", "user_id", "playlist_id", "playlist_position", "position", "artist_name", "release_year",
-        "popularity", "explicit", "plays",
-    )  # fmt: skip
-    embedded = lake.scan(USER_EMBEDDINGS, buckets).filter(_embedded()).select("user_id")
-    return TrainingData(
-        users=lake.scan(USERS, buckets).join(embedded, on="user_id", how="semi").sort("user_id").collect(),
-        raw=lake.scan(RAW_PLAYLISTS, buckets).select(columns).sort("user_id", "playlist_id", "position").collect(),
-        artist_genres=lake.scan(ARTIST_GENRES, buckets).sort("user_bucket", "artist_key").collect(),
-        text_vectors=load_vectors(lake, project.encoder, taste_texts(project, buckets)),
-        top_artist_count=project.settings.top_artist_count,
-        playlists_count=project.settings.playlists_count,
-    )
-
-
-def embedded_users(project: Project) -> int:
-    """Return how many users have an embedding."""
+def artist_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> "pl.DataFrame":
+    """Store the vector of every artist, once per version, and return the rows."""
+    import numpy as np
     import polars as pl
 
-    return int(project.lake.scan(USER_EMBEDDINGS).filter(_embedded()).select(pl.len()).collect().item())
+    loadings = model.parts.artists.over(catalogue.artists)
+    listeners = np.round(np.exp(loadings.popularity) * (model.parts.artists.n_users + 0.5) - 0.5)
+    rows = pl.DataFrame(
+        {
+            "model_version": [version] * len(loadings.known),
+            "artist_key": catalogue.artists.names,
+            "users": listeners.astype(np.int32),
+            "predicted": ~loadings.known,
+            "vector": pl.Series(loadings.vectors, dtype=pl.Array(pl.Float32, loadings.vectors.shape[1])).arr.to_list(),
+        }
+    )
+    stored = project.lake.scan(ARTIST_FACTORS).filter(pl.col("model_version") == version)
+    if stored.head(1).collect().is_empty():
+        project.lake.append(ARTIST_FACTORS, [rows])
+    return rows
+
+
+def nearest_artists(factors: "pl.DataFrame", shown: int = 8) -> "pl.DataFrame":
+    """Return the most popular artists with the artists whose vectors are nearest to theirs."""
+    import numpy as np
+    import polars as pl
+
+    popular = factors.filter(~pl.col("predicted")).sort("users", "artist_key", descending=[True, False]).head(2_000)
+    if popular.is_empty():
+        return popular.select("artist_key", "users")
+    vectors = np.array(popular["vector"].to_list(), np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    near = np.argsort(-(vectors[:shown] @ vectors.T), axis=1)[:, 1:6]
+    names = popular["artist_key"].to_list()
+    return (
+        popular.head(shown)
+        .select("artist_key", "users")
+        .with_columns(pl.Series("nearest", [", ".join(names[other] for other in row) for row in near], dtype=pl.String))
+    )
 
 
 def sources_of(users: "pl.DataFrame") -> dict[str, int]:
@@ -128,9 +265,3 @@ def dominant_genres(project: Project, buckets: list[int], user_ids: list[str]) -
     )
     names = dict(top.iter_rows())
     return [names.get(user) for user in user_ids]
-
-
-def _embedded() -> "pl.Expr":
-    import polars as pl
-
-    return pl.col("unembedded_reason").is_null()

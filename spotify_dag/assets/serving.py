@@ -6,7 +6,8 @@ import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, report
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.orchestration.staleness import stale_index
+from spotify_dag.orchestration.staleness import index_version, stale_index
+from spotify_dag.resources.listening import read_listening
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS
@@ -17,14 +18,14 @@ def serving_assets(settings: Settings) -> list[Any]:
     """Return the assets of this stage."""
 
     @dg.asset(
-        deps=["user_embeddings", "user_tower"],
+        deps=["user_embeddings", "user_tower", "tower_evaluation"],
         group_name="serving",
         kinds={"lancedb"},
         owners=OWNERS,
         code_version="1",
         partitions_def=user_bucket_partitions(settings.n_buckets),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        description="The user vectors of the latest tower, searched by cosine. Once every user is in it, it is "
+        description="The user vectors of the champion, searched by cosine. Once every user is in it, it is "
         "published: one switch changes model and index together.",
     )
     def user_index(
@@ -32,19 +33,17 @@ def serving_assets(settings: Settings) -> list[Any]:
     ) -> dg.MaterializeResult:
         import polars as pl
 
-        from spotify_dag.tower.inputs import tower_inputs
-
-        version = project.registry.latest()
+        version = index_version(project)
         if version is None:
-            raise dg.Failure("There is no tower yet: materialise user_tower first.", allow_retries=False)
+            raise dg.Failure("There is no champion for these features: materialise user_tower.", allow_retries=False)
         wanted, index = run_buckets(context), project.user_index(version)
-        tower = project.registry.load(version)
+        model = project.registry.load(version)
         rows = dict.fromkeys(wanted, 0)
         with progress.task("Indexing users", len(wanted)) as advance:
             for chunk in project.lake.chunks(USER_EMBEDDINGS, wanted, rows=50_000):
                 embedded = pl.col("unembedded_reason").is_null()
                 users = project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded).sort("user_id").collect()
-                vectors = tower.encode(tower_inputs(users, tuple(tower.config["part_dims"])))
+                vectors = model.encode(*read_listening(project, chunk, users))
                 keys = users.select("user_id", "user_bucket", "content_hash", "feature_version")
                 index.replace(
                     chunk, keys.with_columns(pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])))
@@ -54,7 +53,7 @@ def serving_assets(settings: Settings) -> list[Any]:
         index.optimise()
         left = stale_index(project, index)
         if not left:
-            project.registry.promote(version)
+            project.publish(version)
         return report(context, rows, model_version=version, published=not left, buckets_left=len(left))
 
     return [user_index]

@@ -4,15 +4,16 @@ One check per table derives from its schema. The others say what the schema cann
 stages, that the tower has not collapsed, that the index holds everybody once.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.orchestration.staleness import stale_index
+from spotify_dag.orchestration.staleness import index_version, stale_index
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import (
+    ARTIST_FACTORS,
     ARTIST_GENRES,
     RAW_PLAYLISTS,
     TEXT_VECTORS,
@@ -22,12 +23,8 @@ from spotify_dag.schemas import (
     Table,
 )
 from spotify_dag.settings import Settings
+from spotify_dag.tower.gate import COLLAPSE, soundness
 
-if TYPE_CHECKING:
-    pass
-
-COLLAPSE = 0.5
-"""Mean cosine of random pairs above which user vectors say nothing about their users."""
 UNIT_TOLERANCE = 1e-3
 
 
@@ -109,22 +106,42 @@ def asset_checks(settings: Settings) -> list[Any]:
         )
 
     @dg.asset_check(
-        asset="user_tower",
+        asset="artist_factors",
         blocking=True,
-        description=f"Weights are finite, and random pairs of users have a mean cosine under {COLLAPSE}.",
+        description="Every artist of the tower trained last has one vector, and all its numbers are finite.",
+    )
+    def factors_are_whole(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+        import polars as pl
+
+        version = project.registry.latest()
+        rows = project.lake.scan(ARTIST_FACTORS).filter(pl.col("model_version") == version).collect()
+        finite = rows["vector"].explode().is_finite().all()
+        twice = rows.height - rows["artist_key"].n_unique()
+        return dg.AssetCheckResult(
+            passed=bool(finite) and not twice, metadata={"artists": rows.height, "in_twice": twice}
+        )
+
+    @dg.asset_check(
+        asset="tower_evaluation",
+        blocking=True,
+        description="The gate was asked about the tower trained last, so it is known why it serves or does not.",
+    )
+    def gate_was_asked(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+        registry = project.registry
+        version = registry.latest()
+        asked = version is not None and (version == registry.champion() or registry.decision(version) is not None)
+        return dg.AssetCheckResult(passed=asked, metadata={"model_version": str(version)})
+
+    @dg.asset_check(
+        asset="user_tower",  # not blocking: the gate keeps such a tower from serving, and the champion goes on
+        description=f"Weights are finite, and random pairs of users have a mean cosine of at most {COLLAPSE}.",
     )
     def tower_is_sound(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
-        import torch
-
         version = project.registry.latest()
         if version is None:
             return dg.AssetCheckResult(passed=False, metadata={"problem": "no tower"})
-        weights = project.registry.load(version).state_dict().values()
-        finite = all(bool(torch.isfinite(tensor).all()) for tensor in weights)
-        cosine = project.registry.card(version)["metrics"]["random_pair_cosine"]
-        return dg.AssetCheckResult(
-            passed=finite and cosine < COLLAPSE, metadata={"weights_finite": finite, "random_pair_cosine": cosine}
-        )
+        found = soundness(project.registry.card(version)["metrics"])
+        return dg.AssetCheckResult(passed=found.passed, metadata=found.as_dict())
 
     @dg.asset_check(
         asset="user_index",
@@ -137,8 +154,7 @@ def asset_checks(settings: Settings) -> list[Any]:
     ) -> dg.AssetCheckResult:
         import numpy as np
 
-        version = project.registry.latest()
-        index = project.user_index(version or "")
+        index = project.user_index(index_version(project) or "")
         rows = index.rows(with_vectors=True)
         norm = np.linalg.norm(rows["vector"].to_numpy(), axis=1)
         twice = rows.height - rows["user_id"].n_unique()
@@ -159,6 +175,8 @@ def asset_checks(settings: Settings) -> list[Any]:
         *(rows_conform(table) for table in tables),
         every_row_has_its_user,
         every_user_embedded_or_explained,
+        factors_are_whole,
         tower_is_sound,
+        gate_was_asked,
         index_is_whole,
     ]

@@ -10,7 +10,7 @@ STAGES = {
     "ingest": ("raw_playlists",),
     "features": ("artist_genres", "user_tastes", "text_vectors", "user_embeddings"),
     "tracks": ("audio_features", "track_catalogue", "track_vectors", "track_index", "track_factors"),
-    "train": ("user_tower",),
+    "train": ("artist_factors", "user_tower", "tower_evaluation"),
     "index": ("user_index",),
 }
 """The stages in their order, with their assets."""

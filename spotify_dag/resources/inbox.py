@@ -1,4 +1,4 @@
-"""What has been handed in: which sources to read, and the artist-genre table. One small JSON file each.
+"""What has been handed in: which sources to read, the artist-genre table, and users one by one. Small JSON files.
 
 The inbox says what the graph ought to contain; assets read it, so a run started from the Dagster UI reads the same
 sources as one started from the command line.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spotify_dag.resources.registry import write_atomically
-from spotify_dag.sources import open_source
+from spotify_dag.resources.requests import UserRequests
+from spotify_dag.settings import Settings
+from spotify_dag.sources import REQUEST_SOURCES, open_requests, open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
 
 GENRES_FILE = "artist-genres.json"
@@ -25,6 +27,12 @@ class Inbox:
     """The entries under one root."""
 
     root: Path
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def requests(self) -> UserRequests:
+        """The users who were handed in one by one."""
+        return UserRequests(self.root / "requests")
 
     def register_source(self, name: str, options: dict[str, Any]) -> Source:
         """Remember a source, replacing an earlier entry of the same name; return it opened.
@@ -34,7 +42,7 @@ class Inbox:
         SourceError
             If it cannot be read; the earlier entry then stays.
         """
-        source = open_source(name, options)
+        source = open_source(name, options, self.settings)
         self._write(f"source-{name}.json", {"source": name, "options": options})
         return source
 
@@ -52,17 +60,20 @@ class Inbox:
             raise
 
     def remove_source(self, name: str) -> None:
-        """Forget a source; its users leave the base with the next run.
+        """Forget a source, or all users of a source that takes them one by one; they leave with the next run.
 
         Raises
         ------
         SourceError
             If it was not registered.
         """
+        if name in REQUEST_SOURCES and self.requests.remove_source(name):
+            return
         entry = self.root / f"source-{name}.json"
         if not entry.is_file():
-            known = ", ".join(sorted(file.stem.removeprefix("source-") for file in self.root.glob("source-*.json")))
-            raise SourceError(f"Source '{name}' is not registered. Registered: {known or 'none'}.")
+            registered = {file.stem.removeprefix("source-") for file in self.root.glob("source-*.json")}
+            known = sorted(registered | {request.source for request in self.requests.all()})
+            raise SourceError(f"Source '{name}' is not registered. Registered: {', '.join(known) or 'none'}.")
         entry.unlink()
 
     def register_artist_genres(self, path: Path) -> None:
@@ -79,9 +90,14 @@ class Inbox:
         self._write(GENRES_FILE, {"path": str(path.resolve())})
 
     def sources(self) -> list[Source]:
-        """Open every registered source, by name."""
+        """Open every registered source, by name, and those whose users were taken in by a sweep."""
         entries = [json.loads(file.read_text()) for file in sorted(self.root.glob("source-*.json"))]
-        return [open_source(entry["source"], entry["options"]) for entry in entries]
+        registered = [open_source(entry["source"], entry["options"], self.settings) for entry in entries]
+        taken_in = self.requests.all()
+        handed_in = {name: [request for request in taken_in if request.source == name] for name in REQUEST_SOURCES}
+        return registered + [
+            open_requests(name, requests, self.requests.content) for name, requests in handed_in.items() if requests
+        ]
 
     def artist_genres(self) -> Path | None:
         """Return where the artist-genre table is, or None."""

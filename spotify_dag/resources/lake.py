@@ -161,6 +161,18 @@ class Lake:
         if group:
             yield group
 
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        """Return the version and the number of rows of every table that was written: which data is here now."""
+        import polars as pl
+
+        found = {}
+        for table in TABLES:
+            if self.exists(table):
+                opened = _open(self.uri(table))
+                rows = pl.scan_delta(opened).select(pl.len()).collect().item()
+                found[table.name] = {"version": opened.version(), "rows": rows}
+        return found
+
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return an in-memory DuckDB with a view per table that was written, over its current files."""
         import duckdb

@@ -10,9 +10,10 @@ from typing import Any
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.recommend.explain import Explanation, explain
 from spotify_dag.resources.lake import Lake
-from spotify_dag.resources.registry import NoModelError, Registry
+from spotify_dag.resources.registry import NoModelError
 from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, user_buckets
+from spotify_dag.tower.score import ScoreScale
 
 
 class UnknownUserError(SpotifyDagError):
@@ -21,37 +22,47 @@ class UnknownUserError(SpotifyDagError):
 
 @dataclass(frozen=True)
 class Match:
-    """Another user with the cosine of the two user vectors (-1 to 1) and why."""
+    """Another user, how alike the two are, and why."""
 
     user_id: str
     score: float
+    """Cosine of the two user vectors, -1 to 1."""
+    percent: float
+    """Share of random pairs of users who are less alike, 0 to 100."""
+    confidence: float
+    """How far the score can be trusted, 0 to 1; low where little is known of either."""
     why: Explanation
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return {"user_id": self.user_id, "score": round(self.score, 6), **self.why.as_dict()}
+        return {
+            "user_id": self.user_id,
+            "score": round(self.score, 6),
+            "percent": round(self.percent, 3),
+            "confidence": round(self.confidence, 3),
+            **self.why.as_dict(),
+        }
 
 
 @dataclass(frozen=True)
 class Matcher:
-    """Matches by the champion: one answer is wholly of one model version."""
+    """Matches by the published user index: one answer is wholly of one model version."""
 
     lake: Lake
-    registry: Registry
     vectors: Path
 
-    def index(self) -> UserIndex:
-        """Return the published user index.
+    def index(self) -> tuple[UserIndex, ScoreScale]:
+        """Return the published user index and what its cosines mean.
 
         Raises
         ------
         NoModelError
             If none was published yet.
         """
-        champion = self.registry.champion()
-        if champion is None:
+        found = UserIndex.published(self.vectors)
+        if found is None:
             raise NoModelError("There is no model yet. Make one with: spotify-dag run --source synthetic")
-        return UserIndex(self.vectors, champion)
+        return found
 
     def recommend(self, user_ids: Sequence[str], k: int, limit: int | None = 10) -> tuple[str, list[list[Match]]]:
         """Return the model version, and for each user the ``k`` nearest other users, best first.
@@ -63,7 +74,7 @@ class Matcher:
         """
         import numpy as np
 
-        index = self.index()
+        index, scale = self.index()
         found = index.vectors(user_ids)
         for user in user_ids:
             if user not in found:
@@ -73,10 +84,11 @@ class Matcher:
         others = [
             [pair for pair in answer if pair[0] != user][:k] for user, answer in zip(user_ids, answers, strict=True)
         ]
-        tastes = self._tastes({*user_ids, *(other for answer in others for other, _ in answer)})
+        everybody = {*user_ids, *(other for answer in others for other, _ in answer)}
+        tastes, tracks = self._tastes(everybody), self._tracks(everybody)
         return index.model_version, [
             [
-                Match(other, score, why)
+                self._match(scale, tracks, user, other, score, why)
                 for (other, score), why in zip(
                     answer, explain(tastes, user, [other for other, _ in answer], limit), strict=True
                 )
@@ -92,15 +104,31 @@ class Matcher:
         UnknownUserError
             If one of them is not in the index.
         """
-        index = self.index()
+        index, scale = self.index()
         found = index.vectors([user_id, other])
         for user in (user_id, other):
             if user not in found:
                 raise UnknownUserError(self._why_not(user))
         score = float(found[user_id] @ found[other])
-        return index.model_version, Match(
-            other, score, explain(self._tastes({user_id, other}), user_id, [other], limit)[0]
-        )
+        why = explain(self._tastes({user_id, other}), user_id, [other], limit)[0]
+        tracks = self._tracks({user_id, other})
+        return index.model_version, self._match(scale, tracks, user_id, other, score, why)
+
+    @staticmethod
+    def _match(
+        scale: ScoreScale, tracks: dict[str, int], user: str, other: str, score: float, why: Explanation
+    ) -> Match:
+        trust = scale.confidence(tracks.get(user, 0), tracks.get(other, 0))
+        return Match(other, score, float(scale.percent(score)), float(trust), why)
+
+    def _tracks(self, user_ids: set[str]) -> dict[str, int]:
+        """Return how many playlist items of each user are known."""
+        import polars as pl
+
+        users = sorted(user_ids)
+        buckets = sorted(set(user_buckets(users, self.lake.n_buckets)))
+        rows = self.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("user_id").is_in(users))
+        return dict(rows.select("user_id", "tracks").collect().iter_rows())
 
     def _tastes(self, user_ids: set[str]) -> Any:
         import polars as pl

@@ -45,20 +45,35 @@ class Project:
         return cls(
             settings=settings,
             lake=Lake(settings.data / "lake", settings.n_buckets),
-            inbox=Inbox(settings.data / "inbox"),
+            inbox=Inbox(settings.data / "inbox", settings),
             encoder=Encoder(settings.encoder),
-            registry=Registry(settings.data / "models"),
+            registry=Registry(settings.data / "models", settings.mlflow_uri),
             vectors=settings.data / "vectors",
         )
 
     @property
     def matcher(self) -> Matcher:
         """Answers from this data root."""
-        return Matcher(self.lake, self.registry, self.vectors)
+        return Matcher(self.lake, self.vectors)
 
     def user_index(self, model_version: str) -> UserIndex:
         """Return the user index of a model version."""
         return UserIndex(self.vectors, model_version)
+
+    def published(self) -> str | None:
+        """Return the model version that answers, or None."""
+        found = UserIndex.published(self.vectors)
+        return found[0].model_version if found else None
+
+    def publish(self, model_version: str) -> None:
+        """Make a version, whose user index is complete, the one that answers, with its weights on this machine.
+
+        Raises
+        ------
+        NoModelError
+            If its weights cannot be used; what answered so far goes on.
+        """
+        self.user_index(model_version).publish(self.registry.load(model_version).scale)
 
     def track_catalogue_version(self) -> str | None:
         """Return the fingerprint of what the catalogue of tracks was made from; None where it was never made."""

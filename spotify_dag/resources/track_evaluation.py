@@ -26,6 +26,7 @@ from spotify_dag.resources.encoder import encoded
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.track_index import TrackIndex
+from spotify_dag.settings import Settings
 from spotify_dag.sources import open_source
 from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.spotify_songs import SpotifySongsSource
@@ -50,7 +51,7 @@ def evaluate_tracks(
     """
     import polars as pl
 
-    source = _open(path)
+    source = _open(path, project.settings)
     items = pl.concat([batch.records for batch in source.batches()])
     tracks = with_song_keys(distinct_tracks(items.lazy()).collect()).sort("track_id")
     table = playlist_table(items.lazy(), tracks)
@@ -103,9 +104,9 @@ def evaluate_tracks(
     return report
 
 
-def _open(path: Path) -> Source:
+def _open(path: Path, settings: Settings) -> Source:
     name = "spotify-songs" if path.suffix.lower() in (".csv", ".parquet") else "mpd"
-    return open_source(name, {"path": str(path)})
+    return open_source(name, {"path": str(path)}, settings)
 
 
 def _audio(source: Source) -> pl.DataFrame:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
 from spotify_dag.recommend.continuation import Continuation, Playlists, Tracks
-from spotify_dag.resources.registry import write_atomically
 
 if TYPE_CHECKING:
     import polars as pl

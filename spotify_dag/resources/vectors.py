@@ -7,12 +7,16 @@ until they are folded in.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from spotify_dag.resources.registry import write_atomically
+from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
     import lancedb
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 METRIC: Final = "cosine"
 EXACT_ROWS = 100_000
 PROBES = 32
+POINTER = "published.json"
 _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version")
 
 
@@ -32,6 +37,23 @@ class UserIndex:
 
     root: Path
     model_version: str
+
+    @classmethod
+    def published(cls, root: Path) -> tuple[UserIndex, ScoreScale] | None:
+        """Return the index that answers and what its cosines mean, or None."""
+        pointer = root / POINTER
+        if not pointer.is_file():
+            return None
+        values = json.loads(pointer.read_text())
+        return cls(root, values["model_version"]), ScoreScale.from_dict(values["scale"])
+
+    def publish(self, scale: ScoreScale) -> None:
+        """Make this the index that answers, with what its cosines mean.
+
+        One rename, so an answer is wholly of one model version.
+        """
+        pointer = {"model_version": self.model_version, "scale": scale.as_dict()}
+        write_atomically(self.root / POINTER, json.dumps(pointer).encode())
 
     @property
     def name(self) -> str:

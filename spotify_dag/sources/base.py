@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
@@ -30,6 +33,16 @@ class SourceError(SpotifyDagError):
     """A source that cannot be read at all. The message names the file, what was found and the remedy."""
 
 
+class ResumeLaterError(SpotifyDagError):
+    """A source that cannot be read to its end now. What it yielded is good; the rest is to be had after ``at``."""
+
+    def __init__(self, at: float, reason: str) -> None:
+        super().__init__(f"{reason} Resume after {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC.")
+        self.at = at
+        """Seconds since 1970."""
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some users of a source, each with all of their rows."""
@@ -40,6 +53,23 @@ class Batch:
     """Bad rows and values: `REJECT_COLUMNS`."""
     rows_read: pl.DataFrame
     """``user_id, rows_read``: what was read per user, good or bad; a user with no good row is here too."""
+    marked: str | None = None
+    """What its rows are marked with as their source; None for the name of the source they are read from."""
+
+
+COUNTED = "rows"
+"""Field of a reject that stands for many rows, all left out for one reason; their number is its value."""
+
+
+class Fault(NamedTuple):
+    """One reject, but for its file."""
+
+    row: int | None
+    user_id: str | None
+    field: str
+    value: str | None
+    reason: str
+    dropped: bool = True
 
 
 class Source(Protocol):
@@ -51,7 +81,11 @@ class Source(Protocol):
         """Return a fingerprint of what would be read, found without reading it."""
 
     def batches(self) -> Iterator[Batch]:
-        """Yield batches; bounded memory, never raises for one bad row."""
+        """Yield batches; bounded memory, never raises for one bad row.
+
+        May raise `ResumeLaterError` in place of what cannot be had now: what was yielded before is kept, and the source
+        is read again.
+        """
 
     def n_batches(self) -> int | None:
         """Return how many batches there will be, for a progress bar; None where only reading tells."""
@@ -66,6 +100,40 @@ class HasAudioFeatures(Protocol):
 
     def audio_features(self) -> pl.DataFrame:
         """Return ``track_id`` and the columns of `features.audio.RANGES`, one row per track, null where unknown."""
+
+
+RequestSourceName = Literal["export"]
+"""Sources whose users are handed in one by one."""
+
+
+@dataclass(frozen=True)
+class UserRequest:
+    """One user who was handed in: their id, where their listening is, and what they agreed to.
+
+    Plain, as there are many; ``pydantic.TypeAdapter(UserRequest)`` reads and checks those that come from outside.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    source: RequestSourceName
+    user_id: Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=MAX_NAME)]
+    content: Annotated[str, Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{16}\.parquet$")]
+    """Name of the file with their listening."""
+    opted_in: bool
+    """Whether others may be told of them."""
+    requested_at: AwareDatetime
+
+
+@runtime_checkable
+class RequestSource(Source, Protocol):
+    """A source whose users were handed in one by one, so that it can read some and leave the others."""
+
+    @property
+    def requests(self) -> Sequence[UserRequest]:
+        """Who was handed in."""
+
+    def only(self, requests: Sequence[UserRequest]) -> RequestSource:
+        """Return the source with these of its requests."""
 
 
 def files_version(files: Sequence[Path]) -> str:
@@ -175,9 +243,34 @@ def no_rejects() -> pl.DataFrame:
     return REJECTS.empty().select(REJECT_COLUMNS)
 
 
+def rejects_of(faults: Sequence[Fault], *, file: str) -> pl.DataFrame:
+    """Return faults found in a file as rejects."""
+    import polars as pl
+
+    columns = {name: dtype for name, dtype in no_rejects().schema.items() if name != "file"}
+    rejects = pl.DataFrame(faults, schema=columns, orient="row")
+    return rejects.with_columns(excerpt(pl.col("value")), pl.lit(file).alias("file")).select(REJECT_COLUMNS)
+
+
+def texts(values: Sequence[Any]) -> pl.Series:
+    """Return values of a JSON file as strings, for `clean` to judge."""
+    import polars as pl
+
+    found = [value if value is None or isinstance(value, str) else _number(value) for value in values]
+    try:
+        return pl.Series(found, dtype=pl.String)
+    except UnicodeEncodeError:  # JSON can escape one half of a surrogate pair, which UTF-8 cannot hold.
+        return pl.Series([text and text.encode(errors="replace").decode() for text in found], dtype=pl.String)
+
+
 def excerpt(value: pl.Expr) -> pl.Expr:
     """Return the first 80 characters of a value, control characters replaced by a visible sign."""
     return value.str.head(80).str.replace_all(r"\p{Cc}", "\ufffd")
+
+
+def _number(value: Any) -> str:
+    """Return what is not text as text; 1999.0 becomes 1999, as a year is whole."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else reprlib.repr(value)
 
 
 def _as(dtype: pl.DataType, name: str) -> pl.Expr:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, Table, user_buckets
-from spotify_dag.sources.base import RECORD_COLUMNS, Batch, Source
+from spotify_dag.sources.base import RECORD_COLUMNS, Batch, RequestSource, ResumeLaterError, Source, UserRequest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 def source_version(source: Source, profiles_count: int | None) -> str:
     """Return a fingerprint of what ingesting ``source`` would read."""
     return source.version() if profiles_count is None else f"{source.version()}-first{profiles_count}"
+
+
+def source_versions(source: Source, *, n_buckets: int, profiles_count: int | None) -> dict[int, str]:
+    """Return `source_version` per bucket; of a source whose users come one by one, for the buckets that have any."""
+    if isinstance(source, RequestSource):
+        per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
+        return {bucket: source.only(requests).version() for bucket, requests in sorted(per_bucket.items())}
+    return dict.fromkeys(range(n_buckets), source_version(source, profiles_count))
 
 
 class Ingestion:
@@ -37,13 +45,25 @@ class Ingestion:
         self, sources: Sequence[Source], *, buckets: Sequence[int], n_buckets: int, profiles_count: int | None,
         now: datetime,
     ) -> None:  # fmt: skip
-        self.sources = sources
-        # Before anything is read: a file that changes meanwhile is then read again the next time.
-        self.versions = [source_version(source, profiles_count) for source in sources]
         self.buckets = list(buckets)
+        self.sources: list[Source] = []
+        self._versions: list[tuple[str, int, str]] = []
+        self._private: list[str] = []
+        for source in sources:
+            # Before anything is read: a file that changes meanwhile is then read again the next time.
+            versions = source_versions(source, n_buckets=n_buckets, profiles_count=profiles_count)
+            self._versions += [(source.name, bucket, versions[bucket]) for bucket in self.buckets if bucket in versions]
+            self.sources.append(source)
+            if isinstance(source, RequestSource):
+                per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
+                requests = [request for bucket in self.buckets for request in per_bucket.get(bucket, [])]
+                self.sources[-1] = source.only(requests)
+                self._private += [request.user_id for request in requests if not request.opted_in]
         self.n_buckets = n_buckets
         self.profiles_count = profiles_count
         self.now = now
+        self.interrupted: dict[str, ResumeLaterError] = {}
+        """Sources that could not be read to their end, by name."""
         self._users: list[pl.DataFrame] = []
         self._rejects: list[pl.DataFrame] = []
         self._reads: list[pl.DataFrame] = []
@@ -51,14 +71,21 @@ class Ingestion:
     def records(self, progress: Callable[[int], None] = lambda _: None) -> Iterator[pl.DataFrame]:
         """Yield rows of `schemas.RAW_PLAYLISTS`; ``progress`` hears each batch."""
         for source in self.sources:
-            seen = 0
-            for batch in source.batches():
-                known, allowed = self._buckets_of(batch, seen)
-                seen += known
-                yield self._take(source, batch, allowed)
-                progress(1)
-                if self.profiles_count is not None and seen >= self.profiles_count:
-                    break
+            try:
+                yield from self._records(source, progress)
+            except ResumeLaterError as error:
+                self.interrupted[source.name] = error
+
+    def _records(self, source: Source, progress: Callable[[int], None]) -> Iterator[pl.DataFrame]:
+        seen = 0
+        for batch in source.batches():
+            # Not before the next batch is asked for: instead of one, the source may say that it is not at its end.
+            if self.profiles_count is not None and seen >= self.profiles_count:
+                break
+            known, allowed = self._buckets_of(batch, seen)
+            seen += known
+            yield self._take(source, batch, allowed)
+            progress(1)
 
     def users(self) -> pl.DataFrame:
         """Return rows of `schemas.USERS`."""
@@ -69,23 +96,20 @@ class Ingestion:
         return _collected(REJECTS, self._rejects)
 
     def ingests(self) -> pl.DataFrame:
-        """Return rows of `schemas.INGESTS`: one per bucket and source, zeros included."""
+        """Return rows of `schemas.INGESTS`: one per bucket and source read to its end that has a version there."""
         import polars as pl
 
-        grid = pl.DataFrame(
-            {"source": [source.name for source in self.sources], "source_version": self.versions},
-            schema={"source": pl.String, "source_version": pl.String},
-        ).join(pl.DataFrame({"user_bucket": self.buckets}, schema={"user_bucket": pl.Int32}), how="cross")
+        schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
+        whole = [version for version in self._versions if version[0] not in self.interrupted]
+        grid = pl.DataFrame(whole, schema=schema, orient="row")
         key = ["user_bucket", "source"]
-        kept = self.users().group_by(key).agg(pl.col("rows_kept").sum(), pl.len().alias("users"))
-        empty = {"user_bucket": pl.Int32, "source": pl.String, "rows_read": pl.Int64, "rows_rejected": pl.Int64}
-        read = pl.concat([pl.DataFrame(schema=empty), *self._reads])
-        read = read.group_by(key).agg(pl.col("rows_read", "rows_rejected").sum())
         counts = ["rows_read", "rows_kept", "rows_rejected", "users"]
+        empty = {"user_bucket": pl.Int32, "source": pl.String, **dict.fromkeys(counts, pl.Int64)}
+        read = pl.concat([pl.DataFrame(schema=empty), *self._reads]).group_by(key).agg(pl.col(counts).sum())
         return INGESTS.conform(
-            grid.join(kept, on=key, how="left")
-            .join(read, on=key, how="left")
-            .with_columns(pl.col(counts).fill_null(0), pl.lit(self.now).alias("fetched_at"))
+            grid.join(read, on=key, how="left").with_columns(
+                pl.col(counts).fill_null(0), pl.lit(self.now).alias("fetched_at")
+            )
         )
 
     def _buckets_of(self, batch: Batch, seen: int) -> tuple[int, pl.DataFrame]:
@@ -105,7 +129,7 @@ class Ingestion:
     def _take(self, source: Source, batch: Batch, allowed: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        stamped = [pl.lit(source.name).alias("source"), pl.lit(self.now).alias("fetched_at")]
+        stamped = [pl.lit(batch.marked or source.name).alias("source"), pl.lit(self.now).alias("fetched_at")]
         content = batch.records.select(RECORD_COLUMNS)
         hashed = content.select("user_id", content.hash_rows().alias("row_hash"))
         kept = hashed.group_by("user_id").agg(
@@ -113,11 +137,12 @@ class Ingestion:
             pl.col("row_hash").sum().reinterpret(signed=True).alias("content_hash"),
             pl.len().cast(pl.Int32).alias("rows_kept"),
         )
-        self._users.append(
-            allowed.join(kept, on="user_id", how="left").with_columns(
-                pl.col("rows_kept", "content_hash").fill_null(0), *stamped
-            )
+        users = allowed.join(kept, on="user_id", how="left").with_columns(
+            pl.col("rows_kept", "content_hash").fill_null(0),
+            ~pl.col("user_id").is_in(self._private).alias("opted_in"),
+            *stamped,
         )
+        self._users.append(users)
         # A row that names no user is filed under its file, so that it belongs to one bucket too.
         rejects = batch.rejects.with_columns(pl.coalesce("user_id", "file").alias("owner"))
         owners = rejects["owner"].unique()
@@ -129,21 +154,35 @@ class Ingestion:
             rejects = rejects.join(allowed, on="user_id", how="semi")
         self._rejects.append(rejects.with_columns(stamped))
         dropped = rejects.filter("dropped").unique(["file", "row", "user_id"])
+        number = pl.Int64
         self._reads += [
-            allowed.join(batch.rows_read, on="user_id").select(
+            users.join(batch.rows_read, on="user_id").select(
                 "user_bucket",
-                stamped[0],
-                pl.col("rows_read").cast(pl.Int64),
-                pl.lit(0, pl.Int64).alias("rows_rejected"),
+                pl.lit(source.name).alias("source"),
+                pl.col("rows_read", "rows_kept").cast(number),
+                pl.lit(0, number).alias("rows_rejected"),
+                pl.lit(1, number).alias("users"),
             ),
             dropped.select(
                 "user_bucket",
-                stamped[0],
-                pl.col("user_id").is_null().cast(pl.Int64).alias("rows_read"),
-                pl.lit(1, pl.Int64).alias("rows_rejected"),
+                pl.lit(source.name).alias("source"),
+                pl.col("user_id").is_null().cast(number).alias("rows_read"),
+                pl.lit(0, number).alias("rows_kept"),
+                pl.lit(1, number).alias("rows_rejected"),
+                pl.lit(0, number).alias("users"),
             ),
         ]
         return RAW_PLAYLISTS.conform(content.join(allowed, on="user_id", maintain_order="left").with_columns(stamped))
+
+
+def _requests_of_buckets(
+    source: RequestSource, n_buckets: int, profiles_count: int | None
+) -> dict[int, list[UserRequest]]:
+    requests = source.requests[:profiles_count]
+    found: dict[int, list[UserRequest]] = {}
+    for request, bucket in zip(requests, user_buckets([it.user_id for it in requests], n_buckets), strict=True):
+        found.setdefault(bucket, []).append(request)
+    return found
 
 
 def _collected(table: Table, frames: list[pl.DataFrame]) -> pl.DataFrame:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 PLAYS_HETREC, ARTISTS_HETREC = "user_artists.dat", "artists.dat"
+FRIENDS_HETREC = "user_friends.dat"
 HETREC_COLUMNS = {PLAYS_HETREC: ("userID", "artistID", "weight"), ARTISTS_HETREC: ("id", "name")}
 PLAYS_360K = "usersha1-artmbid-artname-plays.tsv"
 COLUMNS_360K = ("user", "artist_id", "artist_name", "plays")
@@ -79,6 +80,18 @@ class LastfmSource:
 
     def artist_genres(self) -> None:
         """Return None: listeners' tags are not genres."""
+
+    def friends(self) -> pl.DataFrame:
+        """Return each pair of friends once, ``user_id, friend_id``; only HetRec-2011 has any."""
+        import polars as pl
+
+        file = self._files()[0].parent / FRIENDS_HETREC
+        if not file.is_file():
+            return pl.DataFrame(schema={"user_id": pl.String, "friend_id": pl.String})
+        pairs = pl.read_csv(file, separator="\t", schema_overrides={"userID": pl.Int64, "friendID": pl.Int64})
+        return pairs.filter(pl.col("userID") < pl.col("friendID")).select(
+            pl.format("lastfm-{}", "userID").alias("user_id"), pl.format("lastfm-{}", "friendID").alias("friend_id")
+        )
 
     def _files(self) -> list[Path]:
         if self.path.is_file():

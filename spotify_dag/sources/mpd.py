@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spotify_dag.sources.base import REJECT_COLUMNS, Batch, SourceError, clean, excerpt, files_version, no_rejects
+from spotify_dag.sources.base import Batch, Fault, SourceError, clean, files_version, rejects_of, texts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,17 +36,6 @@ class _BrokenSliceError(Exception):
     """A slice without readable playlists. Its arguments are the reason and what stands there instead."""
 
 
-class _Fault(NamedTuple):
-    """One reject, but for its file."""
-
-    row: int | None
-    user_id: str | None
-    field: str
-    value: str | None
-    reason: str
-    dropped: bool = True
-
-
 class _Playlist(NamedTuple):
     pid: int
     user_id: str
@@ -61,8 +50,8 @@ class _Item(NamedTuple):
     row: int
     track: Any
 
-    def fault(self, field: str, value: Any, reason: str, *, dropped: bool) -> _Fault:
-        return _Fault(self.row, self.playlist.user_id, field, _shown(value), reason, dropped)
+    def fault(self, field: str, value: Any, reason: str, *, dropped: bool) -> Fault:
+        return Fault(self.row, self.playlist.user_id, field, _shown(value), reason, dropped)
 
 
 @dataclass(frozen=True)
@@ -111,7 +100,7 @@ class MpdSource:
             except _BrokenSliceError as error:
                 reason, value = error.args
                 broken.append(reason)
-                batch = _batch([], [_Fault(None, None, "slice", value, reason)], file)
+                batch = _batch([], [Fault(None, None, "slice", value, reason)], file)
             yield batch
         if len(broken) == len(slices):
             raise SourceError(f"No slice can be read, of {len(slices)}: '{slices[0]}' is {broken[0]}. {REMEDY}")
@@ -143,10 +132,10 @@ def _start(file: Path) -> str:
 def _read(file: Path, seen: set[int]) -> Batch:
     """Return the playlists of a slice whose pid is not in ``seen``, and add theirs to it."""
     playlists: list[_Playlist] = []
-    faults: list[_Fault] = []
+    faults: list[Fault] = []
     for place, item in enumerate(_items(file)):
         found = _playlist(item, place, seen)
-        if isinstance(found, _Fault):
+        if isinstance(found, Fault):
             faults.append(found)
         else:
             seen.add(found.pid)
@@ -171,22 +160,22 @@ def _items(file: Path) -> list[Any]:
     return playlists
 
 
-def _playlist(item: Any, place: int, seen: set[int]) -> _Playlist | _Fault:
+def _playlist(item: Any, place: int, seen: set[int]) -> _Playlist | Fault:
     if not isinstance(item, dict):
-        return _Fault(None, None, "playlist", _shown(item), f"item {place} of the slice is not an object")
+        return Fault(None, None, "playlist", _shown(item), f"item {place} of the slice is not an object")
     pid: Any = item.get("pid")
     if not re.fullmatch("[0-9]{1,18}", str(pid)):
-        return _Fault(None, None, "pid", _shown(pid), f"item {place} of the slice has no whole number as pid")
+        return Fault(None, None, "pid", _shown(pid), f"item {place} of the slice has no whole number as pid")
     tracks: Any = item.get("tracks")
     playlist = _Playlist(int(pid), f"mpd-{int(pid)}", item.get("name"), tracks)
     if not isinstance(tracks, list):
-        return _Fault(None, playlist.user_id, "tracks", _shown(tracks), "not a list")
+        return Fault(None, playlist.user_id, "tracks", _shown(tracks), "not a list")
     if playlist.pid in seen:
-        return _Fault(None, playlist.user_id, "pid", _shown(pid), "the same as of an earlier playlist")
+        return Fault(None, playlist.user_id, "pid", _shown(pid), "the same as of an earlier playlist")
     return playlist
 
 
-def _batch(playlists: Sequence[_Playlist], faults: Sequence[_Fault], file: Path) -> Batch:
+def _batch(playlists: Sequence[_Playlist], faults: Sequence[Fault], file: Path) -> Batch:
     import polars as pl
 
     items = [_Item(playlist, row, track) for playlist in playlists for row, track in enumerate(playlist.tracks)]
@@ -197,7 +186,7 @@ def _batch(playlists: Sequence[_Playlist], faults: Sequence[_Fault], file: Path)
     ]
     rows, no_texts = _rows([item for item in items if isinstance(item.track, dict)])
     batch = clean(rows, file=file.name)
-    rejects = pl.concat([_rejects([*faults, *no_tracks, *no_texts], file), batch.rejects])
+    rejects = pl.concat([rejects_of([*faults, *no_tracks, *no_texts], file=file.name), batch.rejects])
     read = pl.DataFrame(
         {"user_id": [p.user_id for p in playlists], "rows_read": [len(p.tracks) for p in playlists]},
         schema=batch.rows_read.schema,
@@ -205,7 +194,7 @@ def _batch(playlists: Sequence[_Playlist], faults: Sequence[_Fault], file: Path)
     return Batch(batch.records, rejects, read)
 
 
-def _rows(items: Sequence[_Item]) -> tuple[pl.DataFrame, list[_Fault]]:
+def _rows(items: Sequence[_Item]) -> tuple[pl.DataFrame, list[Fault]]:
     """Return the tracks as rows for `clean`, and a fault for everything that cannot be a name."""
     import polars as pl
 
@@ -219,38 +208,15 @@ def _rows(items: Sequence[_Item]) -> tuple[pl.DataFrame, list[_Fault]]:
                 faults.append(items[place].fault(column, value, "not text", dropped=False))
                 columns[column][place] = None
     position = pl.Series([item.row for item in items], dtype=pl.Int64)
-    rows = pl.DataFrame({column: _strings(values) for column, values in columns.items()}).with_columns(
+    rows = pl.DataFrame({column: texts(values) for column, values in columns.items()}).with_columns(
         pl.col("track_id", "artist_id").str.extract(r"([^:/?]+)(?:\?.*)?$"),
-        _strings([item.playlist.user_id for item in items]).alias("user_id"),
-        _strings([str(item.playlist.pid) for item in items]).alias("playlist_id"),
+        texts([item.playlist.user_id for item in items]).alias("user_id"),
+        texts([str(item.playlist.pid) for item in items]).alias("playlist_id"),
         pl.lit(0).alias("playlist_position"),
         position.alias("position"),
         position.alias("row"),
     )
     return rows, faults
-
-
-def _strings(values: Sequence[Any]) -> pl.Series:
-    import polars as pl
-
-    texts = [value if value is None or isinstance(value, str) else _number(value) for value in values]
-    try:
-        return pl.Series(texts, dtype=pl.String)
-    except UnicodeEncodeError:  # JSON can escape one half of a surrogate pair, which UTF-8 cannot hold.
-        return pl.Series([text and text.encode(errors="replace").decode() for text in texts], dtype=pl.String)
-
-
-def _number(value: Any) -> str:
-    """Return what is not text as text, for `clean` to judge; 1999.0 becomes 1999, as a year is whole."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else reprlib.repr(value)
-
-
-def _rejects(faults: Sequence[_Fault], file: Path) -> pl.DataFrame:
-    import polars as pl
-
-    columns = {name: dtype for name, dtype in no_rejects().schema.items() if name != "file"}
-    rejects = pl.DataFrame(faults, schema=columns, orient="row")
-    return rejects.with_columns(excerpt(pl.col("value")), pl.lit(file.name).alias("file")).select(REJECT_COLUMNS)
 
 
 def _shown(value: Any) -> str | None:

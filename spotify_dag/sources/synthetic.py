@@ -170,7 +170,7 @@ class SyntheticSource:
         import polars as pl
 
         for block in range(self.n_batches()):
-            records = self._records(block)
+            records = self.block(block)
             if (block + 1) * BLOCK_USERS > self.users:
                 records = records.filter(pl.col("user_id") < f"synthetic-{self.users:06d}")
             read = records.group_by("user_id", maintain_order=True).agg(pl.len().alias("rows_read"))
@@ -191,8 +191,11 @@ class SyntheticSource:
         best_year = np.clip(rng.normal(centre, ERA_YEARS), 1955, 2023)
         return _Tastes(mixture, favourites, best_year)
 
-    def _records(self, block: int) -> pl.DataFrame:
-        """Draw the playlists of a block: the Gumbel top-k trick samples each playlist's tracks without repeats."""
+    def block(self, block: int) -> pl.DataFrame:
+        """Return the records of 1,000 users, whole blocks always.
+
+        The Gumbel top-k trick samples each playlist's tracks without repeats.
+        """
         import polars as pl
 
         rng = np.random.default_rng([self.seed, 3, block])

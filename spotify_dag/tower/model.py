@@ -1,44 +1,62 @@
-"""The multi-embedding tower: one tower per embedding, then a joint tower to a unit vector."""
+"""The multi-part tower: one tower per part, then a joint tower to a unit vector, beside a linear discriminant."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spotify_dag.schemas import EMBEDDINGS
-from spotify_dag.tower.inputs import STATISTICS, TowerInputs
+from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes
+from spotify_dag.tower.inputs import Catalogue, Listening
+from spotify_dag.tower.parts import N_STATISTICS, PARTS, SKETCH_DIM, PartMap, TowerInputs
+from spotify_dag.tower.score import ScoreScale
 
 ENCODE_ROWS = 8_192
-ANCHOR_PART = EMBEDDINGS.index("genre_embedding")
+FACTORS = PARTS.index("artist_factors")
+ANCHOR_PARTS = {"artist_factors": 2.0}
+"""Weight of a part in the anchor where it is not 1: how much of the ridge it is spared."""
+ANCHOR_STATISTICS = 0.3
+"""Weight of a standardised statistic in the anchor, against parts of unit length."""
 
 
 class UserTower(nn.Module):
-    """Map user embeddings to unit vectors that are compared by cosine.
+    """Map the parts of a user to a unit vector that is compared by cosine.
 
-    Each embedding goes through its own tower; an absent one is replaced by a learned vector, so that missing data is
-    told apart from average data. The joint tower sees all of them and the statistics. Embeddings are centred and
-    scaled by what the training users looked like: means of text vectors are so alike (random pairs at cosine .97) that
-    without centring there is little to learn from.
+    Each part goes through its own tower; an absent one is replaced by a learned vector, so that missing data is told
+    apart from average data. The joint tower sees all of them and the statistics, and a linear path goes past it: the
+    network starts as a weighted sum and learns only what that lacks.
 
-    The user vector is what the joint tower learned beside an anchor: the principal components of the genre embedding.
-    Telling people apart is what the loss asks for, and an era or a side interest does that as well as a taste; the
-    anchor keeps neighbours neighbours in taste while the tower learns the rest.
+    The user vector is what these learned beside blocks of closed form, which keep the broad directions of taste that a
+    contrastive loss flattens, and err elsewhere than the network does: an *anchor*, the projection of the parts on the
+    directions in which users differ from each other more than from themselves (Fisher's linear discriminants, here
+    between the halves of a user's listening); where users lie by collaborative factors and axes; and, where people come
+    back to the very same artists in different playlists, a sketch of those.
 
     Parameters
     ----------
     part_dims
-        Length of each embedding.
+        Length of each part.
     hidden, part_out, dim
         Widths: inside a part tower, out of one, and out of the joint tower.
     dropout
         Share of activations dropped in training.
     anchor_dim, anchor_weight
-        Number of principal components, and the weight of the anchor against the learned 1; the user vector has
-        ``dim + anchor_dim`` numbers.
+        Number of discriminants, and the weight of the anchor against the learned 1.
+    factor_weight
+        Weight of each collaborative block (`BoundMap.collaborative`) against the learned 1.
+    sketch_weight
+        Weight of the sketch of the very artists a user has, against the learned 1; 0 leaves it out.
+    parts
+        Names of the parts that are looked at; the others are treated as absent.
+    anchor_ridge
+        Ridge of the discriminants, in mean variances within users.
+    anchor_power
+        A discriminant weighs its ratio of variances to this power: 0 treats all alike.
     """
 
     def __init__(
@@ -46,78 +64,197 @@ class UserTower(nn.Module):
         part_dims: Sequence[int],
         *,
         hidden: int = 256,
-        part_out: int = 96,
+        part_out: int = 128,
         dim: int = 64,
-        dropout: float = 0.2,
+        dropout: float = 0.3,
         anchor_dim: int = 64,
-        anchor_weight: float = 0.7,
+        anchor_weight: float = 1.0,
+        anchor_ridge: float = 0.3,
+        anchor_power: float = 0.125,
+        factor_weight: float = 0.5,
+        sketch_weight: float = 0.0,
+        parts: Sequence[str] = PARTS,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
             "part_dims": list(part_dims), "hidden": hidden, "part_out": part_out, "dim": dim, "dropout": dropout,
-            "anchor_dim": anchor_dim, "anchor_weight": anchor_weight,
+            "anchor_dim": anchor_dim, "anchor_weight": anchor_weight, "anchor_ridge": anchor_ridge,
+            "anchor_power": anchor_power, "factor_weight": factor_weight, "sketch_weight": sketch_weight,
+            "parts": list(parts),
         }  # fmt: skip
         self.part_towers = nn.ModuleList(
             nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, part_out))
             for width in part_dims
         )
         self.absent = nn.Parameter(torch.zeros(len(part_dims), part_out))
-        joint_in = len(part_dims) * part_out + 2 * len(STATISTICS)
+        joint_in = len(part_dims) * part_out + 2 * N_STATISTICS
         self.joint = nn.Sequential(
             nn.LayerNorm(joint_in), nn.Linear(joint_in, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
         )
-        # A linear path past the joint tower: the network starts as a weighted sum and learns only what that lacks.
-        self.skip = nn.Linear(joint_in, dim)
-        self.register_buffer("anchor", torch.zeros(part_dims[ANCHOR_PART], anchor_dim))
+        self.linear = nn.Linear(sum(part_dims) + 2 * N_STATISTICS, dim)
+        self.register_buffer("uses", torch.tensor([float(name in parts) for name in PARTS]), persistent=False)
+        self.uses: Tensor
+        stacked = sum(part_dims) + N_STATISTICS
+        self.register_buffer("anchor_centre", torch.zeros(stacked))
+        self.register_buffer("anchor", torch.zeros(stacked, anchor_dim))
         self.anchor: Tensor
-        for number, width in enumerate(part_dims):
-            self.register_buffer(f"centre_{number}", torch.zeros(width))
-            self.register_buffer(f"scale_{number}", torch.ones(()))
+        self.anchor_centre: Tensor
 
-    def fit_scaling(self, inputs: TowerInputs) -> None:
-        """Set centre and scale of each embedding from the training users who have it."""
-        for number, part in enumerate(inputs.parts):
-            here = part[inputs.known[:, number] > 0]
-            if not len(here):
-                continue
-            centre = here.mean(axis=0)
-            spread = np.sqrt(((here - centre) ** 2).sum(axis=1).mean())
-            getattr(self, f"centre_{number}").copy_(torch.from_numpy(centre))
-            # After scaling, an embedding has unit variance per dimension whatever its length.
-            getattr(self, f"scale_{number}").fill_(max(float(spread), 1e-6) / np.sqrt(part.shape[1]))
-            if number == ANCHOR_PART:
-                self.anchor.zero_()
-                _, _, components = np.linalg.svd(here - centre, full_matrices=False)
-                width = min(self.anchor.shape[1], len(components))
-                self.anchor[:, :width] = torch.from_numpy(components[:width].T.copy())
+    def fit_anchor(self, views: Sequence[tuple[TowerInputs, TowerInputs]]) -> None:
+        """Set the anchor from halves of the training users: each pair has row i of one user in both."""
+        stacks = [tuple(_stacked(view, self.config["parts"]) for view in pair) for pair in views]
+        rows = 2 * sum(len(first) for first, _ in stacks)
+        centre = np.sum([side.sum(axis=0) for pair in stacks for side in pair], axis=0) / rows
+        within, total = (np.zeros((len(centre), len(centre)), np.float32) for _ in range(2))
+        for first, second in stacks:
+            difference = first - second
+            within += difference.T @ difference / rows
+            for half in (first, second):
+                total += (half - centre).T @ (half - centre) / rows
+        from scipy.linalg import eigh
 
-    def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> Tensor:
-        """Return unit vectors ``[batch, width]``. ``parts`` are ``[batch, part_dim]``, ``known`` ``[batch, parts]``."""
+        ridge = self.config["anchor_ridge"] * np.trace(within) / len(within)
+        ridged = np.asarray(within, np.float64) + max(ridge, 1e-9) * np.eye(len(within))
+        # Variance between users against variance within: large where two halves of a user agree and users differ.
+        ratio, directions = eigh(np.asarray(total - within, np.float64), ridged)
+        width = min(self.config["anchor_dim"], len(ratio))
+        weight = np.maximum(ratio[::-1][:width], 0) ** self.config["anchor_power"]
+        self.anchor.zero_()
+        self.anchor[:, :width] = torch.from_numpy(directions[:, ::-1][:, :width] * weight)
+        self.anchor_centre.copy_(torch.from_numpy(np.asarray(centre)))
+
+    @property
+    def width(self) -> int:
+        """Length of a user vector."""
+        sketch = SKETCH_DIM if self.config["sketch_weight"] else 0
+        return self.config["dim"] + self.config["anchor_dim"] + 2 * self.config["part_dims"][FACTORS] + sketch
+
+    def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Return learned vectors and anchors, ``[batch, dim]`` and ``[batch, anchor_dim]``, of unit length.
+
+        ``parts`` are ``[batch, part_dim]``, ``known`` ``[batch, parts]``, ``statistics`` ``[batch, 2 * N_STATISTICS]``.
+        """
+        known = known * self.uses
+        parts = [part * known[:, number : number + 1] for number, part in enumerate(parts)]
         outputs = []
         for number, (tower, part) in enumerate(zip(self.part_towers, parts, strict=True)):
-            scaled = (part - getattr(self, f"centre_{number}")) / getattr(self, f"scale_{number}")
             here = known[:, number : number + 1]
-            outputs.append(here * tower(scaled) + (1 - here) * self.absent[number])
-        joined = torch.cat([*outputs, statistics], dim=1)
-        learned = nn.functional.normalize(self.skip(joined) + self.joint(joined), dim=1)
-        centred = parts[ANCHOR_PART] - getattr(self, f"centre_{ANCHOR_PART}")
-        anchored = nn.functional.normalize(centred @ self.anchor, dim=1) * known[:, ANCHOR_PART : ANCHOR_PART + 1]
-        return nn.functional.normalize(torch.cat([learned, self.config["anchor_weight"] * anchored], dim=1), dim=1)
+            # Of unit length as they come; of unit variance in each dimension, whatever their number, from here on.
+            outputs.append(here * tower(part * part.shape[1] ** 0.5) + (1 - here) * self.absent[number])
+        linear = self.linear(torch.cat([*(part * part.shape[1] ** 0.5 for part in parts), statistics], dim=1))
+        learned = linear + self.joint(torch.cat([*outputs, statistics], dim=1))
+        weighted = (ANCHOR_PARTS.get(name, 1.0) * part for name, part in zip(PARTS, parts, strict=True))
+        stacked = torch.cat([*weighted, ANCHOR_STATISTICS * statistics[:, :N_STATISTICS]], dim=1)
+        anchored = (stacked - self.anchor_centre) @ self.anchor
+        return nn.functional.normalize(learned, dim=1), nn.functional.normalize(anchored, dim=1)
+
+    def join(self, learned: Tensor, anchored: Tensor, collaborative: Tensor, sketch: Tensor) -> Tensor:
+        """Return the user vectors ``[batch, width]``, of unit length."""
+        blocks = [learned, self.config["anchor_weight"] * anchored, self.config["factor_weight"] * collaborative]
+        if self.config["sketch_weight"]:
+            blocks.append(self.config["sketch_weight"] * sketch)
+        return nn.functional.normalize(torch.cat(blocks, dim=1), dim=1)
 
     def encode(self, inputs: TowerInputs) -> np.ndarray:
-        """Return the user vectors of ``inputs``, ``[users, dim + anchor_dim]`` float32, unit length."""
+        """Return the user vectors of ``inputs``, ``[users, width]`` float32, unit length."""
         self.eval()
         device = self.absent.device
-        vectors = []
+        vectors = [np.empty((0, self.width), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(inputs), ENCODE_ROWS):
                 chunk = inputs.take(np.arange(start, min(start + ENCODE_ROWS, len(inputs))))
-                vectors.append(self(*to_tensors(chunk, device)).cpu().numpy())
-        width = self.config["dim"] + self.config["anchor_dim"]
-        return np.concatenate(vectors) if vectors else np.empty((0, width), np.float32)
+                learned, anchored = self(*to_tensors(chunk, device))
+                beside = (torch.from_numpy(block).to(device) for block in (chunk.collaborative, chunk.sketch))
+                vectors.append(self.join(learned, anchored, *beside).cpu().numpy())
+        return np.concatenate(vectors)
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """All that takes a user from listening to a user vector and a readable score: one version of it serves."""
+
+    parts: PartMap
+    tower: UserTower
+    scale: ScoreScale
+
+    def encode(self, listening: Listening, catalogue: Catalogue, *, artists_by_name: bool = True) -> np.ndarray:
+        """Return user vectors, ``[users, width]`` float32 of unit length.
+
+        Without ``artists_by_name`` only the text of artists is used, as if none had been seen in training.
+        """
+        return self.tower.encode(self.parts.over(catalogue, artists_by_name=artists_by_name)(listening))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `restore` needs beside the tensors."""
+        return {
+            "tower": self.tower.config,
+            "factors": {
+                kind: {"n_users": one.n_users, "typical_idf": one.typical_idf, "settings": asdict(one.settings)}
+                for kind, one in (("artists", self.parts.artists), ("genres", self.parts.genres))
+            },
+            "trust_at": self.scale.trust_at,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything learned, by name. Names of artists and genres are the bytes of a JSON list."""
+        arrays: dict[str, np.ndarray] = {
+            "latent.names": _names(self.parts.latent.names),
+            "latent.vectors": self.parts.latent.vectors,
+            "scale.cosines": self.scale.cosines, "middle": self.parts.middle, "spread": self.parts.spread,
+        }  # fmt: skip
+        for kind, one in (("artists", self.parts.artists), ("genres", self.parts.genres)):
+            arrays |= {
+                f"{kind}.names": _names(one.names),
+                f"{kind}.vectors": one.vectors,
+                f"{kind}.gram": one.gram,
+                f"{kind}.users": one.users,
+                f"{kind}.from_text": one.from_text,
+            }
+        for name, centre, axes in zip(PARTS, self.parts.centres, self.parts.axes, strict=True):
+            arrays |= {f"centre.{name}": centre, f"axes.{name}": axes}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        return tensors | {f"tower.{name}": tensor.contiguous() for name, tensor in self.tower.state_dict().items()}
+
+    @classmethod
+    def restore(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> UserModel:
+        """Return the model that `config` and `tensors` were taken from."""
+        array = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith("tower.")}
+        factors = {
+            kind: Factors(
+                json.loads(array[f"{kind}.names"].tobytes()), array[f"{kind}.vectors"], array[f"{kind}.gram"],
+                array[f"{kind}.users"], config["factors"][kind]["n_users"], config["factors"][kind]["typical_idf"],
+                array[f"{kind}.from_text"], FactorSettings(**config["factors"][kind]["settings"]),
+            )
+            for kind in ("artists", "genres")
+        }  # fmt: skip
+        tower = UserTower(**config["tower"])
+        tower.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("tower.")})
+        parts = PartMap(
+            **factors,
+            latent=LatentAxes(json.loads(array["latent.names"].tobytes()), array["latent.vectors"]),
+            centres=tuple(array[f"centre.{name}"] for name in PARTS),
+            axes=tuple(array[f"axes.{name}"] for name in PARTS),
+            middle=array["middle"],
+            spread=array["spread"],
+        )
+        return cls(parts, tower.eval(), ScoreScale(array["scale.cosines"], config["trust_at"]))
 
 
 def to_tensors(inputs: TowerInputs, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:
     """Return inputs as the arguments of `UserTower.forward`."""
     parts = [torch.from_numpy(part).to(device) for part in inputs.parts]
     return parts, torch.from_numpy(inputs.known).to(device), torch.from_numpy(inputs.statistics).to(device)
+
+
+def _names(names: Sequence[str]) -> np.ndarray:
+    """Return names as the bytes of a JSON list."""
+    return np.frombuffer(json.dumps(list(names)).encode(), np.uint8).copy()
+
+
+def _stacked(inputs: TowerInputs, uses: Sequence[str]) -> np.ndarray:
+    """Return the parts and statistics of users side by side, ``[users, stacked]``; zero for parts not in ``uses``."""
+    weighted = (
+        ANCHOR_PARTS.get(name, 1.0) * (name in uses) * part for name, part in zip(PARTS, inputs.parts, strict=True)
+    )
+    return np.hstack([*weighted, ANCHOR_STATISTICS * inputs.statistics[:, :N_STATISTICS]])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,13 +17,17 @@ from torch import Tensor, nn
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import EMBEDDINGS
-from spotify_dag.tower.inputs import TowerInputs, part_dims, tower_inputs
-from spotify_dag.tower.model import UserTower, to_tensors
-from spotify_dag.tower.views import TrainingData
+from spotify_dag.tower.factors import FactorSettings
+from spotify_dag.tower.metrics import own_half
+from spotify_dag.tower.model import UserModel, UserTower, to_tensors
+from spotify_dag.tower.parts import PARTS, PartMap, TowerInputs
+from spotify_dag.tower.score import ScoreScale
+from spotify_dag.tower.views import By, Halved
 
-VIEW_PAIRS: Sequence[Literal["item", "playlist"]] = ("item", "playlist") * 4
-"""How users are halved, one pair of views each; epochs take them in turn."""
 MIN_VALIDATION_USERS = 20
+MAX_HALVINGS = 16
+HALVED_USERS = 200_000
+"""Users times halvings kept in memory: many halvings of few users, few of many."""
 
 
 class TrainingError(SpotifyDagError):
@@ -34,36 +38,76 @@ class TrainingError(SpotifyDagError):
 class TrainingSettings:
     """How to train."""
 
-    epochs: int = 40
+    epochs: int = 30
     batch: int = 512
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    temperature: float = 0.07
+    learning_rate: float = 1e-3
+    weight_decay: float = 5e-2
+    temperature: float = 0.1
     part_dropout: float = 0.1
     validation_share: float = 0.1
+    factors: int = 64
+    alpha: float = 40.0
+    axes: int = 128
+    hidden: int = 256
+    dim: int = 64
+    dropout: float = 0.3
+    anchor_dim: int = 64
+    anchor_weight: float = 1.0
+    anchor_ridge: float = 1.0
+    anchor_power: float = 0.125
+    factor_weight: float = 0.5
+    sketch_weights: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+    """Weights of the sketch to choose from, by the MRR of the validation users."""
+    loss: Literal["info_nce", "cosine", "cosine_random"] = "info_nce"
+    """``cosine``: both halves of a user alike, random users not; ``cosine_random``: random users alike, as the system
+    this project grew out of had it. Both for comparison."""
+    parts: tuple[str, ...] = PARTS
+    """Parts the network may see."""
     seed: int = 0
+
+    @property
+    def tower(self) -> dict[str, Any]:
+        """The settings that shape the network."""
+        names = (
+            "hidden",
+            "dim",
+            "dropout",
+            "anchor_dim",
+            "anchor_weight",
+            "anchor_ridge",
+            "anchor_power",
+            "factor_weight",
+            "parts",
+        )
+        return {name: value for name, value in asdict(self).items() if name in names}
 
 
 @dataclass(frozen=True)
-class TrainedTower:
-    """A tower with how its training went."""
+class TrainedModel:
+    """A model with how its training went."""
 
-    tower: UserTower
-    history: list[dict[str, float]]
-    """Per epoch: ``epoch, loss, mrr, hit_at_10`` on the validation users."""
+    model: UserModel
+    history: list[dict[str, float]] = field(repr=False)
+    """Per epoch: ``epoch, loss, mrr, hit@1, hit@10`` on the validation users."""
     metrics: dict[str, float]
-    """``mrr, hit_at_1, hit_at_10`` of the kept epoch, ``random_pair_cosine``, and numbers of users."""
+    """``mrr, hit@1, hit@10`` of the kept epoch, ``random_pair_cosine``, and numbers of users."""
+
+
+def halvings(users: int) -> Sequence[By]:
+    """Return how users should be halved to train on this many: by item and by playlist in turn."""
+    pairs = int(np.clip(HALVED_USERS // max(users, 1), 2, MAX_HALVINGS)) // 2
+    return ("item", "playlist") * pairs
 
 
 def train_tower(
-    data: TrainingData, settings: TrainingSettings, progress: Callable[[dict[str, float]], None] = lambda _: None
-) -> TrainedTower:
+    data: Halved, settings: TrainingSettings, progress: Callable[[dict[str, float]], None] = lambda _: None
+) -> TrainedModel:
     """Train a tower and keep the epoch with the best validation MRR.
 
     Parameters
     ----------
     data
-        The users to train on.
+        The users to train on, with at least one halving.
     settings
         How to train; the same data and settings give the same weights.
     progress
@@ -74,70 +118,111 @@ def train_tower(
     TrainingError
         If fewer than two users have two halves, or an embedding or a loss is not finite.
     """
-    pairs = _view_pairs(data, settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
+    _check(data)
     rng = np.random.default_rng(settings.seed)
-    rows = rng.permutation(len(pairs[0][0]))
+    rows = rng.permutation(np.flatnonzero(data.usable))
     n_validation = int(len(rows) * settings.validation_share)
     n_validation = n_validation if n_validation >= MIN_VALIDATION_USERS else 0
-    validation, training = rows[:n_validation], rows[n_validation:]
+    validation, training = np.sort(rows[:n_validation]), np.sort(rows[n_validation:])
     # With too few users to spare any, the training users themselves say how it goes.
     watched = validation if n_validation else training
 
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(settings.seed)
-        tower = UserTower([part.shape[1] for part in pairs[0][0].parts])
-        log_scale = nn.Parameter(torch.tensor(-np.log(settings.temperature), dtype=torch.float32))
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        tower.fit_scaling(pairs[0][0].take(training))
-        tower.to(device)
-        log_scale = nn.Parameter(log_scale.detach().to(device))
-        optimiser = torch.optim.AdamW(
-            [
-                {"params": tower.parameters(), "weight_decay": settings.weight_decay},
-                {"params": [log_scale], "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
+        part_map, cross = PartMap.fit(
+            data.whole.take(training), data.catalogue, factors=FactorSettings(settings.factors, settings.alpha),
+            axes=settings.axes, seed=settings.seed,
+        )  # fmt: skip
+        views = [
+            (cross.inputs(first.take(training), data.catalogue), cross.inputs(second.take(training), data.catalogue))
+            for first, second in data.halves
+        ]
+        bound = part_map.over(data.catalogue)
+        asked, shown = (bound(half.take(watched)) for half in data.halves[-1])
+        tower = UserTower([part.shape[1] for part in views[0][0].parts], **settings.tower)
+        tower.fit_anchor(views)
+        history = _fit(tower, views, (asked, shown), settings, rng, progress)
+        tower.config["sketch_weight"] = _sketch_weight(tower, asked, shown, settings.sketch_weights)
+        found = own_half(tower.encode(asked), tower.encode(shown))
+        model = UserModel(part_map, tower, ScoreScale(np.empty(0, np.float32), 1.0))
+        vectors = model.encode(data.whole.take(rows), data.catalogue)
+        scale = ScoreScale.fit(
+            vectors, tower.encode(asked), tower.encode(shown), data.halves[-1][0].take(watched).tracks
         )
-        batches = -(-len(training) // settings.batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.learning_rate, total_steps=settings.epochs * batches, pct_start=0.1
-        )
-        history: list[dict[str, float]] = []
-        best: dict[str, Tensor] = {}
-        for epoch in range(settings.epochs):
-            tower.train()
-            first, second = pairs[epoch % len(pairs)]
-            losses = []
-            for part in np.array_split(rng.permutation(training), batches):
-                vectors = [
-                    tower(*_drop_parts(to_tensors(view.take(part), device), settings.part_dropout, generator))
-                    for view in (first, second)
-                ]
-                loss = info_nce(vectors[0], vectors[1], log_scale)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                losses.append(loss.item())
-            if not np.isfinite(losses).all():
-                raise TrainingError(f"The loss of epoch {epoch} is not finite; lower the learning rate.")
-            found = retrieval(tower, *(view.take(watched) for view in pairs[-1]))
-            history.append({"epoch": epoch, "loss": float(np.mean(losses)), **found})
-            if found["mrr"] >= max(entry["mrr"] for entry in history):
-                best = {name: tensor.detach().clone() for name, tensor in tower.state_dict().items()}
-                kept = found
-            progress(history[-1])
-    tower.load_state_dict(best)
-    tower.cpu().eval()
-    everyone = tower.encode(pairs[0][0])
     metrics = {
-        **kept,
-        "random_pair_cosine": random_pair_cosine(everyone, rng),
+        **found,
+        "sketch_weight": tower.config["sketch_weight"],
+        "random_pair_cosine": random_pair_cosine(vectors, rng),
         "training_users": float(len(training)),
         "validation_users": float(n_validation),
     }
-    return TrainedTower(tower, history, metrics)
+    return TrainedModel(UserModel(part_map, tower, scale), history, metrics)
+
+
+def _fit(
+    tower: UserTower,
+    views: Sequence[tuple[TowerInputs, TowerInputs]],
+    watched: Sequence[TowerInputs],
+    settings: TrainingSettings,
+    rng: np.random.Generator,
+    progress: Callable[[dict[str, float]], None],
+) -> list[dict[str, float]]:
+    """Train the network, leave it at the epoch with the best MRR of ``watched``, and return the history."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tower.to(device)
+    generator = torch.Generator().manual_seed(settings.seed)
+    log_scale = nn.Parameter(torch.tensor(-np.log(settings.temperature), dtype=torch.float32, device=device))
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": tower.parameters(), "weight_decay": settings.weight_decay},
+            {"params": [log_scale], "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+    )
+    users = len(views[0][0])
+    batches = -(-users // settings.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=settings.epochs * batches, pct_start=0.1
+    )
+    history: list[dict[str, float]] = []
+    best: dict[str, Tensor] = {}
+    for epoch in range(settings.epochs):
+        tower.train()
+        pair = views[int(rng.integers(len(views)))]
+        losses = []
+        for part in np.array_split(rng.permutation(users), batches):
+            learned = [
+                tower(*_drop_parts(to_tensors(view.take(part), device), settings.part_dropout, generator))[0]
+                for view in pair
+            ]
+            loss = _loss(settings.loss, learned[0], learned[1], log_scale)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.item())
+        if not np.isfinite(losses).all():
+            raise TrainingError(f"The loss of epoch {epoch} is not finite; lower the learning rate.")
+        found = own_half(*(tower.encode(half) for half in watched))
+        history.append({"epoch": epoch, "loss": float(np.mean(losses)), **found})
+        if found["mrr"] >= max(entry["mrr"] for entry in history):
+            best = {name: tensor.detach().clone() for name, tensor in tower.state_dict().items()}
+        progress(history[-1])
+    tower.load_state_dict(best)
+    tower.cpu().eval()
+    return history
+
+
+def _sketch_weight(tower: UserTower, asked: TowerInputs, shown: TowerInputs, weights: Sequence[float]) -> float:
+    """Return the weight of the sketch with which halves find each other best.
+
+    It depends on the data: halves of a list of plays share no artist at all, two playlists of one person many.
+    """
+    found = {}
+    for weight in weights:
+        tower.config["sketch_weight"] = weight
+        found[weight] = own_half(tower.encode(asked), tower.encode(shown))["mrr"]
+    return max(found, key=lambda weight: found[weight])
 
 
 def info_nce(first: Tensor, second: Tensor, log_scale: Tensor) -> Tensor:
@@ -148,17 +233,15 @@ def info_nce(first: Tensor, second: Tensor, log_scale: Tensor) -> Tensor:
     return (loss(similarity, target) + loss(similarity.T, target)) / 2
 
 
-def retrieval(tower: UserTower, queries: TowerInputs, gallery: TowerInputs) -> dict[str, float]:
-    """Return ``mrr, hit_at_1, hit_at_10`` of finding row i of ``gallery`` from row i of ``queries``."""
-    similarity = tower.encode(queries) @ tower.encode(gallery).T
-    own = np.diag(similarity)[:, None]
-    # Ties share their mean rank: with the best one, a tower that tells nobody apart would look perfect.
-    rank = ((similarity > own).sum(axis=1) + (similarity >= own).sum(axis=1) + 1) / 2
-    return {
-        "mrr": float((1 / rank).mean()),
-        "hit_at_1": float((rank == 1).mean()),
-        "hit_at_10": float((rank <= 10).mean()),
-    }
+def _loss(kind: str, first: Tensor, second: Tensor, log_scale: Tensor) -> Tensor:
+    if kind == "info_nce":
+        return info_nce(first, second, log_scale)
+    another = second.roll(1, dims=0)
+    alike, unlike = torch.ones(len(first)), -torch.ones(len(first))
+    loss = nn.functional.cosine_embedding_loss
+    if kind == "cosine_random":
+        return loss(first, another, alike.to(first.device))
+    return (loss(first, second, alike.to(first.device)) + loss(first, another, unlike.to(first.device))) / 2
 
 
 def random_pair_cosine(vectors: np.ndarray, rng: np.random.Generator, pairs: int = 20_000) -> float:
@@ -168,27 +251,19 @@ def random_pair_cosine(vectors: np.ndarray, rng: np.random.Generator, pairs: int
     return float((vectors[first[different]] * vectors[second[different]]).sum(axis=1).mean())
 
 
-def _view_pairs(data: TrainingData, seed: int) -> list[tuple[TowerInputs, TowerInputs]]:
-    """Return the view pairs of the users that have two halves in all of them."""
-    import polars as pl
-
-    frames = [data.views(by=by, seed=seed * 1_000 + number) for number, by in enumerate(VIEW_PAIRS)]
-    reason = [frame["unembedded_reason"].is_null().to_numpy() for pair in frames for frame in pair]
-    usable = np.logical_and.reduce(reason)
-    if usable.sum() < 2:
+def _check(data: Halved) -> None:
+    usable = int(data.usable.sum())
+    if usable < 2:
         raise TrainingError(
-            f"{int(usable.sum())} of {data.users.height} users have listening that can be split in two; "
-            "training needs at least 2. Add users: spotify-dag run --source …"
+            f"{usable} of {len(data)} users have listening that can be split in two; training needs at least 2. "
+            "Add users: spotify-dag run --source …"
         )
-    dims = part_dims(pl.concat([frames[0][0], frames[0][1]]))
-    kept = np.flatnonzero(usable)
-    pairs = [(tower_inputs(first, dims).take(kept), tower_inputs(second, dims).take(kept)) for first, second in frames]
     for number, name in enumerate(EMBEDDINGS):
-        if not all(np.isfinite(view.parts[number]).all() for pair in pairs for view in pair):
+        sides = [data.whole, *(side for pair in data.halves for side in pair)]
+        if not all(np.isfinite(side.embeddings[number]).all() for side in sides):
             raise TrainingError(
                 f"Column '{name}' holds a number that is not finite; check the encoder (SPOTIFY_DAG_ENCODER)."
             )
-    return pairs
 
 
 @contextmanager
@@ -209,7 +284,7 @@ def _one_thread() -> Iterator[None]:
 def _drop_parts(
     tensors: tuple[list[Tensor], Tensor, Tensor], share: float, generator: torch.Generator
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Hide whole embeddings at random, so that the tower learns to do without any of them."""
+    """Hide whole parts at random, so that the tower learns to do without any of them."""
     parts, known, statistics = tensors
     keep = torch.rand(known.shape, generator=generator) >= share
     # Somebody with nothing left could not be told from anybody else: such a user keeps everything.

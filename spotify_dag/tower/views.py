@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
+from spotify_dag.features.genres import artist_key
 from spotify_dag.features.tastes import items, user_tastes
+from spotify_dag.tower.inputs import Catalogue, Listening, catalogue, listening, weights
 
 if TYPE_CHECKING:
     import polars as pl
+    from scipy.sparse import csr_matrix
+
+By = Literal["item", "playlist"]
 
 
-def halves(raw: pl.DataFrame, *, by: Literal["item", "playlist"], seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def halves(raw: pl.DataFrame, *, by: By, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split the listening of every user in two.
 
     By playlist, a user with a single one is split by item. The split depends on the rows and the seed only, not on
@@ -36,9 +44,42 @@ def halves(raw: pl.DataFrame, *, by: Literal["item", "playlist"], seed: int) -> 
     return tuple(split.filter(pl.col("turn") == side).drop("turn") for side in (1, 0))  # type: ignore[return-value]
 
 
+def first_items(raw: pl.DataFrame, count: int, *, seed: int) -> pl.DataFrame:
+    """Return at most ``count`` items of one playlist of every user, drawn by ``seed``."""
+    import polars as pl
+
+    playlist = pl.struct("user_id", "playlist_id").hash(seed)
+    one = raw.filter(playlist == playlist.min().over("user_id"))
+    item = pl.struct("user_id", "playlist_id", "position").hash(seed)
+    return one.filter(item.rank("ordinal").over("user_id") <= count)
+
+
 @dataclass(frozen=True)
-class TrainingData:
-    """The listening a tower is trained on."""
+class Halved:
+    """Users with the halves of their listening: what a tower is trained and judged on."""
+
+    whole: Listening
+    halves: Sequence[tuple[Listening, Listening]]
+    """Halvings, each drawn anew; rows are the users of ``whole``."""
+    catalogue: Catalogue
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def take(self, rows: np.ndarray) -> Halved:
+        """Return some users."""
+        return Halved(self.whole.take(rows), [(a.take(rows), b.take(rows)) for a, b in self.halves], self.catalogue)
+
+    @property
+    def usable(self) -> np.ndarray:
+        """``[users]`` bool: who has something in both halves of every halving."""
+        sides = [side.tracks > 0 for pair in self.halves for side in pair]
+        return np.logical_and.reduce(sides, initial=True) & (self.whole.tracks > 0)
+
+
+@dataclass(frozen=True)
+class UserData:
+    """The rows of some users, as the lake has them."""
 
     users: pl.DataFrame
     """Rows of `schemas.USERS`."""
@@ -50,10 +91,18 @@ class TrainingData:
     top_artist_count: int
     playlists_count: int | None
 
-    def embed(self, raw: pl.DataFrame) -> pl.DataFrame:
-        """Return the user embeddings of all users from ``raw``, a part of their listening."""
+    def counted(self) -> pl.DataFrame:
+        """Return the playlist items that count: a half of playlists that do not count would be an empty one."""
+        return items(self.raw.lazy(), self.playlists_count).drop("item_weight").collect()
+
+    def catalogue(self) -> Catalogue:
+        """Return the artists and genres of these users."""
+        return catalogue(self.artist_genres, self.text_vectors)
+
+    def listening(self, raw: pl.DataFrame, known: Catalogue) -> Listening:
+        """Return all users as arrays, from ``raw``, a part of their listening."""
         tastes = user_tastes(raw.lazy(), self.artist_genres, playlists_count=self.playlists_count)
-        return user_embeddings(
+        embeddings = user_embeddings(
             self.users,
             raw.lazy(),
             tastes,
@@ -61,10 +110,26 @@ class TrainingData:
             top_artist_count=self.top_artist_count,
             playlists_count=self.playlists_count,
         )
+        return listening(embeddings, tastes, known)
 
-    def views(self, *, by: Literal["item", "playlist"], seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the user embeddings of two halves, row by row of the same users."""
-        # Only what counts is split: a half of playlists that do not count would be an empty one.
-        counted = items(self.raw.lazy(), self.playlists_count).drop("item_weight").collect()
-        first, second = halves(counted, by=by, seed=seed)
-        return self.embed(first), self.embed(second)
+    def counts(self, raw: pl.DataFrame, known: Catalogue) -> csr_matrix:
+        """Return ``[users, artists]`` play counts of ``raw``; an item of a playlist counts once."""
+        import polars as pl
+
+        index = self.users.select("user_id").with_row_index("user")
+        played = (
+            raw.with_columns(artist_key(pl.col("artist_name")).alias("name"), pl.col("plays").fill_null(1))
+            .join(index, on="user_id")
+            .with_columns(pl.col("plays").cast(pl.Float64).alias("weight"))
+        )
+        return weights(played, known.artists, self.users.height)
+
+    def halved(self, by: Sequence[By], *, seed: int, progress: Callable[[int], None] = lambda _: None) -> Halved:
+        """Return the users with one halving per entry of ``by``; ``progress`` hears of each one that is done."""
+        known, counted = self.catalogue(), self.counted()
+        pairs = []
+        for number, kind in enumerate(by):
+            first, second = halves(counted, by=kind, seed=seed * 1_000 + number)
+            pairs.append((self.listening(first, known), self.listening(second, known)))
+            progress(1)
+        return Halved(self.listening(counted, known), pairs, known)

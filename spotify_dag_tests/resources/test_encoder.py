@@ -53,6 +53,19 @@ def altered(bundled: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return package
 
 
+def linked(model: Path, folder: Path, *, but: str) -> Path:
+    """Return a folder with links to the files of a model, and a copy of one of them."""
+    for file in model.rglob("*"):
+        if file.is_file():
+            name = file.relative_to(model)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if name.as_posix() == but:
+                shutil.copy(file, folder / name)
+            else:
+                (folder / name).symlink_to(file)
+    return folder
+
+
 def texts(*names: str) -> pl.DataFrame:
     return pl.DataFrame({"text": names}, schema={"text": pl.String})
 
@@ -60,10 +73,31 @@ def texts(*names: str) -> pl.DataFrame:
 class TestWeights:
     def test_the_bundled_model_is_the_official_one(self, bundled: Encoder) -> None:
         assert bundled.folder.name == "model"
-        assert bundled.digest == BUNDLED_SHA256[:16] == "53aa51172d142c89"
+        assert len(bundled.digest) == 16
+        assert bundled.digest != BUNDLED_SHA256[:16]  # it is a digest of more than the weights
 
     def test_by_path_the_same_weights_are_the_same_encoder(self, bundled: Encoder) -> None:
         assert Encoder(str(bundled.folder)).digest == bundled.digest
+
+    @pytest.mark.parametrize(
+        "file", ["tokenizer.json", "vocab.txt", "modules.json", "config.json", "sentence_bert_config.json",
+                 "1_Pooling/config.json"],
+    )  # fmt: skip
+    def test_whatever_decides_a_vector_decides_the_digest(self, bundled: Encoder, tmp_path: Path, file: str) -> None:
+        folder = linked(bundled.folder, tmp_path / "model", but=file)
+        assert Encoder(str(folder)).digest == bundled.digest
+        content = (folder / file).read_bytes()
+        (folder / file).write_bytes(content + b" ")
+        changed = Encoder(str(folder)).digest
+        assert changed != bundled.digest
+        (folder / file).unlink()
+        if file != "tokenizer.json":
+            assert Encoder(str(folder)).digest not in (changed, bundled.digest)
+
+    def test_a_description_decides_nothing(self, bundled: Encoder, tmp_path: Path) -> None:
+        folder = linked(bundled.folder, tmp_path / "model", but="README.md")
+        (folder / "README.md").write_text("another")
+        assert Encoder(str(folder)).digest == bundled.digest
 
     def test_by_path_other_weights_are_another_encoder(self, bundled: Encoder, altered: Path) -> None:
         other = Encoder(str(altered / "model"))
@@ -99,6 +133,15 @@ class TestUnusable:
             _ = Encoder(str(tmp_path)).digest
         with pytest.raises(EncoderError, match=REMEDY):
             Encoder(str(tmp_path)).encode(["pop"])
+
+    def test_a_folder_without_a_tokenizer(self, bundled: Encoder, tmp_path: Path) -> None:
+        """Such a folder loads, and gives every string a vector that means nothing."""
+        folder = linked(bundled.folder, tmp_path / "model", but="tokenizer.json")
+        for name in ("tokenizer.json", "vocab.txt"):
+            (folder / name).unlink()
+        for attempt in (lambda: Encoder(str(folder)).digest, lambda: Encoder(str(folder)).encode(["pop"])):
+            with pytest.raises(EncoderError, match=f"{folder} has no tokenizer .*{REMEDY}"):
+                attempt()
 
     @pytest.mark.parametrize(("cut", "size"), [("config.json", 0), ("model.safetensors", 100_000)])
     def test_a_folder_that_is_half_a_model(self, bundled: Encoder, tmp_path: Path, cut: str, size: int) -> None:
@@ -181,6 +224,11 @@ class TestVectors:
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
         for name, vector in zip(NAMES, vectors, strict=True):
             assert bundled.encode([name])[0] @ vector > 0.999
+
+    def test_of_no_strings_there_are_none_and_they_are_as_wide(self, bundled: Encoder) -> None:
+        vectors = bundled.encode([])
+        assert vectors.shape == (0, TEXT_DIM)
+        assert vectors.dtype == np.float32
 
     def test_they_equal_those_of_the_model_in_full_precision(self, bundled: Encoder) -> None:
         import torch

@@ -84,7 +84,7 @@ class TestSources:
                 {"user": 30, "path": "x"},
                 "has no option path, user. It has: users, seed, playlists, tracks",
             ),
-            ("spotify", {}, "Unknown source 'spotify'. Choose one of: synthetic, lastfm, mpd"),
+            ("elsewhere", {}, "Unknown source 'elsewhere'. Choose one of: synthetic, lastfm, mpd"),
         ],
     )
     def test_one_that_cannot_be_read_leaves_the_earlier_entry(

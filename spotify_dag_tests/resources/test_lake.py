@@ -45,6 +45,7 @@ def users(bucket: int, count: int, tag: int = 0) -> pl.DataFrame:
                 "user_id": [f"user-{bucket}-{number}" for number in range(count)],
                 "rows_kept": [tag] * count,
                 "content_hash": range(count),
+                "opted_in": [True] * count,
             },
             schema_overrides={"user_bucket": pl.Int32},
         ).with_columns(source=pl.lit("test"), fetched_at=pl.lit(NOW))

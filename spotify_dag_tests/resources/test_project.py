@@ -23,6 +23,7 @@ class TestLayout:
         assert project.lake.n_buckets == 16
         assert project.inbox.sources() == []
         assert project.registry.champion() is None
+        assert project.published() is None
         assert project.genre_tables() == []
         assert not (tmp_path / "data").exists()
 

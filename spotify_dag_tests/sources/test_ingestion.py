@@ -16,8 +16,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, user_buckets
-from spotify_dag.sources.base import Batch, Source
-from spotify_dag.sources.ingestion import Ingestion, source_version
+from spotify_dag.sources.base import Batch, Source, UserRequest, no_rejects
+from spotify_dag.sources.export.kept import ExportSource, kept_frame
+from spotify_dag.sources.ingestion import Ingestion, source_version, source_versions
 from spotify_dag.sources.lastfm import PLAYS_360K, LastfmSource
 from spotify_dag.sources.mpd import MpdSource
 from spotify_dag.sources.synthetic import SyntheticSource
@@ -366,3 +367,66 @@ class TestVersion:
         list(records)
         assert set(ingestion.ingests()["source_version"]) == {before}
         assert mpd.version() != before
+
+
+class TestRequests:
+    """Users who were handed in one by one, each with a file of their own."""
+
+    @pytest.fixture
+    def handed_in(self, tmp_path: Path) -> ExportSource:
+        """Nine users with one to nine items; every third is private."""
+        requests = []
+        for number in range(9):
+            user, content = f"export-{number}", f"{number:016x}-{0:016x}.parquet"
+            items = pl.DataFrame({"position": range(number + 1)}).with_columns(
+                user_id=pl.lit(user),
+                playlist_id=pl.lit("liked"),
+                playlist_position=pl.lit(1),
+                artist_name=pl.lit("Air"),
+            )
+            kept_frame(items, no_rejects()).write_parquet(tmp_path / content)
+            requests.append(UserRequest("export", user, content, opted_in=number % 3 > 0, requested_at=NOW))
+        return ExportSource(tuple(requests), tmp_path)
+
+    def buckets_of(self, source: ExportSource) -> dict[str, int]:
+        users = [request.user_id for request in source.requests]
+        return dict(zip(users, user_buckets(users, N_BUCKETS), strict=True))
+
+    def test_each_bucket_has_a_version_of_its_own(self, handed_in: ExportSource) -> None:
+        versions = source_versions(handed_in, n_buckets=N_BUCKETS, profiles_count=None)
+        assert set(versions) == set(self.buckets_of(handed_in).values())
+        assert len(set(versions.values())) == len(versions)
+        fewer = handed_in.only(handed_in.requests[:-1])
+        after = source_versions(fewer, n_buckets=N_BUCKETS, profiles_count=None)
+        changed = {bucket for bucket, version in versions.items() if after.get(bucket) != version}
+        assert changed == {self.buckets_of(handed_in)["export-8"]}
+        told = replace(handed_in.requests[4], opted_in=not handed_in.requests[4].opted_in)
+        other = handed_in.only([*handed_in.requests[:4], told, *handed_in.requests[5:]])
+        after = source_versions(other, n_buckets=N_BUCKETS, profiles_count=None)
+        changed = {bucket for bucket, version in versions.items() if after[bucket] != version}
+        assert changed == {self.buckets_of(handed_in)["export-4"]}
+
+    def test_buckets_read_their_own_users_only(self, handed_in: ExportSource) -> None:
+        whole = ingest(handed_in)
+        assert whole.users.select("user_id", "rows_kept", "opted_in").sort("user_id").rows() == [
+            (f"export-{number}", number + 1, number % 3 > 0) for number in range(9)
+        ]
+        buckets = self.buckets_of(handed_in)
+        for bucket in ALL:
+            ingestion = Ingestion([handed_in], buckets=[bucket], n_buckets=N_BUCKETS, profiles_count=None, now=NOW)
+            (source,) = ingestion.sources
+            mine = [user for user, number in buckets.items() if number == bucket]
+            assert [request.user_id for request in source.requests] == mine
+            assert sum(frame.height for frame in ingestion.records()) == sum(int(user[-1]) + 1 for user in mine)
+            assert ingestion.ingests().height == (1 if mine else 0)
+            assert ingestion.users()["user_id"].to_list() == mine
+
+    def test_of_the_first_users_only(self, handed_in: ExportSource) -> None:
+        found = ingest(handed_in, profiles_count=2)
+        assert sorted(found.users["user_id"]) == ["export-0", "export-1"]
+        parts = [ingest(handed_in, buckets=[bucket], profiles_count=2) for bucket in ALL]
+        assert_frame_equal(pl.concat(part.users for part in parts), found.users, check_row_order=False)
+        assert sorted(pl.concat(part.ingests for part in parts).rows()) == sorted(found.ingests.rows())
+
+    def test_others_are_all_opted_in(self, mixed: list[Source]) -> None:
+        assert ingest(*mixed).users["opted_in"].all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from spotify_dag.settings import Settings
 from spotify_dag.sources import open_source
 from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.spotify_songs import SpotifySongsSource
@@ -78,7 +79,7 @@ def test_what_cannot_be_read_is_said(tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(SourceError, match=message):
-        open_source("spotify-songs", {"path": str(path)})
+        open_source("spotify-songs", {"path": str(path)}, Settings(data=tmp_path))
 
 
 def test_the_real_table(test_data):

@@ -3,43 +3,91 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from spotify_dag.tower.inputs import TowerInputs
-from spotify_dag.tower.model import ENCODE_ROWS, UserTower, to_tensors
+from spotify_dag.tower.model import (
+    ANCHOR_PARTS,
+    ANCHOR_STATISTICS,
+    ENCODE_ROWS,
+    FACTORS,
+    UserModel,
+    UserTower,
+    to_tensors,
+)
+from spotify_dag.tower.parts import N_STATISTICS, PARTS, SKETCH_DIM, TowerInputs
+from spotify_dag.tower.training import TrainedModel
+from spotify_dag.tower.views import Halved
 
-DIMS = (6, 5, 6, 3)
+DIMS = (6, 5, 6, 3, 4, 4)
 SMALL = {"hidden": 16, "part_out": 8, "dim": 7, "anchor_dim": 4}
+ANCHOR = slice(7, 11)
+CPU = torch.device("cpu")
+# Everything, nothing, each part alone, and each missing.
+MASKS = np.array([[1] * 6, [0] * 6, *np.eye(6, dtype=int).tolist(), *(1 - np.eye(6, dtype=int)).tolist()], np.float32)
 
 
-def tower(seed: int = 0, part_dims: tuple[int, ...] = DIMS, **config: float) -> UserTower:
-    """Return a tower with random weights, the vectors that stand for absent embeddings included."""
+def tower(seed: int = 0, part_dims: tuple[int, ...] = DIMS, **config: object) -> UserTower:
+    """Return a tower with random weights, the vectors that stand for absent parts included."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = UserTower(part_dims, **(SMALL | config))
+        made = UserTower(part_dims, **(SMALL | config))  # type: ignore[arg-type]
         torch.nn.init.normal_(made.absent)
     return made
 
 
-def some_users(
-    count: int, *, known: np.ndarray | None = None, part_dims: tuple[int, ...] = DIMS, seed: int = 0
-) -> TowerInputs:
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def some_users(count: int, *, known: np.ndarray | None = None, seed: int = 0) -> TowerInputs:
+    """Return users as `BoundMap` makes them: parts of unit length, or zero where unknown."""
     rng = np.random.default_rng(seed)
-    parts = tuple(rng.normal(loc=2, size=(count, dim)).astype(np.float32) for dim in part_dims)
-    known = np.ones((count, len(part_dims)), np.float32) if known is None else known
-    return TowerInputs(parts, known, rng.random((count, 4)).astype(np.float32))
+    known = np.ones((count, len(DIMS)), np.float32) if known is None else known
+    parts = [rng.normal(size=(count, dim)) for dim in DIMS]
+    unit = [part / np.linalg.norm(part, axis=1, keepdims=True) * known[:, [n]] for n, part in enumerate(parts)]
+    statistics = np.hstack([rng.normal(size=(count, N_STATISTICS)), np.ones((count, N_STATISTICS))])
+    sketch = rng.normal(size=(count, SKETCH_DIM))
+    sketch /= np.linalg.norm(sketch, axis=1, keepdims=True)
+    return TowerInputs(
+        tuple(part.astype(np.float32) for part in unit), known, statistics.astype(np.float32),
+        np.hstack([unit[FACTORS], unit_rows(rng.normal(size=(count, DIMS[FACTORS])))]).astype(np.float32),
+        sketch.astype(np.float32),
+    )  # fmt: skip
 
 
 def changed(inputs: TowerInputs, part: int, value: float, *, known: float) -> TowerInputs:
-    """Return inputs with one embedding filled with ``value``, known or not."""
+    """Return inputs with one part filled with ``value``, known or not."""
     parts, mask = list(inputs.parts), inputs.known.copy()
     parts[part] = np.full_like(parts[part], value)
     mask[:, part] = known
-    return TowerInputs(tuple(parts), mask, inputs.statistics)
+    return TowerInputs(tuple(parts), mask, inputs.statistics, inputs.collaborative, inputs.sketch)
+
+
+def views_of(count: int = 60, *, seed: int = 3) -> tuple[TowerInputs, TowerInputs]:
+    """Return two halves of users that agree in the first two dimensions of every part more than in the rest."""
+    rng = np.random.default_rng(seed)
+    taste = [rng.normal(size=(count, dim)) for dim in DIMS]
+    noise = np.array([0.2, 0.2, 2, 2, 2, 2])
+    sides = []
+    for _ in range(2):
+        parts = [own + noise[: own.shape[1]] * rng.normal(size=own.shape) for own in taste]
+        unit = tuple((part / np.linalg.norm(part, axis=1, keepdims=True)).astype(np.float32) for part in parts)
+        plain = some_users(count, seed=int(rng.integers(1_000)))
+        sides.append(TowerInputs(unit, plain.known, plain.statistics, plain.collaborative, plain.sketch))
+    return sides[0], sides[1]
+
+
+def anchored_tower(**config: object) -> UserTower:
+    model = tower(**config)
+    model.fit_anchor([views_of()])
+    return model
 
 
 def reference(model: UserTower, inputs: TowerInputs, row: int) -> list[float]:
@@ -55,202 +103,255 @@ def reference(model: UserTower, inputs: TowerInputs, row: int) -> list[float]:
     def unit(x: np.ndarray) -> np.ndarray:
         return x / np.linalg.norm(x)
 
-    joined = []
-    for number, part in enumerate(inputs.parts):
-        if inputs.known[row, number]:
-            scaled = (part[row] - weights[f"centre_{number}"]) / weights[f"scale_{number}"]
-            inside = gelu(linear(f"part_towers.{number}.0", scaled))
-            joined.append(linear(f"part_towers.{number}.3", inside))
-        else:
-            joined.append(weights["absent"][number])
-    x = np.concatenate([*joined, inputs.statistics[row]])
+    statistics = inputs.statistics[row].astype(np.float64)
+    parts = [part[row].astype(np.float64) * known for part, known in zip(inputs.parts, inputs.known[row], strict=True)]
+    scaled = [part * math.sqrt(len(part)) for part in parts]
+    joined = [
+        linear(f"part_towers.{number}.3", gelu(linear(f"part_towers.{number}.0", part)))
+        if inputs.known[row, number]
+        else weights["absent"][number]
+        for number, part in enumerate(scaled)
+    ]
+    x = np.concatenate([*joined, statistics])
     normed = (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weights["joint.0.weight"] + weights["joint.0.bias"]
-    learned = unit(linear("skip", x) + linear("joint.4", gelu(linear("joint.1", normed))))
-    anchored = np.zeros(weights["anchor"].shape[1])
-    if inputs.known[row, 0]:
-        anchored = unit((inputs.parts[0][row] - weights["centre_0"]) @ weights["anchor"])
-    return unit(np.concatenate([learned, model.config["anchor_weight"] * anchored])).tolist()
+    learned = linear("linear", np.concatenate([*scaled, statistics])) + linear(
+        "joint.4", gelu(linear("joint.1", normed))
+    )
+    weighted = [ANCHOR_PARTS.get(name, 1) * part for name, part in zip(PARTS, parts, strict=True)]
+    stacked = np.concatenate([*weighted, ANCHOR_STATISTICS * statistics[:N_STATISTICS]])
+    anchored = (stacked - weights["anchor_centre"]) @ weights["anchor"]
+    blocks = [
+        unit(learned), model.config["anchor_weight"] * unit(anchored),
+        model.config["factor_weight"] * inputs.collaborative[row],
+        model.config["sketch_weight"] * inputs.sketch[row],
+    ]  # fmt: skip
+    return unit(np.concatenate(blocks)).tolist()
 
 
 class TestVectors:
     def test_they_are_what_the_formulas_say(self) -> None:
-        known = np.array(list(itertools.product([0, 1], repeat=4)), np.float32)
-        model, inputs = tower(), some_users(16, known=known)
-        model.fit_scaling(inputs)
+        model = anchored_tower(anchor_weight=0.8, factor_weight=1.3, sketch_weight=0.6)
+        inputs = some_users(len(MASKS), known=MASKS)
         vectors = model.encode(inputs)
-        for row in range(16):
+        for row in range(len(MASKS)):
             assert vectors[row].tolist() == pytest.approx(reference(model, inputs, row), abs=1e-5)
 
-    def test_they_are_unit_vectors_whatever_is_known(self) -> None:
-        known = np.array(list(itertools.product([0, 1], repeat=4)), np.float32)
-        model, inputs = tower(), some_users(16, known=known)
-        model.fit_scaling(inputs)
-        vectors = model.encode(inputs)
-        assert vectors.shape == (16, 7 + 4)
+    def test_they_are_different_unit_vectors_whatever_is_known(self) -> None:
+        known = np.array(list(itertools.product([0, 1], repeat=6)), np.float32)
+        vectors = anchored_tower().encode(some_users(64, known=known))
+        assert vectors.shape == (64, 7 + 4 + 2 * 4)
         assert vectors.dtype == np.float32
-        assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(16), abs=1e-6)
-        assert len(np.unique(vectors.round(4), axis=0)) == 16
+        assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(64), abs=1e-6)
+        assert len(np.unique(vectors.round(4), axis=0)) == 64
+
+    def test_width_is_that_of_the_blocks(self) -> None:
+        for weight, width in ((0.0, 19), (2.0, 19 + SKETCH_DIM)):
+            model = tower(sketch_weight=weight)
+            assert model.width == width == model.encode(some_users(2)).shape[1]
 
     def test_a_new_tower_says_nothing_that_is_not_finite_of_a_user_without_anything(self) -> None:
         nothing = TowerInputs(
-            tuple(np.zeros((1, dim), np.float32) for dim in DIMS),
-            np.zeros((1, 4), np.float32),
-            np.zeros((1, 4), np.float32),
-        )
+            tuple(np.zeros((1, dim), np.float32) for dim in DIMS), np.zeros((1, 6), np.float32),
+            np.zeros((1, 2 * N_STATISTICS), np.float32), np.zeros((1, 8), np.float32),
+            np.zeros((1, SKETCH_DIM), np.float32),
+        )  # fmt: skip
         assert np.linalg.norm(UserTower(DIMS, **SMALL).encode(nothing)) == pytest.approx(1, abs=1e-6)
 
-    @pytest.mark.parametrize("part", range(4))
-    def test_absent_is_not_zero_and_not_average(self, part: int) -> None:
-        model, inputs = tower(), some_users(10)
-        model.fit_scaling(inputs)
-        centre = float(getattr(model, f"centre_{part}").mean())
-        absent = model.encode(changed(inputs, part, 0, known=0))
-        for value in (0.0, centre):
-            here = model.encode(changed(inputs, part, value, known=1))
-            assert np.abs(absent - here).max(axis=1).min() > 1e-3
+    @pytest.mark.parametrize("part", range(6))
+    def test_absent_is_not_zero(self, part: int) -> None:
+        model, inputs = anchored_tower(), some_users(10)
+        absent, here = (model.encode(changed(inputs, part, 0, known=known)) for known in (0, 1))
+        assert np.abs(absent - here).max(axis=1).min() > 1e-3
 
-    @pytest.mark.parametrize("part", range(4))
-    def test_what_an_absent_embedding_holds_does_not_matter(self, part: int) -> None:
-        model, inputs = tower(), some_users(10)
-        model.fit_scaling(inputs)
+    @pytest.mark.parametrize("part", range(6))
+    def test_what_an_absent_part_holds_does_not_matter(self, part: int) -> None:
+        model, inputs = anchored_tower(), some_users(10)
         zero, other = (model.encode(changed(inputs, part, value, known=0)) for value in (0, 1000))
         assert np.array_equal(zero, other)
 
-    @pytest.mark.parametrize("part", range(4))
-    def test_every_embedding_counts(self, part: int) -> None:
-        model, inputs = tower(), some_users(10)
-        model.fit_scaling(inputs)
-        low, high = (model.encode(changed(inputs, part, value, known=1)) for value in (1, 3))
+    @pytest.mark.parametrize("part", range(6))
+    def test_every_part_counts(self, part: int) -> None:
+        model, inputs = anchored_tower(), some_users(10)
+        low, high = (model.encode(changed(inputs, part, value, known=1)) for value in (-0.3, 0.3))
         assert np.abs(low - high).max(axis=1).min() > 1e-3
 
     def test_statistics_count(self) -> None:
-        model, inputs = tower(), some_users(10)
-        other = TowerInputs(inputs.parts, inputs.known, 1 - inputs.statistics)
-        assert np.abs(model.encode(inputs) - model.encode(other)).max() > 1e-3
+        model, inputs = anchored_tower(), some_users(10)
+        other = TowerInputs(inputs.parts, inputs.known, -inputs.statistics, inputs.collaborative, inputs.sketch)
+        assert np.abs(model.encode(inputs) - model.encode(other)).max(axis=1).min() > 1e-3
+
+    def test_parts_that_are_not_looked_at_count_nowhere(self) -> None:
+        model = anchored_tower(parts=("genre_embedding", "release_year_embedding"))
+        first, second = some_users(10), some_users(10, seed=1)
+        others = TowerInputs(
+            tuple((first if number in (0, 3) else second).parts[number] for number in range(6)),
+            first.known, first.statistics, first.collaborative, first.sketch,
+        )  # fmt: skip
+        assert np.array_equal(model.encode(first), model.encode(others))
+        assert model.anchor_centre.numpy()[6:17].tolist() == [0] * 11
+        assert model.anchor_centre.numpy()[:6].any()
+
+
+class TestJoin:
+    @pytest.mark.parametrize("weights", [(0.0, 0.0, 0.0), (0.7, 1.0, 0.0), (1.0, 2.0, 4.0)])
+    def test_the_cosine_of_two_users_is_the_weighted_mean_over_blocks(
+        self, weights: tuple[float, float, float]
+    ) -> None:
+        anchor, factor, sketch = weights
+        model = anchored_tower(anchor_weight=anchor, factor_weight=factor, sketch_weight=sketch)
+        inputs = some_users(40)
+        with torch.inference_mode():
+            model.eval()
+            blocks = [block.numpy() for block in model(*to_tensors(inputs, CPU))]
+        for block in blocks:
+            assert np.linalg.norm(block, axis=1) == pytest.approx(np.ones(40), abs=1e-5)
+        squares = np.square([1, anchor, factor, factor, sketch])
+        beside = (inputs.collaborative[:, :4], inputs.collaborative[:, 4:], inputs.sketch)
+        cosines = [block @ block.T for block in (*blocks, *beside)]
+        expected = sum(square * cosine for square, cosine in zip(squares, cosines, strict=True)) / squares.sum()
+        vectors = model.encode(inputs)
+        assert vectors @ vectors.T == pytest.approx(expected, abs=1e-5)
+
+    def test_a_user_without_known_artists_is_placed_by_the_rest(self) -> None:
+        inputs = some_users(10)
+        inputs.collaborative[:5] = 0
+        vectors = anchored_tower(factor_weight=1.0).encode(inputs)
+        assert np.abs(vectors[:5, 11:]).max() == 0
+        assert np.linalg.norm(vectors[5:, 11:], axis=1) == pytest.approx(np.full(5, math.sqrt(2 / 4)), abs=1e-5)
 
 
 class TestEncode:
     def test_in_chunks_it_is_the_same_as_at_once(self) -> None:
-        count = 2 * ENCODE_ROWS + 3
-        model, inputs = tower(), some_users(count)
-        model.fit_scaling(inputs)
-        model.eval()
+        inputs = some_users(ENCODE_ROWS + 3)
+        model = anchored_tower().eval()
         with torch.inference_mode():
-            at_once = model(*to_tensors(inputs, torch.device("cpu"))).numpy()
+            beside = (torch.from_numpy(block) for block in (inputs.collaborative, inputs.sketch))
+            at_once = model.join(*model(*to_tensors(inputs, CPU)), *beside).numpy()
         assert model.encode(inputs) == pytest.approx(at_once, abs=1e-6)
 
     def test_many_users_are_the_same_one_by_one(self) -> None:
-        model, inputs = tower(), some_users(20)
-        model.fit_scaling(inputs)
+        model, inputs = anchored_tower(sketch_weight=1.0), some_users(20)
         alone = np.concatenate([model.encode(inputs.take(np.array([row]))) for row in range(20)])
         assert model.encode(inputs) == pytest.approx(alone, abs=1e-6)
 
-    def test_dropout_is_for_training_only(self) -> None:
-        model, inputs = tower(dropout=0.5), some_users(20)
-        model.train()
-        first = model.encode(inputs)
-        assert np.array_equal(first, model.train().encode(inputs))
-        with torch.no_grad():
-            model.train()
-            noisy = model(*to_tensors(inputs, torch.device("cpu"))).numpy()
-        assert np.abs(noisy - first).max() > 1e-2
-
     def test_nobody(self) -> None:
-        assert tower().encode(some_users(0)).shape == (0, 7 + 4)
+        assert tower().encode(some_users(0)).shape == (0, 19)
 
-    def test_weights_and_config_are_all_there_is_to_keep(self) -> None:
-        model, inputs = tower(), some_users(30)
-        model.fit_scaling(inputs)
-        again = UserTower(**model.config)
-        again.load_state_dict(model.state_dict())
-        assert np.array_equal(again.encode(inputs), model.encode(inputs))
-        assert not np.allclose(UserTower(**model.config).encode(inputs), model.encode(inputs))
+    def test_dropout_does_not_touch_what_is_served(self) -> None:
+        model, inputs = anchored_tower(dropout=0.9), some_users(5)
+        model.train()
+        assert np.array_equal(model.encode(inputs), model.encode(inputs))
 
     def test_config_holds_what_it_was_made_with(self) -> None:
-        assert tower(anchor_weight=0.5, dropout=0.1).config == {
-            "part_dims": [6, 5, 6, 3],
-            "hidden": 16,
-            "part_out": 8,
-            "dim": 7,
-            "dropout": 0.1,
-            "anchor_dim": 4,
-            "anchor_weight": 0.5,
-        }
-
-
-class TestScaling:
-    def test_centre_and_scale_by_hand(self) -> None:
-        parts = (
-            np.array([[1, 0], [3, 4], [100, 100]], np.float32),
-            np.array([[5], [5], [5]], np.float32),
-            np.array([[0, 0, 0]] * 3, np.float32),
-            np.array([[1], [2], [6]], np.float32),
-        )
-        known = np.array([[1, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 1]], np.float32)
-        model = tower(part_dims=(2, 1, 3, 1))
-        model.fit_scaling(TowerInputs(parts, known, np.zeros((3, 4), np.float32)))
-        # The third user's genre embedding is unknown; the centre of the others is (2, 2), each sqrt(5) away.
-        assert model.centre_0.tolist() == [2, 2]
-        assert float(model.scale_0) == pytest.approx(math.sqrt(5 / 2))
-        assert model.centre_1.tolist() == [5]
-        assert float(model.scale_1) == pytest.approx(1e-6)
-        # Nobody has a playlist embedding: it stays as it is.
-        assert (model.centre_2.tolist(), float(model.scale_2)) == ([0, 0, 0], 1)
-        assert model.centre_3.tolist() == [3]
-        assert float(model.scale_3) == pytest.approx(math.sqrt((4 + 1 + 9) / 3))
-
-    def test_scaled_embeddings_have_unit_variance_per_dimension(self) -> None:
-        model, inputs = tower(), some_users(500)
-        model.fit_scaling(inputs)
-        for number, part in enumerate(inputs.parts):
-            scaled = (part - getattr(model, f"centre_{number}").numpy()) / float(getattr(model, f"scale_{number}"))
-            assert scaled.mean(axis=0) == pytest.approx(np.zeros(DIMS[number]), abs=1e-4)
-            assert (scaled**2).mean() == pytest.approx(1, rel=1e-4)
+        assert tower(anchor_weight=0.5, dropout=0.1, sketch_weight=2.0, parts=("genre_embedding",)).config == {
+            "part_dims": [6, 5, 6, 3, 4, 4], "hidden": 16, "part_out": 8, "dim": 7, "dropout": 0.1, "anchor_dim": 4,
+            "anchor_weight": 0.5, "anchor_ridge": 0.3, "anchor_power": 0.125, "factor_weight": 0.5,
+            "sketch_weight": 2.0, "parts": ["genre_embedding"],
+        }  # fmt: skip
 
 
 class TestAnchor:
-    def test_it_is_the_principal_components_of_the_genre_embedding(self) -> None:
-        model, inputs = tower(), some_users(200)
-        stretched = inputs.parts[0] * np.array([1, 5, 2, 4, 3, 0.5], np.float32)
-        inputs = TowerInputs((stretched, *inputs.parts[1:]), inputs.known, inputs.statistics)
-        model.fit_scaling(inputs)
-        anchor = model.anchor.numpy()
-        assert anchor.T @ anchor == pytest.approx(np.eye(4), abs=1e-5)
-        _, directions = np.linalg.eigh(np.cov(stretched.astype(np.float64).T))
+    def test_it_solves_the_discriminants_of_between_against_within(self) -> None:
+        first, second = views_of()
+        model = tower(anchor_power=0.0, anchor_ridge=0.5)
+        model.fit_anchor([(first, second)])
+        stacks = [
+            np.hstack(
+                [
+                    *(ANCHOR_PARTS.get(name, 1) * part for name, part in zip(PARTS, side.parts, strict=True)),
+                    ANCHOR_STATISTICS * side.statistics[:, :N_STATISTICS],
+                ]
+            ).astype(np.float64)
+            for side in (first, second)
+        ]
+        both = np.concatenate(stacks)
+        assert model.anchor_centre.numpy() == pytest.approx(both.mean(axis=0), abs=1e-5)
+        # Half the variance of a difference of two halves is the variance within a user.
+        within = (stacks[0] - stacks[1]).T @ (stacks[0] - stacks[1]) / len(both)
+        between = np.cov(both.T, bias=True) - within
+        within += 0.5 * np.trace(within) / len(within) * np.eye(len(within))
+        ratios, directions = np.linalg.eig(np.linalg.solve(within, between))
+        best = directions.real[:, np.argsort(-ratios.real)[:4]]
         for number in range(4):
-            assert abs(directions[:, -1 - number] @ anchor[:, number]) == pytest.approx(1, abs=1e-4)
+            mine = model.anchor.numpy()[:, number]
+            cosine = mine @ best[:, number] / np.linalg.norm(mine) / np.linalg.norm(best[:, number])
+            assert abs(cosine) == pytest.approx(1, abs=1e-3)
 
-    def test_fewer_users_than_components_leave_zeros(self) -> None:
-        model, inputs = tower(anchor_dim=5), some_users(3)
-        model.fit_scaling(inputs)
-        assert np.abs(model.anchor.numpy()).sum(axis=0)[3:].tolist() == [0, 0]
-        assert np.linalg.norm(model.encode(inputs), axis=1) == pytest.approx(np.ones(3), abs=1e-6)
+    def test_halves_agree_in_it_more_than_in_what_it_is_made_of(self) -> None:
+        first, second = views_of()
+        model = tower()
+        model.fit_anchor([views_of(400, seed=4)])
+        model.eval()
+        with torch.inference_mode():
+            anchors = [model(*to_tensors(side, CPU))[1].numpy() for side in (first, second)]
+
+        def above_chance(one: np.ndarray, other: np.ndarray) -> float:
+            return float((one * other).sum(axis=1).mean() - (one @ other.T).mean())
+
+        plain = [np.hstack(side.parts) / math.sqrt(6) for side in (first, second)]
+        assert above_chance(*anchors) > above_chance(*plain) + 0.1
+
+    def test_several_halvings_are_as_one_of_more_users(self) -> None:
+        pairs = [views_of(40, seed=seed) for seed in (1, 2)]
+        whole = tuple(
+            TowerInputs(
+                tuple(np.concatenate([pair[side].parts[number] for pair in pairs]) for number in range(6)),
+                *(
+                    np.concatenate([getattr(pair[side], name) for pair in pairs])
+                    for name in ("known", "statistics", "collaborative", "sketch")
+                ),
+            )
+            for side in (0, 1)
+        )
+        one, two = tower(), tower()
+        one.fit_anchor([(whole[0], whole[1])])
+        two.fit_anchor(pairs)
+        assert two.anchor_centre.numpy() == pytest.approx(one.anchor_centre.numpy(), abs=1e-6)
+        assert np.abs(two.anchor.numpy()) == pytest.approx(np.abs(one.anchor.numpy()), abs=1e-3)
+
+    def test_few_users_and_more_discriminants_than_there_is_to_tell(self) -> None:
+        model = tower(anchor_dim=50)
+        model.fit_anchor([views_of(2)])
+        assert torch.isfinite(model.anchor).all()
+        assert np.linalg.norm(model.encode(some_users(3)), axis=1) == pytest.approx(np.ones(3), abs=1e-6)
 
     def test_fitting_again_leaves_nothing_of_the_first_fit(self) -> None:
-        once, twice = tower(), tower()
-        twice.fit_scaling(some_users(50, seed=1))
+        once, twice = tower(), anchored_tower()
         for model in (once, twice):
-            model.fit_scaling(some_users(2, seed=2))
+            model.fit_anchor([views_of(5, seed=9)])
         assert torch.equal(once.anchor, twice.anchor)
+        assert torch.equal(once.anchor_centre, twice.anchor_centre)
 
-    @pytest.mark.parametrize("weight", [0.0, 0.7, 3.0])
-    def test_the_cosine_of_two_users_is_the_weighted_mean_of_learned_and_anchor(self, weight: float) -> None:
-        inputs = some_users(40)
-        model, learned = tower(anchor_weight=weight), tower(anchor_weight=0.0)
-        for one in (model, learned):
-            one.fit_scaling(inputs)
-        centred = inputs.parts[0] - inputs.parts[0].mean(axis=0)
-        taste = centred @ model.anchor.numpy()
-        taste /= np.linalg.norm(taste, axis=1, keepdims=True)
-        vectors, free = model.encode(inputs), learned.encode(inputs)[:, :7]
-        expected = (free @ free.T + weight**2 * taste @ taste.T) / (1 + weight**2)
-        assert vectors @ vectors.T == pytest.approx(expected, abs=1e-5)
 
-    def test_without_genres_a_user_is_placed_by_the_rest(self) -> None:
-        known = np.ones((10, 4), np.float32)
-        known[:5, 0] = 0
-        model, inputs = tower(), some_users(10, known=known)
-        model.fit_scaling(inputs)
-        vectors = model.encode(inputs)
-        assert np.abs(vectors[:5, 7:]).max() == 0
-        assert np.linalg.norm(vectors[5:, 7:], axis=1) == pytest.approx(np.full(5, 0.7 / math.sqrt(1.49)), abs=1e-5)
+class TestUserModel:
+    def test_tensors_and_config_are_all_there_is_to_keep(
+        self, trained: TrainedModel, halved: Halved, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "model.safetensors"
+        save_file(trained.model.tensors(), path)
+        config = json.loads(json.dumps(trained.model.config))
+        again = UserModel.restore(config, load_file(path))
+        expected = trained.model.encode(halved.whole, halved.catalogue)
+        assert np.array_equal(again.encode(halved.whole, halved.catalogue), expected)
+        cosines = np.linspace(-1, 1, 50)
+        assert np.array_equal(again.scale.percent(cosines), trained.model.scale.percent(cosines))
+        assert again.scale.trust_at == trained.model.scale.trust_at
+        # What was restored is kept as the very same bytes: versions are named after them.
+        save_file(again.tensors(), tmp_path / "again.safetensors")
+        assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+    def test_a_user_alone_is_the_same_as_among_others(self, trained: TrainedModel, halved: Halved) -> None:
+        together = trained.model.encode(halved.whole, halved.catalogue)
+        for row in (0, 77, 149):
+            alone = trained.model.encode(halved.whole.take(np.array([row])), halved.catalogue)
+            assert alone[0] == pytest.approx(together[row], abs=1e-5)
+
+    def test_by_text_alone_users_are_placed_elsewhere_but_not_nowhere(
+        self, trained: TrainedModel, halved: Halved
+    ) -> None:
+        known = trained.model.encode(halved.whole, halved.catalogue)
+        text = trained.model.encode(halved.whole, halved.catalogue, artists_by_name=False)
+        assert np.linalg.norm(text, axis=1) == pytest.approx(np.ones(150), abs=1e-5)
+        likeness = (known * text).sum(axis=1)
+        assert likeness.max() < 0.999
+        assert likeness.mean() > (known @ text.T).mean() + 0.1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import pytest
 
 from spotify_dag.features.embeddings import TextVectors
-from spotify_dag.schemas import EMBEDDINGS, RAW_PLAYLISTS, USERS
-from spotify_dag.tower.views import TrainingData, halves
+from spotify_dag.schemas import RAW_PLAYLISTS, USERS
+from spotify_dag.tower.inputs import Listening
+from spotify_dag.tower.views import UserData, first_items, halves
 
 By = Literal["item", "playlist"]
 Key = tuple[str, str, int]
@@ -137,12 +138,36 @@ def test_by_playlist_a_single_one_is_split_by_item() -> None:
         assert (first.height, second.height) == (6, 5)
 
 
-def training_data(sizes: dict[str, list[int]], *, playlists_count: int | None = None) -> TrainingData:
+class TestFirstItems:
+    def test_at_most_so_many_items_of_one_playlist(self) -> None:
+        raw = listening()
+        for count in (1, 3, 10, 100):
+            some = first_items(raw, count, seed=1)
+            assert some.columns == raw.columns
+            assert keys(some) <= keys(raw)
+            for user, sizes in SIZES.items():
+                of_user = some.filter(pl.col("user_id") == user)
+                assert of_user["playlist_id"].n_unique() == 1
+                size = sizes[int(of_user["playlist_id"][0].split()[1])]
+                assert of_user.height == min(count, size)
+
+    def test_drawn_by_the_seed_and_not_by_the_order_of_rows(self) -> None:
+        raw = listening()
+        some = keys(first_items(raw, 3, seed=1))
+        assert keys(first_items(raw.sample(fraction=1, shuffle=True, seed=5), 3, seed=1)) == some
+        assert len({frozenset(keys(first_items(raw, 3, seed=seed))) for seed in range(8)}) == 8
+
+    def test_not_always_the_first_ones(self) -> None:
+        drawn = {key[2] for seed in range(40) for key in keys(first_items(listening({"even": [10]}), 2, seed=seed))}
+        assert drawn == set(range(10))
+
+
+def user_data(sizes: dict[str, list[int]], *, playlists_count: int | None = None) -> UserData:
     users = USERS.polars_schema()
     rng = np.random.default_rng(0)
     raw = listening(sizes).with_columns(popularity=pl.col("position").cast(pl.Float32), explicit=pl.lit(False))
     texts = [*ARTISTS, "rock", "pop"]
-    return TrainingData(
+    return UserData(
         users=pl.DataFrame(
             [(0, user, "test", 1) for user in sizes],
             {name: users[name] for name in ("user_bucket", "user_id", "source", "content_hash")},
@@ -169,33 +194,94 @@ def training_data(sizes: dict[str, list[int]], *, playlists_count: int | None = 
     )
 
 
-class TestTrainingData:
+def same(first: Listening, second: Listening) -> bool:
+    """Return whether two listenings are equal to the last bit."""
+    arrays: list[Any] = [
+        [*one.embeddings, one.known, one.statistics, one.artists.toarray(), one.genres.toarray(), one.tracks]
+        for one in (first, second)
+    ]
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(*arrays, strict=True))
+
+
+class TestHalved:
     @pytest.mark.parametrize("by", ["item", "playlist"])
-    def test_views_are_of_the_same_users_and_of_their_halves(self, by: By) -> None:
-        data = training_data(SIZES)
-        first, second = data.views(by=by, seed=4)
-        assert first["user_id"].to_list() == second["user_id"].to_list() == list(SIZES)
-        half, other = halves(data.raw, by=by, seed=4)
-        for view, rows in ((first, half), (second, other)):
+    def test_rows_are_users_and_sides_their_halves(self, by: By) -> None:
+        data = user_data(SIZES)
+        halved = data.halved((by,), seed=4)
+        assert len(halved) == len(SIZES)
+        assert len(halved.halves) == 1
+        for side, rows in zip(halved.halves[0], halves(data.raw, by=by, seed=4_000), strict=True):
             counts = Counter(rows["user_id"].to_list())
-            assert view["tracks"].to_list() == [counts[user] for user in SIZES]
+            assert side.tracks.tolist() == [counts[user] for user in SIZES]
             means = [rows.filter(pl.col("user_id") == user)["popularity"].mean() for user in SIZES]
-            assert view["mean_popularity"].to_list() == pytest.approx(means)
-        assert [first["unembedded_reason"][-1], second["unembedded_reason"][-1]] == [None, "no usable playlist item"]
-        assert first["genre_embedding"].to_list()[0] != second["genre_embedding"].to_list()[0]
+            expected = [np.nan if mean is None else mean / 100 for mean in means]
+            assert side.statistics[:, 0] == pytest.approx(np.array(expected), nan_ok=True)
+            assert same(side, data.listening(rows, halved.catalogue))
+
+    def test_shares_are_of_the_half(self) -> None:
+        data = user_data({"even": [10, 10, 10, 10]})
+        halved = data.halved(("playlist",), seed=0)
+        for side, rows in zip(halved.halves[0], halves(data.raw, by="playlist", seed=0), strict=True):
+            counts = Counter(rows["artist_name"].to_list())
+            expected = [counts[artist] / 20 for artist in ARTISTS]
+            assert side.artists.toarray()[0] == pytest.approx(expected)
 
     def test_the_whole_is_what_serves(self) -> None:
-        data = training_data(SIZES)
-        embedded = data.embed(data.raw)
-        assert embedded["tracks"].to_list() == [sum(sizes) for sizes in SIZES.values()]
-        assert embedded["playlists"].to_list() == [len(sizes) for sizes in SIZES.values()]
-        assert embedded.select(pl.col(name).is_not_null().all() for name in EMBEDDINGS[1:2]).row(0) == (True,)
+        data = user_data(SIZES)
+        halved = data.halved((), seed=4)
+        assert halved.whole.tracks.tolist() == [sum(sizes) for sizes in SIZES.values()]
+        assert same(halved.whole, data.listening(data.raw, halved.catalogue))
+
+    def test_halvings_are_drawn_anew_by_number_and_by_seed(self) -> None:
+        data = user_data(SIZES)
+        halved = data.halved(("item", "item"), seed=1)
+        assert not same(halved.halves[0][0], halved.halves[1][0])
+        assert same(halved.halves[1][0], data.halved(("playlist", "item"), seed=1).halves[1][0])
+        assert not same(halved.halves[0][0], data.halved(("item",), seed=2).halves[0][0])
+
+    def test_who_has_something_in_both_halves_is_usable(self) -> None:
+        halved = user_data(SIZES).halved(("item", "playlist"), seed=0)
+        assert dict(zip(SIZES, halved.usable.tolist(), strict=True)) == {user: user != "one item" for user in SIZES}
+
+    def test_take(self) -> None:
+        halved = user_data(SIZES).halved(("item", "playlist"), seed=0)
+        rows = np.array([4, 0])
+        taken = halved.take(rows)
+        assert len(taken) == 2
+        assert same(taken.whole, halved.whole.take(rows))
+        for pair, all_ in zip(taken.halves, halved.halves, strict=True):
+            assert all(same(side, one.take(rows)) for side, one in zip(pair, all_, strict=True))
+
+    def test_progress_hears_of_each(self) -> None:
+        heard: list[int] = []
+        user_data(SIZES).halved(("item", "playlist", "item"), seed=0, progress=heard.append)
+        assert heard == [1, 1, 1]
 
     @pytest.mark.parametrize("by", ["item", "playlist"])
     @pytest.mark.parametrize(("playlists_count", "items"), [(1, 10), (2, 20), (3, 30), (4, 40), (None, 40)])
     def test_only_playlists_that_count_are_split(self, by: By, playlists_count: int | None, items: int) -> None:
         sizes = {f"user {number}": [10, 10, 10, 10] for number in range(20)}
-        first, second = training_data(sizes, playlists_count=playlists_count).views(by=by, seed=0)
-        assert [one + other for one, other in zip(first["tracks"], second["tracks"], strict=True)] == [items] * 20
+        halved = user_data(sizes, playlists_count=playlists_count).halved((by,), seed=0)
+        first, second = halved.halves[0]
+        assert halved.whole.tracks.tolist() == [items] * 20
+        assert (first.tracks + second.tracks).tolist() == [items] * 20
         smaller = items // 2 if by == "item" or playlists_count == 1 else items // 20 * 10
-        assert second["tracks"].to_list() == [smaller] * 20
+        assert second.tracks.tolist() == [smaller] * 20
+
+
+class TestCounts:
+    def test_items_count_once_and_libraries_by_their_plays(self) -> None:
+        data = user_data({"even": [8, 3], "other": [2]})
+        known = data.catalogue()
+        assert known.artists.names == sorted(known.artists.names) == [name.replace(" ", "") for name in ARTISTS]
+        counts = data.counts(data.raw, known).toarray()
+        # The second list of "even" begins with artist 7.
+        assert counts.tolist() == [[2, 2, 1, 1, 1, 1, 1, 2], [1, 1, 0, 0, 0, 0, 0, 0]]
+        played = data.raw.with_columns(plays=pl.when(pl.col("user_id") == "other").then(pl.col("position") * 10 + 5))
+        assert data.counts(played, known).toarray()[1].tolist() == [5, 15, 0, 0, 0, 0, 0, 0]
+        assert data.counts(played, known).toarray()[0].tolist() == counts[0].tolist()
+
+    def test_without_rows_nobody_listens_to_anything(self) -> None:
+        data = user_data(SIZES)
+        empty = data.counts(data.raw.head(0), data.catalogue())
+        assert (empty.shape, empty.nnz) == ((len(SIZES), 8), 0)

@@ -1,4 +1,4 @@
-"""What every command shares: the data root, clear errors, and JSON for machines."""
+"""What every command shares: where it prints, how it fails, and which data root it works on."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ err = Console(markup=False, highlight=False, stderr=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def project_of(context: typer.Context) -> Project:
-    """Return the parts of the data root that the command line names."""
+def open_project(context: typer.Context) -> Project:
+    """Return the project of the data root that the command line names, else of the settings."""
     return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
 
 
@@ -34,19 +34,20 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except SpotifyDagError as error:
-        _print_error(str(error))
+        print_error(str(error))
         raise typer.Exit(1) from error
     except ValidationError as error:
         for problem in error.errors():
             name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
-            _print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
+            print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
         raise typer.Exit(1) from error
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str, indent=2) + "\n")
-
-
-def _print_error(message: str) -> None:
+def print_error(message: str) -> None:
+    """Print one line on standard error."""
     err.print(Text.assemble(("Error: ", "red"), message), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for machines."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str, indent=2) + "\n")

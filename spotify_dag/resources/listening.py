@@ -1,0 +1,55 @@
+"""Read users from the lake as towers take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from spotify_dag.resources.encoder import load_vectors
+from spotify_dag.resources.project import Project
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_TASTES, USERS
+from spotify_dag.tower.inputs import catalogue, listening
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from spotify_dag.tower.inputs import Catalogue, Listening
+    from spotify_dag.tower.views import UserData
+
+
+def taste_texts(project: Project, buckets: Sequence[int]) -> pl.DataFrame:
+    """Return the distinct strings (column ``text``) that tastes of some buckets speak of."""
+    import polars as pl
+
+    tastes = project.lake.scan(USER_TASTES, buckets).filter(pl.col("kind").is_in(["genre", "artist"]))
+    return tastes.select(pl.col("name").alias("text")).unique().sort("text").collect()
+
+
+def read_listening(project: Project, buckets: Sequence[int], embeddings: pl.DataFrame) -> tuple[Listening, Catalogue]:
+    """Return users of some buckets as arrays, in the order of ``embeddings`` (rows of `schemas.USER_EMBEDDINGS`)."""
+    lake = project.lake
+    texts = load_vectors(lake, project.encoder, taste_texts(project, buckets))
+    known = catalogue(lake.scan(ARTIST_GENRES, buckets).collect(), texts)
+    tastes = lake.scan(USER_TASTES, buckets).join(embeddings.lazy().select("user_id"), on="user_id", how="semi")
+    return listening(embeddings, tastes.collect(), known), known
+
+
+def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -> UserData:
+    """Read the listening of ``chosen`` users (``user_id``), in an order that does not depend on when they came."""
+    from spotify_dag.tower.views import UserData
+
+    lake = project.lake
+    columns = (
+        "user_bucket", "user_id", "playlist_id", "playlist_position", "position", "artist_name", "release_year",
+        "popularity", "explicit", "plays",
+    )  # fmt: skip
+    chosen = chosen.select("user_id")
+    raw = lake.scan(RAW_PLAYLISTS, buckets).join(chosen, on="user_id", how="semi").select(columns)
+    return UserData(
+        users=lake.scan(USERS, buckets).join(chosen, on="user_id", how="semi").sort("user_id").collect(),
+        raw=raw.sort("user_id", "playlist_id", "position").collect(),
+        artist_genres=lake.scan(ARTIST_GENRES, buckets).sort("user_bucket", "artist_key").collect(),
+        text_vectors=load_vectors(lake, project.encoder, taste_texts(project, buckets)),
+        top_artist_count=project.settings.top_artist_count,
+        playlists_count=project.settings.playlists_count,
+    )

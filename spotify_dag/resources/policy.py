@@ -1,0 +1,57 @@
+"""The data policy: which users a tower may be trained on.
+
+Spotify's Developer Policy forbids training models on what its Web API gave, so users whose source is ``spotify`` are
+matched and indexed, but not trained on unless the operator says so. What people hand over themselves is another source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from spotify_dag.resources.project import Project
+from spotify_dag.schemas import USER_EMBEDDINGS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WEB_API_SOURCE = "spotify"
+LEAST_USERS = 2
+"""A user can only be told apart from somebody else."""
+
+
+def may_be_trained_on(project: Project) -> pl.Expr:
+    """Return which rows of a table with a ``source`` may be trained on."""
+    import polars as pl
+
+    return pl.lit(True) if project.settings.train_on_spotify else pl.col("source") != WEB_API_SOURCE
+
+
+def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
+    """Return the rows of `schemas.USER_EMBEDDINGS`, of some buckets or all, of users a tower may be trained on."""
+    import polars as pl
+
+    embedded = pl.col("unembedded_reason").is_null()
+    return project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
+
+
+def nothing_to_train_on(project: Project) -> str | None:
+    """Return why the data policy leaves no tower to train, and what can be done; None where it leaves enough."""
+    import polars as pl
+
+    if project.settings.train_on_spotify:
+        return None
+    counts = (
+        project.lake.scan(USER_EMBEDDINGS)
+        .filter(pl.col("unembedded_reason").is_null())
+        .select(pl.len().alias("embedded"), may_be_trained_on(project).sum().alias("trainable"))
+        .collect()
+    )
+    embedded, trainable = counts.row(0)
+    if trainable >= LEAST_USERS or embedded == trainable:
+        return None
+    return (
+        f"Nothing to train on: {embedded - trainable:,} of {embedded:,} users come from the Spotify Web API, whose "
+        "terms forbid training on them. Add users of another source (export, synthetic, lastfm), for example: "
+        "spotify-dag run --source synthetic. Or, where you are allowed to, set SPOTIFY_DAG_TRAIN_ON_SPOTIFY=true."
+    )

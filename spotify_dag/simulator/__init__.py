@@ -1,0 +1,1 @@
+"""A local server that speaks the Spotify Web API over the generated world. Nothing here talks to Spotify."""

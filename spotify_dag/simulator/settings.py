@@ -1,0 +1,84 @@
+"""What a simulator is made of, and what goes wrong in it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+RATE_KINDS = (
+    "rate_limited", "rate_limited_long", "rate_limited_garbled", "quota_exceeded",
+    "server_error", "bad_gateway", "unavailable",
+    "empty", "html", "malformed", "truncated", "slow", "hang_up",
+)  # fmt: skip
+
+
+class Faults(BaseModel):
+    """How often what goes wrong. All rates are zero unless said; the same seed gives the same faults.
+
+    A fault happens to a request of ``/v1``: which one depends on the seed, the URL and how often it was asked for, so
+    that the order in which a concurrent client asks does not matter. An oddity belongs to the content: it is in the
+    same place whenever one looks, and is put beside the items of the world, never in place of one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate_limited: float = Field(0, ge=0, le=1, description="429 with a Retry-After of `retry_after` seconds")
+    rate_limited_long: float = Field(0, ge=0, le=1, description="429 with a Retry-After of `long_retry_after` seconds")
+    rate_limited_garbled: float = Field(0, ge=0, le=1, description="429 with a Retry-After that is no number")
+    quota_exceeded: float = Field(0, ge=0, le=1, description="429 with error.reason QUOTA_EXCEEDED, long Retry-After")
+    server_error: float = Field(0, ge=0, le=1, description="500")
+    bad_gateway: float = Field(0, ge=0, le=1, description="502")
+    unavailable: float = Field(0, ge=0, le=1, description="503")
+    empty: float = Field(0, ge=0, le=1, description="200 with no body")
+    html: float = Field(0, ge=0, le=1, description="200 with a page of HTML")
+    malformed: float = Field(0, ge=0, le=1, description="200 with the first half of the JSON, whole as HTTP")
+    truncated: float = Field(0, ge=0, le=1, description="200 whose connection ends half-way through the body")
+    slow: float = Field(0, ge=0, le=1, description="200 whose body drips over `drip_seconds`")
+    hang_up: float = Field(0, ge=0, le=1, description="connection closed without an answer")
+
+    null_item: float = Field(0, ge=0, le=1, description="playlist entries whose item is null, per item of the world")
+    local_item: float = Field(0, ge=0, le=1, description="local files (no id, no album), per item of the world")
+    episode: float = Field(0, ge=0, le=1, description="podcast episodes, per item of the world")
+    null_playlist: float = Field(0, ge=0, le=1, description="null entries in lists of playlists, per playlist")
+    null_date: float = Field(0, ge=0, le=1, description="items of the world with null added_at and added_by")
+    null_genres: float = Field(0, ge=0, le=1, description="artists whose genres are null")
+
+    retry_after: int = Field(1, ge=0, description="Seconds of a short Retry-After")
+    long_retry_after: int = Field(86_400, ge=0, description="Seconds of a long Retry-After")
+    drip_seconds: float = Field(5, ge=0, description="Seconds that a slow body takes")
+
+    @model_validator(mode="after")
+    def _rates_are_shares(self) -> Faults:
+        if (total := sum(getattr(self, kind) for kind in RATE_KINDS)) > 1 + 1e-9:
+            raise ValueError(f"the rates of faults sum to {total:g}; they are shares of the requests, at most 1 in all")
+        return self
+
+    @classmethod
+    def evenly(cls, rate: float, **others: object) -> Faults:
+        """Return faults of every kind with equal rates that sum to ``rate``, but for ``others``."""
+        return cls.model_validate({**dict.fromkeys(RATE_KINDS, rate / len(RATE_KINDS)), **others})
+
+
+class SimulatorSettings(BaseModel):
+    """One simulated Spotify."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["extended", "development"] = Field(
+        "extended",
+        description="extended: an app with extended quota from before 27 November 2024, which may read everything "
+        "public. development: an app created after 11 February 2026, which reads what its logged-in user owns",
+    )
+    users: int = Field(500, ge=1, description="Users of the generated world")
+    seed: int = Field(0, ge=0, description="Seed of the world and of the faults")
+    playlists: int = Field(5, ge=1, le=100, description="Playlists per user")
+    tracks: int = Field(50, ge=1, le=400, description="Mean number of tracks of a playlist")
+    latency: float = Field(0, ge=0, description="Seconds every request of /v1 takes at least")
+    client_id: str = Field("simulator", description="The one app that is registered")
+    client_secret: str = Field("simulator", description="Its secret. It protects nothing")
+    allowlist: int = Field(5, ge=0, description="development: this many first users of the world may log in")
+    owner_has_premium: bool = Field(True, description="development: an app whose owner has no Premium is refused")
+    access_token_seconds: float = Field(3600, gt=0, description="Life of an access token")
+    refresh_token_seconds: float = Field(183 * 86_400, gt=0, description="Life of a login; refreshing adds nothing")
+    faults: Faults = Faults()

@@ -1,0 +1,334 @@
+"""The generated world as Spotify would hold it: numbered tracks, artists, albums and playlists with Spotify-like ids.
+
+Users are drawn a block of 1,000 at a time when somebody asks for one of them, and only the blocks used last are kept,
+so a world of any size is served from bounded memory. Everything is a number until it leaves: an id is a number behind
+an invertible map, so no table of ids exists either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from threading import Lock
+
+import numpy as np
+
+from spotify_dag.sources.synthetic import AUDIO_FEATURES, BLOCK_USERS, SCENE_SOUND, SyntheticSource
+
+BASE62 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DIGITS = {digit: value for value, digit in enumerate(BASE62)}
+ID_LENGTH = 22
+BLOCKS_KEPT = 32
+"""Blocks of users in memory: about 2 MB each."""
+EDITORIAL_OWNER = "spotify"
+EDITORIAL_TRACKS = 60
+
+
+def digest(*parts: object) -> int:
+    """Return 64 bits that depend on ``parts`` alone: the world's only source of chance."""
+    text = "|".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def chance(*parts: object) -> float:
+    """Return a number in [0, 1) that depends on ``parts`` alone."""
+    return digest(*parts) / 2**64
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Ids of one kind of thing: 128 bits in 22 base62 digits, as Spotify's are."""
+
+    kind: str
+    seed: int
+    count: int
+
+    @cached_property
+    def _map(self) -> tuple[int, int]:
+        # x -> a x + b modulo 2^128 is invertible for odd a.
+        a = digest(self.kind, self.seed, "a") << 64 | digest(self.kind, self.seed, "c") | 1
+        return a, digest(self.kind, self.seed, "b") << 64
+
+    def id_of(self, number: int) -> str:
+        """Return the id of thing ``number``."""
+        a, b = self._map
+        value = (a * number + b) % 2**128
+        digits = []
+        for _ in range(ID_LENGTH):
+            value, digit = divmod(value, 62)
+            digits.append(BASE62[digit])
+        return "".join(reversed(digits))
+
+    def number_of(self, identifier: str) -> int | None:
+        """Return the number behind an id, None if it is the id of nothing here."""
+        if not is_base62_id(identifier):
+            return None
+        value = 0
+        for digit in identifier:
+            value = value * 62 + _DIGITS[digit]
+        a, b = self._map
+        number = (value - b) * pow(a, -1, 2**128) % 2**128
+        return number if value < 2**128 and number < self.count else None
+
+
+def is_base62_id(identifier: str) -> bool:
+    """Return whether ``identifier`` has the form of a Spotify id."""
+    return re.fullmatch(r"[0-9A-Za-z]{22}", identifier) is not None
+
+
+@dataclass(frozen=True)
+class Playlist:
+    """One playlist: who owns it, and the numbers of its tracks in order."""
+
+    number: int
+    owner: str
+    name: str
+    tracks: np.ndarray
+    """``[items]`` int32"""
+    revision: int = 1
+    collaborator: str | None = None
+
+    @property
+    def collaborative(self) -> bool:
+        """Whether somebody besides the owner may change it."""
+        return self.collaborator is not None
+
+
+@dataclass(frozen=True)
+class _Block:
+    names: list[str]
+    """Per playlist of the block."""
+    ends: np.ndarray
+    """``[playlists]``: where each playlist's tracks end in ``tracks``."""
+    tracks: np.ndarray
+
+
+class World:
+    """Users ``synthetic-000000`` onwards, their playlists, and a catalogue of tracks, albums and artists.
+
+    The first playlists are editorial, one per scene, owned by ``spotify``; then come the users' own. Every tenth user
+    collaborates on the last playlist of the user before.
+    """
+
+    def __init__(self, *, users: int, seed: int, playlists: int, tracks: int) -> None:
+        self.source = SyntheticSource(users=users, seed=seed, playlists=playlists, tracks=tracks)
+        self.scenes = list(SCENE_SOUND)
+        self._edited: dict[int, Playlist] = {}
+        self._drawing = Lock()
+        self._draw = lru_cache(BLOCKS_KEPT)(self._drawn)
+
+    @cached_property
+    def artists(self) -> Artists:
+        """The catalogue's artists."""
+        table = self.source.artists
+        ids = Ids("artist", self.source.seed, table.height)
+        return Artists(ids, table["name"].to_list(), table["genres"].to_list(), table["popularity"].to_list())
+
+    @cached_property
+    def tracks(self) -> Tracks:
+        """The catalogue's tracks."""
+        table = self.source.track_table
+        sound = table.select(*AUDIO_FEATURES, "tempo").to_numpy()
+        return Tracks(
+            Ids("track", self.source.seed, table.height),
+            names=table["track_name"].to_list(),
+            artist=table["artist"].to_numpy(),
+            year=table["release_year"].to_numpy(),
+            popularity=table["popularity"].to_numpy().astype(int),
+            explicit=table["explicit"].to_numpy(),
+            sound=sound,
+            scene=np.array([self.scenes.index(scene) for scene in table["scene"]], dtype=np.int16),
+        )
+
+    @cached_property
+    def albums(self) -> Albums:
+        """One album per artist and year, named after its most popular track."""
+        tracks = self.tracks
+        key = tracks.artist.astype(np.int64) * 10_000 + tracks.year
+        _, album_of = np.unique(key, return_inverse=True)
+        order = np.lexsort((tracks.popularity, album_of))
+        sizes = np.bincount(album_of)
+        return Albums(
+            Ids("album", self.source.seed, len(sizes)),
+            of_track=album_of,
+            size=sizes,
+            title_track=order[sizes.cumsum() - 1],
+            number_in_album=_places(album_of),
+        )
+
+    @cached_property
+    def playlist_ids(self) -> Ids:
+        """Ids of all playlists, editorial ones first."""
+        return Ids("playlist", self.source.seed, len(self.scenes) + self.source.users * self.source.playlists)
+
+    def user_id(self, number: int) -> str:
+        """Return the id of user ``number``."""
+        return f"synthetic-{number:06d}"
+
+    def user_number(self, user_id: str) -> int | None:
+        """Return the number of a user, None if there is no such user."""
+        found = re.fullmatch(r"synthetic-([0-9]{6,9})", user_id)
+        number = int(found[1]) if found else None
+        return number if number is not None and number < self.source.users and self.user_id(number) == user_id else None
+
+    def playlist(self, number: int) -> Playlist:
+        """Return playlist ``number`` as it is now."""
+        return self._edited.get(number) or self._original(number)
+
+    def own(self, user: int) -> range:
+        """Return the numbers of the playlists a user made."""
+        first = len(self.scenes) + user * self.source.playlists
+        return range(first, first + self.source.playlists)
+
+    def listed(self, user: int) -> list[int]:
+        """Return the numbers of the playlists in a user's library: made, collaborated on, and followed."""
+        last_of_the_one_before = len(self.scenes) + user * self.source.playlists - 1
+        collaborates = [last_of_the_one_before] if self._collaborator(last_of_the_one_before) == user else []
+        followed = []
+        luck = digest(self.source.seed, "follows", user)
+        if luck % 2:
+            followed.append(luck // 2 % len(self.scenes))
+        if luck % 3 == 0 and (other := luck // 6 % self.source.users) != user:
+            followed.append(self.own(other)[0])
+        return [*self.own(user), *collaborates, *followed]
+
+    def library(self, user: int) -> np.ndarray:
+        """Return the tracks a user saved, last saved first: every third of those on the user's playlists."""
+        heard = np.concatenate([self.playlist(number).tracks for number in self.own(user)])
+        return np.unique(heard)[::-3]
+
+    def top(self, user: int, what: str, time_range: str) -> np.ndarray:
+        """Return the numbers of a user's most heard ``tracks`` or ``artists``, most heard first.
+
+        A short time range looks at one playlist, a medium one at half of them, a long one at all.
+        """
+        own = self.own(user)
+        recent = {"short_term": 1, "medium_term": -(-len(own) // 2), "long_term": len(own)}[time_range]
+        heard = np.concatenate([self.playlist(number).tracks for number in own[:recent]])
+        found, counts = np.unique(self.tracks.artist[heard] if what == "artists" else heard, return_counts=True)
+        popularity = np.array(self.artists.popularity) if what == "artists" else self.tracks.popularity
+        return found[np.lexsort((found, -popularity[found], -counts))]
+
+    def search(self, kind: str, query: str) -> list[int]:
+        """Return the numbers of what has all words of ``query`` in its name or its artist's, most popular first.
+
+        Parameters
+        ----------
+        kind
+            ``artist``, ``track``, ``album`` or ``playlist``: of playlists, the editorial ones.
+        query
+            Words; quotes and field filters (``artist:``, ``track:``) are read over.
+        """
+        words = re.sub(r'\b(artist|track|album|genre|year):|"', " ", query.casefold()).split()
+        return [number for number, text in self._search_texts[kind] if all(word in text for word in words)]
+
+    @cached_property
+    def _search_texts(self) -> dict[str, list[tuple[int, str]]]:
+        """Per kind, what there is to find, most popular first, and the text to find it by."""
+        artists, tracks, albums = self.artists, self.tracks, self.albums
+        known = np.argsort(-tracks.popularity, kind="stable").tolist()
+        titles = [f"{name} {artists.names[artist]}" for name, artist in zip(tracks.names, tracks.artist, strict=True)]
+        popular_artists = np.argsort(-np.array(artists.popularity), kind="stable").tolist()
+        album_of = {int(title): number for number, title in enumerate(albums.title_track)}
+        return {
+            "artist": [(number, artists.names[number].casefold()) for number in popular_artists],
+            "track": [(number, titles[number].casefold()) for number in known],
+            "album": [(album_of[number], titles[number].casefold()) for number in known if number in album_of],
+            "playlist": [(number, self._original(number).name.casefold()) for number in range(len(self.scenes))],
+        }
+
+    def change(self, number: int, *, remove: int, add: int) -> Playlist:
+        """Take the first ``remove`` tracks off a playlist and put ``add`` others at its end."""
+        old = self.playlist(number)
+        candidates = np.random.default_rng([self.source.seed, number, old.revision]).permutation(self.tracks.ids.count)
+        new = candidates[~np.isin(candidates, old.tracks)][:add]
+        tracks = np.concatenate([old.tracks[remove:], new]).astype(np.int32)
+        self._edited[number] = replace(old, tracks=tracks, revision=old.revision + 1)
+        return self._edited[number]
+
+    def _original(self, number: int) -> Playlist:
+        if number < len(self.scenes):
+            scene = np.flatnonzero(self.tracks.scene == number)
+            best = scene[np.argsort(-self.tracks.popularity[scene], kind="stable")][:EDITORIAL_TRACKS]
+            return Playlist(number, EDITORIAL_OWNER, f"This is {self.scenes[number]}", best.astype(np.int32))
+        user, position = divmod(number - len(self.scenes), self.source.playlists)
+        block, place = divmod(user, BLOCK_USERS)
+        with self._drawing:
+            drawn = self._draw(block)
+        place = place * self.source.playlists + position
+        start = drawn.ends[place - 1] if place else 0
+        collaborator = self._collaborator(number)
+        return Playlist(
+            number,
+            self.user_id(user),
+            drawn.names[place],
+            drawn.tracks[start : drawn.ends[place]],
+            collaborator=None if collaborator is None else self.user_id(collaborator),
+        )
+
+    def _collaborator(self, number: int) -> int | None:
+        if number < len(self.scenes):
+            return None
+        user, position = divmod(number - len(self.scenes), self.source.playlists)
+        last = position == self.source.playlists - 1
+        return user + 1 if last and user % 10 == 8 and user + 1 < self.source.users else None
+
+    def _drawn(self, block: int) -> _Block:
+        import polars as pl
+
+        records = self.source.block(block)
+        playlists = records.group_by("user_id", "playlist_position", maintain_order=True).agg(
+            pl.col("playlist_name").first(), pl.len()
+        )
+        track = records["track_id"].str.strip_prefix("synthetic-track-").cast(pl.Int32)
+        ends = playlists["len"].cast(pl.Int64).cum_sum()
+        return _Block(playlists["playlist_name"].to_list(), ends.to_numpy(), track.to_numpy())
+
+
+@dataclass(frozen=True)
+class Artists:
+    """The catalogue's artists, by number."""
+
+    ids: Ids
+    names: list[str]
+    genres: list[list[str] | None]
+    popularity: list[int]
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """The catalogue's tracks, by number: arrays of ``[tracks]``."""
+
+    ids: Ids
+    names: list[str]
+    artist: np.ndarray
+    year: np.ndarray
+    popularity: np.ndarray
+    explicit: np.ndarray
+    sound: np.ndarray
+    """``[tracks, 7]``: `AUDIO_FEATURES` and the tempo in BPM."""
+    scene: np.ndarray
+
+
+@dataclass(frozen=True)
+class Albums:
+    """The catalogue's albums: what album each track is on, and how large albums are."""
+
+    ids: Ids
+    of_track: np.ndarray
+    size: np.ndarray
+    title_track: np.ndarray
+    number_in_album: np.ndarray
+    """``[tracks]``, from 1."""
+
+
+def _places(group: np.ndarray) -> np.ndarray:
+    """Return the place of each row within its group, from 1, in row order."""
+    order = np.argsort(group, kind="stable")
+    sizes = np.bincount(group)
+    starts = np.repeat(sizes.cumsum() - sizes, sizes)
+    places = np.empty(len(group), dtype=np.int64)
+    places[order] = np.arange(len(group)) - starts + 1
+    return places

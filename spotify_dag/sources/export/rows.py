@@ -1,0 +1,90 @@
+"""What every reader of exported files yields: rows in chunks, with the reason why a row is not music."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from spotify_dag.sources.base import Fault, texts
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CHUNK_ROWS = 10_000
+"""Rows held as Python objects at once: some 10 MiB."""
+
+ARTIST_URI = "spotify:artist:([0-9A-Za-z]+)"
+"""Its first group is the id."""
+
+PODCAST = "podcasts are not music"
+AUDIOBOOK = "audiobooks are not music"
+LOCAL = "local files are known to nobody else"
+NAMELESS = "Spotify gives no title any more"
+BANNED = "banned by the user"
+OTHER = "not a list of music"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of one file, and what was wrong beside them."""
+
+    rows: pl.DataFrame | None
+    """Any of ``row, playlist_id, playlist_name, playlist_position, position, track_uri, track_name, artist_id,
+    artist_name, album_name, release_year, popularity, explicit``, all but numbers as text, and ``skipped``: why a row
+    is not music, null where it is."""
+    faults: list[Fault] = field(default_factory=list)
+
+
+class Playlist(NamedTuple):
+    """The list that items belong to."""
+
+    id: str
+    position: int
+    name: Any = None
+
+
+class Item(NamedTuple):
+    """An item of a list as JSON has it: values may be anything."""
+
+    row: int
+    playlist: Playlist
+    position: int
+    track_name: Any = None
+    artist_name: Any = None
+    album_name: Any = None
+    track_uri: Any = None
+    artist_id: Any = None
+    skipped: str | None = None
+
+
+def item_chunk(items: Sequence[Item], faults: list[Fault]) -> Chunk:
+    """Return items as rows."""
+    import polars as pl
+
+    columns = {"playlist_name": [item.playlist.name for item in items]}
+    for name in ("track_name", "artist_name", "album_name", "track_uri", "artist_id"):
+        columns[name] = [getattr(item, name) for item in items]
+    numbers = [item.row for item in items]
+    rows = text_columns(columns, numbers, faults).with_columns(
+        pl.col("artist_id").str.extract(ARTIST_URI),
+        pl.Series("row", numbers, pl.Int64),
+        pl.Series("playlist_id", [item.playlist.id for item in items], pl.String),
+        pl.Series("playlist_position", [item.playlist.position for item in items], pl.Int32),
+        pl.Series("position", [item.position for item in items], pl.Int32),
+        pl.Series("skipped", [item.skipped for item in items], pl.String),
+    )
+    return Chunk(rows, faults)
+
+
+def text_columns(columns: dict[str, list[Any]], rows: Sequence[int], faults: list[Fault]) -> pl.DataFrame:
+    """Return columns as text; what cannot be text is taken out and added to ``faults``."""
+    import polars as pl
+
+    for name, values in columns.items():
+        for place, value in enumerate(values):
+            if isinstance(value, (dict, list, bool)):
+                # Not the value itself: nobody has looked at what is in it.
+                faults.append(Fault(rows[place], None, name, type(value).__name__, "not text", dropped=False))
+                values[place] = None
+    return pl.DataFrame({name: texts(values) for name, values in columns.items()})

@@ -1,0 +1,279 @@
+"""The hardened client: spotipy, with every failure named, every call ended, and every limit kept and remembered."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import warnings
+from collections.abc import Callable
+from threading import Event, local
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from spotify_dag.settings import Settings
+from spotify_dag.sources.spotify.errors import (
+    GoneError,
+    LoginExpiredError,
+    MalformedError,
+    NotPermittedError,
+    QuotaExhaustedError,
+    RateLimitedError,
+    SpotifyError,
+    UnreachableError,
+    limit_of,
+)
+from spotify_dag.sources.spotify.items import (
+    Page,
+    read_artist,
+    read_artists,
+    read_page,
+    read_user_id,
+)
+from spotify_dag.sources.spotify.store import Ledger
+from spotify_dag.sources.spotify.tokens import Tokens, ended_login
+
+if TYPE_CHECKING:
+    import requests
+    import spotipy
+
+PAGE = 50
+"""Entries of a page: the most that every endpoint allows."""
+ATTEMPTS = 8
+_FINAL = (RateLimitedError, NotPermittedError, GoneError, LoginExpiredError)
+Body = TypeVar("Body")
+
+
+class SpotifyClient:
+    """What this project asks of the Web API, one method an endpoint; threads may share it.
+
+    Parameters
+    ----------
+    settings
+        Hosts, times and limits.
+    ledger
+        Asked before every request, and told of every limit.
+    tokens
+        Where access tokens come from.
+
+    Every method raises a `SpotifyError` and nothing else. ``login`` is the id of the logged-in user to ask as; None
+    asks as the app.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, tokens: Tokens) -> None:
+        # Its errors are raised here under their own names, and at DEBUG it would print the tokens.
+        logging.getLogger("spotipy").setLevel(logging.CRITICAL)
+        # What Spotify calls deprecated is all that apps with extended quota have for reading other users.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="spotipy")
+        self._settings = settings
+        self._ledger = ledger
+        self._tokens = tokens
+        self._local = local()
+        self._stopped = Event()
+        self._items_endpoint: dict[str | None, str] = {}
+
+    def stop(self) -> None:
+        """Give up waiting, and let requests that are under way go on for a second at most."""
+        self._stopped.set()
+        self._tokens.gate.end_all(1)
+
+    def me(self) -> str:
+        """Return the id of the user whose token is used."""
+        return self._call("/me", "who has logged in", lambda spotify: spotify.me(), read_user_id, None)
+
+    def playlists(self, user: str, offset: int, login: str | None) -> Page:
+        """Return a page of the playlists in a user's library; all of them where ``login`` is that user."""
+        what = f"the playlists of '{user}'"
+        if login == user:
+            return self._call(
+                "/me/playlists", what, lambda spotify: spotify.current_user_playlists(PAGE, offset), read_page, login
+            )
+        # spotipy does not escape ids: "x/../../me" would be another endpoint.
+        quoted = quote(user, safe="")
+        return self._call(
+            "/users/{id}/playlists",
+            what,
+            lambda spotify: spotify.user_playlists(quoted, PAGE, offset),
+            read_page,
+            login,
+        )
+
+    def items(self, playlist: str, offset: int, login: str | None) -> Page:
+        """Return a page of what is on a playlist.
+
+        Spotify has renamed the endpoint, and which of the two an app may use depends on its age. Where the old name has
+        worked and the new one has not, the old one is used.
+        """
+
+        def ask(name: str) -> Page:
+            def request(spotify: spotipy.Spotify) -> Any:
+                return spotify._get(
+                    f"playlists/{playlist}/{name}", limit=PAGE, offset=offset, additional_types="track,episode"
+                )
+
+            return self._call(f"/playlists/{{id}}/{name}", f"playlist '{playlist}'", request, read_page, login)
+
+        first = self._items_endpoint.get(login, "items")
+        try:
+            return ask(first)
+        except (NotPermittedError, GoneError) as refused:
+            if login in self._items_endpoint:
+                raise
+            try:
+                page = ask("tracks")
+            except (NotPermittedError, GoneError):
+                raise refused from None
+            self._items_endpoint[login] = "tracks"
+            return page
+
+    def artists(self, ids: list[str], login: str | None) -> list[tuple[str, str | None, list[str] | None]]:
+        """Return ``(id, name, genres)`` of up to 50 artists at once."""
+        return self._call("/artists", f"{len(ids)} artists", lambda spotify: spotify.artists(ids), read_artists, login)
+
+    def artist(self, artist: str, login: str | None) -> tuple[str, str | None, list[str] | None]:
+        """Return ``(id, name, genres)`` of one artist."""
+        return self._call(
+            "/artists/{id}", f"artist '{artist}'", lambda spotify: spotify.artist(artist), read_artist, login
+        )
+
+    def _call(
+        self, endpoint: str, what: str, request: Callable[[spotipy.Spotify], Any], read: Callable[[Any], Body],
+        login: str | None,
+    ) -> Body:  # fmt: skip
+        """Ask until there is an answer that can be read, the error is final, or the time is up."""
+        end = time.monotonic() + self._settings.spotify_deadline
+        self._tokens.gate.end_by(end)
+        problem: SpotifyError = UnreachableError(f"There was no time to ask Spotify for {what}.")
+        renewed = False
+        for attempt in range(ATTEMPTS):
+            self._admitted(endpoint, end)
+            try:
+                token = self._tokens.access_token(login)
+                return read(self._ask(request, token))
+            except RateLimitedError as error:
+                problem = error
+            except MalformedError as error:
+                problem = MalformedError(f"Spotify's answer about {what} is {error}.")
+            except _StatusError as error:
+                if error.status == 401 and not renewed:
+                    # Revoked before its time, or the clocks differ.
+                    self._tokens.renew(login, token)
+                    renewed = True
+                    continue
+                problem = limit_of(error.response, attempt) if error.status == 429 else self._named(error, what, login)
+            except _NoAnswerError as error:
+                if attempt and time.monotonic() >= end:
+                    break  # cut off by the end of the call: what went wrong before says more
+                problem = UnreachableError(f"Asking Spotify for {what} failed: {error}.")
+            if isinstance(problem, RateLimitedError):
+                quota = isinstance(problem, QuotaExhaustedError)
+                self._ledger.limit(problem.at, problem.reason, quota=quota)
+                if quota or problem.at - time.time() > self._settings.spotify_max_wait:
+                    raise problem
+                continue
+            if isinstance(problem, _FINAL):
+                raise problem
+            pause = min(0.1 * 2**attempt, 5) * random.uniform(0.5, 1)  # noqa: S311
+            if time.monotonic() + pause > end or self._stopped.wait(pause):
+                break
+        raise problem
+
+    def _admitted(self, endpoint: str, end: float) -> None:
+        """Wait until the ledger allows a request.
+
+        Raises
+        ------
+        RateLimitedError
+            If that is not before the end of the call, or takes longer than may be slept.
+        """
+        while True:
+            try:
+                return self._ledger.admit(endpoint)
+            except RateLimitedError as error:
+                wait = error.at - time.time()
+                too_long = wait > self._settings.spotify_max_wait or time.monotonic() + wait > end
+                if isinstance(error, QuotaExhaustedError) or too_long or self._stopped.wait(max(wait, 0) + 0.05):
+                    raise
+
+    def _ask(self, request: Callable[[spotipy.Spotify], Any], token: str) -> Any:
+        import requests
+        from spotipy import SpotifyException
+
+        spotify = self._spotify()
+        spotify.set_auth(token)
+        try:
+            body = request(spotify)
+        except (SpotifyException, AttributeError) as error:
+            # spotipy raises AttributeError on error bodies of another shape; either way the answer is behind it.
+            response = getattr(error.__context__, "response", None)
+            if response is None:
+                raise
+            raise _StatusError(response) from None
+        except requests.exceptions.ContentDecodingError as error:
+            raise MalformedError(str(error)) from None
+        except requests.RequestException as error:
+            raise _NoAnswerError(_why(error)) from None
+        except RecursionError:
+            raise MalformedError("nested too deeply") from None
+        if body is None:
+            raise MalformedError("no JSON")
+        return body
+
+    def _spotify(self) -> spotipy.Spotify:
+        """Return this thread's spotipy client: requests does not promise that threads may share a session."""
+        if not hasattr(self._local, "spotify"):
+            import spotipy
+
+            self._local.spotify = spotipy.Spotify(
+                requests_session=self._tokens.session(), requests_timeout=self._tokens.timeouts
+            )
+            self._local.spotify.prefix = f"{self._settings.spotify_api_url}/"
+        return self._local.spotify
+
+    def _named(self, error: _StatusError, what: str, login: str | None) -> SpotifyError:
+        status = error.status
+        if status == 401:
+            if login is not None:
+                return ended_login(login, "Spotify no longer accepts it")
+            return NotPermittedError(
+                "Spotify refuses the app's access token. Check SPOTIFY_DAG_SPOTIFY_CLIENT_ID and _CLIENT_SECRET."
+            )
+        if status in (400, 404, 410):
+            return GoneError(f"Spotify does not know {what} (status {status}).")
+        if 400 <= status < 500:
+            said = f"status {status}" + (f": {error.said}" if error.said else "")
+            return NotPermittedError(f"Spotify does not permit this app to read {what} ({said}).", said)
+        return UnreachableError(f"Asking Spotify for {what} failed: status {status}.")
+
+
+class _NoAnswerError(Exception):
+    """Nothing came back. The message says why."""
+
+
+class _StatusError(Exception):
+    """An answer with the status of an error."""
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+        self.status = response.status_code
+
+    @property
+    def said(self) -> str:
+        """What Spotify says about it, in one short line."""
+        try:
+            error = self.response.json()["error"]
+            text = error["message"] if isinstance(error, dict) else error
+        except (ValueError, KeyError, TypeError, RecursionError):
+            text = self.response.text
+        line = " ".join(str(text).split()).encode(errors="replace").decode()
+        return line[:120] if "<" not in line else ""
+
+
+def _why(error: requests.RequestException) -> str:
+    """Return why there was no answer, in words without addresses: spotipy's hold the query."""
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return "too slow"
+    return "no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__

@@ -1,0 +1,73 @@
+"""The commands ``spotify-dag login`` and ``spotify-dag doctor``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from spotify_dag.settings import Settings
+
+_SIGNS = {True: "yes", False: "no", None: "unknown"}
+
+
+def login(
+    context: typer.Context,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65_535, help="Port of http://127.0.0.1:PORT/callback, a redirect URI of the app; 0: any."
+        ),
+    ] = 8_888,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the link, or only print it.")] = True,
+) -> None:
+    """Let a user log in to Spotify, so that their own playlists can be read. Once for every user."""
+    import webbrowser
+
+    from spotify_dag.sources.spotify.login import log_in
+
+    def show(url: str) -> None:
+        typer.echo(f"Log in with a browser on this machine:\n{url}")
+        if browser:
+            webbrowser.open(url)
+
+    user_id = log_in(_settings(context), port=port, show=show)
+    typer.echo(f"'{user_id}' has logged in. Read all who have: spotify-dag run --source spotify")
+
+
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Find out what this installation can read from Spotify. Exit status 1: nobody's playlists."""
+    from spotify_dag.sources.spotify.doctor import examine
+
+    report = examine(_settings(context))
+    typer.echo(json.dumps(report, indent=2) if as_json else _as_text(report))
+    if not any(found["able"] for found in report["findings"] if "laylists" in found["what"]):
+        raise typer.Exit(1)
+
+
+def _settings(context: typer.Context) -> Settings:
+    return Settings(**({"data": context.obj} if context.obj else {}))
+
+
+def _as_text(report: dict[str, Any]) -> str:
+    marked = "synthetic" if report["service"] == "simulator" else "spotify"
+    app = report["client_id"] or "none: set SPOTIFY_DAG_SPOTIFY_CLIENT_ID"
+    secret = "with" if report["client_secret"] else "without"
+    lines = [f"Web API  {report['api_url']}; rows are marked {marked}", f"App      {app}, {secret} a secret"]
+    lines += [f"{_SIGNS[found['able']]:<8} {found['what']}  {found['detail']}".rstrip() for found in report["findings"]]
+    for login in report["logins"]:
+        if login["ended"]:
+            lines.append(f"ended    Login of '{login['user_id']}': {login['ended']}. Again: spotify-dag login")
+        else:
+            lines.append(f"Login    '{login['user_id']}', until {login['until']} ({login['days_left']} days)")
+    spent = sum(report["requests_in_24_hours"].values())
+    lines.append(f"Limit    {report['limit'] or 'none'}")
+    lines.append(f"Budget   {spent:,} of {report['budget']:,} requests spent in the last 24 hours")
+    lines.append("Mirror   " + ", ".join(f"{count:,} {name}" for name, count in report["mirror"].items()))
+    if not report["findings"] and not report["limit"]:
+        lines.append("Nothing was asked: set the app's secret, or log in: spotify-dag login")
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""Everything that can go wrong with Spotify, by name. No message ever holds a token or a secret."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.sources.base import ResumeLaterError, SourceError
+
+if TYPE_CHECKING:
+    import requests
+
+_WINDOW = 30.0
+"""Seconds over which Spotify counts requests."""
+_DAY = 86_400.0
+_LONGEST_LIMIT = 7 * _DAY
+
+
+class SpotifyError(SpotifyDagError):
+    """Spotify did not give what was asked for."""
+
+
+class RateLimitedError(SpotifyError, ResumeLaterError):
+    """Spotify, or the budget of this installation, allows no request for now."""
+
+
+class QuotaExhaustedError(RateLimitedError):
+    """The quota of the developer account is spent: asking again before then is pointless."""
+
+
+class NotPermittedError(SpotifyError, SourceError):
+    """Not for this app, or this login. ``said`` is Spotify's own word for it, where there was one."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+
+class GoneError(SpotifyError):
+    """Spotify knows no such thing, or no more."""
+
+
+class MalformedError(SpotifyError):
+    """An answer that cannot be understood."""
+
+
+class UnreachableError(SpotifyError):
+    """No answer: no connection, too slow, or Spotify is out of order."""
+
+
+class LoginExpiredError(SpotifyError):
+    """A login has ended. The message says whose, and how to log in again."""
+
+
+def limit_of(response: requests.Response, attempt: int = 0) -> RateLimitedError:
+    """Return what an answer with status 429 means: until when, and whether the quota is spent.
+
+    Where it does not say until when, the wait doubles with every attempt, up to the window over which Spotify counts.
+    """
+    try:
+        seconds = float(response.headers.get("Retry-After", ""))
+    except ValueError:
+        seconds = math.nan
+    quota = "QUOTA_EXCEEDED" in response.text[:10_000]
+    if not math.isfinite(seconds):
+        seconds = _DAY if quota else min(2.0**attempt, _WINDOW)
+    seconds = min(max(seconds, 0.5), _LONGEST_LIMIT)
+    if quota:
+        return QuotaExhaustedError(time.time() + seconds, "Spotify's quota for this app is spent (QUOTA_EXCEEDED).")
+    return RateLimitedError(time.time() + seconds, f"Spotify allows no request for {seconds:,.0f} s (status 429).")

@@ -1,0 +1,200 @@
+"""The bodies of the Web API as rows. Pure: nothing here asks for anything, and no body can make it fail.
+
+Both shapes are read: ``item`` of ``items`` (apps since February 2026) and ``track`` of ``tracks`` (before). What is
+wrong as a whole raises `MalformedError`, so that it is asked for again; what is wrong with one item is a fault of that
+item, and the others stay.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spotify_dag.sources.spotify.errors import MalformedError
+
+FIELDS = (
+    "position", "track_id", "track_name", "album_name", "artist_id", "artist_name", "release_year", "popularity",
+    "explicit",
+)  # fmt: skip
+"""What a row of an item holds, in order: the position, then text or None."""
+FAULT_FIELDS = ("row", "field", "value", "reason", "dropped")
+_ID = re.compile("[0-9A-Za-z]{1,64}")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a list."""
+
+    entries: list[Any]
+    total: int
+    """Length of the whole list, as far as the page says."""
+    next: bool
+    """Whether the page says that another follows."""
+
+    def ends(self, read: int) -> bool:
+        """Return whether this is the last page, ``read`` entries being read with it; when in doubt it is not."""
+        return not self.entries or (not self.next and read >= self.total)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A playlist as a list of playlists names it."""
+
+    playlist_id: str
+    name: str | None
+    snapshot_id: str | None
+    owner: str | None
+    collaborative: bool
+
+
+def read_page(body: Any) -> Page:
+    """Return a page of any list.
+
+    Raises
+    ------
+    MalformedError
+        If it is none.
+    """
+    entries = body.get("items") if isinstance(body, dict) else None
+    if not isinstance(entries, list):
+        raise MalformedError(f"no list of items, but {reprlib.repr(body)}")
+    total: Any = body.get("total")
+    return Page(entries, total if isinstance(total, int) else 0, isinstance(body.get("next"), str))
+
+
+def read_listing(entry: Any) -> Listing | None:
+    """Return an entry of a list of playlists; None where Spotify has put a null there, or nothing with an id."""
+    if not isinstance(entry, dict) or not _is_id(entry.get("id")):
+        return None
+    owner: Any = entry.get("owner")
+    return Listing(
+        entry["id"],
+        _text(entry.get("name")),
+        _text(entry.get("snapshot_id")),
+        _text(owner.get("id")) if isinstance(owner, dict) else None,
+        entry.get("collaborative") is True,
+    )
+
+
+def read_items(entries: Sequence[Any]) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Return the entries of a playlist as rows of `FIELDS`, and faults of `FAULT_FIELDS`.
+
+    Local files are rows without ids. Null items, episodes and what is no item at all are faults. Values stay text, for
+    `sources.base.clean` to judge.
+    """
+    rows: list[list[Any]] = []
+    faults: list[list[Any]] = []
+    for position, entry in enumerate(entries):
+        found = _row(position, entry, faults)
+        if found is not None:
+            rows.append(found)
+    return rows, faults
+
+
+def read_artists(body: Any) -> list[tuple[str, str | None, list[str] | None]]:
+    """Return ``(id, name, genres)`` of the artists of ``{"artists": [...]}``; those that are null are left out.
+
+    Raises
+    ------
+    MalformedError
+        If there is no such list.
+    """
+    artists = body.get("artists") if isinstance(body, dict) else None
+    if not isinstance(artists, list):
+        raise MalformedError(f"no list of artists, but {reprlib.repr(body)}")
+    return [read_artist(artist) for artist in artists if isinstance(artist, dict) and _is_id(artist.get("id"))]
+
+
+def read_artist(body: Any) -> tuple[str, str | None, list[str] | None]:
+    """Return ``(id, name, genres)`` of an artist.
+
+    Raises
+    ------
+    MalformedError
+        If it is none.
+    """
+    if not isinstance(body, dict) or not _is_id(body.get("id")):
+        raise MalformedError(f"no artist, but {reprlib.repr(body)}")
+    genres: Any = body.get("genres")
+    named = [genre for genre in genres if isinstance(genre, str)] if isinstance(genres, list) else []
+    return body["id"], _text(body.get("name")), [text for genre in named if (text := _text(genre))]
+
+
+def read_user_id(body: Any) -> str:
+    """Return the id in a user's profile; that of the account where there is no other.
+
+    Raises
+    ------
+    MalformedError
+        If there is none.
+    """
+    for name in ("id", "account_id"):
+        if isinstance(body, dict) and (found := _text(body.get(name))):
+            return found
+    raise MalformedError(f"no user, but {reprlib.repr(body)}")
+
+
+def _row(position: int, entry: Any, faults: list[list[Any]]) -> list[Any] | None:
+    def fault(field: str, value: Any, reason: str, *, dropped: bool) -> None:
+        faults.append([position, field, None if value is None else _text(reprlib.repr(value)), reason, dropped])
+
+    if not isinstance(entry, dict):
+        fault("item", entry, "not an object", dropped=True)
+        return None
+    track: Any = entry.get("item") if entry.get("item") is not None else entry.get("track")
+    if track is None:
+        fault("item", None, "null: no longer on Spotify", dropped=True)
+        return None
+    if not isinstance(track, dict):
+        fault("item", track, "not an object", dropped=True)
+        return None
+    if track.get("type") not in (None, "track"):
+        fault("type", track["type"], "not a track", dropped=True)
+        return None
+
+    def part(name: str, value: Any, kind: type) -> Any:
+        if value is None or isinstance(value, kind):
+            return value or kind()
+        fault(name, value, "not what belongs there", dropped=False)
+        return kind()
+
+    album = part("album", track.get("album"), dict)
+    artists = [artist for artist in part("artists", track.get("artists"), list) if isinstance(artist, dict)]
+    artist = artists[0] if artists else {}
+    date: Any = album.get("release_date")
+    values = {
+        "track_id": track.get("id"),
+        "track_name": track.get("name"),
+        "album_name": album.get("name"),
+        "artist_id": artist.get("id"),
+        "artist_name": artist.get("name"),
+        # "0000" is how Spotify says that it does not know.
+        "release_year": (None if date.startswith("0000") else date[:4]) if isinstance(date, str) else date,
+        "popularity": track.get("popularity"),
+        "explicit": track.get("explicit"),
+    }
+    row: list[Any] = [position]
+    for name in FIELDS[1:]:
+        value = values[name]
+        strange = isinstance(value, (dict, list)) or (isinstance(value, bool) and name != "explicit")
+        if strange or (name in ("track_id", "artist_id") and value is not None and not _is_id(value)):
+            fault(name, value, "not what belongs there", dropped=False)
+            value = None
+        row.append(_text(value))
+    return row
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _text(value: Any) -> str | None:
+    """Return a scalar as text; JSON can escape one half of a surrogate pair, which nothing else can hold."""
+    if value is None or isinstance(value, (dict, list)):
+        return None
+    # repr is bounded where str is not: a number may have any length.
+    text = value if isinstance(value, str) else reprlib.repr(value)
+    return text.encode(errors="replace").decode()

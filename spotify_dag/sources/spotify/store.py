@@ -1,0 +1,291 @@
+"""What is remembered about Spotify between runs, in one SQLite file that all processes share.
+
+`Ledger` counts requests and remembers limits; `Mirror` keeps what was fetched. Every change is one transaction in WAL
+mode: a process killed at any moment leaves either all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Any, NamedTuple
+
+from spotify_dag.settings import Settings
+from spotify_dag.sources.spotify.errors import QuotaExhaustedError, RateLimitedError
+from spotify_dag.sources.spotify.tokens import service
+
+DAY = 86_400
+_SLOT = 600
+"""Seconds of one counter of requests: the rolling day is 144 of them."""
+_SCHEMA = """
+create table if not exists limits (
+    one integer primary key check (one = 1), until real not null, reason text not null, quota integer not null
+);
+create table if not exists requests (
+    slot integer, endpoint text, count integer not null, primary key (slot, endpoint)
+) without rowid;
+create table if not exists users (
+    user_id text primary key, synced_at real not null, playlists text not null, problem text
+) without rowid;
+create table if not exists playlists (
+    playlist_id text primary key, snapshot_id text, fetched_at real not null, content blob not null
+) without rowid;
+create table if not exists artists (
+    artist_id text primary key, name text, genres text, items integer not null, fetched_at real not null
+) without rowid;
+"""
+
+
+class ListedPlaylist(NamedTuple):
+    """A playlist of a user's, as the mirror has it."""
+
+    playlist_id: str
+    name: str | None
+    problem: str | None
+    """Why its items are missing or old; None if they are as Spotify has them."""
+
+
+class Content(NamedTuple):
+    """The items of a playlist: rows and faults as `items.read_items` makes them."""
+
+    rows: list[list[Any]]
+    faults: list[list[Any]]
+
+
+@dataclass(frozen=True)
+class MirroredUser:
+    """What is known of a user."""
+
+    user_id: str
+    playlists: list[ListedPlaylist]
+    problem: str | None
+    """Why the user could not be read the last time; None if all went well."""
+
+
+def database_path(settings: Settings) -> Path:
+    """Return where the file is: one for each service, so that nothing simulated mixes with what is not."""
+    return settings.data / "spotify" / f"{service(settings)}.sqlite"
+
+
+class Database:
+    """A SQLite file that threads and processes share.
+
+    Parameters
+    ----------
+    path
+        The file; made if need be, readable by its owner only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        self._lock = RLock()
+        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        self._connection.execute("pragma journal_mode = wal")
+        # A killed process loses nothing; only a power cut may lose the last moments, and never consistency.
+        self._connection.execute("pragma synchronous = normal")
+        # What is deleted is overwritten: somebody has asked to be forgotten.
+        self._connection.execute("pragma secure_delete = on")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return what a query finds."""
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """Make what is done in the block one transaction, begun at once so that it never has to give way."""
+        with self._lock:
+            self._connection.execute("begin immediate")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("rollback")
+                raise
+            self._connection.execute("commit")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The requests of the last 24 hours and the time before which there may be none, shared by all processes."""
+
+    database: Database
+    budget: int
+    """Most requests in any 24 hours."""
+
+    def admit(self, endpoint: str) -> None:
+        """Count a request to an endpoint that is about to be made.
+
+        Raises
+        ------
+        RateLimitedError, QuotaExhaustedError
+            If it may not be made now; it is not counted then.
+        """
+        now = time.time()
+        slot = int(now // _SLOT)
+        with self.database.changing() as connection:
+            self._check_limit(now)
+            (spent,) = connection.execute(
+                "select coalesce(sum(count), 0) from requests where slot > ?", [slot - DAY // _SLOT]
+            ).fetchone()
+            if spent >= self.budget:
+                raise QuotaExhaustedError(
+                    self._freed_at(slot, spent),
+                    f"The budget of {self.budget:,} requests in 24 hours is spent "
+                    "(SPOTIFY_DAG_SPOTIFY_DAILY_BUDGET sets it).",
+                )
+            connection.execute(
+                "insert into requests values (?, ?, 1) on conflict do update set count = count + 1", [slot, endpoint]
+            )
+
+    def check(self) -> None:
+        """Raise what `admit` would while a limit is in force; count nothing."""
+        self._check_limit(time.time())
+
+    def limit(self, until: float, reason: str, *, quota: bool) -> None:
+        """Allow no request before ``until``; a limit that is later already stays."""
+        with self.database.changing() as connection:
+            connection.execute(
+                "insert into limits values (1, ?, ?, ?) on conflict do update set until = excluded.until, "
+                "reason = excluded.reason, quota = excluded.quota where excluded.until > until",
+                [until, reason, quota],
+            )
+
+    def spent(self) -> dict[str, int]:
+        """Return the requests of the last 24 hours per endpoint."""
+        oldest = int(time.time() // _SLOT) - DAY // _SLOT
+        query = "select endpoint, sum(count) from requests where slot > ? group by 1 order by 2 desc"
+        return dict(self.database.rows(query, [oldest]))
+
+    def _check_limit(self, now: float) -> None:
+        for until, reason, quota in self.database.rows(
+            "select until, reason, quota from limits where until > ?", [now]
+        ):
+            raise (QuotaExhaustedError if quota else RateLimitedError)(until, reason)
+
+    def _freed_at(self, slot: int, spent: int) -> float:
+        """Return when enough of the counted requests are 24 hours old for one more."""
+        oldest = slot - DAY // _SLOT
+        for counted_in, count in self.database.rows(
+            "select slot, sum(count) from requests where slot > ? group by 1 order by 1", [oldest]
+        ):
+            spent -= count
+            if spent < self.budget:
+                return float(counted_in * _SLOT + DAY)
+        raise AssertionError("a budget of at least 1 is free when nothing is spent")
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Users, playlists and artists as they were fetched last."""
+
+    database: Database
+
+    def due(self, user_ids: Sequence[str], since: float) -> set[str]:
+        """Return those of the users that were not looked at since a time."""
+        query = "select user_id from users where synced_at >= ? and user_id in ({})"
+        return set(user_ids) - {user_id for (user_id,) in self._in(query, user_ids, [since])}
+
+    def users(self, user_ids: Sequence[str]) -> list[MirroredUser]:
+        """Return the users that were ever looked at, in the order given."""
+        query = "select user_id, playlists, problem from users where user_id in ({})"
+        found = {
+            user: MirroredUser(user, [ListedPlaylist(*entry) for entry in json.loads(playlists)], problem)
+            for user, playlists, problem in self._in(query, user_ids)
+        }
+        return [found[user] for user in user_ids if user in found]
+
+    def put_user(self, user: MirroredUser, synced_at: float) -> None:
+        """Remember a user whose playlists are all in the mirror, or cannot be."""
+        with self.database.changing() as connection:
+            connection.execute(
+                "insert or replace into users values (?, ?, ?, ?)",
+                [user.user_id, synced_at, json.dumps(user.playlists), user.problem],
+            )
+
+    def snapshots(self, playlist_ids: Sequence[str]) -> dict[str, str | None]:
+        """Return the ``snapshot_id`` of those of the playlists that were fetched."""
+        return dict(self._in("select playlist_id, snapshot_id from playlists where playlist_id in ({})", playlist_ids))
+
+    def put_playlist(self, playlist_id: str, snapshot_id: str | None, content: Content, artists: Iterable[str]) -> None:
+        """Remember a whole playlist, and the artist ids of its items as wanted."""
+        blob = zlib.compress(json.dumps(content).encode(), 6)
+        with self.database.changing() as connection:
+            connection.execute(
+                "insert or replace into playlists values (?, ?, ?, ?)", [playlist_id, snapshot_id, time.time(), blob]
+            )
+            connection.executemany(
+                "insert into artists values (?, null, null, 1, 0) on conflict do update set items = items + 1",
+                [[artist] for artist in artists],
+            )
+
+    def contents(self, playlist_ids: Sequence[str]) -> dict[str, Content]:
+        """Return the items of those of the playlists that were fetched."""
+        query = "select playlist_id, content from playlists where playlist_id in ({})"
+        return {
+            playlist: Content(*json.loads(zlib.decompress(blob))) for playlist, blob in self._in(query, playlist_ids)
+        }
+
+    def artists_due(self, before: float) -> list[str]:
+        """Return the artists that were not asked for since ``before``, those of most items first."""
+        query = "select artist_id from artists where fetched_at < ? order by items desc, artist_id"
+        return [artist for (artist,) in self.database.rows(query, [before])]
+
+    def put_artists(self, artists: Iterable[tuple[str, str | None, list[str] | None]]) -> None:
+        """Remember ``(id, name, genres)`` of artists; no genres is an answer too."""
+        now = time.time()
+        with self.database.changing() as connection:
+            connection.executemany(
+                "update artists set name = ?, genres = ?, fetched_at = ? where artist_id = ?",
+                [[name, json.dumps(genres) if genres else None, now, artist] for artist, name, genres in artists],
+            )
+
+    def artist_genres(self) -> list[tuple[str, str, list[str]]]:
+        """Return ``(id, name, genres)`` of the artists that have genres."""
+        query = "select artist_id, name, genres from artists where genres is not null and name is not null order by 1"
+        return [(artist, name, json.loads(genres)) for artist, name, genres in self.database.rows(query)]
+
+    def keep_only(self, user_ids: Iterable[str]) -> None:
+        """Delete all other users, and the playlists that are nobody's any more."""
+        with self.database.changing() as connection:
+            connection.execute("create temp table if not exists kept (user_id text primary key)")
+            connection.execute("delete from kept")
+            connection.executemany("insert or ignore into kept values (?)", ([user] for user in user_ids))
+            connection.execute("delete from users where user_id not in kept")
+            connection.execute(
+                "delete from playlists where playlist_id not in "
+                "(select json_extract(entry.value, '$[0]') from users, json_each(users.playlists) as entry)"
+            )
+
+    def any_user(self) -> str | None:
+        """Return a user that could be read, or None."""
+        found = self.database.rows("select user_id from users where problem is null limit 1")
+        return found[0][0] if found else None
+
+    def any_artist(self) -> str | None:
+        """Return an artist, or None."""
+        found = self.database.rows("select artist_id from artists limit 1")
+        return found[0][0] if found else None
+
+    def counts(self) -> dict[str, int]:
+        """Return how many users, playlists and artists there are."""
+        tables = ("users", "playlists", "artists")
+        return {name: self.database.rows(f"select count(*) from {name}")[0][0] for name in tables}  # noqa: S608
+
+    def _in(self, query: str, values: Sequence[str], before: Sequence[Any] = ()) -> Iterator[Any]:
+        """Run ``query`` for ``values`` at its ``{}``, some hundreds at a time."""
+        for start in range(0, len(values), 500):
+            part = values[start : start + 500]
+            yield from self.database.rows(query.format(", ".join("?" * len(part))), [*before, *part])

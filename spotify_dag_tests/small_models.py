@@ -1,0 +1,52 @@
+"""Models small enough to make by the dozen, of users drawn at random."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import random_array
+
+from spotify_dag.features.embeddings import RELEASE_YEAR_DIM
+from spotify_dag.tower.factors import FactorSettings, Vocabulary
+from spotify_dag.tower.inputs import STATISTICS, Catalogue, Listening
+from spotify_dag.tower.model import UserModel, UserTower
+from spotify_dag.tower.parts import PartMap
+from spotify_dag.tower.score import SHARES, ScoreScale
+
+WIDTH = 8
+ARTISTS, GENRES = 30, 12
+
+
+def small_users(users: int = 40, seed: int = 0) -> tuple[Listening, Catalogue]:
+    """Return users with random embeddings and tastes; some lack an embedding or a statistic."""
+    rng = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    def shares(names: int) -> object:
+        return random_array((users, names), density=0.3, format="csr", dtype=np.float32, random_state=rng)
+
+    known = rng.random((users, 4)) < 0.8
+    parts = [numbers(users, WIDTH) for _ in range(3)] + [numbers(users, RELEASE_YEAR_DIM)]
+    statistics = np.where(rng.random((users, len(STATISTICS))) < 0.8, numbers(users, len(STATISTICS)), np.nan)
+    listening = Listening(
+        tuple(part * known[:, number : number + 1] for number, part in enumerate(parts)), known,
+        statistics.astype(np.float32), shares(ARTISTS), shares(GENRES), rng.integers(1, 100, users),
+    )  # fmt: skip
+    artists = Vocabulary([f"artist {number}" for number in range(ARTISTS)], numbers(ARTISTS, 2 * WIDTH))
+    genres = Vocabulary([f"genre {number}" for number in range(GENRES)], numbers(GENRES, WIDTH))
+    return listening, Catalogue(artists, genres)
+
+
+def small_model(seed: int) -> UserModel:
+    """Return a model that no training made better: every weight of the network is drawn."""
+    listening, catalogue = small_users()
+    parts, _ = PartMap.fit(listening, catalogue, factors=FactorSettings(dim=4), axes=WIDTH, seed=seed)
+    torch.manual_seed(seed)
+    dims = [part.shape[1] for part in parts.over(catalogue)(listening).parts]
+    tower = UserTower(dims, hidden=8, part_out=4, dim=4, anchor_dim=2, dropout=0.5, sketch_weight=0.5)
+    with torch.no_grad():
+        for tensor in tower.state_dict().values():
+            tensor.normal_().abs_().add_(0.1)
+    return UserModel(parts, tower.eval(), ScoreScale(np.linspace(-1, 1, len(SHARES), dtype=np.float32), 5.0))

@@ -1,0 +1,62 @@
+"""Damaged files cost the damaged rows and nothing else; ``bench.exports`` reads ten times as many."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spotify_dag_tests.sources.export.files import play
+from spotify_dag_tests.sources.export.fuzz import corpora, lost, mutants
+
+LIMIT_MIB = 300
+
+
+def test_whole_files_are_read_whole(tmp_path: Path) -> None:
+    for corpus in corpora():
+        assert lost(corpus, corpus.content, tmp_path) == set()
+        assert len(corpus.good(corpus.content)) == (0 if corpus.name.endswith(".zip") else 60)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutants(tmp_path: Path, seed: int) -> None:
+    for number, (corpus, content) in enumerate(mutants(seed, 48)):
+        assert lost(corpus, content, tmp_path) == set(), f"mutant {number} of {corpus.name}"
+
+
+def test_a_parser_of_the_whole_text_would_lose_rows() -> None:
+    """The mutants are damaged where it matters, and good rows are asked for in them."""
+    broken = good = 0
+    for corpus, content in mutants(0, 48):
+        if corpus.name.endswith(".json"):
+            try:
+                json.loads(content)
+            except (ValueError, RecursionError):
+                broken += 1
+                good += len(corpus.good(content))
+    assert broken > 12
+    assert good > 400
+
+
+def test_a_long_history_needs_little_memory(tmp_path: Path) -> None:
+    """The growth of memory with the length of a file, seen at 40 MiB; ``bench.exports`` reads 1 GiB."""
+    file = tmp_path / "Streaming_History_Audio_2021_0.json"
+    block = ",".join(json.dumps(play(n % 5_000, n)) for n in range(20_000))
+    with file.open("w") as stream:
+        stream.write("[" + block)
+        while stream.tell() < 40 << 20:
+            stream.write("," + block)
+        stream.write("]")
+    code = (
+        "import resource, sys; from pathlib import Path; from spotify_dag.sources.export.reading import Reading\n"
+        "reading = Reading(Path(sys.argv[1]), 'export-anna')\n"
+        "for _ in reading.frames(): pass\n"
+        "print(reading.plays, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=True)
+    plays, kib = map(int, done.stdout.split())
+    assert plays == 20_000  # The rest are the same plays again.
+    assert kib / 1024 < LIMIT_MIB

@@ -1,0 +1,337 @@
+"""The source against a simulated Spotify: everything that is there, once, and no request more than it takes."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from spotify_dag.files import locked
+from spotify_dag.simulator.settings import RATE_KINDS
+from spotify_dag.sources.base import ResumeLaterError, SourceError
+from spotify_dag.sources.spotify import SpotifySource
+from spotify_dag.sources.spotify.errors import NotPermittedError, QuotaExhaustedError, RateLimitedError
+from spotify_dag_tests.sources.spotify.conftest import (
+    Installation,
+    found_items,
+    ingest,
+    settings_for,
+    user_id,
+)
+
+Install = Callable[..., Installation]
+WORKER = Path(__file__).with_name("worker.py")
+ITEMS, LISTS = "/v1/playlists/{id}/items", "/v1/users/{id}/playlists"
+
+
+def users(count: int) -> list[str]:
+    return [user_id(number) for number in range(count)]
+
+
+class TestWhatIsRead:
+    def test_it_is_what_the_world_holds(self, install: Install) -> None:
+        here = install()
+        found = ingest(here.source(*users(12)))
+        assert found.interrupted is None
+        assert found_items(found) == here.expected(range(12))
+        assert found.users["user_id"].sort().to_list() == users(12)
+        assert set(found.raw["source"]) == set(found.users["source"]) == {"synthetic"}
+        assert set(found.ingests["source"]) == {"spotify"}
+        assert found.ingests["rows_read"].sum() == found.ingests["rows_kept"].sum() == found.raw.height
+        assert here.simulator.api.wire.traffic.peak_in_flight <= 4
+        # What the rows say besides ids is what the world says of these tracks.
+        world = here.simulator.api.world
+        row = found.raw.row(7, named=True)
+        number = world.tracks.ids.number_of(row["track_id"])
+        assert number is not None
+        artist = int(world.tracks.artist[number])
+        assert row["track_name"] == world.tracks.names[number]
+        assert (row["artist_name"], row["artist_id"]) == (world.artists.names[artist], world.artists.ids.id_of(artist))
+        assert row["popularity"] == world.tracks.popularity[number]
+        assert row["explicit"] == world.tracks.explicit[number]
+
+    def test_artists_come_with_their_genres(self, install: Install) -> None:
+        here = install()
+        source = here.source(*users(3))
+        assert source.artist_genres() is None
+        found = ingest(source)
+        genres = source.artist_genres()
+        assert genres is not None
+        world = here.simulator.api.world
+        expected = {
+            world.artists.names[number]: genres
+            for number, genres in enumerate(world.artists.genres)
+            if genres and world.artists.ids.id_of(number) in set(found.raw["artist_id"])
+        }
+        assert dict(genres.select("artist_name", "genres").iter_rows()) == expected
+        assert len(expected) > 50
+
+    def test_followed_playlists_count_only_where_that_is_asked_for(self, install: Install) -> None:
+        here = install({"spotify_followed": True})
+        everything = here.expected(range(12), followed=True)
+        assert len(everything) > len(here.expected(range(12)))
+        assert found_items(ingest(here.source(*users(12)))) == everything
+
+    def test_so_many_users_and_playlists_are_enough(self, install: Install) -> None:
+        here = install({"profiles_count": 4, "playlists_count": 2})
+        found = ingest(here.source("not a user", *users(12)), profiles_count=4)
+        assert found.raw.group_by("user_id").agg(pl.col("playlist_id").n_unique()).sort("user_id").rows() == [
+            (user, 2) for user in users(4)
+        ]
+        assert here.traffic().endpoints[LISTS] == 4
+        assert found.interrupted is None
+
+    def test_oddities_are_normal(self, install: Install) -> None:
+        here = install()
+        here.faults(null_item=0.2, local_item=0.2, episode=0.2, null_playlist=0.5, null_date=0.5, null_genres=0.5)
+        found = ingest(here.source(*users(6)))
+        tracks = found.raw.filter(pl.col("track_id").is_not_null())
+        expected = here.expected(range(6))
+        # Oddities stand between the tracks, so positions differ; order and content do not.
+        ordered = tracks.sort("user_id", "playlist_id", "position").select("user_id", "playlist_id", "track_id").rows()
+        assert ordered == [(user, playlist, track) for user, playlist, _, track in expected]
+        local = found.raw.filter(pl.col("track_id").is_null())
+        assert set(local["artist_name"]) == {"Somebody With a Folder"}
+        reasons = dict(found.rejects.group_by("reason").len().iter_rows())
+        assert reasons.keys() == {"null: no longer on Spotify", "not a track"}
+        assert found.ingests["rows_read"].sum() == found.raw.height + sum(reasons.values())
+
+    def test_who_is_no_user_and_who_is_unknown(self, install: Install) -> None:
+        here = install()
+        found = ingest(here.source("https://open.spotify.com/playlist/x", user_id(1), "nobody", user_id(1)))
+        assert found_items(found) == here.expected(range(1, 2))
+        assert found.users.sort("user_id").select("user_id", "rows_kept").rows()[0] == ("nobody", 0)
+        assert found.rejects.sort("reason").select("file", "row", "user_id", "value", "reason", "dropped").rows() == [
+            ("users.txt", None, "nobody", "nobody", "Spotify does not know this user, or no more.", True),
+            ("users.txt", 1, None, "https://open.spotify.com/playlist/x", "names no Spotify user", True),
+        ]
+
+    def test_playlists_of_more_than_a_page(self, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+        here = install(users=2, tracks=60, playlists=55)
+        here.faults(null_playlist=0.3)
+        expected = here.expected(range(2))
+        monkeypatch.setattr("spotify_dag.sources.spotify.BATCH_ROWS", 50)  # a batch for each user
+        assert found_items(ingest(here.source(*users(2)))) == expected
+        traffic = here.traffic()
+        assert traffic.endpoints[LISTS] > 2
+        assert max(traffic.urls.values()) == 1
+
+
+class TestSteadyState:
+    def test_nothing_is_asked_within_the_same_period(self, install: Install) -> None:
+        here = install()
+        first = ingest(here.source(*users(12)))
+        here.traffic()
+        again = ingest(here.source(*users(12)))
+        assert again.items() == first.items()
+        assert here.traffic().urls.total() == 0
+
+    def test_looking_again_lists_and_fetches_no_more(self, install: Install) -> None:
+        here = install()
+        first = ingest(here.source(*users(12)))
+        here.traffic()
+        again = ingest(here.source(*users(12), asked=time.time()))
+        assert again.items() == first.items()
+        assert again.users.sort("user_id")["content_hash"].equals(first.users.sort("user_id")["content_hash"])
+        assert dict(here.traffic().endpoints) == {LISTS: 12}
+
+    def test_only_what_changed_is_fetched(self, install: Install) -> None:
+        here = install(seed=1)
+        first = ingest(here.source(*users(12)))
+        here.traffic()
+        here.simulator.api.world.change(here.simulator.api.world.own(3)[1], remove=2, add=1)
+        again = ingest(here.source(*users(12), asked=time.time()))
+        assert found_items(again) == here.expected(range(12)) != found_items(first)
+        hashes = [dict(found.users.select("user_id", "content_hash").iter_rows()) for found in (first, again)]
+        assert {user for user in users(12) if hashes[0][user] != hashes[1][user]} == {user_id(3)}
+        endpoints = here.traffic().endpoints
+        assert (endpoints[LISTS], endpoints[ITEMS]) == (12, 1)
+
+    def test_whoever_is_taken_off_the_list_is_forgotten(self, install: Install) -> None:
+        here = install()
+        ingest(here.source(*users(5)))
+        (stored,) = (here.data / "spotify").glob("*.sqlite*")
+        assert user_id(4).encode() in stored.read_bytes()
+        found = ingest(here.source(*users(2)))
+        assert found_items(found) == here.expected(range(2))
+        assert user_id(1).encode() in stored.read_bytes()
+        assert user_id(4).encode() not in stored.read_bytes()
+        here.traffic()
+        assert found_items(ingest(here.source(*users(5)))) == here.expected(range(5))
+        assert here.traffic().endpoints[LISTS] == 3
+
+    def test_the_version_tells_what_would_be_read(self, install: Install, tmp_path: Path) -> None:
+        here = install()
+        source = here.source(*users(2))
+        version = source.version()
+        assert source.version() == version
+        assert here.source(*users(2), asked=time.time()).version() != version
+        here.options["playlists_count"] = 1
+        assert here.source(*users(2)).version() != version
+        here.options.clear()
+        assert here.source(*users(2)).version() == version
+        assert here.source(*users(3)).version() != version
+
+
+class TestLimits:
+    def test_a_day_long_limit_ends_the_run_at_once_and_binds_everybody(self, install: Install) -> None:
+        here = install()
+        ingest(here.source(*users(6)))
+        here.faults(rate_limited_long=0.5)
+        begun = time.monotonic()
+        found = ingest(here.source(*users(12)))
+        assert time.monotonic() - begun < 5
+        assert isinstance(found.interrupted, RateLimitedError)
+        assert 86_300 < found.interrupted.at - time.time() <= 86_400
+        # What was fetched is kept; the source does not count as read.
+        assert set(users(6)) <= set(found.users["user_id"]) < set(users(12))
+        assert set(here.expected(range(6))) <= set(found_items(found)) <= set(here.expected(range(12)))
+        assert found.ingests.height == 0
+        here.traffic()
+        begun = time.monotonic()
+        again = ingest(here.source(*users(12), asked=time.time()))
+        assert time.monotonic() - begun < 5
+        assert here.traffic().urls.total() == 0
+        assert isinstance(again.interrupted, RateLimitedError)
+        assert again.items() == found.items()
+
+    def test_it_goes_on_where_it_was(self, install: Install) -> None:
+        here = install(seed=5)
+        here.faults(quota_exceeded=0.1, long_retry_after=1)
+        runs = 0
+        while (found := ingest(here.source(*users(12)))).interrupted is not None:
+            assert isinstance(found.interrupted, QuotaExhaustedError)
+            time.sleep(max(0, found.interrupted.at - time.time()))
+            runs += 1
+            assert runs < 20
+        assert runs > 0
+        assert found_items(found) == here.expected(range(12))
+        wire = here.simulator.api.wire.traffic
+        fetched = sum(count for url, count in wire.urls.items() if "/playlists/" in url)
+        assert fetched == sum("/playlists/" in url for url in wire.urls) + _refused(here, "/playlists/")
+
+    def test_the_budget_ends_the_run(self, install: Install) -> None:
+        here = install({"spotify_daily_budget": 20})
+        found = ingest(here.source(*users(12)))
+        assert isinstance(found.interrupted, QuotaExhaustedError)
+        assert "SPOTIFY_DAG_SPOTIFY_DAILY_BUDGET" in str(found.interrupted)
+        assert here.traffic().urls.total() == 20
+
+    def test_two_processes_do_not_read_at_once(self, install: Install) -> None:
+        here = install()
+        with locked(here.data / "spotify" / "simulator.lock"):
+            found = ingest(here.source(*users(2)))
+        assert isinstance(found.interrupted, ResumeLaterError)
+        assert "Another process" in str(found.interrupted)
+        assert here.traffic().urls.total() == 0
+
+    def test_a_spotify_out_of_order_ends_the_run_and_loses_nothing(self, install: Install) -> None:
+        here = install({"spotify_deadline": 0.5})
+        first = ingest(here.source(*users(6)))
+        here.faults(server_error=1)
+        here.traffic()
+        found = ingest(here.source(*users(6), asked=time.time()))
+        assert "out of order" in str(found.interrupted)
+        assert found.items() == first.items()
+        assert here.traffic().urls.total() < 100
+
+
+class TestFaults:
+    def test_every_kind_of_fault_at_15_percent_changes_nothing(self, install: Install) -> None:
+        """The full one, 300 users and 20 kills, is ``python -m bench spotify``."""
+        here = install({"spotify_timeout": 0.5}, users=25, tracks=10)
+        rates = dict.fromkeys(RATE_KINDS, 0.15 / len(RATE_KINDS))
+        here.faults(**rates, retry_after=0, long_retry_after=0, drip_seconds=2)
+        rounds = 0
+        while (found := ingest(here.source(*users(25)))).interrupted is not None:
+            time.sleep(max(0, found.interrupted.at - time.time()))
+            rounds += 1
+            assert rounds < 30
+        assert found_items(found) == here.expected(range(25))
+        assert found.rejects.height == 0
+        assert len(here.traffic().faults) >= 8
+
+    def test_killed_again_and_again_it_ends_the_same_and_fetches_no_playlist_twice(
+        self, install: Install, tmp_path: Path
+    ) -> None:
+        here = install(users=25, tracks=10, latency=0.03)
+        source = here.source(*users(25))
+        command = [sys.executable, WORKER, here.simulator.url, here.data, source.users]
+        random_ = random.Random(7)
+        for _ in range(3):
+            worker = subprocess.Popen(command, stdout=subprocess.PIPE)
+            while worker.poll() is None and here.simulator.api.wire.traffic.endpoints[ITEMS] == 0:
+                time.sleep(0.01)
+            time.sleep(random_.uniform(0, 0.4))
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        before = here.simulator.api.wire.traffic.endpoints[ITEMS]
+        assert 0 < before < 125
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        assert json.loads(done.stdout) == [list(row) for row in here.expected(range(25))]
+        # Unfinished ones, at most one per thread and kill, are fetched again.
+        twice = [url for url, count in here.traffic().urls.items() if count > 1 and "/playlists/" in url]
+        assert len(twice) <= 3 * 5
+
+
+class TestDevelopmentMode:
+    def test_others_playlists_are_refused_in_one_line_and_with_one_request(self, install: Install) -> None:
+        here = install(mode="development")
+        with pytest.raises(NotPermittedError) as error:
+            ingest(here.source(*users(12)))
+        line = str(error.value)
+        assert "\n" not in line
+        for part in ("status 403", "development mode", "spotify-dag login", "export", "spotify-dag add FILE --as NAME"):
+            assert part in line
+        assert here.traffic().urls.total() == 1
+
+
+class TestOpening:
+    def test_it_needs_an_app(self, tmp_path: Path) -> None:
+        settings = settings_for("http://127.0.0.1:1", tmp_path, spotify_client_id=None)
+        with pytest.raises(SourceError, match=r"SPOTIFY_DAG_SPOTIFY_CLIENT_ID"):
+            SpotifySource(settings, None)
+
+    @pytest.mark.parametrize(
+        ("listed", "message"),
+        [
+            (None, r"--path FILE, or log in"),
+            ("nowhere.txt", r"There is no file 'nowhere.txt'"),
+            ("a/b/c", r"There is no file 'a/b/c'"),
+        ],
+    )
+    def test_it_needs_users(self, tmp_path: Path, listed: str | None, message: str) -> None:
+        with pytest.raises(SourceError, match=message):
+            SpotifySource(settings_for("http://127.0.0.1:1", tmp_path), listed)
+
+    def test_a_list_without_users_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "users.txt").write_text("two words\n")
+        source = SpotifySource(settings_for("http://127.0.0.1:1", tmp_path), str(tmp_path / "users.txt"))
+        with pytest.raises(SourceError, match=r"names no Spotify user. Row 1: 'two words'"):
+            ingest(source)
+
+    @pytest.mark.parametrize(
+        ("url", "marked"),
+        [
+            ("https://api.spotify.com/v1", "spotify"), ("https://127.0.0.1.example.org/v1", "spotify"),
+            ("http://127.0.0.1:80/v1", "synthetic"), ("http://[::1]:80/v1", "synthetic"),
+            ("http://localhost/v1", "synthetic"),
+        ],
+    )  # fmt: skip
+    def test_rows_are_marked_by_the_configured_host(self, tmp_path: Path, url: str, marked: str) -> None:
+        settings = settings_for("http://127.0.0.1:1", tmp_path).model_copy(update={"spotify_api_url": url})
+        (tmp_path / "users.txt").write_text("somebody")
+        assert (SpotifySource(settings, str(tmp_path / "users.txt"))._marked or "spotify") == marked
+
+
+def _refused(here: Installation, part: str) -> int:
+    """Return how many requests were asked twice because the first was refused."""
+    return sum(count - 1 for url, count in here.simulator.api.wire.traffic.urls.items() if part in url and count > 1)
