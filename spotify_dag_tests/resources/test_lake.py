@@ -299,8 +299,9 @@ def full_tables() -> dict[Table, pl.DataFrame]:
             ]
             for column in table.columns
         }
-        # An encoder is named by hex digits: one of decimal digits only must not be read as a number.
-        columns |= {"user_bucket": [5, 0, 5]} if "user_bucket" in columns else {"encoder": ["0042", "00ff", "0042"]}
+        # What names a partition may be text of decimal digits only: it must not be read as a number.
+        by_type = {"int32": [5, 0, 5], "str": ["0042", "00ff", "0042"]}
+        columns |= {column.name: by_type[column.dtype] for column in table.columns if column.name == table.partition_by}
         tables[table] = pl.DataFrame(columns, schema=table.polars_schema())
     return tables
 
