@@ -8,6 +8,7 @@ import sys
 
 BENCHES = {
     "hundred_thousand_users": "100,000 users from nothing to user embeddings: seconds, peak memory, bytes on disk",
+    "tower": "training on HetRec-2011 and on 100,000 users: seconds, peak memory, what is not a matrix product",
     "exports": "files that people hand in: 2,000 damaged ones, a history of 1 GiB, 100,000 users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",

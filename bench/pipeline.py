@@ -11,12 +11,19 @@ from bench.measure import peak_gib
 
 def register_world(root: Path, users: int, playlists: int, tracks: int) -> None:
     """Make an empty data root that has a world of users (playlists per user, mean tracks per playlist) to read."""
+    register(root, "synthetic", {"users": users, "playlists": playlists, "tracks": tracks})
+
+
+def register(root: Path, source: str, options: dict[str, Any], artist_genres: Path | None = None) -> None:
+    """Make an empty data root that has a source, and perhaps an artist-genre table, to read."""
     from spotify_dag.resources.project import Project
     from spotify_dag.settings import Settings
 
     project = Project.open(Settings(data=root))
     project.check_layout()
-    project.inbox.register_source("synthetic", {"users": users, "playlists": playlists, "tracks": tracks})
+    if artist_genres is not None:
+        project.inbox.register_artist_genres(artist_genres)
+    project.inbox.register_source(source, options)
 
 
 def run_stages(root: Path, last: str) -> list[dict[str, Any]]:

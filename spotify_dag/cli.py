@@ -15,8 +15,10 @@ from spotify_dag.cli_add import add, sweep
 from spotify_dag.cli_evaluate import evaluate
 from spotify_dag.cli_models import models
 from spotify_dag.cli_tracks import continue_playlist, evaluate_tracks, search
+from spotify_dag.cli_tune import tune
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
+from spotify_dag.resources.training_config import TrainingConfigError
 from spotify_dag.schemas import INGESTS
 from spotify_dag.simulator.command import simulate
 from spotify_dag.sources import SOURCES
@@ -36,6 +38,7 @@ app.command()(evaluate)
 app.command()(search)
 app.command("continue")(continue_playlist)
 app.command()(evaluate_tracks)
+app.command()(tune)
 for command in (login, doctor, simulate):
     app.command()(clear_errors()(command))
 app.add_typer(models, name="models")
@@ -82,11 +85,20 @@ def run(
         str | None, typer.Option(help="Source to take out of the base, with its users.", show_default=False)
     ] = None,
     train: Annotated[bool, typer.Option("--train", help="Train a new tower even if the present one will do.")] = False,
+    preset: Annotated[
+        Literal["default", "seed-2025"] | None,
+        typer.Option(
+            help="With --train: how to, this time. seed-2025: as the system this project grew out of.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Materialise what is stale, from listening to index, and say what the base holds."""
     with clear_errors():
-        project = open_project(context)
+        if preset is not None and not train:
+            raise TrainingConfigError(f"--preset {preset} says how to train: give it with --train.")
+        project = open_project(context, **({"training_preset": preset} if preset else {}))
         project.check_layout()
         if remove is not None:
             project.inbox.remove_source(remove)
@@ -290,7 +302,7 @@ def _print_summary(report: dict[str, Any]) -> None:
         out.print(
             f"Model {report['model_version']}: {report['users_in_index']:,} users in the index. Of two halves of one "
             f"user's listening, one finds the other at MRR {found['mrr']:.3f}, in the top 10 for "
-            f"{found['hit_at_10']:.1%} (among {among})."
+            f"{found['hit@10']:.1%} (among {among})."
         )
     for note in report["notes"]:
         out.print(note, soft_wrap=True)

@@ -23,9 +23,9 @@ err = Console(markup=False, highlight=False, stderr=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def open_project(context: typer.Context) -> Project:
-    """Return the project of the data root that the command line names, else of the settings."""
-    return Project.open(Settings(**({"data": context.obj} if context.obj else {})))
+def open_project(context: typer.Context, **settings: Any) -> Project:
+    """Return the project of the data root that the command line names, else of the settings, some of them given."""
+    return Project.open(Settings(**({"data": context.obj} if context.obj else {}), **settings))
 
 
 @contextmanager

@@ -30,6 +30,11 @@ class Settings(BaseSettings):
         False, description="Train on users whose source is the Spotify Web API. Its terms forbid that by default"
     )
     train_users: int = Field(20_000, ge=2, description="At most this many users are trained on")
+    training_preset: Literal["default", "seed-2025"] = Field(
+        "default",
+        description="How towers are trained: the defaults, with what spotify-dag tune found; or as the system this "
+        "project grew out of",
+    )
     mlflow_uri: str | None = Field(
         None, description="Another MLflow for the model registry: a server or a database; default: under the data root"
     )

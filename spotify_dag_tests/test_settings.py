@@ -31,6 +31,7 @@ def test_defaults(tmp_path: Path) -> None:
         "seed": 0,
         "train_on_spotify": False,
         "train_users": 20_000,
+        "training_preset": "default",
         "mlflow_uri": None,
         "spotify_client_id": None,
         "spotify_client_secret": None,

@@ -9,10 +9,11 @@ import dagster as dg
 from spotify_dag.assets.common import OWNERS, markdown_table, table_schema
 from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
 from spotify_dag.orchestration.staleness import feature_version, index_version
-from spotify_dag.resources.listening import read_users
-from spotify_dag.resources.policy import nothing_to_train_on, trainable_users
+from spotify_dag.resources.listening import training_users
+from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
+from spotify_dag.resources.training_config import load_training_settings
 from spotify_dag.schemas import ARTIST_FACTORS, USER_TASTES
 from spotify_dag.settings import Settings
 from spotify_dag.tower.gate import decide
@@ -63,14 +64,13 @@ def model_assets(settings: Settings) -> list[Any]:
         import polars as pl
 
         from spotify_dag.tower.evaluation import held_out
-        from spotify_dag.tower.training import TrainingSettings, halvings, train_tower
+        from spotify_dag.tower.training import halvings, train_tower
 
         if reason := nothing_to_train_on(project):
             context.log.warning(reason)
             return
-        training = TrainingSettings(seed=settings.seed)
-        buckets = training_buckets(project)
-        data = read_users(project, buckets, trainable_users(project, buckets))
+        training = load_training_settings(project)
+        data = training_users(project)
         kinds = halvings(data.users.height)
         with progress.task("Halving users", len(kinds)) as advance:
             halved = data.halved(kinds, seed=settings.seed, progress=advance)
@@ -80,7 +80,7 @@ def model_assets(settings: Settings) -> list[Any]:
         vectors = trained.model.encode(halved.whole, halved.catalogue)
         pictures = {
             "training_curve": training_curve(trained.history),
-            "taste_map": taste_map(vectors, dominant_genres(project, buckets, data.users["user_id"].to_list())),
+            "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
         }
         card = {
             "feature_version": feature_version(project),
@@ -139,8 +139,7 @@ def model_assets(settings: Settings) -> list[Any]:
         if version is None or nothing_to_train_on(project):
             context.log.warning("There is no tower to evaluate.")
             return
-        buckets = training_buckets(project)
-        users = read_users(project, buckets, trainable_users(project, buckets))
+        users = training_users(project)
         data = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=settings.seed)
         tested = held_out(users.users["user_id"].to_list())
         test = np.intersect1d(np.flatnonzero(tested), data.usable)[:EVALUATED_USERS]
@@ -193,18 +192,6 @@ def model_assets(settings: Settings) -> list[Any]:
     return [model_training, tower_evaluation]
 
 
-def training_buckets(project: Project) -> list[int]:
-    """Return buckets, from the first on, that hold up to `Settings.train_users` users; at least one.
-
-    Users are spread over buckets by a hash, so the first buckets are a fair sample.
-    """
-    import polars as pl
-
-    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
-    within = counts.filter(pl.col("len").cum_sum() <= project.settings.train_users)
-    return (within if within.height else counts.head(1))["user_bucket"].to_list()
-
-
 def artist_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> "pl.DataFrame":
     """Store the vector of every artist, once per version, and return the rows."""
     import numpy as np
@@ -251,12 +238,12 @@ def sources_of(users: "pl.DataFrame") -> dict[str, int]:
     return dict(users["source"].value_counts(sort=True).iter_rows())
 
 
-def dominant_genres(project: Project, buckets: list[int], user_ids: list[str]) -> list[str | None]:
-    """Return the genre with the largest weight of each user, None without genres."""
+def dominant_genres(project: Project, user_ids: list[str]) -> list[str | None]:
+    """Return the genre with the largest weight of each training user, None without genres."""
     import polars as pl
 
     top = (
-        project.lake.scan(USER_TASTES, buckets)
+        project.lake.scan(USER_TASTES, training_buckets(project))
         .filter(pl.col("kind") == "genre")
         .sort("weight", "name", descending=[True, False])
         .group_by("user_id", maintain_order=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from spotify_dag.resources.encoder import load_vectors
+from spotify_dag.resources.policy import trainable_users, training_buckets
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_TASTES, USERS
 from spotify_dag.tower.inputs import catalogue, listening
@@ -53,3 +54,9 @@ def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -
         top_artist_count=project.settings.top_artist_count,
         playlists_count=project.settings.playlists_count,
     )
+
+
+def training_users(project: Project) -> UserData:
+    """Read the users whom a tower is trained on and judged by: those who may be, of `training_buckets`."""
+    buckets = training_buckets(project)
+    return read_users(project, buckets, trainable_users(project, buckets))

@@ -55,3 +55,15 @@ def nothing_to_train_on(project: Project) -> str | None:
         "terms forbid training on them. Add users of another source (export, synthetic, lastfm), for example: "
         "spotify-dag run --source synthetic. Or, where you are allowed to, set SPOTIFY_DAG_TRAIN_ON_SPOTIFY=true."
     )
+
+
+def training_buckets(project: Project) -> list[int]:
+    """Return buckets, from the first on, that hold up to `Settings.train_users` users; at least one.
+
+    Users are spread over buckets by a hash, so the first buckets are a fair sample.
+    """
+    import polars as pl
+
+    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
+    within = counts.filter(pl.col("len").cum_sum() <= project.settings.train_users)
+    return (within if within.height else counts.head(1))["user_bucket"].to_list()

@@ -71,7 +71,7 @@ class UserTower(nn.Module):
         anchor_weight: float = 1.0,
         anchor_ridge: float = 0.3,
         anchor_power: float = 0.125,
-        factor_weight: float = 0.5,
+        factor_weight: float = 1.0,
         sketch_weight: float = 0.0,
         parts: Sequence[str] = PARTS,
     ) -> None:

@@ -55,7 +55,7 @@ class TrainingSettings:
     anchor_weight: float = 1.0
     anchor_ridge: float = 1.0
     anchor_power: float = 0.125
-    factor_weight: float = 0.5
+    factor_weight: float = 1.0
     sketch_weights: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
     """Weights of the sketch to choose from, by the MRR of the validation users."""
     loss: Literal["info_nce", "cosine", "cosine_random"] = "info_nce"

@@ -11,17 +11,15 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from spotify_dag.assets.model import training_buckets
 from spotify_dag.cli import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.run import bring_up_to_date, summary
-from spotify_dag.resources.listening import read_users
+from spotify_dag.resources.listening import training_users
 from spotify_dag.resources.policy import nothing_to_train_on, trainable_users
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, USER_EMBEDDINGS, USERS
 from spotify_dag.settings import Settings
 from spotify_dag.tower.gate import decide
-from spotify_dag.tower.views import UserData
 
 SOUND = {"weights_finite": 1.0, "random_pair_cosine": 0.1}
 
@@ -41,12 +39,6 @@ def another_tower(project: Project, metrics: dict[str, float], **card) -> str:
     with torch.no_grad():
         tower.tower.absent += 0.25
     return project.registry.save(tower, project.registry.card(champion) | card, metrics=metrics, history=[])
-
-
-def trained_on(project: Project) -> UserData:
-    """Return the users that a training would read."""
-    buckets = training_buckets(project)
-    return read_users(project, buckets, trainable_users(project, buckets))
 
 
 def from_spotify(project: Project, users: pl.Expr) -> None:
@@ -162,7 +154,7 @@ class TestDataPolicy:
     def test_users_of_the_web_api_are_left_out_of_training_to_the_last_row(self, project):
         from_spotify(project, HALF)
         left_out = set(project.lake.scan(USERS).filter(HALF).collect()["user_id"])
-        data = trained_on(project)
+        data = training_users(project)
         assert 10 < len(left_out) < 30
         assert set(data.users["user_id"]) == set(data.raw["user_id"])
         assert len(data.users) == 40 - len(left_out)
@@ -172,10 +164,10 @@ class TestDataPolicy:
 
     def test_the_switch_lets_them_in(self, project):
         from_spotify(project, EVERYBODY)
-        assert trained_on(project).users.is_empty()
+        assert training_users(project).users.is_empty()
         allowed = Project.open(Settings(data=project.settings.data, n_buckets=2, train_on_spotify=True))
         assert nothing_to_train_on(allowed) is None
-        assert len(trained_on(allowed).users) == 40
+        assert len(training_users(allowed).users) == 40
 
     def test_with_nobody_left_users_are_indexed_with_the_champion_all_the_same(self, project, instance):
         from_spotify(project, EVERYBODY)

@@ -245,7 +245,7 @@ class TestEncode:
     def test_config_holds_what_it_was_made_with(self) -> None:
         assert tower(anchor_weight=0.5, dropout=0.1, sketch_weight=2.0, parts=("genre_embedding",)).config == {
             "part_dims": [6, 5, 6, 3, 4, 4], "hidden": 16, "part_out": 8, "dim": 7, "dropout": 0.1, "anchor_dim": 4,
-            "anchor_weight": 0.5, "anchor_ridge": 0.3, "anchor_power": 0.125, "factor_weight": 0.5,
+            "anchor_weight": 0.5, "anchor_ridge": 0.3, "anchor_power": 0.125, "factor_weight": 1.0,
             "sketch_weight": 2.0, "parts": ["genre_embedding"],
         }  # fmt: skip
 
