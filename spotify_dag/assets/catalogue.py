@@ -13,6 +13,7 @@ from spotify_dag.recommend.continuation import SIGNALS, Continuation, learn_fact
 from spotify_dag.recommend.corpus import distinct_texts, playlist_table, playlists_of, text_vectors, tracks_of
 from spotify_dag.resources.encoder import encode_missing, encoded, load_vectors, unknown_texts
 from spotify_dag.resources.lake import Lake
+from spotify_dag.resources.policy import may_be_trained_on
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, Table
@@ -153,11 +154,14 @@ def _answering() -> list[Any]:
 
 
 def learn_continuation(project: Project, frame: "pl.DataFrame") -> Continuation:
-    """Return the continuation model of a catalogue (rows of `schemas.TRACK_CATALOGUE`, in the order of the model)."""
+    """Return the continuation model of a catalogue (rows of `schemas.TRACK_CATALOGUE`, in the order of the model).
+
+    It is learned from playlists that may be trained on; other tracks are known by their artist, sound and name.
+    """
     import polars as pl
 
     lake, encoder, seed = project.lake, project.encoder, project.settings.seed
-    table = playlist_table(lake.scan(RAW_PLAYLISTS), frame)
+    table = playlist_table(lake.scan(RAW_PLAYLISTS).filter(may_be_trained_on(project)), frame)
     titles = pl.concat(
         [table.select(pl.col("playlist_name").alias("text")).drop_nulls(), pl.DataFrame({"text": PHRASES})]
     )

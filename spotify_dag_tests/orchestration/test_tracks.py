@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from spotify_dag.assets.catalogue import learn_continuation
 from spotify_dag.cli import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.run import bring_up_to_date
 from spotify_dag.orchestration.staleness import stale_tracks
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.track_answers import ContinueRequest, RequestError, TrackDescription, read_requests
-from spotify_dag.schemas import AUDIO_FEATURES, TRACK_CATALOGUE
+from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE
 
 
 def stages(project: Project, instance) -> list[str]:
@@ -66,6 +68,27 @@ def test_a_source_that_goes_takes_its_tracks_along(project, instance, tmp_path):
     assert "x1" not in catalogue(project)["track_id"]
     assert "x1" not in project.track_index.keys()["track_id"]
     assert project.lake.scan(AUDIO_FEATURES).collect()["source"].unique().to_list() == ["synthetic"]
+
+
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_nothing_is_learned_from_playlists_of_the_web_api(project, share):
+    lake = project.lake
+    rows = lake.scan(RAW_PLAYLISTS).collect()
+    own = rows["user_id"].unique().sort().head(round(40 * share)).implode()
+    source = pl.when(pl.col("user_id").is_in(own)).then(pl.lit("spotify")).otherwise("source").alias("source")
+    lake.replace(RAW_PLAYLISTS, [0, 1], [rows.with_columns(source)])
+    tracks = catalogue(project)
+    expected = set(rows.filter(~pl.col("user_id").is_in(own))["track_id"])
+
+    model = learn_continuation(project, tracks)
+    learned = tracks["track_id"].gather(np.unique(model.playlists.indices))
+    assert set(learned) == expected
+    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), {})
+    answer = project.track_answers.answer(ContinueRequest(tracks=tracks["track_id"].head(3).to_list(), count=5))
+    assert len(answer["recommendations"]) == 5
+
+    allowed = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
+    assert len(learn_continuation(allowed, tracks).playlists) == 80
 
 
 def test_what_a_killed_run_left_undone_is_seen(project, instance):
