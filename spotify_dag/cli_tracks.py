@@ -50,7 +50,7 @@ def continue_playlist(
     request: Annotated[Path, typer.Argument(help="JSON file: a request, or a list of requests.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Continue playlists: {"tracks": [ids, URIs, URLs, catalogue numbers or {"title", "artist"}], "title": "…"}.
+    """Continue playlists: `tracks` (ids, URIs, URLs, catalogue numbers or `title` and `artist`), `title`, and more.
 
     A list of requests is answered by a list, always as JSON; so are requests of the form {"search", "playlist",
     "recommender_neighbors", "search_neighbors"}.
