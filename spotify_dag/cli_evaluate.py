@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +52,7 @@ def evaluate(
             raise SourceError("--path and --artist-genres belong to --source NAME.")
         found = _evaluate(project, folds=folds, seeds=seeds, wanted=models)
         if as_json:
-            print_json(found)
+            print_json(_without_nan(found))
             return
         table = Table(title=f"{found['protocol']['users']:,} users, {folds} folds, {seeds} seeds: mean ± deviation")
         table.add_column("Model", no_wrap=True)
@@ -144,8 +145,17 @@ def _friends(project: Project, users: pl.DataFrame) -> np.ndarray:
     return pl.concat(pairs).select("row", "row_friend").cast(pl.Int64).to_numpy()
 
 
+def _without_nan(value: Any) -> Any:
+    """Return nested values with null for what could not be measured: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
 def _number(row: dict[str, Any], key: str) -> str:
     value, deviation = row[key], row["std"][key]
-    if value != value:  # noqa: PLR0124 (NaN: there is nothing to measure it on)
+    if not isfinite(value):
         return "–"
     return f"{value:.1f}" if key == "fit_seconds" else f"{value:.3f} ± {deviation:.3f}"

@@ -159,7 +159,7 @@ def _notes(project: Project) -> list[str]:
     if latest is not None and latest != champion:
         decision = project.registry.decision(latest)
         if decision is not None and not decision["passed"]:
-            answers = " It answers until there is a champion." if champion is None else ""
+            answers = " It answers until there is a champion." if project.published() == latest else ""
             notes.append(f"{latest} stays a challenger: {decision['summary']}{answers}")
     if champion is not None and index_version(project) is None:
         notes.append(

@@ -300,8 +300,8 @@ def full_tables() -> dict[Table, pl.DataFrame]:
             for column in table.columns
         }
         # What names a partition may be text of decimal digits only: it must not be read as a number.
-        by_type = {"int32": [5, 0, 5], "str": ["0042", "00ff", "0042"]}
-        columns |= {column.name: by_type[column.dtype] for column in table.columns if column.name == table.partition_by}
+        numbered = table.polars_schema()[table.partition_by] == pl.Int32
+        columns |= {table.partition_by: [5, 0, 5] if numbered else ["0042", "00ff", "0042"]}
         tables[table] = pl.DataFrame(columns, schema=table.polars_schema())
     return tables
 

@@ -1,0 +1,69 @@
+"""``spotify-dag evaluate`` on a small generated world, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from spotify_dag.cli import app
+
+
+def evaluate(data: Path, *arguments: str):
+    return CliRunner().invoke(app, ["--data", str(data), "evaluate", *arguments])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with the features of 60 users, and nothing trained."""
+    from spotify_dag.definitions import build_definitions
+    from spotify_dag.orchestration.run import bring_up_to_date, open_instance
+    from spotify_dag.resources.project import Project
+    from spotify_dag.settings import Settings
+
+    root = tmp_path_factory.mktemp("evaluate") / "data"
+    project = Project.open(Settings(data=root))
+    project.check_layout()
+    project.inbox.register_source("synthetic", {"users": 60, "playlists": 2, "tracks": 10})
+    with open_instance(project) as instance:
+        definitions = build_definitions(settings=project.settings, overrides={"project": project})
+        stages = bring_up_to_date(project, definitions, instance, only_features=True)
+        assert [stage.stage for stage in stages] == ["ingest", "features"]
+    return root
+
+
+def test_machines_get_the_protocol_and_a_row_per_model(data: Path) -> None:
+    done = evaluate(data, "--models", "popularity,TF-IDF cosine", "--folds", "2", "--seeds", "2", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert found["protocol"]["users"] == 60
+    assert (found["protocol"]["folds"], found["protocol"]["seeds"]) == (2, 2)
+    popularity, tf_idf = found["rows"]
+    assert [popularity["model"], tf_idf["model"]] == ["popularity", "TF-IDF cosine"]
+    assert tf_idf["mrr"] > popularity["mrr"]
+    assert tf_idf["friend_auc"] is None
+    assert {"activity_q1", "cold"} <= set(tf_idf["by"])
+
+
+def test_people_get_a_table(data: Path) -> None:
+    done = evaluate(data, "--models", "genre text mean", "--folds", "2", "--seeds", "1")
+    assert done.exit_code == 0, done.output
+    assert "genre text mean" in done.stdout
+    assert "±" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--models", "magic"), "Unknown model 'magic'"),
+        (("--path", "x.csv"), "belong to --source"),
+        (("--source", "lastfm", "--path", "/nowhere"), "There is no file or folder '/nowhere'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(data: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    done = evaluate(data, *arguments)
+    assert done.exit_code == 1
+    assert complaint in done.stderr
+    assert "Traceback" not in done.output
