@@ -1,8 +1,7 @@
 """The whole graph on one page.
 
-known_users -> raw_playlists -> artist_genres -> user_tastes -> text_vectors -> user_embeddings -+-> user_index
-user_tower <-----+      ^
-+-------------------+
+known_users -> raw_playlists -> artist_genres -> user_tastes -> text_vectors -> user_embeddings
+user_embeddings -> artist_factors -> user_tower -> tower_evaluation -> user_index
 """
 
 from __future__ import annotations
