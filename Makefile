@@ -41,7 +41,7 @@ bench: venv  ## Measure speed and memory
 	$(BIN)/python -m bench
 
 lock: venv  ## Resolve the dependencies of pyproject.toml anew
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra tune --strip-extras --no-header --no-annotate --no-emit-index-url \
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra postgres --extra tune --strip-extras --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 	sed -i 's/^torch==\([0-9.]*\)+cpu$$/torch==\1/' requirements.lock
 
