@@ -111,7 +111,7 @@ def train(root: Path, train_users: int) -> dict[str, Any]:
     epoch = float(np.diff(ends).mean())
     seconds["factors, part map and anchor"] = ends[0] - epoch - start
     seconds[f"{len(ends)} epochs"] = ends[-1] - ends[0] + epoch
-    seconds["sketch and scale of scores"] = end - ends[-1]
+    seconds["mix and scale of scores"] = end - ends[-1]
     return {"users": len(data), "mrr": trained.metrics["mrr"], "seconds": end - begun, "parts": seconds}
 
 
@@ -130,7 +130,7 @@ def profile(root: Path, train_users: int) -> dict[str, Any]:
     moments: list[float] = []
 
     def watch(entry: dict[str, float]) -> None:
-        if entry["epoch"] == 0:
+        if entry["epoch"] == 0 and not moments:
             profiler.start()
             moments.append(time.monotonic())
         elif entry["epoch"] == PROFILED_EPOCHS:

@@ -72,6 +72,7 @@ def _evaluate(project: Project, *, folds: int, seeds: int, wanted: str | None) -
     from spotify_dag.resources.progress import TerminalProgress
     from spotify_dag.tower import evaluation
     from spotify_dag.tower.baselines import baselines, tower
+    from spotify_dag.tower.metrics import NEIGHBOURS
     from spotify_dag.tower.training import TrainingSettings, halvings
 
     fits = {**baselines(), "tower": tower(TrainingSettings())}
@@ -97,7 +98,7 @@ def _evaluate(project: Project, *, folds: int, seeds: int, wanted: str | None) -
         "protocol": {
             "users": usable, "users_without_two_halves": users.users.height - usable, "sources": sources,
             "items": users.raw.height, "artists": users.raw.select(pl.col("artist_name").n_unique()).item(),
-            "friend_pairs": len(friends), "folds": folds, "seeds": seeds, "neighbours": evaluation.NEIGHBOURS,
+            "friend_pairs": len(friends), "folds": folds, "seeds": seeds, "neighbours": NEIGHBOURS,
             "cold_items": evaluation.COLD_ITEMS,
         },
         "rows": rows,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy.sparse import random_array
@@ -9,12 +11,14 @@ from scipy.sparse import random_array
 from spotify_dag.features.embeddings import RELEASE_YEAR_DIM
 from spotify_dag.tower.factors import FactorSettings, Vocabulary
 from spotify_dag.tower.inputs import STATISTICS, Catalogue, Listening
+from spotify_dag.tower.mix import Mix
 from spotify_dag.tower.model import UserModel, UserTower
 from spotify_dag.tower.parts import PartMap
 from spotify_dag.tower.score import SHARES, ScoreScale
 
 WIDTH = 8
 ARTISTS, GENRES = 30, 12
+MIX = Mix(anchor=0.5, factors=0.8, axes=2.0, kept=6, power=0.5)
 
 
 def small_users(users: int = 40, seed: int = 0) -> tuple[Listening, Catalogue]:
@@ -43,9 +47,10 @@ def small_model(seed: int) -> UserModel:
     """Return a model that no training made better: every weight of the network is drawn."""
     listening, catalogue = small_users()
     parts, _ = PartMap.fit(listening, catalogue, factors=FactorSettings(dim=4), axes=WIDTH, seed=seed)
+    parts = replace(parts, latent=parts.latent.weighed(MIX.kept, MIX.power))
     torch.manual_seed(seed)
     dims = [part.shape[1] for part in parts.over(catalogue)(listening).parts]
-    tower = UserTower(dims, hidden=8, part_out=4, dim=4, anchor_dim=2, dropout=0.5, sketch_weight=0.5)
+    tower = UserTower(dims, hidden=8, part_out=4, dim=4, anchor_dim=2, dropout=0.5, mix=MIX)
     with torch.no_grad():
         for tensor in tower.state_dict().values():
             tensor.normal_().abs_().add_(0.1)

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from spotify_dag.cli import app
+from spotify_dag.console import out
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, user_buckets
@@ -25,7 +26,7 @@ GOOD = {"mrr": 0.5, "random_pair_cosine": 0.1}
 @pytest.fixture
 def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A data root with one user who is not indexed, and no tower."""
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(out, "width", 160)
     opened = Project.open(Settings(data=tmp_path / "data"))
     opened.registry.root.mkdir(parents=True)
     shutil.copy(empty_store, opened.registry.root / "mlflow.db")

@@ -64,7 +64,7 @@ def model_assets(settings: Settings) -> list[Any]:
         import polars as pl
 
         from spotify_dag.tower.evaluation import held_out
-        from spotify_dag.tower.training import halvings, train_tower
+        from spotify_dag.tower.training import epochs_of, halvings, train_tower
 
         if reason := nothing_to_train_on(project):
             context.log.warning(reason)
@@ -75,8 +75,9 @@ def model_assets(settings: Settings) -> list[Any]:
         with progress.task("Halving users", len(kinds)) as advance:
             halved = data.halved(kinds, seed=settings.seed, progress=advance)
         tested = held_out(data.users["user_id"].to_list())
-        with progress.task("Training the tower", training.epochs) as advance:
-            trained = train_tower(halved.take(np.flatnonzero(~tested)), training, lambda _: advance(1))
+        learners = np.flatnonzero(~tested)
+        with progress.task("Training the tower", epochs_of(len(learners), training)) as advance:
+            trained = train_tower(halved.take(learners), training, lambda _: advance(1))
         vectors = trained.model.encode(halved.whole, halved.catalogue)
         pictures = {
             "training_curve": training_curve(trained.history),

@@ -16,6 +16,7 @@ import numpy as np
 from spotify_dag.schemas import EMBEDDINGS
 from spotify_dag.tower.evaluation import Encoders, Fit, Sample, Training
 from spotify_dag.tower.factors import Factors, FactorSettings, unit
+from spotify_dag.tower.mix import NETWORK_ALONE
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -80,7 +81,7 @@ def seed_preset() -> TrainingSettings:
 
     return TrainingSettings(
         loss="cosine_random", epochs=100, batch=32, learning_rate=1e-4, weight_decay=0.0, part_dropout=0.0,
-        dropout=0.2, anchor_weight=0.0, factor_weight=0.0, sketch_weights=(0.0,),
+        dropout=0.2, mixes=(NETWORK_ALONE,),
         parts=("genre_embedding", "artist_embedding", "playlist_embedding"),
     )  # fmt: skip
 

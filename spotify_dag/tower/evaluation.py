@@ -16,17 +16,20 @@ import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.tower.inputs import Catalogue, Listening
-from spotify_dag.tower.metrics import area_under_curve, ndcg_and_recall, ranks, retrieval, skewness
+from spotify_dag.tower.metrics import (
+    TOP,
+    Answers,
+    answers,
+    area_under_curve,
+    retrieval,
+    skewness,
+)
 from spotify_dag.tower.views import By, Halved, UserData, first_items, halves
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-NEIGHBOURS = 50
-TOP = 20
-NEAREST = 10
 COLD_ITEMS = 10
-CHUNK = 500
 RANDOM_PAIRS = 4
 """Random pairs drawn per pair of friends."""
 
@@ -220,19 +223,20 @@ def measure(data: Dataset, encoders: Encoders, test: np.ndarray) -> dict[str, An
     own = place[test]
     second = data.second.take(gallery)
     whole = data.whole.take(gallery)
-    answers = encoders.gallery(second)
+    shown = encoders.gallery(second)
     everyone = encoders.gallery(whole), encoders.query(whole)
     popularity = _popularity(data, gallery, test)
 
-    def asked(sample: Sample, encode: Encode, answers: Vectors) -> _Answers:
-        return _answers(
-            encode(sample.take(test)), answers, own, sample.listening.artists[test],
+    def asked(sample: Sample, encode: Encode, shown: Vectors) -> Answers:
+        queries = encode(sample.take(test))
+        return answers(
+            lambda rows: _inner(queries[rows], shown), own, sample.listening.artists[test],
             data.second.listening.artists[test], whole.listening.artists,
         )  # fmt: skip
 
     friends = _friend_pairs(data, place, test)
 
-    def summary(found: _Answers, among: np.ndarray, everyone: tuple[Vectors, Vectors]) -> dict[str, float]:
+    def summary(found: Answers, among: np.ndarray, everyone: tuple[Vectors, Vectors]) -> dict[str, float]:
         chosen = np.flatnonzero(among)
         occurrences = np.bincount(found.nearest[chosen].ravel(), minlength=len(gallery))
         return {
@@ -245,7 +249,7 @@ def measure(data: Dataset, encoders: Encoders, test: np.ndarray) -> dict[str, An
             "popularity_correlation": _rank_correlation(occurrences, popularity),
         }
 
-    answered = asked(data.first, encoders.query, answers)
+    answered = asked(data.first, encoders.query, shown)
     everybody = np.ones(len(test), bool)
     tracks = data.whole.listening.tracks[test]
     quartile = np.searchsorted(np.quantile(tracks, [0.25, 0.5, 0.75]), tracks)
@@ -254,55 +258,11 @@ def measure(data: Dataset, encoders: Encoders, test: np.ndarray) -> dict[str, An
         for number in range(4)
         if (quartile == number).any()
     }
-    by["cold"] = summary(asked(data.cold, encoders.query, answers), everybody, everyone)
+    by["cold"] = summary(asked(data.cold, encoders.query, shown), everybody, everyone)
     if encoders.text_only is not None:
         by_text = asked(data.first, encoders.text_only, encoders.text_only(second))
         by["text_only"] = summary(by_text, everybody, (encoders.text_only(whole),) * 2)
     return {**summary(answered, everybody, everyone), "by": by}
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """What was found for each query: arrays of ``[queries]``, and the nearest users ``[queries, NEAREST]``."""
-
-    rank: np.ndarray
-    ndcg: np.ndarray
-    recall: np.ndarray
-    nearest: np.ndarray
-
-
-def _answers(
-    queries: Vectors, answers: Vectors, own: np.ndarray, asked: csr_matrix, wanted: csr_matrix, libraries: csr_matrix
-) -> _Answers:
-    pieces = [
-        _chunk(_inner(queries[rows], answers), own[rows], asked[rows], wanted[rows], libraries)
-        for rows in np.array_split(np.arange(len(own)), max(1, -(-len(own) // CHUNK)))
-    ]
-    return _Answers(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in _Answers.__annotations__))
-
-
-def _chunk(
-    similarity: np.ndarray, own: np.ndarray, asked: csr_matrix, wanted: csr_matrix, libraries: csr_matrix
-) -> _Answers:
-    from scipy.sparse import csr_matrix
-
-    rank = ranks(similarity, own)
-    rows = np.arange(len(own))
-    # A user is no neighbour of their own.
-    similarity[rows, own] = -np.inf
-    k = min(NEIGHBOURS, similarity.shape[1] - 1)
-    near = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-    likeness = np.take_along_axis(similarity, near, axis=1)
-    order = np.argsort(-likeness, axis=1, kind="stable")
-    near, likeness = np.take_along_axis(near, order, axis=1), np.take_along_axis(likeness, order, axis=1)
-    # User-based collaborative filtering: what neighbours listen to, weighted by likeness and by how much they do.
-    weights = csr_matrix((np.maximum(likeness, 0).ravel(), (np.repeat(rows, k), near.ravel())), shape=similarity.shape)
-    scores = (weights @ libraries).toarray()
-    scores[scores <= 0] = -np.inf
-    scores[asked.nonzero()] = -np.inf
-    new = wanted - wanted.multiply(asked > 0)
-    ndcg, recall = ndcg_and_recall(scores, new, TOP)
-    return _Answers(rank, ndcg, recall, near[:, :NEAREST])
 
 
 def _friend_pairs(data: Dataset, place: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -167,30 +167,43 @@ class LatentAxes:
     """Principal axes of who listens to what (latent semantic analysis: Deerwester et al. 1990).
 
     Least squares ask what else a user would like; these say plainly which of the common directions a user lies in, and
-    users near each other by them listen to what the other is missing.
+    users near each other by them listen to what the other is missing. The first axes are broad directions of taste, the
+    last ones nearly single artists: `weighed` says how far down it goes and how much the small ones count.
     """
 
     names: Sequence[str]
     """Unique."""
     vectors: np.ndarray
     """``[names, dim]`` float32, weighted by rarity; zero beyond the rank of the data."""
+    strengths: np.ndarray
+    """``[dim]`` float32: singular value of each axis over that of the first; 1 beyond the rank of the data."""
 
     @classmethod
     def fit(cls, shares: csr_matrix, vocabulary: Vocabulary, dim: int, *, seed: int = 0) -> LatentAxes:
-        """Find the axes of the TF-IDF matrix of ``[users, names]`` shares by truncated, randomised SVD."""
+        """Find the axes of ``[users, names]`` shares by truncated, randomised SVD, weighted as `project` weighs them.
+
+        Rarity counts to the power 1.5: on HetRec-2011, users near each other by 128 axes are found again by their other
+        half with MRR .38 so, .31 with the plain idf, and their libraries are of as much use.
+        """
         from scipy.sparse import diags_array
         from sklearn.preprocessing import normalize
         from sklearn.utils.extmath import randomized_svd
 
         users = np.bincount(shares.indices, minlength=shares.shape[1])
         seen = np.flatnonzero(users).tolist()
-        idf = _idf(users[seen], shares.shape[0])
-        matrix = normalize(shares[:, seen] @ diags_array(idf))
-        vectors = np.zeros((len(seen), dim), np.float32)
+        rarity = _idf(users[seen], shares.shape[0]) ** 1.5
+        matrix = normalize(shares[:, seen].sqrt() @ diags_array(rarity))
+        vectors, strengths = np.zeros((len(seen), dim), np.float32), np.ones(dim, np.float32)
         if (rank := min(dim, *(size - 1 for size in matrix.shape))) > 0:
-            _, _, axes = randomized_svd(matrix, rank, n_iter=7, random_state=seed)
+            _, values, axes = randomized_svd(matrix, rank, n_iter=5, random_state=seed)
             vectors[:, :rank] = axes.T
-        return cls([vocabulary.names[number] for number in seen], vectors * idf[:, None])
+            strengths[:rank] = np.maximum(values / max(values[0], 1e-12), 1e-3)
+        return cls([vocabulary.names[number] for number in seen], vectors * rarity[:, None], strengths)
+
+    def weighed(self, kept: int, power: float) -> LatentAxes:
+        """Return the first ``kept`` axes, each divided by its strength to ``power``: 0 as they are, 1 all alike."""
+        strengths = self.strengths[:kept]
+        return LatentAxes(self.names, self.vectors[:, :kept] / strengths**power, np.ones_like(strengths))
 
     def over(self, vocabulary: Vocabulary, *, by_name: bool = True) -> np.ndarray:
         """Return ``[names, dim]`` float32 for a vocabulary; zero for names nobody in training listened to."""
@@ -199,6 +212,14 @@ class LatentAxes:
         vectors = np.zeros((len(row), self.vectors.shape[1]), np.float32)
         vectors[row >= 0] = self.vectors[row[row >= 0]]
         return vectors
+
+
+def project(shares: csr_matrix, axes: np.ndarray) -> np.ndarray:
+    """Return where users lie on axes ``[names, dim]``, ``[users, dim]`` of unit length; zero without a known name.
+
+    A name counts with the square root of its share: one heavy favourite does not decide everything.
+    """
+    return unit(np.asarray(shares.sqrt() @ axes))
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+NEIGHBOURS = 50
+TOP = 20
+NEAREST = 10
+CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was found for each query: arrays of ``[queries]``, and the nearest users ``[queries, NEAREST]``."""
+
+    rank: np.ndarray
+    ndcg: np.ndarray
+    recall: np.ndarray
+    nearest: np.ndarray
 
 
 def ranks(similarity: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -84,3 +101,54 @@ def ndcg_and_recall(scores: np.ndarray, relevant: csr_matrix, k: int) -> tuple[n
     ideal = np.concatenate([[np.nan], np.cumsum(discount)])[np.minimum(count, k)]
     recall = np.where(some, hits.sum(axis=1) / np.where(some, count, 1), np.nan)
     return (hits * discount).sum(axis=1) / ideal, recall
+
+
+def answers(
+    similarity: Callable[[np.ndarray], np.ndarray],
+    own: np.ndarray,
+    asked: csr_matrix,
+    wanted: csr_matrix,
+    libraries: csr_matrix,
+) -> Answers:
+    """Return what users who ask find, by their likeness to those who answer.
+
+    Parameters
+    ----------
+    similarity
+        Of row numbers of queries, ``[those queries, gallery]``; called for one chunk after the other, and written to.
+    own
+        ``[queries]``: column of each query's own half.
+    asked, wanted
+        ``[queries, artists]``: what is known of each query, and what is not.
+    libraries
+        ``[gallery, artists]``: everything each user of the gallery listens to.
+    """
+    pieces = [
+        _chunk(similarity(rows), own[rows], asked[rows], wanted[rows], libraries)
+        for rows in np.array_split(np.arange(len(own)), max(1, -(-len(own) // CHUNK)))
+    ]
+    return Answers(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in Answers.__annotations__))
+
+
+def _chunk(
+    similarity: np.ndarray, own: np.ndarray, asked: csr_matrix, wanted: csr_matrix, libraries: csr_matrix
+) -> Answers:
+    from scipy.sparse import csr_matrix
+
+    rank = ranks(similarity, own)
+    rows = np.arange(len(own))
+    # A user is no neighbour of their own.
+    similarity[rows, own] = -np.inf
+    k = min(NEIGHBOURS, similarity.shape[1] - 1)
+    near = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+    likeness = np.take_along_axis(similarity, near, axis=1)
+    order = np.argsort(-likeness, axis=1, kind="stable")
+    near, likeness = np.take_along_axis(near, order, axis=1), np.take_along_axis(likeness, order, axis=1)
+    # User-based collaborative filtering: what neighbours listen to, weighted by likeness and by how much they do.
+    weights = csr_matrix((np.maximum(likeness, 0).ravel(), (np.repeat(rows, k), near.ravel())), shape=similarity.shape)
+    scores = (weights @ libraries).toarray()
+    scores[scores <= 0] = -np.inf
+    scores[asked.nonzero()] = -np.inf
+    new = wanted - wanted.multiply(asked > 0)
+    ndcg, recall = ndcg_and_recall(scores, new, TOP)
+    return Answers(rank, ndcg, recall, near[:, :NEAREST])

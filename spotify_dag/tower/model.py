@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes
+from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, unit
 from spotify_dag.tower.inputs import Catalogue, Listening
-from spotify_dag.tower.parts import N_STATISTICS, PARTS, SKETCH_DIM, PartMap, TowerInputs
+from spotify_dag.tower.mix import DEFAULT_MIX, Mix
+from spotify_dag.tower.parts import N_STATISTICS, PARTS, PartMap, TowerInputs
 from spotify_dag.tower.score import ScoreScale
 
 ENCODE_ROWS = 8_192
@@ -34,8 +35,8 @@ class UserTower(nn.Module):
     The user vector is what these learned beside blocks of closed form, which keep the broad directions of taste that a
     contrastive loss flattens, and err elsewhere than the network does: an *anchor*, the projection of the parts on the
     directions in which users differ from each other more than from themselves (Fisher's linear discriminants, here
-    between the halves of a user's listening); where users lie by collaborative factors and axes; and, where people come
-    back to the very same artists in different playlists, a sketch of those.
+    between the halves of a user's listening); where users lie by collaborative factors; and where by the latent axes of
+    who listens to what. `mix` weighs them.
 
     Parameters
     ----------
@@ -45,12 +46,10 @@ class UserTower(nn.Module):
         Widths: inside a part tower, out of one, and out of the joint tower.
     dropout
         Share of activations dropped in training.
-    anchor_dim, anchor_weight
-        Number of discriminants, and the weight of the anchor against the learned 1.
-    factor_weight
-        Weight of each collaborative block (`BoundMap.collaborative`) against the learned 1.
-    sketch_weight
-        Weight of the sketch of the very artists a user has, against the learned 1; 0 leaves it out.
+    anchor_dim
+        Number of discriminants.
+    mix
+        What the cosine of two users is made of.
     parts
         Names of the parts that are looked at; the others are treated as absent.
     anchor_ridge
@@ -68,20 +67,17 @@ class UserTower(nn.Module):
         dim: int = 64,
         dropout: float = 0.3,
         anchor_dim: int = 64,
-        anchor_weight: float = 1.0,
         anchor_ridge: float = 0.3,
         anchor_power: float = 0.125,
-        factor_weight: float = 1.0,
-        sketch_weight: float = 0.0,
+        mix: Mix = DEFAULT_MIX,
         parts: Sequence[str] = PARTS,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
             "part_dims": list(part_dims), "hidden": hidden, "part_out": part_out, "dim": dim, "dropout": dropout,
-            "anchor_dim": anchor_dim, "anchor_weight": anchor_weight, "anchor_ridge": anchor_ridge,
-            "anchor_power": anchor_power, "factor_weight": factor_weight, "sketch_weight": sketch_weight,
-            "parts": list(parts),
+            "anchor_dim": anchor_dim, "anchor_ridge": anchor_ridge, "anchor_power": anchor_power, "parts": list(parts),
         }  # fmt: skip
+        self.mix = mix
         self.part_towers = nn.ModuleList(
             nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, part_out))
             for width in part_dims
@@ -126,8 +122,7 @@ class UserTower(nn.Module):
     @property
     def width(self) -> int:
         """Length of a user vector."""
-        sketch = SKETCH_DIM if self.config["sketch_weight"] else 0
-        return self.config["dim"] + self.config["anchor_dim"] + 2 * self.config["part_dims"][FACTORS] + sketch
+        return self.config["dim"] + self.config["anchor_dim"] + self.config["part_dims"][FACTORS] + self.mix.kept
 
     def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Return learned vectors and anchors, ``[batch, dim]`` and ``[batch, anchor_dim]``, of unit length.
@@ -148,25 +143,27 @@ class UserTower(nn.Module):
         anchored = (stacked - self.anchor_centre) @ self.anchor
         return nn.functional.normalize(learned, dim=1), nn.functional.normalize(anchored, dim=1)
 
-    def join(self, learned: Tensor, anchored: Tensor, collaborative: Tensor, sketch: Tensor) -> Tensor:
-        """Return the user vectors ``[batch, width]``, of unit length."""
-        blocks = [learned, self.config["anchor_weight"] * anchored, self.config["factor_weight"] * collaborative]
-        if self.config["sketch_weight"]:
-            blocks.append(self.config["sketch_weight"] * sketch)
-        return nn.functional.normalize(torch.cat(blocks, dim=1), dim=1)
+    def blocks(self, inputs: TowerInputs) -> tuple[np.ndarray, np.ndarray]:
+        """Return learned vectors and anchors of users, ``[users, dim]`` and ``[users, anchor_dim]``, of unit length."""
+        self.eval()
+        device = self.absent.device
+        learned = np.empty((len(inputs), self.config["dim"]), np.float32)
+        anchored = np.empty((len(inputs), self.config["anchor_dim"]), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(inputs), ENCODE_ROWS):
+                rows = slice(start, min(start + ENCODE_ROWS, len(inputs)))
+                found = self(*to_tensors(inputs.take(np.arange(rows.start, rows.stop)), device))
+                learned[rows], anchored[rows] = (block.cpu().numpy() for block in found)
+        return learned, anchored
 
     def encode(self, inputs: TowerInputs) -> np.ndarray:
         """Return the user vectors of ``inputs``, ``[users, width]`` float32, unit length."""
-        self.eval()
-        device = self.absent.device
-        vectors = [np.empty((0, self.width), np.float32)]
-        with torch.inference_mode():
-            for start in range(0, len(inputs), ENCODE_ROWS):
-                chunk = inputs.take(np.arange(start, min(start + ENCODE_ROWS, len(inputs))))
-                learned, anchored = self(*to_tensors(chunk, device))
-                beside = (torch.from_numpy(block).to(device) for block in (chunk.collaborative, chunk.sketch))
-                vectors.append(self.join(learned, anchored, *beside).cpu().numpy())
-        return np.concatenate(vectors)
+        learned, anchored = self.blocks(inputs)
+        mix = self.mix
+        weighed = (
+            (1.0, learned), (mix.anchor, anchored), (mix.factors, inputs.factors), (mix.axes, inputs.axes),
+        )  # fmt: skip
+        return unit(np.hstack([weight**0.5 * block for weight, block in weighed]))
 
 
 @dataclass(frozen=True)
@@ -189,6 +186,7 @@ class UserModel:
         """What `restore` needs beside the tensors."""
         return {
             "tower": self.tower.config,
+            "mix": asdict(self.tower.mix),
             "factors": {
                 kind: {"n_users": one.n_users, "typical_idf": one.typical_idf, "settings": asdict(one.settings)}
                 for kind, one in (("artists", self.parts.artists), ("genres", self.parts.genres))
@@ -201,6 +199,7 @@ class UserModel:
         arrays: dict[str, np.ndarray] = {
             "latent.names": _names(self.parts.latent.names),
             "latent.vectors": self.parts.latent.vectors,
+            "latent.strengths": self.parts.latent.strengths,
             "scale.cosines": self.scale.cosines, "middle": self.parts.middle, "spread": self.parts.spread,
         }  # fmt: skip
         for kind, one in (("artists", self.parts.artists), ("genres", self.parts.genres)):
@@ -228,11 +227,13 @@ class UserModel:
             )
             for kind in ("artists", "genres")
         }  # fmt: skip
-        tower = UserTower(**config["tower"])
+        tower = UserTower(**config["tower"], mix=Mix(**config["mix"]))
         tower.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("tower.")})
         parts = PartMap(
             **factors,
-            latent=LatentAxes(json.loads(array["latent.names"].tobytes()), array["latent.vectors"]),
+            latent=LatentAxes(
+                json.loads(array["latent.names"].tobytes()), array["latent.vectors"], array["latent.strengths"]
+            ),
             centres=tuple(array[f"centre.{name}"] for name in PARTS),
             axes=tuple(array[f"axes.{name}"] for name in PARTS),
             middle=array["middle"],

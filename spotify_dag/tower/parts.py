@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
 import numpy as np
 
 from spotify_dag.schemas import EMBEDDINGS
-from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, Loadings, unit
+from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, Loadings, project, unit
 from spotify_dag.tower.inputs import STATISTICS, Catalogue, Listening
 
 PARTS = (*EMBEDDINGS, "artist_factors", "genre_factors")
@@ -20,7 +19,7 @@ N_STATISTICS = len(STATISTICS) + 3
 """The statistics of a listening, then mean and spread of the popularity of its artists among training users, and the
 share of artists that no training user listens to."""
 FOLDS = 5
-SKETCH_DIM = 256
+LATENT_AXES = 256
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,13 @@ class TowerInputs:
     """``[users, parts]`` float32: 1 where the part is known."""
     statistics: np.ndarray
     """``[users, 2 * N_STATISTICS]`` float32: standardised values, then whether each is known."""
-    collaborative: np.ndarray
-    """``[users, dim]`` float32: see `BoundMap.collaborative`."""
-    sketch: np.ndarray
-    """``[users, SKETCH_DIM]`` float32: rows of unit length, or zero; see `BoundMap.sketch`."""
+    factors: np.ndarray
+    """``[users, dim]`` float32: folded-in artist factors, of the length that is the share of known artists.
+
+    A predicted vector is good enough to learn from, and too poor to be compared with as it is.
+    """
+    axes: np.ndarray
+    """``[users, axes]`` float32: where users lie by the latent axes; rows of unit length, or zero."""
 
     def __len__(self) -> int:
         return len(self.known)
@@ -45,7 +47,7 @@ class TowerInputs:
         """Return some users."""
         return TowerInputs(
             tuple(part[rows] for part in self.parts), self.known[rows], self.statistics[rows],
-            self.collaborative[rows], self.sketch[rows],
+            self.factors[rows], self.axes[rows],
         )  # fmt: skip
 
 
@@ -96,12 +98,12 @@ class PartMap:
             others = _factors(training.take(np.setdiff1d(everybody, fold)), catalogue, factors, seed)
             fold_factors.append((others[0].aligned(artists), others[1].aligned(genres)))
 
-        latent = LatentAxes.fit(training.artists, catalogue.artists, factors.dim, seed=seed)
+        latent = LatentAxes.fit(training.artists, catalogue.artists, LATENT_AXES, seed=seed)
         blank = cls(
             artists, genres, latent, (), (), np.zeros(N_STATISTICS, np.float32), np.ones(N_STATISTICS, np.float32)
         )
         cross = CrossFit(folds, [replace(blank, artists=pair[0], genres=pair[1]) for pair in fold_factors])
-        parts, known, statistics = cross.raw(training, catalogue)
+        parts, known, statistics = cross.over(catalogue).raw(training)
         centres, kept = [], []
         for number, part in enumerate(parts):
             here = part[known[:, number]]
@@ -130,7 +132,7 @@ class PartMap:
         """
         artists = self.artists.over(catalogue.artists, by_name=artists_by_name)
         latent = self.latent.over(catalogue.artists, by_name=artists_by_name)
-        return BoundMap(self, artists, self.genres.over(catalogue.genres), latent, catalogue.artists.names)
+        return BoundMap(self, artists, self.genres.over(catalogue.genres), latent)
 
 
 @dataclass(frozen=True)
@@ -141,42 +143,15 @@ class BoundMap:
     artists: Loadings
     genres: Loadings
     latent: np.ndarray
-    artist_names: Sequence[str]
 
     def __call__(self, listening: Listening) -> TowerInputs:
         """Return users as a tower takes them."""
         parts, known, statistics = self.raw(listening)
-        collaborative = self.collaborative(listening, parts[PARTS.index("artist_factors")])
-        return _scaled(self.fitted, parts, known, statistics, collaborative, self.sketch(listening))
-
-    def collaborative(self, listening: Listening, factors: np.ndarray) -> np.ndarray:
-        """Return where users lie among others, ``[users, dim]``: by artist factors, and by the principal axes.
-
-        Factors, of unit length, count with the share of listening to artists seen in training: a predicted vector is
-        good enough to learn from, and too poor to be compared with as it is. So do, by themselves, the axes.
-        """
-        shares = listening.artists
-        total = np.asarray(shares.sum(axis=1)).ravel()
-        seen = np.asarray(shares @ self.artists.known.astype(np.float32)).ravel() / np.where(total > 0, total, 1)
-        return np.hstack([factors * seen[:, None], unit(np.asarray(shares @ self.latent))]).astype(np.float32)
-
-    def sketch(self, listening: Listening) -> np.ndarray:
-        """Return hashed artists of users, ``[users, SKETCH_DIM]``: inner products tell who has the very same ones.
-
-        Each artist, weighted by share and rarity, is added to or taken from one place that its name decides (signed
-        feature hashing: Weinberger et al. 2009), so cosines are those of the TF-IDF vectors up to about 1/16, of
-        artists never seen in training too.
-        """
-        from scipy.sparse import csr_matrix, diags_array
-
-        names = self.artist_names
-        codes = np.array([int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") for name in names], int)
-        hashing = csr_matrix(
-            (np.where(codes % 2, 1, -1).astype(np.float32), (np.arange(len(names)), codes // 2 % SKETCH_DIM)),
-            shape=(len(names), SKETCH_DIM),
-        )
-        rarity = np.sqrt(-np.minimum(self.artists.popularity, 0))
-        return unit(np.asarray((listening.artists @ diags_array(rarity) @ hashing).todense()))
+        total = np.asarray(listening.artists.sum(axis=1)).ravel()
+        seen = np.asarray(listening.artists @ self.artists.known.astype(np.float32)).ravel()
+        factors = parts[PARTS.index("artist_factors")] * (seen / np.where(total > 0, total, 1))[:, None]
+        axes = project(listening.artists, self.latent)
+        return _scaled(self.fitted, parts, known, statistics, factors.astype(np.float32), axes)
 
     def raw(self, listening: Listening) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """Return parts and statistics before scaling, and which parts are known."""
@@ -211,17 +186,29 @@ class CrossFit:
     """Row numbers of the training users of each fold."""
     maps: Sequence[PartMap]
 
-    def inputs(self, training: Listening, catalogue: Catalogue) -> TowerInputs:
+    def over(self, catalogue: Catalogue) -> BoundCrossFit:
+        """Return these maps for listening to what ``catalogue`` holds."""
+        return BoundCrossFit(self.folds, [one.over(catalogue) for one in self.maps])
+
+
+@dataclass(frozen=True)
+class BoundCrossFit:
+    """Maps for training users, with what they know of the names of one catalogue."""
+
+    folds: Sequence[np.ndarray]
+    maps: Sequence[BoundMap]
+
+    def __call__(self, training: Listening) -> TowerInputs:
         """Return the training users (or parts of their listening, in the same order) as a tower takes them.
 
         Without what is only joined to the learned vectors, never trained on.
         """
         nothing = np.zeros((len(training), 0), np.float32)
-        return _scaled(self.maps[0], *self.raw(training, catalogue), nothing, nothing)
+        return _scaled(self.maps[0].fitted, *self.raw(training), nothing, nothing)
 
-    def raw(self, training: Listening, catalogue: Catalogue) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    def raw(self, training: Listening) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """As `BoundMap.raw`."""
-        pieces = [one.over(catalogue).raw(training.take(fold)) for fold, one in zip(self.folds, self.maps, strict=True)]
+        pieces = [one.raw(training.take(fold)) for fold, one in zip(self.folds, self.maps, strict=True)]
         back = np.argsort(np.concatenate(self.folds))
         parts = [np.concatenate([piece[0][number] for piece in pieces])[back] for number in range(len(PARTS))]
         known, statistics = (np.concatenate([piece[side] for piece in pieces])[back] for side in (1, 2))
@@ -250,12 +237,12 @@ def _scaled(
     parts: Sequence[np.ndarray],
     known: np.ndarray,
     statistics: np.ndarray,
-    collaborative: np.ndarray,
-    sketch: np.ndarray,
+    factors: np.ndarray,
+    axes: np.ndarray,
 ) -> TowerInputs:
     scaled = tuple(
-        unit((part - centre) @ axes) * known[:, number : number + 1]
-        for number, (part, centre, axes) in enumerate(zip(parts, fitted.centres, fitted.axes, strict=True))
+        unit((part - centre) @ kept) * known[:, number : number + 1]
+        for number, (part, centre, kept) in enumerate(zip(parts, fitted.centres, fitted.axes, strict=True))
     )
     measured = np.isfinite(statistics)
     values = np.where(measured, (statistics - fitted.middle) / fitted.spread, 0)
@@ -263,6 +250,6 @@ def _scaled(
         tuple(part.astype(np.float32) for part in scaled),
         known.astype(np.float32),
         np.hstack([values, measured]).astype(np.float32),
-        collaborative,
-        sketch,
+        factors,
+        axes,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,13 +18,19 @@ from torch import Tensor, nn
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import EMBEDDINGS
 from spotify_dag.tower.factors import FactorSettings
+from spotify_dag.tower.inputs import Listening
 from spotify_dag.tower.metrics import own_half
+from spotify_dag.tower.mix import MIXES, Blocks, Mix, choose
 from spotify_dag.tower.model import UserModel, UserTower, to_tensors
 from spotify_dag.tower.parts import PARTS, PartMap, TowerInputs
 from spotify_dag.tower.score import ScoreScale
 from spotify_dag.tower.views import By, Halved
 
+VALIDATION_USERS = (150, 2_000)
+"""At least so many users are needed to choose epoch and mix, and at most so many are asked."""
 MIN_VALIDATION_USERS = 20
+CHOICE_QUERIES, CHOICE_GALLERY = 500, 5_000
+"""Users who ask, and who answer, when the mix is chosen."""
 MAX_HALVINGS = 16
 HALVED_USERS = 200_000
 """Users times halvings kept in memory: many halvings of few users, few of many."""
@@ -45,6 +51,7 @@ class TrainingSettings:
     temperature: float = 0.1
     part_dropout: float = 0.1
     validation_share: float = 0.1
+    """Of the users; where that is fewer than `VALIDATION_USERS`, see `train_tower`."""
     factors: int = 64
     alpha: float = 40.0
     axes: int = 128
@@ -52,12 +59,10 @@ class TrainingSettings:
     dim: int = 64
     dropout: float = 0.3
     anchor_dim: int = 64
-    anchor_weight: float = 1.0
     anchor_ridge: float = 1.0
     anchor_power: float = 0.125
-    factor_weight: float = 1.0
-    sketch_weights: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-    """Weights of the sketch to choose from, by the MRR of the validation users."""
+    mixes: tuple[Mix, ...] = MIXES
+    """What the mix of the user vector is chosen from."""
     loss: Literal["info_nce", "cosine", "cosine_random"] = "info_nce"
     """``cosine``: both halves of a user alike, random users not; ``cosine_random``: random users alike, as the system
     this project grew out of had it. Both for comparison."""
@@ -68,18 +73,8 @@ class TrainingSettings:
     @property
     def tower(self) -> dict[str, Any]:
         """The settings that shape the network."""
-        names = (
-            "hidden",
-            "dim",
-            "dropout",
-            "anchor_dim",
-            "anchor_weight",
-            "anchor_ridge",
-            "anchor_power",
-            "factor_weight",
-            "parts",
-        )
-        return {name: value for name, value in asdict(self).items() if name in names}
+        names = ("hidden", "dim", "dropout", "anchor_dim", "anchor_ridge", "anchor_power", "parts")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -99,10 +94,19 @@ def halvings(users: int) -> Sequence[By]:
     return ("item", "playlist") * pairs
 
 
+def epochs_of(users: int, settings: TrainingSettings) -> int:
+    """Return how many epochs training on this many users takes at most."""
+    return settings.epochs * (1 if settings.validation_share * users >= VALIDATION_USERS[0] else 2)
+
+
 def train_tower(
     data: Halved, settings: TrainingSettings, progress: Callable[[dict[str, float]], None] = lambda _: None
 ) -> TrainedModel:
-    """Train a tower and keep the epoch with the best validation MRR.
+    """Train a tower: the epoch with the best validation MRR, and the mix that serves the validation users best.
+
+    Where the share of users that is set aside would be too small to choose by, a third is, in a trial; everybody is
+    trained on afterwards, with what the trial chose. With too few for that too, the training users themselves say how
+    it goes.
 
     Parameters
     ----------
@@ -121,53 +125,115 @@ def train_tower(
     _check(data)
     rng = np.random.default_rng(settings.seed)
     rows = rng.permutation(np.flatnonzero(data.usable))
-    n_validation = int(len(rows) * settings.validation_share)
-    n_validation = n_validation if n_validation >= MIN_VALIDATION_USERS else 0
-    validation, training = np.sort(rows[:n_validation]), np.sort(rows[n_validation:])
-    # With too few users to spare any, the training users themselves say how it goes.
-    watched = validation if n_validation else training
+    least, most = VALIDATION_USERS
+    share = int(len(rows) * settings.validation_share)
+    aside = min(share, most) if share >= least else min(least, len(rows) // 3)
+    validation = np.sort(rows[: aside if aside >= MIN_VALIDATION_USERS else 0])
+    everybody = np.sort(rows)
 
     with torch.random.fork_rng(devices=[]), _one_thread():
-        torch.manual_seed(settings.seed)
-        part_map, cross = PartMap.fit(
-            data.whole.take(training), data.catalogue, factors=FactorSettings(settings.factors, settings.alpha),
-            axes=settings.axes, seed=settings.seed,
-        )  # fmt: skip
-        views = [
-            (cross.inputs(first.take(training), data.catalogue), cross.inputs(second.take(training), data.catalogue))
-            for first, second in data.halves
-        ]
-        bound = part_map.over(data.catalogue)
-        asked, shown = (bound(half.take(watched)) for half in data.halves[-1])
-        tower = UserTower([part.shape[1] for part in views[0][0].parts], **settings.tower)
-        tower.fit_anchor(views)
-        history = _fit(tower, views, (asked, shown), settings, rng, progress)
-        tower.config["sketch_weight"] = _sketch_weight(tower, asked, shown, settings.sketch_weights)
-        found = own_half(tower.encode(asked), tower.encode(shown))
-        model = UserModel(part_map, tower, ScoreScale(np.empty(0, np.float32), 1.0))
-        vectors = model.encode(data.whole.take(rows), data.catalogue)
-        scale = ScoreScale.fit(
-            vectors, tower.encode(asked), tower.encode(shown), data.halves[-1][0].take(watched).tracks
-        )
+        trial = _fit(data, np.setdiff1d(everybody, validation), validation, settings, progress)
+        watched = validation if len(validation) else everybody
+        mix = _choose_mix(trial, data, watched, settings) if len(validation) else settings.mixes[0]
+        judge = _joined(trial, mix)
+        # The last halving is one by playlist, as a user's listening is split when matches are judged.
+        asked, shown = (judge.encode(half.take(watched), data.catalogue) for half in data.halves[-1])
+        others = judge.encode(data.halves[-1][1].take(np.setdiff1d(everybody, watched)), data.catalogue)
+        found = own_half(asked, np.concatenate([shown, others]))
+        if share < least and len(validation):
+            model = _joined(_fit(data, everybody, validation[:0], settings, progress, epochs=trial.epochs), mix)
+        else:
+            model = judge
+        vectors = model.encode(data.whole.take(everybody), data.catalogue)
+        scale = ScoreScale.fit(vectors, asked, shown, data.halves[-1][0].tracks[watched])
     metrics = {
         **found,
-        "sketch_weight": tower.config["sketch_weight"],
+        **{f"mix_{name}": float(value) for name, value in asdict(mix).items()},
         "random_pair_cosine": random_pair_cosine(vectors, rng),
-        "training_users": float(len(training)),
-        "validation_users": float(n_validation),
+        "training_users": float(len(everybody) - (len(validation) if model is judge else 0)),
+        "validation_users": float(len(validation)),
     }
-    return TrainedModel(UserModel(part_map, tower, scale), history, metrics)
+    return TrainedModel(replace(model, scale=scale), trial.history, metrics)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What was fitted on some users, not yet mixed."""
+
+    parts: PartMap
+    tower: UserTower
+    history: list[dict[str, float]]
+    epochs: int
+    """How many epochs the network was trained."""
 
 
 def _fit(
+    data: Halved,
+    training: np.ndarray,
+    watched: np.ndarray,
+    settings: TrainingSettings,
+    progress: Callable[[dict[str, float]], None],
+    epochs: int | None = None,
+) -> _Fitted:
+    """Fit everything on ``training`` users: for so many epochs, or as many as were best for the ``watched`` ones."""
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    part_map, cross = PartMap.fit(
+        data.whole.take(training), data.catalogue, factors=FactorSettings(settings.factors, settings.alpha),
+        axes=settings.axes, seed=settings.seed,
+    )  # fmt: skip
+    crossed = cross.over(data.catalogue)
+    views = [(crossed(first.take(training)), crossed(second.take(training))) for first, second in data.halves]
+    bound = part_map.over(data.catalogue)
+    judges = watched if len(watched) or epochs is not None else training
+    sides = [bound(half.take(judges)) for half in data.halves[-1]]
+    tower = UserTower([part.shape[1] for part in views[0][0].parts], **settings.tower, mix=settings.mixes[0])
+    tower.fit_anchor(views)
+    history = _descend(tower, views, sides, settings, rng, progress, epochs)
+    return _Fitted(part_map, tower, history, len(history) if epochs else int(best_epoch(history)) + 1)
+
+
+def _choose_mix(fitted: _Fitted, data: Halved, validation: np.ndarray, settings: TrainingSettings) -> Mix:
+    """Return the mix that serves the validation users best, asking among everybody."""
+    if len(settings.mixes) == 1:
+        return settings.mixes[0]
+    asking = validation[:CHOICE_QUERIES]
+    rest = np.setdiff1d(np.flatnonzero(data.usable), asking)
+    rng = np.random.default_rng(settings.seed)
+    answering = np.concatenate([asking, rng.permutation(rest)[: CHOICE_GALLERY - len(asking)]])
+    bound = fitted.parts.over(data.catalogue)
+
+    def blocks(half: Listening) -> Blocks:
+        inputs = bound(half)
+        return Blocks(*fitted.tower.blocks(inputs), inputs.factors, inputs.axes)
+
+    first, second = data.halves[-1]
+    return choose(
+        blocks(first.take(asking)), blocks(second.take(answering)), np.arange(len(asking)), first.artists[asking],
+        second.artists[asking], data.whole.artists[answering], fitted.parts.latent.strengths, settings.mixes,
+    )  # fmt: skip
+
+
+def _joined(fitted: _Fitted, mix: Mix) -> UserModel:
+    """Return the model of a mix, whose scores mean nothing yet."""
+    fitted.tower.mix = mix
+    parts = replace(fitted.parts, latent=fitted.parts.latent.weighed(mix.kept, mix.power))
+    return UserModel(parts, fitted.tower, ScoreScale(np.empty(0, np.float32), 1.0))
+
+
+def _descend(
     tower: UserTower,
     views: Sequence[tuple[TowerInputs, TowerInputs]],
     watched: Sequence[TowerInputs],
     settings: TrainingSettings,
     rng: np.random.Generator,
     progress: Callable[[dict[str, float]], None],
+    epochs: int | None,
 ) -> list[dict[str, float]]:
-    """Train the network, leave it at the epoch with the best MRR of ``watched``, and return the history."""
+    """Train the network, leave it at the epoch with the best MRR of ``watched``, and return the history.
+
+    With ``epochs``, as many are run and the last one is kept.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tower.to(device)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -186,7 +252,7 @@ def _fit(
     )
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
-    for epoch in range(settings.epochs):
+    for epoch in range(epochs or settings.epochs):
         tower.train()
         pair = views[int(rng.integers(len(views)))]
         losses = []
@@ -203,26 +269,23 @@ def _fit(
             losses.append(loss.item())
         if not np.isfinite(losses).all():
             raise TrainingError(f"The loss of epoch {epoch} is not finite; lower the learning rate.")
-        found = own_half(*(tower.encode(half) for half in watched))
-        history.append({"epoch": epoch, "loss": float(np.mean(losses)), **found})
-        if found["mrr"] >= max(entry["mrr"] for entry in history):
-            best = {name: tensor.detach().clone() for name, tensor in tower.state_dict().items()}
+        entry = {"epoch": epoch, "loss": float(np.mean(losses))}
+        if epochs is None:
+            history.append(entry | own_half(*(tower.encode(half) for half in watched)))
+            if best_epoch(history) == epoch:
+                best = {name: tensor.detach().clone() for name, tensor in tower.state_dict().items()}
+        else:
+            history.append(entry)
         progress(history[-1])
-    tower.load_state_dict(best)
+    if best:
+        tower.load_state_dict(best)
     tower.cpu().eval()
     return history
 
 
-def _sketch_weight(tower: UserTower, asked: TowerInputs, shown: TowerInputs, weights: Sequence[float]) -> float:
-    """Return the weight of the sketch with which halves find each other best.
-
-    It depends on the data: halves of a list of plays share no artist at all, two playlists of one person many.
-    """
-    found = {}
-    for weight in weights:
-        tower.config["sketch_weight"] = weight
-        found[weight] = own_half(tower.encode(asked), tower.encode(shown))["mrr"]
-    return max(found, key=lambda weight: found[weight])
+def best_epoch(history: Sequence[dict[str, float]]) -> int:
+    """Return the epoch with the best MRR, the last of equal ones."""
+    return max(range(len(history)), key=lambda epoch: (history[epoch]["mrr"], epoch))
 
 
 def info_nce(first: Tensor, second: Tensor, log_scale: Tensor) -> Tensor:

@@ -55,8 +55,6 @@ SPACE = {
     "factors": Span(16, 128, log=True, whole=True),
     "anchor_ridge": Span(0.1, 10.0, log=True),
     "anchor_power": Span(0.0, 0.5),
-    "anchor_weight": Span(0.0, 2.0),
-    "factor_weight": Span(0.0, 2.0),
 }
 """By name of `TrainingSettings`. The sizes of the network are not here: they cost time and bytes, not only quality."""
 

@@ -14,8 +14,6 @@ from spotify_dag.tower.evaluation import (
     COLD_ITEMS,
     HOLD_OUT,
     LEAST_HELD_OUT,
-    NEAREST,
-    TOP,
     Dataset,
     Encoders,
     EvaluationError,
@@ -25,6 +23,7 @@ from spotify_dag.tower.evaluation import (
     held_out,
     measure,
 )
+from spotify_dag.tower.metrics import NEAREST, TOP
 from spotify_dag.tower.views import UserData
 from spotify_dag_tests.tower.worlds import QUICK, listeners
 

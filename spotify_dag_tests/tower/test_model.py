@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from spotify_dag.tower.mix import Mix
 from spotify_dag.tower.model import (
     ANCHOR_PARTS,
     ANCHOR_STATISTICS,
@@ -21,12 +22,14 @@ from spotify_dag.tower.model import (
     UserTower,
     to_tensors,
 )
-from spotify_dag.tower.parts import N_STATISTICS, PARTS, SKETCH_DIM, TowerInputs
+from spotify_dag.tower.parts import N_STATISTICS, PARTS, TowerInputs
 from spotify_dag.tower.training import TrainedModel
 from spotify_dag.tower.views import Halved
 
 DIMS = (6, 5, 6, 3, 4, 4)
-SMALL = {"hidden": 16, "part_out": 8, "dim": 7, "anchor_dim": 4}
+AXES = 5
+MIX = Mix(anchor=1.0, factors=1.0, axes=1.0, kept=AXES)
+SMALL = {"hidden": 16, "part_out": 8, "dim": 7, "anchor_dim": 4, "mix": MIX}
 ANCHOR = slice(7, 11)
 CPU = torch.device("cpu")
 # Everything, nothing, each part alone, and each missing.
@@ -53,12 +56,9 @@ def some_users(count: int, *, known: np.ndarray | None = None, seed: int = 0) ->
     parts = [rng.normal(size=(count, dim)) for dim in DIMS]
     unit = [part / np.linalg.norm(part, axis=1, keepdims=True) * known[:, [n]] for n, part in enumerate(parts)]
     statistics = np.hstack([rng.normal(size=(count, N_STATISTICS)), np.ones((count, N_STATISTICS))])
-    sketch = rng.normal(size=(count, SKETCH_DIM))
-    sketch /= np.linalg.norm(sketch, axis=1, keepdims=True)
     return TowerInputs(
         tuple(part.astype(np.float32) for part in unit), known, statistics.astype(np.float32),
-        np.hstack([unit[FACTORS], unit_rows(rng.normal(size=(count, DIMS[FACTORS])))]).astype(np.float32),
-        sketch.astype(np.float32),
+        unit[FACTORS].astype(np.float32), unit_rows(rng.normal(size=(count, AXES))).astype(np.float32),
     )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def changed(inputs: TowerInputs, part: int, value: float, *, known: float) -> To
     parts, mask = list(inputs.parts), inputs.known.copy()
     parts[part] = np.full_like(parts[part], value)
     mask[:, part] = known
-    return TowerInputs(tuple(parts), mask, inputs.statistics, inputs.collaborative, inputs.sketch)
+    return TowerInputs(tuple(parts), mask, inputs.statistics, inputs.factors, inputs.axes)
 
 
 def views_of(count: int = 60, *, seed: int = 3) -> tuple[TowerInputs, TowerInputs]:
@@ -80,7 +80,7 @@ def views_of(count: int = 60, *, seed: int = 3) -> tuple[TowerInputs, TowerInput
         parts = [own + noise[: own.shape[1]] * rng.normal(size=own.shape) for own in taste]
         unit = tuple((part / np.linalg.norm(part, axis=1, keepdims=True)).astype(np.float32) for part in parts)
         plain = some_users(count, seed=int(rng.integers(1_000)))
-        sides.append(TowerInputs(unit, plain.known, plain.statistics, plain.collaborative, plain.sketch))
+        sides.append(TowerInputs(unit, plain.known, plain.statistics, plain.factors, plain.axes))
     return sides[0], sides[1]
 
 
@@ -121,16 +121,15 @@ def reference(model: UserTower, inputs: TowerInputs, row: int) -> list[float]:
     stacked = np.concatenate([*weighted, ANCHOR_STATISTICS * statistics[:N_STATISTICS]])
     anchored = (stacked - weights["anchor_centre"]) @ weights["anchor"]
     blocks = [
-        unit(learned), model.config["anchor_weight"] * unit(anchored),
-        model.config["factor_weight"] * inputs.collaborative[row],
-        model.config["sketch_weight"] * inputs.sketch[row],
+        unit(learned), math.sqrt(model.mix.anchor) * unit(anchored),
+        math.sqrt(model.mix.factors) * inputs.factors[row], math.sqrt(model.mix.axes) * inputs.axes[row],
     ]  # fmt: skip
     return unit(np.concatenate(blocks)).tolist()
 
 
 class TestVectors:
     def test_they_are_what_the_formulas_say(self) -> None:
-        model = anchored_tower(anchor_weight=0.8, factor_weight=1.3, sketch_weight=0.6)
+        model = anchored_tower(mix=Mix(anchor=0.8, factors=1.3, axes=0.6, kept=AXES))
         inputs = some_users(len(MASKS), known=MASKS)
         vectors = model.encode(inputs)
         for row in range(len(MASKS)):
@@ -139,21 +138,19 @@ class TestVectors:
     def test_they_are_different_unit_vectors_whatever_is_known(self) -> None:
         known = np.array(list(itertools.product([0, 1], repeat=6)), np.float32)
         vectors = anchored_tower().encode(some_users(64, known=known))
-        assert vectors.shape == (64, 7 + 4 + 2 * 4)
+        assert vectors.shape == (64, 7 + 4 + 4 + AXES)
         assert vectors.dtype == np.float32
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(64), abs=1e-6)
         assert len(np.unique(vectors.round(4), axis=0)) == 64
 
     def test_width_is_that_of_the_blocks(self) -> None:
-        for weight, width in ((0.0, 19), (2.0, 19 + SKETCH_DIM)):
-            model = tower(sketch_weight=weight)
-            assert model.width == width == model.encode(some_users(2)).shape[1]
+        assert tower().width == 15 + AXES == tower().encode(some_users(2)).shape[1]
 
     def test_a_new_tower_says_nothing_that_is_not_finite_of_a_user_without_anything(self) -> None:
         nothing = TowerInputs(
             tuple(np.zeros((1, dim), np.float32) for dim in DIMS), np.zeros((1, 6), np.float32),
-            np.zeros((1, 2 * N_STATISTICS), np.float32), np.zeros((1, 8), np.float32),
-            np.zeros((1, SKETCH_DIM), np.float32),
+            np.zeros((1, 2 * N_STATISTICS), np.float32), np.zeros((1, 4), np.float32),
+            np.zeros((1, AXES), np.float32),
         )  # fmt: skip
         assert np.linalg.norm(UserTower(DIMS, **SMALL).encode(nothing)) == pytest.approx(1, abs=1e-6)
 
@@ -177,7 +174,7 @@ class TestVectors:
 
     def test_statistics_count(self) -> None:
         model, inputs = anchored_tower(), some_users(10)
-        other = TowerInputs(inputs.parts, inputs.known, -inputs.statistics, inputs.collaborative, inputs.sketch)
+        other = TowerInputs(inputs.parts, inputs.known, -inputs.statistics, inputs.factors, inputs.axes)
         assert np.abs(model.encode(inputs) - model.encode(other)).max(axis=1).min() > 1e-3
 
     def test_parts_that_are_not_looked_at_count_nowhere(self) -> None:
@@ -185,7 +182,7 @@ class TestVectors:
         first, second = some_users(10), some_users(10, seed=1)
         others = TowerInputs(
             tuple((first if number in (0, 3) else second).parts[number] for number in range(6)),
-            first.known, first.statistics, first.collaborative, first.sketch,
+            first.known, first.statistics, first.factors, first.axes,
         )  # fmt: skip
         assert np.array_equal(model.encode(first), model.encode(others))
         assert model.anchor_centre.numpy()[6:17].tolist() == [0] * 11
@@ -193,29 +190,29 @@ class TestVectors:
 
 
 class TestJoin:
-    @pytest.mark.parametrize("weights", [(0.0, 0.0, 0.0), (0.7, 1.0, 0.0), (1.0, 2.0, 4.0)])
+    @pytest.mark.parametrize("weights", [(0.0, 0.0, 0.0), (0.5, 1.0, 0.0), (1.0, 2.0, 8.0)])
     def test_the_cosine_of_two_users_is_the_weighted_mean_over_blocks(
         self, weights: tuple[float, float, float]
     ) -> None:
-        anchor, factor, sketch = weights
-        model = anchored_tower(anchor_weight=anchor, factor_weight=factor, sketch_weight=sketch)
+        anchor, factors, axes = weights
+        model = anchored_tower(mix=Mix(anchor=anchor, factors=factors, axes=axes, kept=AXES))
         inputs = some_users(40)
         with torch.inference_mode():
             model.eval()
             blocks = [block.numpy() for block in model(*to_tensors(inputs, CPU))]
         for block in blocks:
             assert np.linalg.norm(block, axis=1) == pytest.approx(np.ones(40), abs=1e-5)
-        squares = np.square([1, anchor, factor, factor, sketch])
-        beside = (inputs.collaborative[:, :4], inputs.collaborative[:, 4:], inputs.sketch)
-        cosines = [block @ block.T for block in (*blocks, *beside)]
-        expected = sum(square * cosine for square, cosine in zip(squares, cosines, strict=True)) / squares.sum()
+        cosines = [block @ block.T for block in (*blocks, inputs.factors, inputs.axes)]
+        expected = sum(weight * cosine for weight, cosine in zip((1, *weights), cosines, strict=True))
+        expected /= 1 + sum(weights)
         vectors = model.encode(inputs)
         assert vectors @ vectors.T == pytest.approx(expected, abs=1e-5)
 
     def test_a_user_without_known_artists_is_placed_by_the_rest(self) -> None:
         inputs = some_users(10)
-        inputs.collaborative[:5] = 0
-        vectors = anchored_tower(factor_weight=1.0).encode(inputs)
+        inputs.factors[:5] = 0
+        inputs.axes[:5] = 0
+        vectors = anchored_tower().encode(inputs)
         assert np.abs(vectors[:5, 11:]).max() == 0
         assert np.linalg.norm(vectors[5:, 11:], axis=1) == pytest.approx(np.full(5, math.sqrt(2 / 4)), abs=1e-5)
 
@@ -225,17 +222,17 @@ class TestEncode:
         inputs = some_users(ENCODE_ROWS + 3)
         model = anchored_tower().eval()
         with torch.inference_mode():
-            beside = (torch.from_numpy(block) for block in (inputs.collaborative, inputs.sketch))
-            at_once = model.join(*model(*to_tensors(inputs, CPU)), *beside).numpy()
-        assert model.encode(inputs) == pytest.approx(at_once, abs=1e-6)
+            at_once = [block.numpy() for block in model(*to_tensors(inputs, CPU))]
+        for one, other in zip(model.blocks(inputs), at_once, strict=True):
+            assert one == pytest.approx(other, abs=1e-6)
 
     def test_many_users_are_the_same_one_by_one(self) -> None:
-        model, inputs = anchored_tower(sketch_weight=1.0), some_users(20)
+        model, inputs = anchored_tower(), some_users(20)
         alone = np.concatenate([model.encode(inputs.take(np.array([row]))) for row in range(20)])
         assert model.encode(inputs) == pytest.approx(alone, abs=1e-6)
 
     def test_nobody(self) -> None:
-        assert tower().encode(some_users(0)).shape == (0, 19)
+        assert tower().encode(some_users(0)).shape == (0, 15 + AXES)
 
     def test_dropout_does_not_touch_what_is_served(self) -> None:
         model, inputs = anchored_tower(dropout=0.9), some_users(5)
@@ -243,10 +240,9 @@ class TestEncode:
         assert np.array_equal(model.encode(inputs), model.encode(inputs))
 
     def test_config_holds_what_it_was_made_with(self) -> None:
-        assert tower(anchor_weight=0.5, dropout=0.1, sketch_weight=2.0, parts=("genre_embedding",)).config == {
+        assert tower(dropout=0.1, parts=("genre_embedding",)).config == {
             "part_dims": [6, 5, 6, 3, 4, 4], "hidden": 16, "part_out": 8, "dim": 7, "dropout": 0.1, "anchor_dim": 4,
-            "anchor_weight": 0.5, "anchor_ridge": 0.3, "anchor_power": 0.125, "factor_weight": 1.0,
-            "sketch_weight": 2.0, "parts": ["genre_embedding"],
+            "anchor_ridge": 0.3, "anchor_power": 0.125, "parts": ["genre_embedding"],
         }  # fmt: skip
 
 
@@ -298,7 +294,7 @@ class TestAnchor:
                 tuple(np.concatenate([pair[side].parts[number] for pair in pairs]) for number in range(6)),
                 *(
                     np.concatenate([getattr(pair[side], name) for pair in pairs])
-                    for name in ("known", "statistics", "collaborative", "sketch")
+                    for name in ("known", "statistics", "factors", "axes")
                 ),
             )
             for side in (0, 1)

@@ -9,9 +9,9 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from spotify_dag.schemas import EMBEDDINGS
-from spotify_dag.tower.factors import Factors, FactorSettings, Vocabulary, unit
+from spotify_dag.tower.factors import Factors, FactorSettings, Vocabulary
 from spotify_dag.tower.inputs import STATISTICS, Catalogue, Listening
-from spotify_dag.tower.parts import FOLDS, N_STATISTICS, PARTS, SKETCH_DIM, CrossFit, PartMap
+from spotify_dag.tower.parts import FOLDS, LATENT_AXES, N_STATISTICS, PARTS, CrossFit, PartMap
 from spotify_dag.tower.views import Halved
 
 SETTINGS = FactorSettings(dim=8)
@@ -69,7 +69,8 @@ class TestPartMap:
         assert inputs.known.tolist() == [[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 1]]
         assert [bool(part[0].any()) for part in inputs.parts] == [False, True, True, True, True, False]
         assert not inputs.parts[ARTISTS][1].any()
-        assert not inputs.sketch[1].any()
+        assert not inputs.axes[1].any()
+        assert not inputs.factors[1].any()
         # Mean popularity of the first; then mean, spread and share of unseen artists of the second.
         assert inputs.statistics[:, N_STATISTICS:].tolist() == [[0, 1, 1, 1, 1], [1, 1, 0, 0, 0]]
         assert inputs.statistics[0, 0] == 0
@@ -83,7 +84,8 @@ class TestPartMap:
         for one, all_ in zip(some.parts, together.parts, strict=True):
             assert one == pytest.approx(all_[rows], abs=1e-5)
         assert some.statistics == pytest.approx(together.statistics[rows], abs=1e-5)
-        assert some.sketch == pytest.approx(together.sketch[rows], abs=1e-6)
+        assert some.axes == pytest.approx(together.axes[rows], abs=1e-5)
+        assert some.factors == pytest.approx(together.factors[rows], abs=1e-5)
 
     def test_nobody_and_few(self, halved: Halved) -> None:
         fitted, cross = PartMap.fit(
@@ -93,7 +95,7 @@ class TestPartMap:
         assert len(bound(halved.whole.take(np.arange(0)))) == 0
         for part in (
             *bound(halved.whole).parts,
-            *cross.inputs(halved.whole.take(np.arange(2)), halved.catalogue).parts,
+            *cross.over(halved.catalogue)(halved.whole.take(np.arange(2))).parts,
         ):
             assert np.isfinite(part).all()
 
@@ -102,7 +104,7 @@ class TestStatistics:
     def test_they_are_standardised_on_the_training_users(
         self, fitted: tuple[PartMap, CrossFit], halved: Halved
     ) -> None:
-        statistics = fitted[1].inputs(halved.whole, halved.catalogue).statistics
+        statistics = fitted[1].over(halved.catalogue)(halved.whole).statistics
         assert statistics.shape == (150, 2 * N_STATISTICS)
         assert statistics[:, :N_STATISTICS].mean(axis=0) == pytest.approx(np.zeros(N_STATISTICS), abs=1e-4)
         assert statistics[:, :N_STATISTICS].std(axis=0) == pytest.approx(np.ones(N_STATISTICS), abs=1e-3)
@@ -161,44 +163,46 @@ class TestCrossFit:
         training = with_artists(halved.whole, csr_matrix(artists))
         fitted, cross = PartMap.fit(training, catalogue, factors=SETTINGS, axes=10, seed=0)
         assert fitted.over(catalogue).raw(training)[2][7, -1] == 0
-        assert cross.raw(training, catalogue)[2][7, -1] == 1
+        assert cross.over(catalogue).raw(training)[2][7, -1] == 1
 
     def test_rows_are_those_of_the_users(self, fitted: tuple[PartMap, CrossFit], halved: Halved) -> None:
-        crossed = fitted[1].inputs(halved.whole, halved.catalogue)
+        crossed = fitted[1].over(halved.catalogue)(halved.whole)
         plain = fitted[0].over(halved.catalogue)(halved.whole)
         for number in range(len(EMBEDDINGS)):
             assert crossed.parts[number] == pytest.approx(plain.parts[number], abs=1e-5)
         # Fitted on others, and turned back, the factors of a user still lie near.
         likeness = crossed.parts[ARTISTS] @ plain.parts[ARTISTS].T
         assert np.diag(likeness).mean() > likeness.mean() + 0.3
-        assert crossed.sketch.shape == (150, 0)
+        assert crossed.axes.shape == (150, 0)
 
 
-class TestSketch:
-    def test_cosines_are_those_of_the_weighted_artists(self, fitted: tuple[PartMap, CrossFit], halved: Halved) -> None:
-        bound = fitted[0].over(halved.catalogue)
-        first, second = halved.halves[0]
-        weights = np.sqrt(-bound.artists.popularity)
-        exact = unit(first.artists.toarray() * weights) @ unit(second.artists.toarray() * weights).T
-        sketched = bound.sketch(first) @ bound.sketch(second).T
-        error = sketched - exact
-        assert abs(error.mean()) < 0.01
-        assert error.std() < 1.5 / np.sqrt(SKETCH_DIM)
-        assert np.corrcoef(np.diag(sketched), np.diag(exact))[0, 1] > 0.8
-
-    def test_an_artist_has_its_place_whatever_else_there_is(
+class TestBesideTheNetwork:
+    def test_factors_count_with_the_share_of_artists_seen_in_training(
         self, fitted: tuple[PartMap, CrossFit], halved: Halved
     ) -> None:
-        catalogue = halved.catalogue
-        order = np.random.default_rng(0).permutation(len(catalogue.artists.names))
-        shuffled = Catalogue(
-            Vocabulary([catalogue.artists.names[n] for n in order], catalogue.artists.content[order]), catalogue.genres
-        )
-        moved = with_artists(halved.whole, halved.whole.artists[:, order])
-        assert fitted[0].over(shuffled).sketch(moved) == pytest.approx(
-            fitted[0].over(catalogue).sketch(halved.whole), abs=1e-6
-        )
+        artists = halved.whole.artists[:2].toarray()
+        known = halved.catalogue.artists
+        more = Vocabulary([*known.names, "new"], np.vstack([known.content, known.content[:1]]))
+        catalogue = Catalogue(more, halved.catalogue.genres)
+        artists = np.hstack([artists, [[0], [3 * artists[1].sum()]]]).astype(np.float32)
+        inputs = fitted[0].over(catalogue)(with_artists(halved.whole.take(np.array([0, 1])), csr_matrix(artists)))
+        assert np.linalg.norm(inputs.factors, axis=1) == pytest.approx([1, 0.25], abs=1e-5)
+        assert np.linalg.norm(inputs.axes, axis=1) == pytest.approx([1, 1], abs=1e-5)
 
-    def test_artists_never_seen_in_training_count_too(self, fitted: tuple[PartMap, CrossFit], halved: Halved) -> None:
-        sketch = fitted[0].over(halved.catalogue, artists_by_name=False).sketch(halved.whole)
-        assert np.linalg.norm(sketch, axis=1) == pytest.approx(np.ones(150), abs=1e-5)
+    def test_all_axes_together_tell_who_has_the_same_artists(
+        self, fitted: tuple[PartMap, CrossFit], halved: Halved
+    ) -> None:
+        bound = fitted[0].over(halved.catalogue)
+        first, second = halved.halves[0]
+        by_axes = bound(first).axes @ bound(second).axes.T
+        shared = (first.artists > 0).astype(float) @ (second.artists > 0).astype(float).T
+        assert by_axes.shape == (150, 150)
+        assert bound(first).axes.shape[1] == LATENT_AXES
+        assert np.corrcoef(by_axes.ravel(), shared.toarray().ravel())[0, 1] > 0.6
+
+    def test_of_artists_nobody_in_training_listens_to_they_say_nothing(
+        self, fitted: tuple[PartMap, CrossFit], halved: Halved
+    ) -> None:
+        unseen = fitted[0].over(halved.catalogue, artists_by_name=False)(halved.whole)
+        assert not unseen.axes.any()
+        assert not unseen.factors.any()

@@ -13,7 +13,7 @@ from spotify_dag.tower.tuning import SPACE, Span, Tuned, TuningError, search
 from spotify_dag.tower.views import Halved
 from spotify_dag_tests.small_models import small_users
 
-SMALL = TrainingSettings(axes=8, hidden=8, dim=4, anchor_dim=2, batch=32, validation_share=0.4)
+SMALL = TrainingSettings(axes=8, hidden=8, dim=4, anchor_dim=2, batch=32)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_first_trial_is_the_start_and_the_best_is_what_training_with_it_give
     tuned = search(data, SMALL, trials=2, seconds=60, seed=0, progress=ended.append)
     assert ended == [1, 1]
     assert tuned.trials == 2
-    assert tuned.validation_users == 24
+    assert tuned.validation_users == 20
     assert tuned.start_mrr == train_tower(data, SMALL).metrics["mrr"]
     assert tuned.mrr == train_tower(data, replace(SMALL, **tuned.settings)).metrics["mrr"] >= tuned.start_mrr
     assert all(span.holds(tuned.settings[name]) for name, span in SPACE.items())

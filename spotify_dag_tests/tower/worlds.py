@@ -12,9 +12,7 @@ from spotify_dag.tower.training import TrainingSettings
 from spotify_dag.tower.views import UserData
 
 TEXT_DIM = 16
-QUICK = TrainingSettings(
-    epochs=8, batch=64, validation_share=0.3, factors=16, axes=16, hidden=64, dim=32, anchor_dim=16, learning_rate=3e-3
-)
+QUICK = TrainingSettings(epochs=8, batch=64, factors=16, axes=16, hidden=64, dim=32, anchor_dim=16, learning_rate=3e-3)
 
 
 def random_vectors(texts: list[str]) -> TextVectors:
