@@ -85,7 +85,7 @@ class TestVersions:
         assert not loaded.tower.training
         assert loaded.config == made.config
         vectors = made.encode(*small_users())
-        assert vectors.shape == (40, 4 + 2 + 2 * 4 + 256)
+        assert vectors.shape == (40, 4 + 2 + 4 + 6)
         np.testing.assert_array_equal(loaded.encode(*small_users()), vectors)
 
     def test_equal_weights_are_one_version_and_two_runs(self, registry: Registry) -> None:
