@@ -9,7 +9,8 @@ from spotify_dag.features.audio import RANGES, believable
 from spotify_dag.features.moods import PHRASES, mood_pull
 from spotify_dag.features.tracks import catalogue, distinct_tracks
 from spotify_dag.orchestration.staleness import catalogue_version, index_difference, stale_audio, stale_continuation
-from spotify_dag.recommend.continuation import SIGNALS, Continuation, learn_factors, learn_weights
+from spotify_dag.recommend.blend import learn_factors, learn_weights
+from spotify_dag.recommend.continuation import SIGNALS, Continuation
 from spotify_dag.recommend.corpus import distinct_texts, playlist_table, playlists_of, text_vectors, tracks_of
 from spotify_dag.resources.encoder import encode_missing, encoded, load_vectors, unknown_texts
 from spotify_dag.resources.lake import Lake

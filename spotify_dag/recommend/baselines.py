@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spotify_dag.features.audio import SCALED
-from spotify_dag.recommend.continuation import Continuation, Request, learn_factors
+from spotify_dag.recommend.blend import learn_factors
+from spotify_dag.recommend.continuation import Continuation, Request
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -13,8 +13,7 @@ wanted, as it is exactly that in lists set aside for learning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -58,24 +57,8 @@ REASONS = {
 }
 BRACKETS = (0, 1, 3, 7, 15)
 """Sizes of requests, in seeds, from which on another set of weights is used."""
-LEARNING_SIZES = (0, 1, 5, 10, 25)
-"""Sizes of the requests that weights are learned from, one per bracket."""
-LEARNING_PLAYLISTS = 300
-"""At most this many playlists are set aside to learn from; with fewer, all are, in `FOLDS` parts."""
-LEARNING_TRACKS = 30_000
-"""Of larger catalogues, so many tracks stand for those that are not in a playlist."""
-FOLDS = 4
-FEWEST_PLAYLISTS = 20
-"""With fewer playlists than this, nothing can be learned and `DEFAULT_WEIGHTS` serve."""
-NEGATIVES = (300, 200)
-"""Tracks not in the playlist that a learned request is compared with: any, and of the thousand that score best."""
-HARD_SHARE = 0.3
-"""What the latter count among them, 0 to 1: without them tops of rankings suffer, with them alone all the rest."""
-RIDGE = 1e-3
 EVERY = slice(None)
-RANK, CONFIDENCE, REGULARISATION, ITERATIONS = 64, 10.0, 0.05, 12
-"""Of the factors: implicit alternating least squares (Hu, Koren, Volinsky, "Collaborative filtering for implicit
-feedback datasets", ICDM 2008)."""
+CONFIDENCE, REGULARISATION = 10.0, 0.05
 WISH_WEIGHT = 2.0
 """What a mood counts that was asked for, per standard deviation of an audio feature fully pulled."""
 POOL = 1_000
@@ -186,6 +169,19 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What likelihoods are computed from, of some tracks."""
+
+    rows: np.ndarray | slice
+    audio: np.ndarray
+    """``[rows, 13]``, standardised."""
+    year: np.ndarray
+    """``[rows, 1]``, standardised."""
+    text: np.ndarray
+    """``[rows, dim]``."""
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """One track that continues a playlist."""
 
@@ -234,27 +230,34 @@ class Continuation:
         self.audio = _standardised(tracks.audio, self._audio_scale)
         self.year = _standardised(tracks.year[:, None], self._year_scale)
 
-    def signals(self, request: Request, rows: np.ndarray | slice = EVERY) -> np.ndarray:
+    def content(self, rows: np.ndarray | None = None) -> Content:
+        """Return what likelihoods are computed from, of all tracks or of some."""
+        if rows is None:
+            return Content(EVERY, self.audio, self.year, self.tracks.text)
+        return Content(rows, self.audio[rows], self.year[rows], self.tracks.text[rows])
+
+    def signals(self, request: Request, among: Content | None = None) -> np.ndarray:
         """Return every signal for every track, ``[tracks, len(SIGNALS)]`` float32, scaled as the blend takes them.
 
-        With ``rows``, for these tracks only; what of the rest is needed to scale shares is looked at nevertheless.
+        With ``among``, for these tracks only; what of the rest is needed to scale shares is looked at nevertheless.
         """
+        among = among or self.content()
         found: dict[str, np.ndarray] = {}
         seeds = _evenly(request.seeds, MAX_SEEDS)
         if len(seeds):
             self._from_company(seeds, found)
         if len(request):
-            self._from_content(seeds, request.unseen, rows, found)
+            self._from_content(seeds, request.unseen, among, found)
         if request.title is not None:
-            self._from_title(request.title, rows, found)
+            self._from_title(request.title, among, found)
         if request.mood is not None:
-            found["mood"] = np.nan_to_num(self.audio[rows]) @ request.mood.astype(np.float32)
+            found["mood"] = np.nan_to_num(among.audio) @ request.mood.astype(np.float32)
         found["popularity"] = self.popularity
-        table = np.zeros((len(self.year[rows]), len(SIGNALS)), np.float32)
+        table = np.zeros((len(SIGNALS), len(among.year)), np.float32)
         for column, name in enumerate(SIGNALS):
             if name in found:
-                table[:, column] = _share(found[name], rows) if name in SHARES else found[name]
-        return table
+                table[column] = _share(found[name], among.rows) if name in SHARES else found[name]
+        return table.T
 
     def score(self, request: Request) -> np.ndarray:
         """Return how well each track continues the request, ``[tracks]``; seeds are scored like any other."""
@@ -326,7 +329,7 @@ class Continuation:
         found["genre"] = self._of_genres(np.asarray(tracks.genres[seeds].sum(axis=0)).ravel())
 
     def _from_content(
-        self, seeds: np.ndarray, unseen: Unseen | None, rows: np.ndarray | slice, found: dict[str, np.ndarray]
+        self, seeds: np.ndarray, unseen: Unseen | None, among: Content, found: dict[str, np.ndarray]
     ) -> None:
         """Add what follows from artists, sound, years and names: also those of tracks that were never seen."""
         tracks = self.tracks
@@ -341,9 +344,9 @@ class Continuation:
         alike = _rows_sum(self.by_artist, artists, rarity) / self.artist_length
         found["playlists_artist"] = self._artists_of(alike)[tracks.artist]
         found["same_artist"] = _counts(tracks.artist, artist)
-        found["audio"] = _likelihood(self.audio[rows], audio, np.ones(len(audio)))
-        found["year"] = _likelihood(self.year[rows], year, np.ones(len(year)))
-        found["text"] = tracks.text[rows] @ _unit(text.mean(axis=0))
+        found["audio"] = _likelihood(among.audio, audio, np.ones(len(audio)))
+        found["year"] = _likelihood(among.year, year, np.ones(len(year)))
+        found["text"] = among.text @ _unit(text.mean(axis=0))
 
     def from_factors(self, seeds: np.ndarray) -> np.ndarray:
         """Return what the factors say of every track, ``[tracks]``: the seeds are folded in as one more playlist."""
@@ -356,9 +359,9 @@ class Continuation:
     def _gram(self) -> np.ndarray:
         return self.factors.T @ self.factors + REGULARISATION * np.eye(self.factors.shape[1], dtype=np.float32)
 
-    def _from_title(self, title: np.ndarray, rows: np.ndarray | slice, found: dict[str, np.ndarray]) -> None:
+    def _from_title(self, title: np.ndarray, among: Content, found: dict[str, np.ndarray]) -> None:
         tracks, playlists = self.tracks, self.playlists
-        found["title_text"] = tracks.text[rows] @ title
+        found["title_text"] = among.text @ title
         found["title_match"] = np.maximum(found["title_text"] - MATCH_FLOOR, 0) ** 2
         cosine = np.append(playlists.title_vectors @ title, 0)  # the last one is that of no title
         alike = np.maximum(cosine - TITLE_FLOOR, 0)[playlists.title] ** 3
@@ -371,8 +374,8 @@ class Continuation:
             weight = np.repeat(alike[nearest] / self.length[nearest], np.diff(members.indptr))
             # As if the lists of that title were one list of twenty tracks.
             weight *= 20 / weight.sum()
-            found["title_audio"] = _likelihood(self.audio[rows], self.audio[members.indices], weight)
-            found["title_year"] = _likelihood(self.year[rows], self.year[members.indices], weight)
+            found["title_audio"] = _likelihood(among.audio, self.audio[members.indices], weight)
+            found["title_year"] = _likelihood(among.year, self.year[members.indices], weight)
             found["title_genre"] = self._of_genres(weight @ tracks.genres[members.indices])
 
     def _of_genres(self, profile: np.ndarray) -> np.ndarray:
@@ -390,16 +393,10 @@ class Continuation:
         return summed / (1 + self.artist_count) ** 0.4
 
 
-def learn_factors(by_playlist: csr_matrix, seed: int = 0) -> np.ndarray:
-    """Return factors of co-occurrence, ``[tracks, RANK]`` float32; zero for tracks in no playlist."""
-    from implicit.cpu.als import AlternatingLeastSquares
-
-    als = AlternatingLeastSquares(
-        factors=RANK, alpha=CONFIDENCE, regularization=REGULARISATION, iterations=ITERATIONS, random_state=seed
-    )
-    als.fit(by_playlist, show_progress=False)
-    listed = np.diff(by_playlist.T.tocsr().indptr) > 0
-    return np.where(listed[:, None], np.nan_to_num(als.item_factors), 0).astype(np.float32)
+def title_of(playlists: Playlists, playlist: int) -> np.ndarray | None:
+    """Return the vector of a playlist's title."""
+    number = playlists.title[playlist]
+    return playlists.title_vectors[number] if number >= 0 else None
 
 
 def _reasons(contributions: np.ndarray, count: int = 3) -> list[str]:
@@ -486,108 +483,3 @@ def _evenly(values: np.ndarray, count: int) -> np.ndarray:
     if len(values) <= count:
         return values
     return values[np.linspace(0, len(values) - 1, count).astype(int)]
-
-
-def learn_weights(
-    tracks: Tracks, playlists: Playlists, moods: np.ndarray | None = None, *, seed: int = 0
-) -> np.ndarray:
-    """Learn how much each signal counts from playlists set aside, ``[len(BRACKETS), len(SIGNALS)]``.
-
-    Parameters
-    ----------
-    tracks, playlists
-        The catalogue, and playlists; their last parts are withheld and asked for.
-    moods
-        ``[titles, 13]``, what titles say about sound, see `Request.mood`.
-    seed
-        Of the choice of playlists and of negatives.
-    """
-    if len(playlists) < FEWEST_PLAYLISTS:
-        return np.tile(DEFAULT_WEIGHTS, (len(BRACKETS), 1))
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(playlists))
-    folds = np.array_split(order, FOLDS) if len(order) < FOLDS * LEARNING_PLAYLISTS else [order[:LEARNING_PLAYLISTS]]
-    samples: list[list[tuple[np.ndarray, ...]]] = [[] for _ in BRACKETS]
-    for fold in folds:
-        rest = playlists.take(np.setdiff1d(order, fold))
-        model = Continuation(_as_known_from(tracks, rest), rest)
-        # Not only tracks that somebody listed: what nobody has is a likely mistake too.
-        others = rng.permutation(len(tracks))[:LEARNING_TRACKS]
-        model.factors = learn_factors(model.by_playlist, seed)
-        for playlist in fold:
-            for sample, size in zip(samples, LEARNING_SIZES, strict=True):
-                if len(playlists[playlist]) > size:
-                    sample.append(_sample(model, playlists, int(playlist), size, others, moods, rng))
-    return np.stack([_fit(sample) if sample else DEFAULT_WEIGHTS for sample in samples])
-
-
-def _as_known_from(tracks: Tracks, playlists: Playlists) -> Tracks:
-    """Return the catalogue without the genres of artists that stand in none of these playlists.
-
-    Some sources know genres only as labels of playlists. Those of a playlist that is set aside would tell of it.
-    """
-    from scipy.sparse import diags
-
-    known = np.isin(tracks.artist, tracks.artist[playlists.indices]).astype(np.float32)
-    return replace(tracks, genres=(diags(known) @ tracks.genres).tocsr())
-
-
-def title_of(playlists: Playlists, playlist: int) -> np.ndarray | None:
-    """Return the vector of a playlist's title."""
-    number = playlists.title[playlist]
-    return playlists.title_vectors[number] if number >= 0 else None
-
-
-def _sample(
-    model: Continuation, playlists: Playlists, playlist: int, size: int, others: np.ndarray,
-    moods: np.ndarray | None, rng: np.random.Generator,
-) -> tuple[np.ndarray, ...]:  # fmt: skip
-    """Return the signals of withheld tracks of a playlist, of any others, and of likely others."""
-    own = playlists[playlist]
-    # Half of the requests are the beginning of the playlist, half are drawn from anywhere in it.
-    order = np.arange(len(own)) if rng.random() < 0.5 else rng.permutation(len(own))
-    number = playlists.title[playlist]
-    mood = moods[number] if moods is not None and number >= 0 else None
-    wanted = own[order[size:]]
-    others = np.setdiff1d(others, own)
-    signals = model.signals(
-        Request(own[order[:size]], title_of(playlists, playlist), mood), np.concatenate([wanted, others])
-    )
-    unwanted = signals[len(wanted) :]
-    likely = np.argsort(-unwanted.sum(axis=1))[:1_000]
-    if not len(others):
-        return signals, unwanted, unwanted
-    return (
-        signals[: len(wanted)],
-        unwanted[rng.choice(len(unwanted), NEGATIVES[0])],
-        unwanted[rng.choice(likely, NEGATIVES[1])],
-    )
-
-
-def _fit(samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
-    """Return the weights, none negative, of a ridge logistic regression in which every playlist counts the same."""
-    from scipy.optimize import minimize
-
-    shares = (1.0, 1 - HARD_SHARE, HARD_SHARE)
-    rows = np.concatenate([part for sample in samples for part in sample]).astype(np.float64)
-    wanted = np.concatenate([np.full(len(part), place == 0) for sample in samples for place, part in enumerate(sample)])
-    weight = np.concatenate(
-        [
-            np.full(len(part), share / max(len(part), 1))
-            for sample in samples
-            for share, part in zip(shares, sample, strict=True)
-        ]
-    )
-    weight /= weight.sum()
-    spread = rows.std(axis=0)
-    rows = rows / np.where(spread > 0, spread, 1)
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        logit = parameters[0] + rows @ parameters[1:]
-        error = weight * (1 / (1 + np.exp(-logit)) - wanted)
-        value = (weight * (np.logaddexp(0, logit) - wanted * logit)).sum() + RIDGE * (parameters[1:] ** 2).sum()
-        return value, np.concatenate([[error.sum()], rows.T @ error + 2 * RIDGE * parameters[1:]])
-
-    bounds = [(None, None), *[(0, None)] * rows.shape[1]]
-    found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds).x[1:]
-    return np.where(spread > 0, found / np.where(spread > 0, spread, 1), DEFAULT_WEIGHTS)

@@ -12,7 +12,8 @@ from spotify_dag.features.audio import RANGES
 from spotify_dag.features.genres import match_genres
 from spotify_dag.features.moods import PHRASES, mood_pull
 from spotify_dag.features.tracks import distinct_tracks, with_song_keys
-from spotify_dag.recommend.continuation import Continuation, learn_factors, learn_weights
+from spotify_dag.recommend.blend import learn_factors, learn_weights
+from spotify_dag.recommend.continuation import Continuation
 from spotify_dag.recommend.corpus import distinct_texts, playlist_table, playlists_of, text_vectors, tracks_of
 from spotify_dag.recommend.track_evaluation import (
     SCENARIOS,

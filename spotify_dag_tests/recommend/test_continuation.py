@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 
 from spotify_dag.features.audio import SCALED
 from spotify_dag.recommend.baselines import BASELINES, item_knn
+from spotify_dag.recommend.blend import learn_factors, learn_weights
 from spotify_dag.recommend.continuation import (
     BRACKETS,
     SIGNALS,
@@ -18,8 +19,6 @@ from spotify_dag.recommend.continuation import (
     Request,
     Tracks,
     Unseen,
-    learn_factors,
-    learn_weights,
 )
 
 BLOCKS, BLOCK, DIM = 4, 30, 8
