@@ -33,14 +33,14 @@ LEARNING_SIZES = (0, 1, 5, 10, 25)
 """Sizes of the requests that weights are learned from, one per bracket."""
 LEARNING_PLAYLISTS = 300
 """At most this many playlists are set aside to learn from; with fewer, all are, in `FOLDS` parts."""
-LEARNING_TRACKS = 10_000
+LEARNING_TRACKS = 5_000
 """Of larger catalogues, so many tracks stand for those that are not in a playlist."""
 FOLDS = 4
-LEARNING_SAMPLES = 120
+LEARNING_SAMPLES = 100
 """Requests of each size that are learned from."""
 FEWEST_PLAYLISTS = 20
 """With fewer playlists than this, nothing can be learned and `DEFAULT_WEIGHTS` serve."""
-NEGATIVES = (300, 200)
+NEGATIVES = (200, 150)
 """Tracks not in the playlist that a learned request is compared with: any, and of the thousand that score best."""
 HARD_SHARE = 0.3
 """What the latter count among them, 0 to 1: without them tops of rankings suffer, with them alone all the rest."""
@@ -88,11 +88,12 @@ def learn_weights(
         model.factors = learn_factors(model.by_playlist, seed)
         # Not only tracks that somebody listed: what nobody has is a likely mistake too.
         others = rng.permutation(len(tracks))[:LEARNING_TRACKS]
-        among = model.content(np.union1d(others, playlists.take(fold).indices))
+        rows = np.union1d(others, playlists.take(fold).indices)
+        among = model.content(rows)
         for sample, size in zip(samples, LEARNING_SIZES, strict=True):
             long = [playlist for playlist in fold if len(playlists[playlist]) > size]
             for playlist in rng.permutation(long)[: LEARNING_SAMPLES // len(folds)]:
-                sample.append(_sample(model, playlists, int(playlist), size, among, moods, rng))
+                sample.append(_sample(model, playlists, int(playlist), size, rows, among, moods, rng))
     return np.stack([_fit(sample) if sample else DEFAULT_WEIGHTS for sample in samples])
 
 
@@ -108,20 +109,25 @@ def _as_known_from(tracks: Tracks, playlists: Playlists) -> Tracks:
 
 
 def _sample(
-    model: Continuation, playlists: Playlists, playlist: int, size: int, among: Content,
+    model: Continuation, playlists: Playlists, playlist: int, size: int, rows: np.ndarray, among: Content,
     moods: np.ndarray | None, rng: np.random.Generator,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
-    """Return the signals of withheld tracks of a playlist, of any others, and of likely others."""
+    """Return the signals of withheld tracks of a playlist, of any others, and of likely others.
+
+    Parameters
+    ----------
+    rows, among
+        The tracks to choose from, in ascending order, and their content.
+    """
     own = playlists[playlist]
     # Half of the requests are the beginning of the playlist, half are drawn from anywhere in it.
     order = np.arange(len(own)) if rng.random() < 0.5 else rng.permutation(len(own))
     number = playlists.title[playlist]
     mood = moods[number] if moods is not None and number >= 0 else None
     signals = model.signals(Request(own[order[:size]], title_of(playlists, playlist), mood), among)
-    is_own = np.zeros(len(signals), bool)
-    is_own[np.searchsorted(among.rows, own)] = True
-    wanted = np.searchsorted(among.rows, own[order[size:]])
-    others = np.flatnonzero(~is_own)
+    places = np.searchsorted(rows, own)
+    wanted = places[order[size:]]
+    others = np.delete(np.arange(len(rows)), places)
     if not len(others):
         return signals[wanted], signals[others], signals[others]
     count = min(1_000, len(others))

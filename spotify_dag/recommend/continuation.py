@@ -320,9 +320,10 @@ class Continuation:
         """Add what follows from the playlists that the seeds stand in, and from what only a catalogue knows."""
         tracks = self.tracks
         rarity = np.log1p(len(self.playlists) / (1 + self.track_count[seeds]))
-        together = _rows_sum(self.by_track, seeds, rarity) / np.sqrt(self.length)
+        listed = self.by_track[seeds]
+        together = _weighted_sum(listed, rarity) / np.sqrt(self.length)
         found["playlists_track"] = self._tracks_of(_sharp(together)) / np.sqrt(1 + self.track_count)
-        step = _rows_sum(self.by_track, seeds, 1 / np.sqrt(1 + self.track_count[seeds])) / self.length
+        step = _weighted_sum(listed, 1 / np.sqrt(1 + self.track_count[seeds])) / self.length
         found["playlists_walk"] = self._tracks_of(step) / (1 + self.track_count) ** 0.4
         found["factors"] = np.maximum(self.from_factors(seeds), 0)
         found["same_album"] = _counts(tracks.album, tracks.album[seeds])
@@ -341,7 +342,7 @@ class Continuation:
             text = np.concatenate([text, unseen.text])
         artists, counts = np.unique(artist[artist >= 0], return_counts=True)
         rarity = np.log1p(len(self.playlists) / (1 + self.artist_count[artists])) * np.log1p(counts)
-        alike = _rows_sum(self.by_artist, artists, rarity) / self.artist_length
+        alike = _weighted_sum(self.by_artist[artists], rarity) / self.artist_length
         found["playlists_artist"] = self._artists_of(alike)[tracks.artist]
         found["same_artist"] = _counts(tracks.artist, artist)
         found["audio"] = _likelihood(among.audio, audio, np.ones(len(audio)))
@@ -385,11 +386,11 @@ class Continuation:
     def _tracks_of(self, affinity: np.ndarray) -> np.ndarray:
         """Return, per track, the affinities of its playlists, summed over the playlists with the largest."""
         nearest = _largest(affinity, MAX_PLAYLISTS)
-        return _rows_sum(self.by_playlist, nearest, affinity[nearest])
+        return _weighted_sum(self.by_playlist[nearest], affinity[nearest])
 
     def _artists_of(self, affinity: np.ndarray) -> np.ndarray:
         nearest = _largest(affinity, MAX_PLAYLISTS)
-        summed = _rows_sum(self.artists_by_playlist, nearest, affinity[nearest] / self.artist_length[nearest])
+        summed = _weighted_sum(self.artists_by_playlist[nearest], affinity[nearest] / self.artist_length[nearest])
         return summed / (1 + self.artist_count) ** 0.4
 
 
@@ -419,11 +420,10 @@ def _standardised(features: np.ndarray, scale: tuple[np.ndarray, np.ndarray]) ->
     return ((features - mean) / deviation).astype(np.float32)
 
 
-def _rows_sum(matrix: csr_matrix, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted sum of some rows of a sparse matrix, dense."""
-    chosen = matrix[rows]
-    spread = np.repeat(weights, np.diff(chosen.indptr)) * chosen.data
-    return np.bincount(chosen.indices, weights=spread, minlength=matrix.shape[1]).astype(np.float32)
+def _weighted_sum(matrix: csr_matrix, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of the rows of a sparse matrix, dense."""
+    spread = np.repeat(weights, np.diff(matrix.indptr)) * matrix.data
+    return np.bincount(matrix.indices, weights=spread, minlength=matrix.shape[1]).astype(np.float32)
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
