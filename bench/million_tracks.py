@@ -159,6 +159,7 @@ def _write(folder: str, listed: Any, first_playlist: int) -> None:
         pl.col("user_bucket", "source", "fetched_at").first(),
         pl.len().cast(pl.Int32).alias("rows_kept"),
         pl.col("track").sum().alias("content_hash"),
+        pl.lit(False).alias("opted_in"),
     )
     project.lake.append(USERS, [everybody])
 

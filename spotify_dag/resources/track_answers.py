@@ -20,7 +20,7 @@ from spotify_dag.features.moods import PHRASES, mood_pull
 from spotify_dag.recommend.continuation import Request, Unseen
 from spotify_dag.recommend.search import Filters
 from spotify_dag.resources.encoder import Encoder
-from spotify_dag.resources.track_index import Found, TrackIndex
+from spotify_dag.resources.track_index import SHOWN, Found, TrackIndex
 from spotify_dag.resources.track_model import LoadedModel, NoTracksError, TrackModel
 
 MOST_ANSWERS = 1_000
@@ -141,7 +141,7 @@ class TrackAnswers:
         shown = self.index.rows([ids[one.track] for one in found])
         return {
             "recommendations": [
-                {**shown[ids[one.track]], "score": round(one.score, 4), "why": one.reasons}
+                {**_shown(shown[ids[one.track]]), "score": round(one.score, 4), "why": one.reasons}
                 for one in found
                 if ids[one.track] in shown
             ],
@@ -158,7 +158,7 @@ class TrackAnswers:
         # What the index has and the model has not came after the model was learned: it counts by its content.
         late = self.index.rows(
             [item for item in rest if isinstance(item, str)][:MOST_LATE],
-            ["artist_name", "release_year", "vector", *RANGES],
+            ["vector", *RANGES],
         )
         described = [item for item in request.tracks if isinstance(item, TrackDescription)]
         wish = (request.mood or "").strip()
@@ -265,6 +265,10 @@ def _unseen(
             -1, dim
         ),
     )
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in SHOWN}
 
 
 def _song(found: Found) -> dict[str, Any]:
