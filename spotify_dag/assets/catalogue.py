@@ -130,9 +130,9 @@ def _answering() -> list[Any]:
     def track_factors(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
         """Learn factors of co-occurrence in playlists, and what every signal that continues a playlist counts."""
         reason = stale_continuation(project)
-        frame = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
-        if reason is None or frame.is_empty():
+        if reason is None:
             return dg.MaterializeResult(metadata={"learned": False})
+        frame = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
         with progress.task("Learning to continue playlists"):
             model = learn_continuation(project, frame)
         card = {

@@ -158,13 +158,23 @@ def stale_tracks(project: Project, *, train: bool = False) -> str | None:
 
 
 def index_difference(project: Project) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the tracks to write to the index (rows of the catalogue), and those to take out (``track_id``)."""
-    kept = project.track_index.keys()
-    catalogue = project.lake.scan(TRACK_CATALOGUE).collect()
-    return (
-        catalogue.join(kept, on=["track_id", "content_hash"], how="anti"),
-        kept.join(catalogue, on="track_id", how="anti").select("track_id"),
-    )
+    """Return the tracks to write to the index (rows of the catalogue), and those to take out (``track_id``).
+
+    A hash says of which track it is. Only hashes are compared, so that a few new tracks cost a few rows.
+    """
+    import polars as pl
+
+    index, catalogue = project.track_index, project.lake.scan(TRACK_CATALOGUE)
+    kept, present = index.column("content_hash"), catalogue.select("content_hash").collect()
+    changed, gone = TRACK_CATALOGUE.empty(), pl.DataFrame(schema={"track_id": pl.String})
+    missing = present.join(kept, on="content_hash", how="anti")["content_hash"]
+    if len(missing) == present.height:
+        changed = catalogue.collect()
+    elif len(missing):
+        changed = catalogue.filter(pl.col("content_hash").is_in(missing.implode())).collect()
+    if kept.join(present, on="content_hash", how="anti").height:
+        gone = index.column("track_id").join(catalogue.select("track_id").collect(), on="track_id", how="anti")
+    return changed, gone
 
 
 def stale_continuation(project: Project) -> str | None:

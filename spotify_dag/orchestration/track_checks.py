@@ -49,7 +49,7 @@ def track_checks() -> list[Any]:
     )
     def index_is_the_catalogue(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
         changed, gone = index_difference(project)
-        keys = project.track_index.keys()["track_id"]
+        keys = project.track_index.column("track_id").to_series()
         found = {"missing_or_old": changed.height, "surplus": gone.height, "in_twice": len(keys) - keys.n_unique()}
         return dg.AssetCheckResult(passed=not any(found.values()), metadata=found)
 
@@ -61,9 +61,9 @@ def track_checks() -> list[Any]:
 
         if project.track_model.card() is None:  # nothing to learn from: there are no tracks
             return dg.AssetCheckResult(passed=True, metadata={"model": "none"})
-        model = project.track_model.load().model
-        finite = bool(np.isfinite(model.weights).all() and np.isfinite(model.factors).all())
-        least = float(model.weights.min())
+        weights, factors = (project.track_model.array(name) for name in ("weights", "factors"))
+        finite = bool(np.isfinite(weights).all() and np.isfinite(factors).all())
+        least = float(weights.min())
         return dg.AssetCheckResult(passed=finite and least >= 0, metadata={"finite": finite, "least_weight": least})
 
     return [

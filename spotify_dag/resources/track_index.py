@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spotify_dag.features.audio import RANGES
 from spotify_dag.features.tracks import folded
@@ -88,14 +88,13 @@ class TrackIndex:
         self._opened.checkout_latest()
         return self._opened
 
-    def keys(self) -> pl.DataFrame:
-        """Return ``track_id, content_hash`` of every row."""
+    def column(self, name: Literal["track_id", "content_hash"]) -> pl.DataFrame:
+        """Return one column of every row."""
         import polars as pl
 
         if self.table is None:
-            return pl.DataFrame(schema={"track_id": pl.String, "content_hash": pl.Int64})
-        found = self.table.search().select(["track_id", "content_hash"]).limit(None).to_arrow()
-        return pl.DataFrame(pl.from_arrow(found))
+            return pl.DataFrame(schema={name: pl.String if name == "track_id" else pl.Int64})
+        return pl.DataFrame(pl.from_arrow(self.table.search().select([name]).limit(None).to_arrow()))
 
     def vectors(self, track_ids: pl.Series) -> np.ndarray:
         """Return the vectors of tracks in the order given, ``[tracks, dim]`` float32; zero where one is not in."""

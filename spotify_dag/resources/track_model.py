@@ -65,6 +65,16 @@ class TrackModel:
             if old != folder:
                 shutil.rmtree(old, ignore_errors=True)
 
+    def array(self, name: str) -> np.ndarray:
+        """Return one array of the version that serves, mapped into memory.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none.
+        """
+        return _array(self._serving, name)
+
     def load(self) -> LoadedModel:
         """Return the version that serves.
 
@@ -76,15 +86,10 @@ class TrackModel:
         import polars as pl
         from scipy.sparse import csr_matrix
 
-        card = self.card()
-        if card is None:
-            raise NoTracksError(
-                "There are no tracks to continue with yet. Run: spotify-dag run --source spotify-songs …"
-            )
-        folder = self.root / card["version"]
+        folder = self._serving
 
         def array(name: str) -> np.ndarray:
-            return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            return _array(folder, name)
 
         loaded = {name: array(name) for name in TRACK_ARRAYS}
         parts = tuple(array(f"genres_{name}") for name in ("data", "indices", "indptr"))
@@ -92,6 +97,15 @@ class TrackModel:
         playlists = Playlists(**{name: array(name) for name in PLAYLIST_ARRAYS})
         model = Continuation(Tracks(genres=genres, **loaded), playlists, array("factors"), array("weights"))
         return LoadedModel(model, pl.read_parquet(folder / "tracks.parquet"))
+
+    @property
+    def _serving(self) -> Path:
+        card = self.card()
+        if card is None:
+            raise NoTracksError(
+                "There are no tracks to continue with yet. Run: spotify-dag run --source spotify-songs …"
+            )
+        return self.root / card["version"]
 
 
 @dataclass(frozen=True)
@@ -122,3 +136,7 @@ class LoadedModel:
             pl.col(column).is_in(list(wanted))
         )
         return dict(found.unique(column, keep="first").iter_rows())
+
+
+def _array(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)

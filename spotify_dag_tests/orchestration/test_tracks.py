@@ -31,7 +31,7 @@ def catalogue(project: Project) -> pl.DataFrame:
 def test_every_track_is_in_the_catalogue_and_in_the_index(project):
     tracks = catalogue(project)
     assert tracks["catalogue_number"].to_list() == list(range(tracks.height))
-    assert set(project.track_index.keys()["track_id"]) == set(tracks["track_id"])
+    assert set(project.track_index.column("track_id")["track_id"]) == set(tracks["track_id"])
     assert project.lake.scan(AUDIO_FEATURES).collect()["track_id"].n_unique() >= tracks.height
     assert tracks["genres"].null_count() < 0.05 * tracks.height
     assert stale_tracks(project) is None
@@ -48,7 +48,7 @@ def test_new_playlists_add_tracks_and_leave_the_others_their_numbers(project, in
     kept = before.join(after, on="track_id", suffix="_now")
     assert kept.height == before.height
     assert (kept["catalogue_number"] == kept["catalogue_number_now"]).all()
-    assert set(project.track_index.keys()["track_id"]) == set(after["track_id"])
+    assert set(project.track_index.column("track_id")["track_id"]) == set(after["track_id"])
     assert project.lake.scan(AUDIO_FEATURES).collect()["source_version"].unique().to_list() != version.to_list()
     # Two users more of forty are less than a tenth: no reason to learn anew.
     assert project.track_model.card() == model
@@ -66,7 +66,7 @@ def test_a_source_that_goes_takes_its_tracks_along(project, instance, tmp_path):
     project.inbox.remove_source("spotify-songs")
     stages(project, instance)
     assert "x1" not in catalogue(project)["track_id"]
-    assert "x1" not in project.track_index.keys()["track_id"]
+    assert "x1" not in project.track_index.column("track_id")["track_id"]
     assert project.lake.scan(AUDIO_FEATURES).collect()["source"].unique().to_list() == ["synthetic"]
 
 
@@ -97,7 +97,7 @@ def test_what_a_killed_run_left_undone_is_seen(project, instance):
     assert stale_tracks(project) == "the track index is incomplete"
     (project.track_model.root / "serving.json").unlink()
     assert stages(project, instance) == ["tracks"]
-    assert one in project.track_index.keys()["track_id"]
+    assert one in project.track_index.column("track_id")["track_id"]
     assert project.track_model.card() is not None
 
 
