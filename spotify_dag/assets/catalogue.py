@@ -11,7 +11,14 @@ from spotify_dag.features.tracks import catalogue, distinct_tracks
 from spotify_dag.orchestration.staleness import catalogue_version, index_difference, stale_audio, stale_continuation
 from spotify_dag.recommend.blend import learn_factors, learn_weights
 from spotify_dag.recommend.continuation import SIGNALS, Continuation
-from spotify_dag.recommend.corpus import distinct_texts, playlist_table, playlists_of, text_vectors, tracks_of
+from spotify_dag.recommend.corpus import (
+    distinct_texts,
+    genre_names,
+    playlist_table,
+    playlists_of,
+    text_vectors,
+    tracks_of,
+)
 from spotify_dag.resources.encoder import encode_missing, encoded, load_vectors, unknown_texts
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.policy import may_be_trained_on
@@ -164,10 +171,14 @@ def learn_continuation(project: Project, frame: "pl.DataFrame") -> Continuation:
     lake, encoder, seed = project.lake, project.encoder, project.settings.seed
     table = playlist_table(lake.scan(RAW_PLAYLISTS).filter(may_be_trained_on(project)), frame)
     titles = pl.concat(
-        [table.select(pl.col("playlist_name").alias("text")).drop_nulls(), pl.DataFrame({"text": PHRASES})]
+        [
+            table.select(pl.col("playlist_name").alias("text")).drop_nulls(),
+            genre_names(frame),
+            pl.DataFrame({"text": PHRASES}),
+        ]
     )
     known = encoded(lake, encoder, titles.unique())
-    tracks = tracks_of(frame, _audio(lake), project.track_index.vectors(frame["track_id"]))
+    tracks = tracks_of(frame, _audio(lake), project.track_index.vectors(frame["track_id"]), known)
     playlists = playlists_of(table, known)
     moods = mood_pull(playlists.title_vectors, known.rows(pl.Series(PHRASES)))
     model = Continuation(tracks, playlists, weights=learn_weights(tracks, playlists, moods, seed=seed))

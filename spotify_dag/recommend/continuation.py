@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 SHARES = (
     "playlists_track", "playlists_walk", "factors", "playlists_artist", "title_track", "title_artist", "same_artist",
-    "same_album", "genre", "title_genre", "popularity",
+    "same_album", "genre", "title_genre", "genre_named", "popularity",
 )  # fmt: skip
+TITLE_SHARES = ("title_track", "title_artist", "title_genre")
 LIKELIHOODS = ("audio", "year", "text", "title_audio", "title_year", "title_text", "title_match", "mood")
 SIGNALS = (*SHARES, *LIKELIHOODS)
 """All signals, in the order of the columns of `Continuation.signals`."""
@@ -48,6 +49,7 @@ REASONS = {
     "year": "from the same years",
     "genre": "of the same genres",
     "title_genre": "of the genres of playlists with such a title",
+    "genre_named": "of the genre you wrote",
     "text": "a title and artist of the same kind",
     "title_audio": "sounds like playlists with such a title",
     "title_year": "from the years of playlists with such a title",
@@ -73,6 +75,8 @@ PRIOR_TRACKS = 4.0
 """How many tracks' worth of evidence the whole catalogue is, beside the seeds, for the spread of a feature."""
 TITLE_FLOOR = 0.2
 """Cosine of titles that have nothing to do with each other: what is below says nothing."""
+GENRE_FLOOR = 0.4
+"""Cosine from which on a playlist's title speaks of a genre by its name."""
 MATCH_FLOOR = 0.35
 """Cosine from which on a playlist's title and a track's title and artist speak of the same thing."""
 CAP = 4.0
@@ -97,6 +101,8 @@ class Tracks:
     """``[tracks]`` float32, 0 to 1, NaN where unknown."""
     genres: csr_matrix
     """``[tracks, genres]``, multi-hot."""
+    genre_text: np.ndarray
+    """``[genres, dim]`` float32, unit vectors of the genres' names; zero where there is none."""
     text: np.ndarray
     """``[tracks, dim]`` float32, unit vectors of title and artist; zero where there is none."""
 
@@ -257,6 +263,10 @@ class Continuation:
         for column, name in enumerate(SIGNALS):
             if name in found:
                 table[column] = _share(found[name], among.rows) if name in SHARES else found[name]
+        if request.title is not None:
+            # What lists of a title hold says as much as their titles are like the one asked for.
+            for name in TITLE_SHARES:
+                table[SIGNALS.index(name)] *= self._likest_title(request.title)
         return table.T
 
     def score(self, request: Request) -> np.ndarray:
@@ -368,6 +378,7 @@ class Continuation:
         alike = np.maximum(cosine - TITLE_FLOOR, 0)[playlists.title] ** 3
         found["title_track"] = self._tracks_of(alike) / (1 + self.track_count) ** 0.3
         found["title_artist"] = self._artists_of(alike)[tracks.artist]
+        found["genre_named"] = self._of_genres(np.maximum(tracks.genre_text @ title - GENRE_FLOOR, 0) ** 2)
         nearest = np.argsort(-alike, kind="stable")[:20]
         nearest = nearest[alike[nearest] > 0]
         if len(nearest):
@@ -378,6 +389,9 @@ class Continuation:
             found["title_audio"] = _likelihood(among.audio, self.audio[members.indices], weight)
             found["title_year"] = _likelihood(among.year, self.year[members.indices], weight)
             found["title_genre"] = self._of_genres(weight @ tracks.genres[members.indices])
+
+    def _likest_title(self, title: np.ndarray) -> float:
+        return max(float((self.playlists.title_vectors @ title).max(initial=0)) - TITLE_FLOOR, 0) / (1 - TITLE_FLOOR)
 
     def _of_genres(self, profile: np.ndarray) -> np.ndarray:
         genres = self.tracks.genres

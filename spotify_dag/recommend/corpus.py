@@ -43,7 +43,12 @@ def text_vectors(tracks: pl.DataFrame, known: TextVectors) -> np.ndarray:
     return (both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
 
-def tracks_of(frame: pl.DataFrame, audio: pl.DataFrame, text: np.ndarray) -> Tracks:
+def genre_names(tracks: pl.DataFrame) -> pl.DataFrame:
+    """Return the distinct ``genres`` of tracks in a column ``text``."""
+    return tracks.select("genres").explode("genres").drop_nulls().unique().sort("genres").rename({"genres": "text"})
+
+
+def tracks_of(frame: pl.DataFrame, audio: pl.DataFrame, text: np.ndarray, known: TextVectors) -> Tracks:
     """Return the arrays of a catalogue.
 
     Parameters
@@ -55,6 +60,8 @@ def tracks_of(frame: pl.DataFrame, audio: pl.DataFrame, text: np.ndarray) -> Tra
         ``track_id`` and the columns of `features.audio.RANGES`; not every track need be there.
     text
         ``[tracks, dim]``, see `text_vectors`.
+    known
+        Vectors of at least all genres.
     """
     import polars as pl
     from scipy.sparse import csr_matrix
@@ -84,6 +91,7 @@ def tracks_of(frame: pl.DataFrame, audio: pl.DataFrame, text: np.ndarray) -> Tra
         year=frame["release_year"].cast(pl.Float32).to_numpy().astype(np.float32),
         popularity=(frame["popularity"] / 100).cast(pl.Float32).to_numpy().astype(np.float32),
         genres=genres,
+        genre_text=known.rows(common["genres"]) if common.height else np.zeros((1, text.shape[1]), np.float32),
         text=text,
     )
 

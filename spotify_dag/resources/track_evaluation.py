@@ -14,7 +14,14 @@ from spotify_dag.features.moods import PHRASES, mood_pull
 from spotify_dag.features.tracks import distinct_tracks, with_song_keys
 from spotify_dag.recommend.blend import learn_factors, learn_weights
 from spotify_dag.recommend.continuation import Continuation
-from spotify_dag.recommend.corpus import distinct_texts, playlist_table, playlists_of, text_vectors, tracks_of
+from spotify_dag.recommend.corpus import (
+    distinct_texts,
+    genre_names,
+    playlist_table,
+    playlists_of,
+    text_vectors,
+    tracks_of,
+)
 from spotify_dag.recommend.track_evaluation import (
     SCENARIOS,
     evaluate_continuation,
@@ -88,7 +95,7 @@ def evaluate_tracks(
         if genres is not None:
             catalogue = match_genres(tracks, [("source", genres)])
         playlists = playlists_of(table, known)
-        arrays = tracks_of(catalogue, audio, vectors)
+        arrays = tracks_of(catalogue, audio, vectors, encoded(project.lake, project.encoder, genre_names(catalogue)))
         moods = mood_pull(playlists.title_vectors, known.rows(pl.Series(PHRASES)))
         train = playlists.take(split.train)
         with progress.task("Learning to continue"):

@@ -19,7 +19,7 @@ from spotify_dag.recommend.continuation import Continuation, Playlists, Tracks
 if TYPE_CHECKING:
     import polars as pl
 
-TRACK_ARRAYS = ("artist", "album", "song", "audio", "year", "popularity", "text")
+TRACK_ARRAYS = ("artist", "album", "song", "audio", "year", "popularity", "text", "genre_text")
 PLAYLIST_ARRAYS = ("indptr", "indices", "title", "title_vectors")
 
 
@@ -93,7 +93,7 @@ class TrackModel:
 
         loaded = {name: array(name) for name in TRACK_ARRAYS}
         parts = tuple(array(f"genres_{name}") for name in ("data", "indices", "indptr"))
-        genres = csr_matrix(parts, shape=(len(parts[2]) - 1, int(parts[1].max(initial=0)) + 1))
+        genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
         playlists = Playlists(**{name: array(name) for name in PLAYLIST_ARRAYS})
         model = Continuation(Tracks(genres=genres, **loaded), playlists, array("factors"), array("weights"))
         return LoadedModel(model, pl.read_parquet(folder / "tracks.parquet"))

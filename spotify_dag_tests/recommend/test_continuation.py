@@ -41,6 +41,7 @@ def world() -> tuple[Tracks, Playlists]:
         year=np.full(count, np.nan, np.float32),
         popularity=np.full(count, np.nan, np.float32),
         genres=csr_matrix((count, 1), dtype=np.float32),
+        genre_text=np.zeros((1, DIM), np.float32),
         text=text,
     )
     rows = [rng.permutation(np.flatnonzero(block == number % BLOCKS))[:12] for number in range(80)]
