@@ -132,16 +132,7 @@ def _sample(
         return signals[wanted], signals[others], signals[others]
     count = min(1_000, len(others))
     likely = others[np.argpartition(-signals[others].sum(axis=1), count - 1)[:count]]
-    listed = model.track_count[rows] > 0
-
-    def drawn(pool: np.ndarray, count: int) -> np.ndarray:
-        # As many that stand in some list as among the wanted: whether a track is listed at all must not decide.
-        share = np.array([1 - listed[wanted].mean(), listed[wanted].mean()])
-        there = np.bincount(listed[pool], minlength=2)
-        chance = (share / np.maximum(there, 1))[listed[pool].astype(int)]
-        return rng.choice(pool, count, p=chance / chance.sum() if chance.sum() else None)
-
-    return signals[wanted], signals[drawn(others, NEGATIVES[0])], signals[drawn(likely, NEGATIVES[1])]
+    return signals[wanted], signals[rng.choice(others, NEGATIVES[0])], signals[rng.choice(likely, NEGATIVES[1])]
 
 
 def _fit(samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
