@@ -6,6 +6,7 @@ import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, bar_chart, preview, table_schema
 from spotify_dag.features.audio import RANGES, believable
+from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.moods import PHRASES, mood_pull
 from spotify_dag.features.tracks import catalogue, distinct_tracks
 from spotify_dag.orchestration.staleness import catalogue_version, index_difference, stale_audio, stale_continuation
@@ -30,8 +31,10 @@ from spotify_dag.sources.base import HasAudioFeatures
 if TYPE_CHECKING:
     import polars as pl
 
-INDEX_ROWS = 100_000
+INDEX_ROWS = 200_000
 """Tracks whose vectors are in memory at once while they are indexed; a killed run loses at most these."""
+FEW_TEXTS = 500
+"""So many strings are sooner encoded again than looked for among the vectors of a million."""
 
 
 def catalogue_assets() -> list[Any]:
@@ -124,7 +127,7 @@ def _answering() -> list[Any]:
         audio = _audio(project.lake)
         with progress.task("Indexing tracks", changed.height) as advance:
             for rows in changed.iter_slices(INDEX_ROWS):
-                known = load_vectors(project.lake, project.encoder, distinct_texts(rows))
+                known = _vectors_of(project, distinct_texts(rows))
                 heard = rows.join(audio, on="track_id", how="left", maintain_order="left")
                 index.write(heard, text_vectors(rows, known))
                 advance(rows.height)
@@ -196,6 +199,12 @@ def _asset(*, kinds: set[str], deps: list[str], table: Table | None = None) -> A
         description=table.doc if table else None,
         metadata={"dagster/column_schema": table_schema(table)} if table else None,
     )
+
+
+def _vectors_of(project: Project, texts: "pl.DataFrame") -> TextVectors:
+    if texts.height <= FEW_TEXTS and project.encoder.is_loaded:
+        return TextVectors(texts, project.encoder.encode(texts["text"].to_list()))
+    return load_vectors(project.lake, project.encoder, texts)
 
 
 def _audio(lake: Lake) -> "pl.DataFrame":

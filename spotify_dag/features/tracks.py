@@ -77,7 +77,10 @@ def track_identity() -> pl.Expr:
     """Return the track id of playlist items: the source's own, else one made of artist and title."""
     import polars as pl
 
-    local = pl.format("local:{}:{}", folded(pl.col("artist_name")), folded(pl.col("track_name")))
+    # Names are folded where they are needed only: of a million tracks with ids that saves seconds.
+    nameless = pl.col("track_id").is_null()
+    artist, title = (folded(pl.when(nameless).then(pl.col(name))) for name in ("artist_name", "track_name"))
+    local = pl.format("local:{}:{}", artist, title)
     return pl.coalesce("track_id", local).alias("track_id")
 
 

@@ -105,6 +105,11 @@ class Encoder:
         digests = [f"{name}={sha256 if file == weights else _sha256(file)}" for name, file in sorted(files.items())]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory: until then the first string costs seconds."""
+        return "_transformer" in self.__dict__
+
     @cached_property
     def _transformer(self) -> SentenceTransformer:
         import torch
@@ -153,6 +158,8 @@ class Encoder:
 
 def unknown_texts(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of ``texts`` (column ``text``) that this encoder has not encoded yet."""
+    if texts.is_empty():
+        return texts
     known = _vectors(lake, encoder).select("text")
     return texts.lazy().join(known, on="text", how="anti").sort("text").collect()
 
