@@ -12,6 +12,7 @@ BENCHES = {
     "exports": "files that people hand in: 2,000 damaged ones, a history of 1 GiB, 100,000 users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
+    "million_tracks": "1,000,000 tracks to search and to continue playlists with: seconds, peak memory, ms per query",
 }
 """In the order they run: `seed_loop` quotes the figure of the one before it."""
 

@@ -1,4 +1,4 @@
-"""The command line: ``spotify-dag run | add | recommend | compare | sql | models | tune | login | …``."""
+"""The command line: ``spotify-dag run | add | recommend | search | continue | …``; ``--help`` lists all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.text import Text
 from spotify_dag.cli_add import add, sweep
 from spotify_dag.cli_evaluate import evaluate
 from spotify_dag.cli_models import models
+from spotify_dag.cli_tracks import continue_playlist, evaluate_tracks, search
 from spotify_dag.cli_tune import tune
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
@@ -34,6 +35,9 @@ app = typer.Typer(
 )
 app.command()(add)
 app.command()(evaluate)
+app.command()(search)
+app.command("continue")(continue_playlist)
+app.command()(evaluate_tracks)
 app.command()(tune)
 for command in (login, doctor, simulate):
     app.command()(clear_errors()(command))
@@ -289,6 +293,8 @@ def _print_summary(report: dict[str, Any]) -> None:
     out.print(f"Not embedded: {not_embedded:,} users")
     for row in report["not_embedded"]:
         out.print(f"  {row['users']:,}: {row['reason']} (for example {', '.join(row['for_example'])})")
+    if report["tracks"]:
+        out.print(f"Tracks: {report['tracks']:,}, to search and to continue playlists with.")
     if report["model_version"]:
         found = report["model"]
         held_out = int(found["validation_users"])

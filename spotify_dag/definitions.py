@@ -2,6 +2,7 @@
 
 known_users -> raw_playlists -> artist_genres -> user_tastes -> text_vectors -> user_embeddings
 user_embeddings -> artist_factors -> user_tower -> tower_evaluation -> user_index
+raw_playlists, artist_genres, audio_features -> track_catalogue -> track_vectors -> track_index -> track_factors
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any
 
 import dagster as dg
 
+from spotify_dag.assets.catalogue import catalogue_assets
 from spotify_dag.assets.features import feature_assets
 from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
 from spotify_dag.orchestration.checks import asset_checks
 from spotify_dag.orchestration.jobs import stage_jobs
+from spotify_dag.orchestration.track_checks import track_checks
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
@@ -44,10 +47,11 @@ def build_definitions(
             assets=[
                 *ingest_assets(settings),
                 *feature_assets(settings),
+                *catalogue_assets(),
                 *model_assets(settings),
                 *serving_assets(settings),
             ],
-            asset_checks=asset_checks(settings),
+            asset_checks=[*asset_checks(settings), *track_checks()],
             jobs=stage_jobs(),
             resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,

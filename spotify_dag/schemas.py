@@ -245,6 +245,52 @@ USER_EMBEDDINGS = Table(
     ),
 )
 
+TRACK_CATALOGUE = Table(
+    "track_catalogue",
+    "Every distinct track seen in any source, one row per track id. Recordings of one song share a song key.",
+    key=("track_id",),
+    partition_by="part",
+    columns=(
+        Column("part", "int32", "Always 0: the catalogue is read as a whole"),
+        Column("track_id", "str", "The source's id; local:artist:title where it has none"),
+        Column("catalogue_number", "int64", "Number of the track, from 0 in the order of arrival; never given twice"),
+        Column("track_name", "str", "Title"),
+        Column("artist_name", "str", "Name of the main artist"),
+        Column("artist_key", "str", "Normalised name of the artist, as in artist_genres"),
+        Column("song_key", "str", "Artist and title without guests and notes on the recording"),
+        Column("album_name", "str", "Title of the album", nullable=True),
+        Column("release_year", "int16", "Year of release", nullable=True),
+        Column("popularity", "float32", "Popularity, 0 to 100", nullable=True),
+        Column("explicit", "bool", "Whether the track is marked explicit", nullable=True),
+        Column("playlists", "int32", "Playlist items of this track, over all sources"),
+        Column("genres", "list[str]", "Genres of the artist; null where unknown", nullable=True),
+        Column("content_hash", "int64", "Hash of everything above and of the audio features: a different one is stale"),
+    ),
+)
+
+AUDIO_FEATURES = Table(
+    "audio_features",
+    "What sources know of how tracks sound, in the units of features/audio.py. Impossible values are missing.",
+    key=("source", "track_id"),
+    partition_by="source",
+    columns=(
+        SOURCE,
+        Column("source_version", "str", "Fingerprint of what was read"),
+        Column("track_id", "str", "The track"),
+        *(
+            Column(name, "float32", f"0 to 1, as Spotify's audio feature {name}", nullable=True)
+            for name in (
+                "danceability", "energy", "speechiness", "acousticness", "instrumentalness", "liveness", "valence",
+            )
+        ),
+        Column("loudness", "float32", "Decibels relative to full scale", nullable=True),
+        Column("tempo", "float32", "Beats per minute", nullable=True),
+        Column("key", "float32", "Pitch class, 0 (C) to 11 (B)", nullable=True),
+        Column("mode", "float32", "1 major, 0 minor", nullable=True),
+        Column("duration_ms", "float32", "Milliseconds", nullable=True),
+    ),
+)  # fmt: skip
+
 ARTIST_FACTORS = Table(
     "artist_factors",
     "The collaborative vector of every artist, by the model version it was learned for.",
@@ -261,6 +307,7 @@ ARTIST_FACTORS = Table(
 
 TABLES = (
     RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS, ARTIST_FACTORS,
+    TRACK_CATALOGUE, AUDIO_FEATURES,
 )  # fmt: skip
 
 EMBEDDINGS = ("genre_embedding", "artist_embedding", "playlist_embedding", "release_year_embedding")

@@ -59,7 +59,7 @@ def world(tmp_path_factory) -> Path:
     done = spotify_dag(data, "run", *WORLD, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert [stage["stage"] for stage in report["materialised"]] == ["ingest", "features", "train", "index"]
+    assert [stage["stage"] for stage in report["materialised"]] == ["ingest", "features", "tracks", "train", "index"]
     assert report["sources"][0]["users"] == report["users_in_index"] == 1_000
     assert report["genre_coverage"] > 0.98
     assert report["not_embedded"] == report["rejects"] == []
@@ -174,7 +174,7 @@ def test_the_runs_are_in_the_dagster_instance(world):
 
     instance = dg.DagsterInstance.from_config(str(world / "dagster"))
     runs = {run.job_name: run.status for run in instance.get_runs()}
-    assert set(runs) == {"ingest", "features", "train", "index"}
+    assert set(runs) == {"ingest", "features", "tracks", "train", "index"}
     assert set(runs.values()) == {dg.DagsterRunStatus.SUCCESS}
     assert len(instance.get_materialized_partitions(dg.AssetKey("user_embeddings"))) == 64
     metadata = instance.get_latest_materialization_event(dg.AssetKey("user_tower")).asset_materialization.metadata
@@ -188,7 +188,7 @@ def test_new_users_touch_only_their_buckets(world):
     before = content(world)["user_embeddings"]
     done = spotify_dag(world, "run", "--source", "synthetic", "--users", "1002", "--json")
     stages = {stage["stage"]: stage["buckets"] for stage in json.loads(done.stdout)["materialised"]}
-    assert set(stages) == {"ingest", "features", "index"}  # two users more are no reason to train
+    assert set(stages) == {"ingest", "features", "tracks", "index"}  # two users more are no reason to train
     assert stages["features"] == stages["index"] <= 2
     after = content(world)["user_embeddings"]
     assert after.height == 1_002

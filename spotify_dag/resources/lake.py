@@ -86,6 +86,12 @@ class Lake:
         self._write(table, counted(), mode="overwrite", predicate=predicate)
         return rows
 
+    def overwrite(self, table: Table, frames: Iterable[pl.DataFrame], *, part: str | None = None) -> None:
+        """Replace a whole table, or the part of it whose ``partition_by`` equals ``part``, in one commit."""
+        quoted = None if part is None else part.replace("'", "''")
+        predicate = None if quoted is None else f"{table.partition_by} = '{quoted}'"
+        self._write(table, frames, mode="overwrite", predicate=predicate)
+
     def append(self, table: Table, frames: Iterable[pl.DataFrame]) -> None:
         """Add rows to a table in one commit."""
         self._write(table, frames, mode="append")

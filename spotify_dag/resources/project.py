@@ -13,6 +13,9 @@ from spotify_dag.resources.inbox import Inbox
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.matcher import Matcher
 from spotify_dag.resources.registry import Registry, write_atomically
+from spotify_dag.resources.track_answers import TrackAnswers
+from spotify_dag.resources.track_index import TrackIndex
+from spotify_dag.resources.track_model import TrackModel
 from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.settings import Settings
 from spotify_dag.sources.artist_genres import read_artist_genres
@@ -71,6 +74,34 @@ class Project:
             If its weights cannot be used; what answered so far goes on.
         """
         self.user_index(model_version).publish(self.registry.load(model_version).scale)
+
+    def track_catalogue_version(self) -> str | None:
+        """Return the fingerprint of what the catalogue of tracks was made from; None where it was never made."""
+        path = self._catalogue_card
+        return json.loads(path.read_text())["made_from"] if path.is_file() else None
+
+    def set_track_catalogue_version(self, version: str) -> None:
+        """Say what the catalogue, as it is now, was made from."""
+        write_atomically(self._catalogue_card, json.dumps({"made_from": version}).encode())
+
+    @property
+    def _catalogue_card(self) -> Path:
+        return self.settings.data / "models" / "tracks" / "catalogue.json"
+
+    @property
+    def track_index(self) -> TrackIndex:
+        """The index of tracks."""
+        return TrackIndex(self.vectors)
+
+    @property
+    def track_model(self) -> TrackModel:
+        """What continues playlists."""
+        return TrackModel(self.settings.data / "models" / "tracks")
+
+    @property
+    def track_answers(self) -> TrackAnswers:
+        """Answers about tracks from this data root."""
+        return TrackAnswers(self.track_index, self.track_model, self.encoder)
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
         """Return where genres come from, best first: the sources that know them, then the artist-genre table."""

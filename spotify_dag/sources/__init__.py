@@ -9,7 +9,7 @@ from typing import Any, get_args
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import RequestSource, RequestSourceName, Source, SourceError, UserRequest
 
-SOURCES = ("synthetic", "lastfm", "mpd", "spotify")
+SOURCES = ("synthetic", "lastfm", "mpd", "spotify-songs", "spotify")
 REQUEST_SOURCES: tuple[RequestSourceName, ...] = get_args(RequestSourceName)
 
 
@@ -53,6 +53,10 @@ def open_source(name: str, options: Mapping[str, Any], settings: Settings) -> So
         from spotify_dag.sources.lastfm import LastfmSource
 
         return LastfmSource(path)
+    if name == "spotify-songs":
+        from spotify_dag.sources.spotify_songs import SpotifySongsSource
+
+        return SpotifySongsSource(path)
     from spotify_dag.sources.mpd import MpdSource
 
     return MpdSource(path)

@@ -94,6 +94,14 @@ class Source(Protocol):
         """Return ``artist_id, artist_name, genres`` where the source knows genres."""
 
 
+@runtime_checkable
+class HasAudioFeatures(Protocol):
+    """A source that knows how tracks sound."""
+
+    def audio_features(self) -> pl.DataFrame:
+        """Return ``track_id`` and the columns of `features.audio.RANGES`, one row per track, null where unknown."""
+
+
 RequestSourceName = Literal["export"]
 """Sources whose users are handed in one by one."""
 

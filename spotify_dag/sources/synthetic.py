@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spotify_dag.features.audio import RANGES
 from spotify_dag.sources.base import RECORD_COLUMNS, Batch, SourceError, no_rejects
 
 if TYPE_CHECKING:
@@ -139,6 +140,15 @@ class SyntheticSource:
                 "tempo": np.clip(sound[:, 6] + rng.normal(0, 14, len(artist)), 50, 220).astype(np.float32),
             }
         ).with_columns(artists.select("artist_id", pl.col("name").alias("artist_name"), "scene")[artist].get_columns())
+
+    def audio_features(self) -> pl.DataFrame:
+        """Return the audio features of every track."""
+        import polars as pl
+
+        missing = [name for name in RANGES if name not in self.track_table.columns]
+        return self.track_table.with_columns(pl.lit(None, pl.Float32).alias(name) for name in missing).select(
+            "track_id", *RANGES
+        )
 
     def tastes(self) -> pl.DataFrame:
         """Return the truth: ``user_id, community`` (the dominant scene) and ``mixture`` (a share per scene)."""

@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     definitions = build_definitions(settings=project.settings)
     with dg.DagsterInstance.ephemeral() as instance:
         stages = [stage.stage for stage in bring_up_to_date(project, definitions, instance)]
-    assert stages == ["ingest", "features", "train", "index"]
+    assert stages == ["ingest", "features", "tracks", "train", "index"]
     return data
 
 

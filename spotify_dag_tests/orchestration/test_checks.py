@@ -67,7 +67,7 @@ def spoilt_vector(frame: pl.DataFrame) -> pl.DataFrame:
 
 def test_all_pass_on_good_data(project, instance):
     found = outcomes(project, instance)
-    assert len(found) == 11
+    assert len(found) == 17
     assert all(found.values()), found
 
 

@@ -299,9 +299,9 @@ def full_tables() -> dict[Table, pl.DataFrame]:
             ]
             for column in table.columns
         }
-        # An encoder is named by hex digits: one of decimal digits only must not be read as a number.
-        by_bucket = table.partition_by == "user_bucket"
-        columns |= {table.partition_by: [5, 0, 5] if by_bucket else ["0042", "00ff", "0042"]}
+        # What names a partition may be text of decimal digits only: it must not be read as a number.
+        numbered = table.polars_schema()[table.partition_by] == pl.Int32
+        columns |= {table.partition_by: [5, 0, 5] if numbered else ["0042", "00ff", "0042"]}
         tables[table] = pl.DataFrame(columns, schema=table.polars_schema())
     return tables
 

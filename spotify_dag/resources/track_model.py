@@ -1,0 +1,142 @@
+"""The continuation model on disk: plain arrays mapped into memory, no pickle; one pointer says which version serves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
+from spotify_dag.recommend.continuation import Continuation, Playlists, Tracks
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TRACK_ARRAYS = ("artist", "album", "song", "audio", "year", "popularity", "text", "genre_text")
+PLAYLIST_ARRAYS = ("indptr", "indices", "title", "title_vectors")
+
+
+class NoTracksError(SpotifyDagError):
+    """There is nothing yet to search or to continue with. The message says how to get it."""
+
+
+@dataclass(frozen=True)
+class TrackModel:
+    """The versions under one root."""
+
+    root: Path
+
+    def card(self) -> dict[str, Any] | None:
+        """Return what is known of the version that serves: its name and what it was made from; None without one."""
+        path = self.root / "serving.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def save(self, model: Continuation, track_ids: pl.DataFrame, card: dict[str, Any]) -> None:
+        """Keep a model and make it serve; older versions are deleted.
+
+        Parameters
+        ----------
+        model
+            With factors and weights.
+        track_ids
+            ``track_id, artist_key, catalogue_number``, one row per track of the model, in its order.
+        card
+            What it was made from.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        arrays = {name: getattr(model.tracks, name) for name in TRACK_ARRAYS}
+        arrays |= {name: getattr(model.playlists, name) for name in PLAYLIST_ARRAYS}
+        arrays |= {f"genres_{name}": getattr(model.tracks.genres, name) for name in ("data", "indices", "indptr")}
+        arrays |= {"factors": model.factors, "weights": model.weights}
+        folder = Path(tempfile.mkdtemp(dir=self.root, prefix="model-"))
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        track_ids.write_parquet(folder / "tracks.parquet")
+        card = {**card, "version": folder.name, "tracks": len(model.tracks), "playlists": len(model.playlists)}
+        write_atomically(self.root / "serving.json", json.dumps(card, indent=2).encode())
+        for old in self.root.glob("model-*"):
+            if old != folder:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def array(self, name: str) -> np.ndarray:
+        """Return one array of the version that serves, mapped into memory.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none.
+        """
+        return _array(self._serving, name)
+
+    def load(self) -> LoadedModel:
+        """Return the version that serves.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none.
+        """
+        import polars as pl
+        from scipy.sparse import csr_matrix
+
+        folder = self._serving
+
+        def array(name: str) -> np.ndarray:
+            return _array(folder, name)
+
+        loaded = {name: array(name) for name in TRACK_ARRAYS}
+        parts = tuple(array(f"genres_{name}") for name in ("data", "indices", "indptr"))
+        genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
+        playlists = Playlists(**{name: array(name) for name in PLAYLIST_ARRAYS})
+        model = Continuation(Tracks(genres=genres, **loaded), playlists, array("factors"), array("weights"))
+        return LoadedModel(model, pl.read_parquet(folder / "tracks.parquet"))
+
+    @property
+    def _serving(self) -> Path:
+        card = self.card()
+        if card is None:
+            raise NoTracksError(
+                "There are no tracks to continue with yet. Run: spotify-dag run --source spotify-songs …"
+            )
+        return self.root / card["version"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model, and which track each of its numbers is."""
+
+    model: Continuation
+    track_ids: pl.DataFrame
+    """``track_id, artist_key, catalogue_number``, in the order of the model."""
+
+    def numbers(self, track_ids: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of those of some tracks that the model has."""
+        return self._places("track_id", track_ids)
+
+    def artists(self, artist_keys: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of those of some artists that the model has."""
+        rows = self._places("artist_key", artist_keys)
+        return {key: int(self.model.tracks.artist[row]) for key, row in rows.items()}
+
+    def catalogue_numbers(self, wanted: Sequence[int]) -> dict[int, int]:
+        """Return the numbers of the tracks of some catalogue numbers."""
+        return self._places("catalogue_number", wanted)
+
+    def _places(self, column: str, wanted: Sequence[Any]) -> dict[Any, int]:
+        import polars as pl
+
+        found = self.track_ids.select(column, pl.int_range(pl.len()).alias("place")).filter(
+            pl.col(column).is_in(list(wanted))
+        )
+        return dict(found.unique(column, keep="first").iter_rows())
+
+
+def _array(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)

@@ -1,0 +1,191 @@
+"""Tracks through the real graph: what a run makes, what the next one leaves alone, and what is answered from it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from spotify_dag.assets.catalogue import learn_continuation
+from spotify_dag.cli import app
+from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.run import bring_up_to_date
+from spotify_dag.orchestration.staleness import stale_tracks
+from spotify_dag.resources.project import Project
+from spotify_dag.resources.track_answers import ContinueRequest, RequestError, TrackDescription, read_requests
+from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE
+
+
+def stages(project: Project, instance) -> list[str]:
+    definitions = build_definitions(settings=project.settings)
+    return [stage.stage for stage in bring_up_to_date(project, definitions, instance)]
+
+
+def catalogue(project: Project) -> pl.DataFrame:
+    return project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
+
+
+def test_every_track_is_in_the_catalogue_and_in_the_index(project):
+    tracks = catalogue(project)
+    assert tracks["catalogue_number"].to_list() == list(range(tracks.height))
+    assert set(project.track_index.column("track_id")["track_id"]) == set(tracks["track_id"])
+    assert project.lake.scan(AUDIO_FEATURES).collect()["track_id"].n_unique() >= tracks.height
+    assert tracks["genres"].null_count() < 0.05 * tracks.height
+    assert stale_tracks(project) is None
+
+
+def test_new_playlists_add_tracks_and_leave_the_others_their_numbers(project, instance):
+    before = catalogue(project)
+    version = project.lake.scan(AUDIO_FEATURES).collect()["source_version"].unique()
+    model = project.track_model.card()
+    project.inbox.register_source("synthetic", {"users": 42, "playlists": 2, "tracks": 10})
+    assert "tracks" in stages(project, instance)
+    after = catalogue(project)
+    assert after.height > before.height
+    kept = before.join(after, on="track_id", suffix="_now")
+    assert kept.height == before.height
+    assert (kept["catalogue_number"] == kept["catalogue_number_now"]).all()
+    assert set(project.track_index.column("track_id")["track_id"]) == set(after["track_id"])
+    assert project.lake.scan(AUDIO_FEATURES).collect()["source_version"].unique().to_list() != version.to_list()
+    # Two users more of forty are less than a tenth: no reason to learn anew.
+    assert project.track_model.card() == model
+    assert stages(project, instance) == []
+
+
+def test_a_source_that_goes_takes_its_tracks_along(project, instance, tmp_path):
+    table = tmp_path / "songs.csv"
+    table.write_text(
+        "track_id,track_name,track_artist,playlist_id,playlist_name,energy\nx1,Zzyzx,Stone Sour,p,Desert,0.8\n"
+    )
+    project.inbox.register_source("spotify-songs", {"path": str(table)})
+    stages(project, instance)
+    assert project.track_answers.search("zzyzx", 1)[0]["track_id"] == "x1"
+    project.inbox.remove_source("spotify-songs")
+    stages(project, instance)
+    assert "x1" not in catalogue(project)["track_id"]
+    assert "x1" not in project.track_index.column("track_id")["track_id"]
+    assert project.lake.scan(AUDIO_FEATURES).collect()["source"].unique().to_list() == ["synthetic"]
+
+
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_nothing_is_learned_from_playlists_of_the_web_api(project, share):
+    lake = project.lake
+    rows = lake.scan(RAW_PLAYLISTS).collect()
+    own = rows["user_id"].unique().sort().head(round(40 * share)).implode()
+    source = pl.when(pl.col("user_id").is_in(own)).then(pl.lit("spotify")).otherwise("source").alias("source")
+    lake.replace(RAW_PLAYLISTS, [0, 1], [rows.with_columns(source)])
+    tracks = catalogue(project)
+    expected = set(rows.filter(~pl.col("user_id").is_in(own))["track_id"])
+
+    model = learn_continuation(project, tracks)
+    learned = tracks["track_id"].gather(np.unique(model.playlists.indices))
+    assert set(learned) == expected
+    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), {})
+    answer = project.track_answers.answer(ContinueRequest(tracks=tracks["track_id"].head(3).to_list(), count=5))
+    assert len(answer["recommendations"]) == 5
+
+    allowed = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
+    assert len(learn_continuation(allowed, tracks).playlists) == 80
+
+
+def test_what_a_killed_run_left_undone_is_seen(project, instance):
+    one = catalogue(project)["track_id"][0]
+    project.track_index.remove([one])
+    assert stale_tracks(project) == "the track index is incomplete"
+    (project.track_model.root / "serving.json").unlink()
+    assert stages(project, instance) == ["tracks"]
+    assert one in project.track_index.column("track_id")["track_id"]
+    assert project.track_model.card() is not None
+
+
+@pytest.fixture
+def answers(project):
+    return project.track_answers
+
+
+def test_ids_uris_urls_and_numbers_are_the_same_tracks(project, answers):
+    ids = catalogue(project)["track_id"].to_list()
+    written = [ids[0], f"spotify:track:{ids[1]}", f"https://open.spotify.com/track/{ids[2]}?si=1", 3, ids[0]]
+    found = answers.continued(ContinueRequest(tracks=[*written, "nobody", 10**9], count=5))
+    assert found["seeds"] == 4
+    assert found["unknown"] == ["nobody", 10**9]
+    assert len(found["recommendations"]) == 5
+    assert not {track["track_id"] for track in found["recommendations"]} & set(ids[:4])
+    assert all(track["why"] and track["track_name"] and track["artist_name"] for track in found["recommendations"])
+
+
+def test_a_track_never_seen_a_title_and_a_mood_will_do(answers, project):
+    artist = catalogue(project)["artist_name"][0]
+    unseen = TrackDescription(title="Never Heard", artist=artist, audio={"energy": 0.9, "tempo": 150})
+    for request in (
+        ContinueRequest(tracks=[unseen], count=3),
+        ContinueRequest(title="metal workout", count=3),
+        ContinueRequest(mood="calm acoustic evening", count=3),
+        ContinueRequest(count=3),
+    ):
+        assert len(answers.continued(request)["recommendations"]) == 3
+
+
+def test_a_mood_is_heard(answers, project):
+    energy = dict(project.lake.scan(AUDIO_FEATURES).select("track_id", "energy").collect().iter_rows())
+
+    def mean_energy(mood: str) -> float:
+        found = answers.continued(ContinueRequest(mood=mood, count=30))["recommendations"]
+        return sum(energy[track["track_id"]] for track in found) / len(found)
+
+    assert mean_energy("calm quiet evening") + 0.1 < mean_energy("energetic loud party")
+
+
+def test_the_format_of_the_system_before_is_answered_in_its_order(project, tmp_path):
+    name, artist = catalogue(project).select("track_name", "artist_name").row(5)
+    request = {"search": f"{name} {artist}", "playlist": [1, 2], "recommender_neighbors": 4, "search_neighbors": 2}
+    path = tmp_path / "requests.json"
+    path.write_text(json.dumps([request, {**request, "playlist": []}]))
+    done = CliRunner().invoke(app, ["--data", str(project.settings.data), "continue", str(path)])
+    assert done.exit_code == 0, done.output
+    first, second = json.loads(done.stdout)
+    assert first["search"][0]["track_name"] == name
+    assert first["search_catalogue_numbers"] == [song["catalogue_number"] for song in first["search"]]
+    assert len(first["recommendation_catalogue_numbers"]) == 4
+    assert not {1, 2} & set(first["recommendation_catalogue_numbers"])
+    assert second["recommendations"] == []
+
+
+def test_search_from_the_command_line(project):
+    name = catalogue(project)["track_name"][0]
+    done = CliRunner().invoke(app, ["--data", str(project.settings.data), "search", name, "--json", "-k", "3"])
+    assert json.loads(done.stdout)["songs"][0]["track_name"] == name
+    wrong = CliRunner().invoke(app, ["--data", str(project.settings.data), "search", name, "--audio", "energy=much"])
+    assert wrong.exit_code == 1
+    assert "Give two numbers" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[1]", "request 1 is 1, not an object"),
+        ('{"tracks": [true]}', r"tracks\.0 is true"),
+        ('{"tracks": "abc"}', 'tracks is "abc"'),
+        ('{"trakcs": []}', "trakcs is"),
+        ('[{"search": "a"}, {"search": 5}]', "request 2: search is 5"),
+        ('{"tracks": [], "count": 0}', "count is 0"),
+    ],
+)
+def test_requests_that_cannot_be_read_say_where(tmp_path, content, message):
+    path = tmp_path / "request.json"
+    path.write_text(content)
+    with pytest.raises(RequestError, match=message):
+        read_requests(path)
+
+
+def test_a_playlist_of_a_hundred_thousand_is_answered(answers, project):
+    ids = catalogue(project)["track_id"].to_list()
+    listed = [*ids[:50], *(f"unknown-{number}" for number in range(100_000))]
+    found = answers.continued(ContinueRequest(tracks=listed, count=5))
+    assert len(found["unknown"]) == 100_000
+    assert len(found["recommendations"]) == 5
