@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spotify_dag.cli_add import add, sweep
+from spotify_dag.cli_care import forget
 from spotify_dag.cli_evaluate import evaluate
 from spotify_dag.cli_models import models
 from spotify_dag.cli_tune import tune
@@ -33,6 +34,7 @@ app = typer.Typer(
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
 app.command()(add)
+app.command()(forget)
 app.command()(evaluate)
 app.command()(tune)
 for command in (login, doctor, simulate):

@@ -9,12 +9,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from spotify_dag.schemas import TABLES, Table
+from spotify_dag.files import locked
+from spotify_dag.schemas import TABLES, USERS, Table
+from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,6 +35,8 @@ class Lake:
 
     root: Path
     n_buckets: int
+    tombstones: Tombstones | None = None
+    """Whose rows are never written again."""
 
     def uri(self, table: Table) -> str:
         """Return where a table lives."""
@@ -75,20 +80,81 @@ class Lake:
         rows = dict.fromkeys(buckets, 0)
 
         def counted() -> Iterator[pl.DataFrame]:
-            for frame in frames:
+            for given in frames:
+                frame = self._without_forgotten(given)
                 for bucket, count in frame["user_bucket"].value_counts().iter_rows():
                     if bucket not in rows:
                         raise ValueError(f"Table '{table.name}': a row of bucket {bucket} in a write of {buckets}.")
                     rows[bucket] += count
                 yield frame
 
-        predicate = f"user_bucket in ({', '.join(map(str, buckets))})"
-        self._write(table, counted(), mode="overwrite", predicate=predicate)
+        with self._writing(table):
+            self._write(table, counted(), mode="overwrite", predicate=_in_buckets(buckets))
         return rows
 
     def append(self, table: Table, frames: Iterable[pl.DataFrame]) -> None:
         """Add rows to a table in one commit."""
-        self._write(table, frames, mode="append")
+        with self._writing(table):
+            self._write(table, frames, mode="append")
+
+    def expunge(self, table: Table, bucket: int, gone: pl.Expr) -> int:
+        """Remove rows of a bucket from a table and from the disk; return how many there were.
+
+        Every other file of the bucket is deleted with them: older versions hold the rows too, and so does what writers
+        left behind that were killed. Whoever reads an older version meanwhile finds its files gone.
+
+        The rows are not named to Delta, which would write the condition to its log.
+        """
+        import polars as pl
+
+        if not self.exists(table):
+            return 0
+        with self._writing(table, alone=True):
+            rows = self.scan(table, [bucket])
+            count = rows.filter(gone).select(pl.len()).collect().item()
+            if count:
+                left = rows.filter(~gone.fill_null(False)).collect()
+                self._write(table, [left], mode="overwrite", predicate=_in_buckets([bucket]))
+            folder = self.root / table.name / f"user_bucket={bucket}"
+            current = set(map(Path, _open(self.uri(table)).file_uris()))
+            for file in set(folder.glob("*")) - current:
+                file.unlink()
+        return int(count)
+
+    def cut_log(self, table: Table) -> None:
+        """Delete the log of all versions but the present one. Whoever opens an older version finds it gone."""
+        with self._writing(table, alone=True):
+            opened = _open(self.uri(table))
+            opened.create_checkpoint()
+            log = self.root / table.name / "_delta_log"
+            for file in log.glob("*.*"):
+                if file.name.split(".")[0].isdigit() and int(file.name.split(".")[0]) < opened.version():
+                    file.unlink()
+
+    def user_ids_like(self, start: str) -> list[str]:
+        """Return the ids of users that begin with some letters."""
+        import polars as pl
+
+        ids = self.scan(USERS).select("user_id").filter(pl.col("user_id").str.starts_with(start))
+        return ids.collect()["user_id"].to_list()
+
+    @contextmanager
+    def _writing(self, table: Table, *, alone: bool = False) -> Iterator[None]:
+        """Write to a table, together with others or alone. Who waits to be alone keeps new writers from coming in."""
+        locks = self.root / ".locks"
+        with ExitStack() as held:
+            with locked(locks / f"{table.name}.gate"):
+                held.enter_context(locked(locks / table.name, shared=not alone))
+            yield
+
+    def _without_forgotten(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Leave out whoever was forgotten. Asked while writing: a tombstone made later waits for this write to end."""
+        import polars as pl
+
+        if self.tombstones is None or "user_id" not in frame.columns:
+            return frame
+        forgotten = self.tombstones.among(frame["user_id"].unique().drop_nulls())
+        return frame.filter(~pl.col("user_id").is_in(forgotten).fill_null(False)) if forgotten else frame
 
     def _write(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
         import pyarrow as pa
@@ -132,7 +198,9 @@ class Lake:
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
             made = Path(scratch) / table.name
-            DeltaTable.create(str(made), schema, partition_by=[table.partition_by])
+            # Statistics tell the first and last value of every file: of the bucket alone, Delta's log names no user.
+            configuration: dict[str, str | None] = {"delta.dataSkippingStatsColumns": table.partition_by}
+            DeltaTable.create(str(made), schema, partition_by=[table.partition_by], configuration=configuration)
             try:
                 made.rename(self.root / table.name)
             except OSError:
@@ -185,6 +253,10 @@ class Lake:
                 f"create view {table.name} as select {columns} from read_parquet([{listed}], hive_partitioning = true)"  # noqa: S608
             )
         return connection
+
+
+def _in_buckets(buckets: Sequence[int]) -> str:
+    return f"user_bucket in ({', '.join(map(str, buckets))})"
 
 
 def _open(uri: str) -> DeltaTable:

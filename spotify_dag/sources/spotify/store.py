@@ -74,6 +74,11 @@ def database_path(settings: Settings) -> Path:
     return settings.data / "spotify" / f"{service(settings)}.sqlite"
 
 
+def mirrors(settings: Settings) -> list[Path]:
+    """Return the files of all services."""
+    return sorted((settings.data / "spotify").glob("*.sqlite"))
+
+
 class Database:
     """A SQLite file that threads and processes share.
 
@@ -264,10 +269,23 @@ class Mirror:
             connection.execute("delete from kept")
             connection.executemany("insert or ignore into kept values (?)", ([user] for user in user_ids))
             connection.execute("delete from users where user_id not in kept")
-            connection.execute(
-                "delete from playlists where playlist_id not in "
-                "(select json_extract(entry.value, '$[0]') from users, json_each(users.playlists) as entry)"
-            )
+            self._drop_orphans(connection)
+
+    @staticmethod
+    def _drop_orphans(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "delete from playlists where playlist_id not in "
+            "(select json_extract(entry.value, '$[0]') from users, json_each(users.playlists) as entry)"
+        )
+
+    def remove(self, user_id: str) -> bool:
+        """Delete a user, and the playlists that are nobody's any more, from the disk too; return if they were there."""
+        with self.database.changing() as connection:
+            count = connection.execute("delete from users where user_id = ?", [user_id]).rowcount
+            self._drop_orphans(connection)
+        # The log of SQLite still has the pages as they were.
+        self.database.rows("pragma wal_checkpoint(truncate)")
+        return count > 0
 
     def any_user(self) -> str | None:
         """Return a user that could be read, or None."""
