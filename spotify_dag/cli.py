@@ -152,7 +152,7 @@ def compare(
     with clear_errors():
         matcher = open_project(context).matcher
         version, match = matcher.compare(user, other, limit)
-        _, mirrored = matcher.compare(other, user, limit)
+        _, mirrored = matcher.compare(other, user, limit, asking=user)
         why = match.why.as_dict()
         new_to_other = mirrored.as_dict()["new_to_you"]
         if as_json:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import locked
-from spotify_dag.schemas import TABLES, USERS, Table
+from spotify_dag.schemas import TABLES, USERS, Column, Table, polars_dtype
 from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 2_000_000
 """Rows a transform holds at once: large enough to be vectorised, small enough for a laptop."""
+
+
+class LakeError(SpotifyDagError):
+    """The lake was made by another version of this software. The message names the table and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,10 @@ class Lake:
 
         if not self.exists(table):
             return table.empty().lazy()
-        frame = pl.scan_delta(_open(self.uri(table))).select(table.column_names)
+        opened = _open(self.uri(table))
+        new = self._new_columns(table, opened)
+        added = [pl.lit(None, polars_dtype(column.dtype)).alias(column.name) for column in new]
+        frame = pl.scan_delta(opened).with_columns(added).select(table.column_names)
         return frame if buckets is None else frame.filter(pl.col("user_bucket").is_in(list(buckets)))
 
     def replace(self, table: Table, buckets: Sequence[int], frames: Iterable[pl.DataFrame]) -> dict[int, int]:
@@ -121,6 +129,23 @@ class Lake:
                 file.unlink()
         return int(count)
 
+    def _new_columns(self, table: Table, opened: DeltaTable) -> list[Column]:
+        """Return the columns that a table made by an older version lacks; they are read as null.
+
+        Raises
+        ------
+        LakeError
+            If one of them must have a value.
+        """
+        present = {field.name for field in opened.schema().fields}
+        new = [column for column in table.columns if column.name not in present]
+        if needed := [column.name for column in new if not column.nullable]:
+            raise LakeError(
+                f"Table '{table.name}' in {self.root} was made by an older version, without {', '.join(needed)}. "
+                f"Everything in the lake is made from the inbox: delete {self.root}, then spotify-dag run"
+            )
+        return new
+
     def cut_log(self, table: Table) -> None:
         """Delete the log of all versions but the present one. Whoever opens an older version finds it gone."""
         with self._writing(table, alone=True):
@@ -163,6 +188,8 @@ class Lake:
 
         schema = _arrow_schema(table)
         self._create(table, schema)
+        if self._new_columns(table, _open(self.uri(table))):
+            how["schema_mode"] = "merge"
         problems: list[Exception] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -243,15 +270,17 @@ class Lake:
         for table in TABLES:
             if not self.exists(table):
                 continue
-            files = _open(self.uri(table)).file_uris()
+            opened = _open(self.uri(table))
+            new = {column.name for column in self._new_columns(table, opened)}
+            files = opened.file_uris()
             if not files:
                 connection.register(table.name, table.empty().to_arrow())
                 continue
             listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-            columns = ", ".join(table.column_names)
-            connection.execute(
-                f"create view {table.name} as select {columns} from read_parquet([{listed}], hive_partitioning = true)"  # noqa: S608
-            )
+            columns = ", ".join(f"null as {name}" if name in new else name for name in table.column_names)
+            # By name: files from before a column was added lack it.
+            source = f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
+            connection.execute(f"create view {table.name} as select {columns} from {source}")  # noqa: S608
         return connection
 
 

@@ -33,12 +33,12 @@ KEEP_VERSIONS = timedelta(hours=1)
 PROBES = 32
 POINTER = "published.json"
 _NAME = "user_index_"
-_ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version")
+_ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
 
 
 @dataclass(frozen=True)
 class UserIndex:
-    """The user vectors of one model version: ``user_id, user_bucket, content_hash, feature_version, vector``."""
+    """The user vectors of one model version: a row per user, with what it was made from and whether it is shown."""
 
     root: Path
     model_version: str
@@ -104,12 +104,17 @@ class UserIndex:
                 pa.field("user_bucket", pa.int32(), nullable=False),
                 pa.field("content_hash", pa.int64(), nullable=False),
                 pa.field("feature_version", pa.string(), nullable=False),
+                pa.field("opted_in", pa.bool_()),
                 pa.field("vector", pa.list_(pa.float32(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
             ]
         )
         data = rows.select(schema.names).to_arrow().cast(schema)
         if table is None:
             table = self._create(schema)
+        elif (
+            "opted_in" not in table.schema.names
+        ):  # of an older version: nobody is shown until their bucket is replaced
+            table.add_columns({"opted_in": "false"})
         (
             table.merge_insert("user_id")
             .when_matched_update_all()
@@ -190,17 +195,19 @@ class UserIndex:
 
         Returns
         -------
-        ``user_id, user_bucket, content_hash, feature_version`` and, if asked for, ``vector``.
+        ``user_id, user_bucket, content_hash, feature_version, opted_in`` and, if asked for, ``vector``.
         """
         import polars as pl
 
         table = self._table()
         if table is None:
-            kinds = (pl.String, pl.Int32, pl.Int64, pl.String)
+            kinds = (pl.String, pl.Int32, pl.Int64, pl.String, pl.Boolean)
             return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
         columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
-        found = table.search().select(columns).limit(None).to_arrow()
-        return pl.DataFrame(pl.from_arrow(found)).sort("user_id")
+        present = [name for name in columns if name in table.schema.names]
+        found = pl.DataFrame(pl.from_arrow(table.search().select(present).limit(None).to_arrow()))
+        added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
+        return found.with_columns(added).select(columns).sort("user_id")
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of some users; one that is not in the index is left out."""
@@ -217,14 +224,18 @@ class UserIndex:
         }
 
     def nearest(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
-        """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first."""
+        """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first.
+
+        Only users who opted in are found, so that there are ``k`` of them wherever there are ``k``.
+        """
         table = self._table()
         if table is None or not len(queries):
             return [[] for _ in queries]
-        search = (
-            table.search(list(queries)).distance_type(METRIC).nprobes(PROBES).select(["user_id", "_distance"]).limit(k)
-        )
-        found = search.to_arrow()
+        search = table.search(list(queries)).distance_type(METRIC).select(["user_id", "_distance"]).limit(k)
+        if "opted_in" in table.schema.names:
+            search = search.where("opted_in", prefilter=True)
+        # Where the nearest parts of the index hold too few who opted in, more parts are looked through.
+        found = search.minimum_nprobes(PROBES).maximum_nprobes(0).to_arrow()
         answers: list[list[tuple[str, float]]] = [[] for _ in queries]
         numbers = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * len(found)
         pairs = zip(numbers, found["user_id"].to_pylist(), found["_distance"].to_pylist(), strict=True)

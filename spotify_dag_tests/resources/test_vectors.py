@@ -17,7 +17,7 @@ from spotify_dag.resources import vectors as vectors_module
 from spotify_dag.resources.vectors import UserIndex
 
 SPAWN = multiprocessing.get_context("spawn")
-COLUMNS = ["user_id", "user_bucket", "content_hash", "feature_version"]
+COLUMNS = ["user_id", "user_bucket", "content_hash", "feature_version", "opted_in"]
 
 
 def rows(users: Sequence[str], bucket: int | Sequence[int], vectors: np.ndarray, content: int = 1) -> pl.DataFrame:
@@ -29,6 +29,7 @@ def rows(users: Sequence[str], bucket: int | Sequence[int], vectors: np.ndarray,
             "user_bucket": pl.Series(buckets, dtype=pl.Int32),
             "content_hash": [content] * len(users),
             "feature_version": ["features"] * len(users),
+            "opted_in": [True] * len(users),
             "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
         }
     )
@@ -225,7 +226,7 @@ class TestReading:
         index.replace([1, 2], rows(["c", "a", "b"], [1, 2, 1], vectors))
         assert index.rows().columns == COLUMNS
         assert index.rows().rows() == [
-            (user, bucket, 1, "features") for user, bucket in zip("abc", [2, 1, 1], strict=True)
+            (user, bucket, 1, "features", True) for user, bucket in zip("abc", [2, 1, 1], strict=True)
         ]
         found = index.rows(with_vectors=True)
         assert found.columns == [*COLUMNS, "vector"]
