@@ -6,11 +6,15 @@ runtime does not survive ``fork``: start other processes with ``spawn``, which i
 
 from __future__ import annotations
 
+import json
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -146,6 +150,34 @@ class Lake:
             )
         return new
 
+    def tidy(self, table: Table, keep: timedelta) -> int | None:
+        """Join small files, and delete files and log entries that only versions older than ``keep`` need.
+
+        Returns how many files were deleted, also those that killed writers left; None where somebody is writing to the
+        table, which is left for another time then.
+        """
+        from deltalake import WriterProperties
+
+        if not self.exists(table):
+            return 0
+        with self._writing(table, alone=True, wait=False) as alone:
+            if not alone:
+                return None
+            opened = _open(self.uri(table))
+            per_partition = Counter(str(Path(file).parent) for file in opened.file_uris())
+            if max(per_partition.values(), default=0) > 1:
+                opened.optimize.compact(writer_properties=WriterProperties(compression="ZSTD"))
+            folder, since = self.root / table.name, time.time() - keep.total_seconds()
+            log = folder / "_delta_log"
+            needed = set(map(Path, opened.file_uris())) | {folder / path for path in _removed_since(log, since)}
+            unneeded = [file for file in folder.rglob("*.parquet") if file not in needed and log not in file.parents]
+            if not (log / f"{opened.version():020d}.checkpoint.parquet").exists():
+                opened.create_checkpoint()
+            unneeded += _old_log(log, since)
+            for file in unneeded:
+                file.unlink(missing_ok=True)
+        return len(unneeded)
+
     def cut_log(self, table: Table) -> None:
         """Delete the log of all versions but the present one. Whoever opens an older version finds it gone."""
         with self._writing(table, alone=True):
@@ -164,13 +196,16 @@ class Lake:
         return ids.collect()["user_id"].to_list()
 
     @contextmanager
-    def _writing(self, table: Table, *, alone: bool = False) -> Iterator[None]:
-        """Write to a table, together with others or alone. Who waits to be alone keeps new writers from coming in."""
+    def _writing(self, table: Table, *, alone: bool = False, wait: bool = True) -> Iterator[bool]:
+        """Write to a table, together with others or alone. Who waits to be alone keeps new writers from coming in.
+
+        Yields whether it may be written to, which is not so only where somebody else does and one does not ``wait``.
+        """
         locks = self.root / ".locks"
         with ExitStack() as held:
-            with locked(locks / f"{table.name}.gate"):
-                held.enter_context(locked(locks / table.name, shared=not alone))
-            yield
+            with locked(locks / f"{table.name}.gate", wait=wait) as first:
+                got = first and held.enter_context(locked(locks / table.name, wait=wait, shared=not alone))
+            yield got
 
     def _without_forgotten(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Leave out whoever was forgotten. Asked while writing: a tombstone made later waits for this write to end."""
@@ -282,6 +317,23 @@ class Lake:
             source = f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
             connection.execute(f"create view {table.name} as select {columns} from {source}")  # noqa: S608
         return connection
+
+
+def _removed_since(log: Path, since: float) -> set[str]:
+    """Return the files, relative to the table, that commits since a time took out of it."""
+    commits = (file for file in log.glob("*.json") if file.stat().st_mtime >= since)
+    actions = (json.loads(line) for file in commits for line in file.read_text().splitlines())
+    return {unquote(action["remove"]["path"]) for action in actions if "remove" in action}
+
+
+def _old_log(log: Path, since: float) -> list[Path]:
+    """Return the entries of a log that the versions since a time do not need: all before a checkpoint that old."""
+    numbered = {file: int(file.name[:20]) for file in log.glob("*.*") if file.name[:20].isdigit()}
+    old = [version for file, version in numbered.items() if ".checkpoint" in file.name and file.stat().st_mtime < since]
+    abandoned = [file for file in set(log.glob("*")) - set(numbered) if file.name != "_last_checkpoint"]
+    return [file for file, version in numbered.items() if version < max(old, default=0)] + [
+        file for file in abandoned if file.is_file() and file.stat().st_mtime < since
+    ]
 
 
 def _in_buckets(buckets: Sequence[int]) -> str:

@@ -151,7 +151,13 @@ class UserIndex:
         with self._writing():
             table = self._table()
             self._fold(table)
-            table.optimize(cleanup_older_than=keep)
+            # Unverified is what killed writers left: nobody else writes now.
+            table.optimize(cleanup_older_than=keep, delete_unverified=True)
+
+    def drop(self) -> None:
+        """Delete the whole index."""
+        with self._writing():
+            _connect(self.root).drop_table(self.name)
 
     def expunge(self, user_id: str) -> int:
         """Remove a user from the table, from all of its older versions and from the disk; return 1, or 0 if not there.
