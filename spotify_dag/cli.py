@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spotify_dag.cli_add import add, sweep
-from spotify_dag.cli_care import forget
+from spotify_dag.cli_care import forget, retention, tidy
 from spotify_dag.cli_evaluate import evaluate
 from spotify_dag.cli_models import models
 from spotify_dag.cli_tune import tune
@@ -35,6 +35,8 @@ app = typer.Typer(
 )
 app.command()(add)
 app.command()(forget)
+app.command()(retention)
+app.command()(tidy)
 app.command()(evaluate)
 app.command()(tune)
 for command in (login, doctor, simulate):

@@ -10,7 +10,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -109,6 +109,16 @@ class Lake:
         with self._writing(table):
             self._write(table, frames, mode="append")
 
+    def rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
+        """Put a bucket's rows back as ``change`` makes them, with no other writer in between.
+
+        Returns how many rows less there are; where nothing changes, nothing is written.
+        """
+        if not self.exists(table):
+            return 0
+        with self._writing(table, alone=True):
+            return self._rewrite(table, bucket, change)
+
     def expunge(self, table: Table, bucket: int, gone: pl.Expr) -> int:
         """Remove rows of a bucket from a table and from the disk; return how many there were.
 
@@ -117,21 +127,22 @@ class Lake:
 
         The rows are not named to Delta, which would write the condition to its log.
         """
-        import polars as pl
-
         if not self.exists(table):
             return 0
         with self._writing(table, alone=True):
-            rows = self.scan(table, [bucket])
-            count = rows.filter(gone).select(pl.len()).collect().item()
-            if count:
-                left = rows.filter(~gone.fill_null(False)).collect()
-                self._write(table, [left], mode="overwrite", predicate=_in_buckets([bucket]))
+            count = self._rewrite(table, bucket, lambda rows: rows.remove(gone))
             folder = self.root / table.name / f"user_bucket={bucket}"
             current = set(map(Path, _open(self.uri(table)).file_uris()))
             for file in set(folder.glob("*")) - current:
                 file.unlink()
-        return int(count)
+        return count
+
+    def _rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
+        rows = self.scan(table, [bucket]).collect()
+        changed = change(rows)
+        if not changed.equals(rows):
+            self._write(table, [changed], mode="overwrite", predicate=_in_buckets([bucket]))
+        return rows.height - changed.height
 
     def _new_columns(self, table: Table, opened: DeltaTable) -> list[Column]:
         """Return the columns that a table made by an older version lacks; they are read as null.

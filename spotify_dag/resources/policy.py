@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import USER_EMBEDDINGS
+from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,7 +32,10 @@ def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> p
     import polars as pl
 
     embedded = pl.col("unembedded_reason").is_null()
-    return project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
+    # What a tower learns from is what users listen to, which retention drops before what was made of it.
+    dropped = project.lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null())
+    rows = project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
+    return rows.join(dropped, on="user_id", how="anti")
 
 
 def nothing_to_train_on(project: Project) -> str | None:

@@ -147,6 +147,20 @@ class UserRequests:
                 file.unlink(missing_ok=True)
         return len(theirs) + (known is not None)
 
+    def drop_content(self, before: datetime) -> list[str]:
+        """Delete the listening of users who were handed in before a time, and requests rejected then; return the users.
+
+        The users stay: what was made of their listening is theirs still.
+        """
+        with self._alone():
+            old = [request for request in self.all() if request.requested_at < before]
+            for request in old:
+                (self.content / request.content).unlink(missing_ok=True)
+            for file in (self.root / "rejected").glob("*"):
+                if file.stat().st_mtime < before.timestamp():
+                    file.unlink()
+        return [request.user_id for request in old]
+
     def _take_in(self) -> Sweep:
         users = {request.user_id: request for request in self.all()}
         before, rejected, done = dict(users), [], []

@@ -114,12 +114,9 @@ def test_two_indexes_are_kept_the_published_one_among_them(project: Project) -> 
     for version in ("tower-a", "tower-b", "tower-c", "tower-d"):
         project.user_index(version).replace([0], vectors(0, 1))
         time.sleep(0.01)
-    (project.vectors / "published.json").write_text('{"model_version": "tower-b", "scale": {}}')
-    published = project.published
     assert tidy_with(project, "tower-b") == ["tower-a", "tower-c"]
     assert [index.model_version for index in project.user_indexes()] == ["tower-b", "tower-d"]
     assert tidy_with(project, "tower-b") == []
-    assert published is not None
 
 
 def tidy_with(project: Project, published: str) -> list[str]:

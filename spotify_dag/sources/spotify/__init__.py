@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +232,11 @@ class SpotifySource:
         """Yield users as the mirror has them, in batches of bounded size: some people have thousands of playlists."""
         part: list[MirroredUser] = []
         contents: dict[str, Content] = {}
-        for user in users:
+        dropped = mirror.dropped([entry.playlist_id for user in users for entry in user.playlists])
+        for found in users:
+            # Of a user whose items were partly dropped for their age nothing is yielded: half a user is another user.
+            whole = dropped.isdisjoint(entry.playlist_id for entry in found.playlists)
+            user = found if whole else replace(found, playlists=[])
             part.append(user)
             contents |= mirror.contents([entry.playlist_id for entry in user.playlists])
             if sum(len(content.rows) for content in contents.values()) >= BATCH_ROWS:
@@ -283,6 +287,7 @@ class SpotifySource:
             pl.concat([rejects.select(REJECT_COLUMNS), unclean.select(REJECT_COLUMNS)]),
             _rows_read(read),
             self._marked,
+            {user.user_id: user.gone_since for user in users if user.gone_since is not None},
         )
 
 
