@@ -42,6 +42,12 @@ def nothing_to_train_on(project: Project) -> str | None:
     """Return why the data policy leaves no tower to train, and what can be done; None where it leaves enough."""
     import polars as pl
 
+    dropped = project.lake.scan(USERS).filter(pl.col("dropped_at").is_not_null()).select(pl.len()).collect().item()
+    if dropped and trainable_users(project).select(pl.len()).collect().item() < LEAST_USERS:
+        return (
+            f"Nothing to train on: what {dropped:,} users listen to was dropped for its age "
+            "(SPOTIFY_DAG_RETENTION_DAYS). Hand it in again, or add users: spotify-dag run --source …"
+        )
     if project.settings.train_on_spotify:
         return None
     counts = (

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from spotify_dag.schemas import Table
 
 
+_NOT_OF_TASTES = ("release_year_embedding", "playlists", "tracks", "mean_popularity", "explicit_ratio")
+"""What only playlist items tell of a user, and no encoder has a part in."""
+
+
 class RetentionError(SpotifyDagError):
     """It is not said how long anything is kept. The message says how to."""
 
@@ -121,17 +125,20 @@ def with_dropped(lake: Lake, table: Table, buckets: list[int], made: pl.DataFram
     Parameters
     ----------
     lake, table, buckets
-        Where the rows belong.
+        Where the rows belong: `schemas.USER_TASTES` or `schemas.USER_EMBEDDINGS`.
     made
-        All rows of these buckets, made from what is left. Where a feature version differs from what it was, a row as
-        made says so and stands: what was made before must not be mixed with it.
+        All rows of these buckets, made from what is left. With other features than before, embeddings are those made
+        anew, from tastes, which are kept; what tastes do not tell is as it was.
     """
     import polars as pl
 
     users = users_dropped(lake, buckets)
     before = lake.scan(table, buckets).join(users.lazy(), on="user_id", how="semi").collect()
     if "feature_version" in table.column_names:
-        before = before.join(made.select("user_id", "feature_version"), on=["user_id", "feature_version"], how="semi")
+        anew = [name for name in table.column_names if name not in _NOT_OF_TASTES]
+        other = before.join(made.select("user_id", "feature_version"), on=["user_id", "feature_version"], how="anti")
+        remade = made.select(anew).join(other.select("user_id", *_NOT_OF_TASTES), on="user_id")
+        before = pl.concat([before.join(remade, on="user_id", how="anti"), table.conform(remade)])
     rest = made.join(before.select("user_id").unique(), on="user_id", how="anti")
     return pl.concat([table.conform(rest), before])
 
