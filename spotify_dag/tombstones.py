@@ -35,6 +35,8 @@ class Tombstones:
 
     def add(self, user_id: str) -> None:
         """Remember that a user was forgotten."""
+        if user_id in self:
+            return
         key = self._key() or self._new_key()
         (self._folder / _digest(key, user_id)).touch()
 
@@ -56,7 +58,8 @@ class Tombstones:
         TombstoneError
             If the key is gone.
         """
-        present = set(os.listdir(self._folder)) - {_KEY} if self._folder.is_dir() else set()
+        names = os.listdir(self._folder) if self._folder.is_dir() else []
+        present = {name for name in names if name != _KEY and not name.startswith(".")}
         if not present:
             return set()
         key = self._key()

@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +42,7 @@ class UserIndex:
 
     root: Path
     model_version: str
-    tombstones: Tombstones | None = None
+    tombstones: Tombstones | None = field(default=None, compare=False)
     """Who is never put in again."""
 
     @classmethod
