@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spotify_dag.cli_add import add, sweep
+from spotify_dag.cli_care import forget, retention, tidy
 from spotify_dag.cli_evaluate import evaluate
 from spotify_dag.cli_models import models
 from spotify_dag.cli_tracks import continue_playlist, evaluate_tracks, search
@@ -34,6 +35,9 @@ app = typer.Typer(
     help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
 )
 app.command()(add)
+app.command()(forget)
+app.command()(retention)
+app.command()(tidy)
 app.command()(evaluate)
 app.command()(search)
 app.command("continue")(continue_playlist)
@@ -154,7 +158,7 @@ def compare(
     with clear_errors():
         matcher = open_project(context).matcher
         version, match = matcher.compare(user, other, limit)
-        _, mirrored = matcher.compare(other, user, limit)
+        _, mirrored = matcher.compare(other, user, limit, asking=user)
         why = match.why.as_dict()
         new_to_other = mirrored.as_dict()["new_to_you"]
         if as_json:

@@ -30,6 +30,8 @@ def add(
         project.check_layout()
         user = _user_id(name)
         reading = Reading(path, user)
+        if project.tombstones.lift(user):
+            err.print(f"{user} was forgotten, and is handed in again: from now on they may be read again.")
         project.inbox.requests.hand_in("export", user, reading.frames(), opted_in=not private)
         report = {
             "user_id": user,

@@ -18,6 +18,7 @@ from spotify_dag.assets.features import feature_assets
 from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
+from spotify_dag.orchestration.care import care_jobs, care_schedules
 from spotify_dag.orchestration.checks import asset_checks
 from spotify_dag.orchestration.jobs import stage_jobs
 from spotify_dag.orchestration.track_checks import track_checks
@@ -52,7 +53,8 @@ def build_definitions(
                 *serving_assets(settings),
             ],
             asset_checks=[*asset_checks(settings), *track_checks()],
-            jobs=stage_jobs(),
+            jobs=[*stage_jobs(), *care_jobs()],
+            schedules=care_schedules(),
             resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
         )

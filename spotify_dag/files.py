@@ -31,7 +31,7 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Hold a lock that all processes respect and that a killed one gives back; yield whether it was got.
 
     Parameters
@@ -40,11 +40,14 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         The lock: an empty file that stays.
     wait
         Wait until it is free. Else the block runs at once, and is told False where somebody else holds it.
+    shared
+        Hold it together with others who share it, and with nobody who does not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:

@@ -65,6 +65,13 @@ class Settings(BaseSettings):
         False, description="Count playlists that users follow, not only those they own or collaborate on"
     )
 
+    retention_days: float | None = Field(
+        None, gt=0, description="What was read is dropped after this many days; embeddings stay. Default: never"
+    )
+    gone_days: float = Field(
+        30, ge=0, description="Users whom their source does not know any more are removed after this many days"
+    )
+
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default: dagster/ under the data root"
     )

@@ -15,6 +15,7 @@ from spotify_dag.resources.encoder import encode_missing, load_vectors, unknown_
 from spotify_dag.resources.listening import taste_texts
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
+from spotify_dag.resources.retention import with_artists_of_dropped, with_dropped
 from spotify_dag.schemas import (
     ARTIST_GENRES,
     EMBEDDINGS,
@@ -40,7 +41,7 @@ def feature_assets(settings: Settings) -> list[Any]:
         wanted, lake = run_buckets(context), project.lake
         tables = project.genre_tables()
         frames = (
-            match_genres(bucket_artists(lake.scan(RAW_PLAYLISTS, chunk)), tables)
+            with_artists_of_dropped(lake, chunk, match_genres(bucket_artists(lake.scan(RAW_PLAYLISTS, chunk)), tables))
             for chunk in lake.chunks(RAW_PLAYLISTS, wanted)
         )
         rows = lake.replace(ARTIST_GENRES, wanted, frames)
@@ -69,11 +70,12 @@ def feature_assets(settings: Settings) -> list[Any]:
 
             def frames() -> "Iterator[pl.DataFrame]":
                 for chunk in lake.chunks(RAW_PLAYLISTS, wanted):
-                    yield user_tastes(
+                    made = user_tastes(
                         lake.scan(RAW_PLAYLISTS, chunk),
                         lake.scan(ARTIST_GENRES, chunk).collect(),
                         playlists_count=settings.playlists_count,
                     )
+                    yield with_dropped(lake, USER_TASTES, chunk, made)
                     advance(len(chunk))
 
             rows = lake.replace(USER_TASTES, wanted, frames())
@@ -122,7 +124,7 @@ def feature_assets(settings: Settings) -> list[Any]:
 
             def frames() -> "Iterator[pl.DataFrame]":
                 for chunk in lake.chunks(RAW_PLAYLISTS, wanted):
-                    yield user_embeddings(
+                    made = user_embeddings(
                         lake.scan(USERS, chunk).sort("user_id").collect(),
                         lake.scan(RAW_PLAYLISTS, chunk),
                         lake.scan(USER_TASTES, chunk).collect(),
@@ -131,6 +133,7 @@ def feature_assets(settings: Settings) -> list[Any]:
                         playlists_count=settings.playlists_count,
                         feature_version=version,
                     )
+                    yield with_dropped(lake, USER_EMBEDDINGS, chunk, made)
                     advance(len(chunk))
 
             rows = lake.replace(USER_EMBEDDINGS, wanted, frames())

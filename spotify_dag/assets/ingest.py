@@ -15,7 +15,7 @@ from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import ResumeLaterError
-from spotify_dag.sources.ingestion import Ingestion
+from spotify_dag.sources.ingestion import Ingestion, carried_over
 
 RESUMES = 100
 """Times that Dagster goes on with a source that was not at its end: large lists take days."""
@@ -55,6 +55,7 @@ def ingest_assets(settings: Settings) -> list[Any]:
         with progress.task("Reading sources", total) as advance:
             rows = lake.replace(RAW_PLAYLISTS, wanted, ingestion.records(advance))
         users, rejects, ingests = ingestion.users(), ingestion.rejects(), ingestion.ingests()
+        users = carried_over(users, lake.scan(USERS, wanted).collect())
         lake.replace(USERS, wanted, [users])
         lake.replace(REJECTS, wanted, [rejects])
         # Last: a run killed before this line is a run that has to be made again.

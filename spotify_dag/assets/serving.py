@@ -10,7 +10,7 @@ from spotify_dag.orchestration.staleness import index_version, stale_index
 from spotify_dag.resources.listening import read_listening
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import USER_EMBEDDINGS
+from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 from spotify_dag.settings import Settings
 
 
@@ -42,9 +42,11 @@ def serving_assets(settings: Settings) -> list[Any]:
         with progress.task("Indexing users", len(wanted)) as advance:
             for chunk in project.lake.chunks(USER_EMBEDDINGS, wanted, rows=50_000):
                 embedded = pl.col("unembedded_reason").is_null()
-                users = project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded).sort("user_id").collect()
+                shown = project.lake.scan(USERS, chunk).select("user_id", "opted_in")
+                known = project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded)
+                users = known.join(shown, on="user_id", how="left").sort("user_id").collect()
                 vectors = model.encode(*read_listening(project, chunk, users))
-                keys = users.select("user_id", "user_bucket", "content_hash", "feature_version")
+                keys = users.select("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
                 index.replace(
                     chunk, keys.with_columns(pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])))
                 )

@@ -78,7 +78,8 @@ def asset_checks(settings: Settings) -> list[Any]:
 
         wanted = run_buckets(context)
         items = project.lake.scan(RAW_PLAYLISTS, wanted).group_by("user_id").agg(pl.len().alias("items"))
-        users = project.lake.scan(USERS, wanted).select("user_id", "rows_kept")
+        kept = pl.when(pl.col("dropped_at").is_null()).then("rows_kept").otherwise(0)
+        users = project.lake.scan(USERS, wanted).select("user_id", kept.alias("rows_kept"))
         both = items.join(users, on="user_id", how="full", coalesce=True)
         wrong = both.filter(pl.col("items").fill_null(0) != pl.col("rows_kept").fill_null(-1)).collect()
         return dg.AssetCheckResult(passed=wrong.is_empty(), metadata={"users_that_differ": wrong.height})

@@ -70,14 +70,13 @@ def stale_features(project: Project) -> list[int]:
 
 
 def stale_index(project: Project, index: UserIndex) -> list[int]:
-    """Return the buckets whose vectors in ``index`` were not made from the present user embeddings."""
+    """Return the buckets whose vectors in ``index`` were not made from the present embeddings, or show others."""
     import polars as pl
 
-    columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
-    embedded = (
-        project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null()).select(columns).collect()
-    )
-    return _differing(embedded, index.rows().select(columns))
+    columns = ["user_bucket", "user_id", "content_hash", "feature_version", "opted_in"]
+    embedded = project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null())
+    wanted = embedded.join(project.lake.scan(USERS).select("user_id", "opted_in"), on="user_id", how="left")
+    return _differing(wanted.select(columns).collect(), index.rows().select(columns))
 
 
 def tower_is_stale(project: Project) -> str | None:

@@ -18,6 +18,7 @@ from spotify_dag.resources.requests import UserRequests
 from spotify_dag.settings import Settings
 from spotify_dag.sources import REQUEST_SOURCES, open_requests, open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
+from spotify_dag.tombstones import Tombstones
 
 GENRES_FILE = "artist-genres.json"
 
@@ -32,7 +33,7 @@ class Inbox:
     @property
     def requests(self) -> UserRequests:
         """The users who were handed in one by one."""
-        return UserRequests(self.root / "requests")
+        return UserRequests(self.root / "requests", Tombstones(self.settings.data))
 
     def register_source(self, name: str, options: dict[str, Any]) -> Source:
         """Remember a source, replacing an earlier entry of the same name; return it opened.
@@ -98,6 +99,12 @@ class Inbox:
         return registered + [
             open_requests(name, requests, self.requests.content) for name, requests in handed_in.items() if requests
         ]
+
+    def user_lists(self) -> list[Path]:
+        """Return the files with lists of users that sources read."""
+        file = self.root / "source-spotify.json"
+        path = json.loads(file.read_text())["options"].get("path") if file.is_file() else None
+        return [Path(path)] if path and Path(path).is_file() else []
 
     def artist_genres(self) -> Path | None:
         """Return where the artist-genre table is, or None."""

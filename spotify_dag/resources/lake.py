@@ -6,15 +6,23 @@ runtime does not survive ``fork``: start other processes with ``spawn``, which i
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from spotify_dag.schemas import TABLES, Table
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import locked
+from spotify_dag.schemas import TABLES, USERS, Column, Table, polars_dtype
+from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,12 +34,18 @@ CHUNK_ROWS = 2_000_000
 """Rows a transform holds at once: large enough to be vectorised, small enough for a laptop."""
 
 
+class LakeError(SpotifyDagError):
+    """The lake was made by another version of this software. The message names the table and the remedy."""
+
+
 @dataclass(frozen=True)
 class Lake:
     """The Delta tables under one root."""
 
     root: Path
     n_buckets: int
+    tombstones: Tombstones | None = None
+    """Whose rows are never written again."""
 
     def uri(self, table: Table) -> str:
         """Return where a table lives."""
@@ -49,7 +63,10 @@ class Lake:
 
         if not self.exists(table):
             return table.empty().lazy()
-        frame = pl.scan_delta(_open(self.uri(table))).select(table.column_names)
+        opened = _open(self.uri(table))
+        new = self._new_columns(table, opened)
+        added = [pl.lit(None, polars_dtype(column.dtype)).alias(column.name) for column in new]
+        frame = pl.scan_delta(opened).with_columns(added).select(table.column_names)
         return frame if buckets is None else frame.filter(pl.col("user_bucket").is_in(list(buckets)))
 
     def replace(self, table: Table, buckets: Sequence[int], frames: Iterable[pl.DataFrame]) -> dict[int, int]:
@@ -75,15 +92,16 @@ class Lake:
         rows = dict.fromkeys(buckets, 0)
 
         def counted() -> Iterator[pl.DataFrame]:
-            for frame in frames:
+            for given in frames:
+                frame = self._without_forgotten(given)
                 for bucket, count in frame["user_bucket"].value_counts().iter_rows():
                     if bucket not in rows:
                         raise ValueError(f"Table '{table.name}': a row of bucket {bucket} in a write of {buckets}.")
                     rows[bucket] += count
                 yield frame
 
-        predicate = f"user_bucket in ({', '.join(map(str, buckets))})"
-        self._write(table, counted(), mode="overwrite", predicate=predicate)
+        with self._writing(table):
+            self._write(table, counted(), mode="overwrite", predicate=_in_buckets(buckets))
         return rows
 
     def overwrite(self, table: Table, frames: Iterable[pl.DataFrame], *, part: str | None = None) -> None:
@@ -94,7 +112,126 @@ class Lake:
 
     def append(self, table: Table, frames: Iterable[pl.DataFrame]) -> None:
         """Add rows to a table in one commit."""
-        self._write(table, frames, mode="append")
+        with self._writing(table):
+            self._write(table, frames, mode="append")
+
+    def rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
+        """Put a bucket's rows back as ``change`` makes them, with no other writer in between.
+
+        Returns how many rows less there are; where nothing changes, nothing is written.
+        """
+        if not self.exists(table):
+            return 0
+        with self._writing(table, alone=True):
+            return self._rewrite(table, bucket, change)
+
+    def expunge(self, table: Table, bucket: int, gone: pl.Expr) -> int:
+        """Remove rows of a bucket from a table and from the disk; return how many there were.
+
+        Every other file of the bucket is deleted with them: older versions hold the rows too, and so does what writers
+        left behind that were killed. Whoever reads an older version meanwhile finds its files gone.
+
+        The rows are not named to Delta, which would write the condition to its log.
+        """
+        if not self.exists(table):
+            return 0
+        with self._writing(table, alone=True):
+            count = self._rewrite(table, bucket, lambda rows: rows.remove(gone))
+            folder = self.root / table.name / f"user_bucket={bucket}"
+            current = set(map(Path, _open(self.uri(table)).file_uris()))
+            for file in set(folder.glob("*")) - current:
+                file.unlink()
+        return count
+
+    def _rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
+        rows = self.scan(table, [bucket]).collect()
+        changed = change(rows)
+        if not changed.equals(rows):
+            self._write(table, [changed], mode="overwrite", predicate=_in_buckets([bucket]))
+        return rows.height - changed.height
+
+    def _new_columns(self, table: Table, opened: DeltaTable) -> list[Column]:
+        """Return the columns that a table made by an older version lacks; they are read as null.
+
+        Raises
+        ------
+        LakeError
+            If one of them must have a value.
+        """
+        present = {field.name for field in opened.schema().fields}
+        new = [column for column in table.columns if column.name not in present]
+        if needed := [column.name for column in new if not column.nullable]:
+            raise LakeError(
+                f"Table '{table.name}' in {self.root} was made by an older version, without {', '.join(needed)}. "
+                f"Everything in the lake is made from the inbox: delete {self.root}, then spotify-dag run"
+            )
+        return new
+
+    def tidy(self, table: Table, keep: timedelta) -> int | None:
+        """Join small files, and delete files and log entries that only versions older than ``keep`` need.
+
+        Returns how many files were deleted, also those that killed writers left; None where somebody is writing to the
+        table, which is left for another time then.
+        """
+        from deltalake import WriterProperties
+
+        if not self.exists(table):
+            return 0
+        with self._writing(table, alone=True, wait=False) as alone:
+            if not alone:
+                return None
+            opened = _open(self.uri(table))
+            per_partition = Counter(str(Path(file).parent) for file in opened.file_uris())
+            if max(per_partition.values(), default=0) > 1:
+                opened.optimize.compact(writer_properties=WriterProperties(compression="ZSTD"))
+            folder, since = self.root / table.name, time.time() - keep.total_seconds()
+            log = folder / "_delta_log"
+            needed = set(map(Path, opened.file_uris())) | {folder / path for path in _removed_since(log, since)}
+            unneeded = [file for file in folder.rglob("*.parquet") if file not in needed and log not in file.parents]
+            if not (log / f"{opened.version():020d}.checkpoint.parquet").exists():
+                opened.create_checkpoint()
+            unneeded += _old_log(log, since)
+            for file in unneeded:
+                file.unlink(missing_ok=True)
+        return len(unneeded)
+
+    def cut_log(self, table: Table) -> None:
+        """Delete the log of all versions but the present one. Whoever opens an older version finds it gone."""
+        with self._writing(table, alone=True):
+            opened = _open(self.uri(table))
+            opened.create_checkpoint()
+            log = self.root / table.name / "_delta_log"
+            for file in log.glob("*.*"):
+                if file.name.split(".")[0].isdigit() and int(file.name.split(".")[0]) < opened.version():
+                    file.unlink()
+
+    def user_ids_like(self, start: str) -> list[str]:
+        """Return the ids of users that begin with some letters."""
+        import polars as pl
+
+        ids = self.scan(USERS).select("user_id").filter(pl.col("user_id").str.starts_with(start))
+        return ids.collect()["user_id"].to_list()
+
+    @contextmanager
+    def _writing(self, table: Table, *, alone: bool = False, wait: bool = True) -> Iterator[bool]:
+        """Write to a table, together with others or alone. Who waits to be alone keeps new writers from coming in.
+
+        Yields whether it may be written to, which is not so only where somebody else does and one does not ``wait``.
+        """
+        locks = self.root / ".locks"
+        with ExitStack() as held:
+            with locked(locks / f"{table.name}.gate", wait=wait) as first:
+                got = first and held.enter_context(locked(locks / table.name, wait=wait, shared=not alone))
+            yield got
+
+    def _without_forgotten(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Leave out whoever was forgotten. Asked while writing: a tombstone made later waits for this write to end."""
+        import polars as pl
+
+        if self.tombstones is None or "user_id" not in frame.columns:
+            return frame
+        forgotten = self.tombstones.among(frame["user_id"].unique().drop_nulls())
+        return frame.filter(~pl.col("user_id").is_in(forgotten).fill_null(False)) if forgotten else frame
 
     def _write(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
         import pyarrow as pa
@@ -103,6 +240,8 @@ class Lake:
 
         schema = _arrow_schema(table)
         self._create(table, schema)
+        if self._new_columns(table, _open(self.uri(table))):
+            how["schema_mode"] = "merge"
         problems: list[Exception] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -138,7 +277,9 @@ class Lake:
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
             made = Path(scratch) / table.name
-            DeltaTable.create(str(made), schema, partition_by=[table.partition_by])
+            # Statistics tell the first and last value of every file: of the bucket alone, Delta's log names no user.
+            configuration: dict[str, str | None] = {"delta.dataSkippingStatsColumns": table.partition_by}
+            DeltaTable.create(str(made), schema, partition_by=[table.partition_by], configuration=configuration)
             try:
                 made.rename(self.root / table.name)
             except OSError:
@@ -181,16 +322,39 @@ class Lake:
         for table in TABLES:
             if not self.exists(table):
                 continue
-            files = _open(self.uri(table)).file_uris()
+            opened = _open(self.uri(table))
+            new = {column.name for column in self._new_columns(table, opened)}
+            files = opened.file_uris()
             if not files:
                 connection.register(table.name, table.empty().to_arrow())
                 continue
             listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-            columns = ", ".join(table.column_names)
-            connection.execute(
-                f"create view {table.name} as select {columns} from read_parquet([{listed}], hive_partitioning = true)"  # noqa: S608
-            )
+            columns = ", ".join(f"null as {name}" if name in new else name for name in table.column_names)
+            # By name: files from before a column was added lack it.
+            source = f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
+            connection.execute(f"create view {table.name} as select {columns} from {source}")  # noqa: S608
         return connection
+
+
+def _removed_since(log: Path, since: float) -> set[str]:
+    """Return the files, relative to the table, that commits since a time took out of it."""
+    commits = (file for file in log.glob("*.json") if file.stat().st_mtime >= since)
+    actions = (json.loads(line) for file in commits for line in file.read_text().splitlines())
+    return {unquote(action["remove"]["path"]) for action in actions if "remove" in action}
+
+
+def _old_log(log: Path, since: float) -> list[Path]:
+    """Return the entries of a log that the versions since a time do not need: all before a checkpoint that old."""
+    numbered = {file: int(file.name[:20]) for file in log.glob("*.*") if file.name[:20].isdigit()}
+    old = [version for file, version in numbered.items() if ".checkpoint" in file.name and file.stat().st_mtime < since]
+    abandoned = [file for file in set(log.glob("*")) - set(numbered) if file.name != "_last_checkpoint"]
+    return [file for file, version in numbered.items() if version < max(old, default=0)] + [
+        file for file in abandoned if file.is_file() and file.stat().st_mtime < since
+    ]
+
+
+def _in_buckets(buckets: Sequence[int]) -> str:
+    return f"user_bucket in ({', '.join(map(str, buckets))})"
 
 
 def _open(uri: str) -> DeltaTable:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import USER_EMBEDDINGS
+from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,13 +32,22 @@ def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> p
     import polars as pl
 
     embedded = pl.col("unembedded_reason").is_null()
-    return project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
+    # What a tower learns from is what users listen to, which retention drops before what was made of it.
+    dropped = project.lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null())
+    rows = project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
+    return rows.join(dropped, on="user_id", how="anti")
 
 
 def nothing_to_train_on(project: Project) -> str | None:
     """Return why the data policy leaves no tower to train, and what can be done; None where it leaves enough."""
     import polars as pl
 
+    dropped = project.lake.scan(USERS).filter(pl.col("dropped_at").is_not_null()).select(pl.len()).collect().item()
+    if dropped and trainable_users(project).select(pl.len()).collect().item() < LEAST_USERS:
+        return (
+            f"Nothing to train on: what {dropped:,} users listen to was dropped for its age "
+            "(SPOTIFY_DAG_RETENTION_DAYS). Hand it in again, or add users: spotify-dag run --source …"
+        )
     if project.settings.train_on_spotify:
         return None
     counts = (

@@ -19,6 +19,7 @@ from spotify_dag.resources.track_model import TrackModel
 from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.settings import Settings
 from spotify_dag.sources.artist_genres import read_artist_genres
+from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,12 +45,17 @@ class Project:
         """Return the parts; creates nothing."""
         return cls(
             settings=settings,
-            lake=Lake(settings.data / "lake", settings.n_buckets),
+            lake=Lake(settings.data / "lake", settings.n_buckets, Tombstones(settings.data)),
             inbox=Inbox(settings.data / "inbox", settings),
             encoder=Encoder(settings.encoder),
             registry=Registry(settings.data / "models", settings.mlflow_uri),
             vectors=settings.data / "vectors",
         )
+
+    @property
+    def tombstones(self) -> Tombstones:
+        """Who was forgotten."""
+        return Tombstones(self.settings.data)
 
     @property
     def matcher(self) -> Matcher:
@@ -58,7 +64,11 @@ class Project:
 
     def user_index(self, model_version: str) -> UserIndex:
         """Return the user index of a model version."""
-        return UserIndex(self.vectors, model_version)
+        return UserIndex(self.vectors, model_version, self.tombstones)
+
+    def user_indexes(self) -> list[UserIndex]:
+        """Return the user indexes of all model versions that have one."""
+        return [self.user_index(version) for version in UserIndex.versions(self.vectors)]
 
     def published(self) -> str | None:
         """Return the model version that answers, or None."""

@@ -30,8 +30,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from spotify_dag.resources.mentions import Wanted
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
+from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,6 +43,10 @@ FIELDS = [field.name for field in fields(UserRequest)]
 MAX_REQUEST_BYTES = 1 << 16
 ABANDONED_SECONDS = 24 * 3600
 """After this long without an end, whoever wrote a file was killed."""
+
+
+class _ForgottenError(SourceError):
+    """A request of a user who was forgotten."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class UserRequests:
     """The requests under one root."""
 
     root: Path
+    tombstones: Tombstones | None = None
+    """Who was forgotten, and is not taken in."""
 
     @property
     def content(self) -> Path:
@@ -78,7 +86,7 @@ class UserRequests:
         opted_in
             Whether others may be told of this user.
         """
-        written, digest = self._write_content(frames)
+        written, digest = self._write_content(user_id, frames)
         try:
             content = f"{_key(user_id)}-{digest}.parquet"
             request = UserRequest(source, user_id, content, opted_in, requested_at=datetime.now(UTC))
@@ -101,6 +109,11 @@ class UserRequests:
         table = pl.read_parquet(file.read_bytes())
         return [UserRequest(*row) for row in table.select(FIELDS).iter_rows()]
 
+    def has(self, user_id: str) -> bool:
+        """Whether a user was handed in, taken in or not."""
+        new = (self.root / "new").glob(f"*-{_key(user_id)}.json")
+        return any(new) or any(request.user_id == user_id for request in self.all())
+
     def sweep(self) -> Sweep:
         """Take in what is new; move aside, with the reason, what cannot be taken in."""
         if not self._new():
@@ -119,13 +132,46 @@ class UserRequests:
                 self._drop_unnamed(left)
         return len(left) < len(users)
 
+    def remove_user(self, user_id: str) -> int:
+        """Delete everything of a user, also what their `hand_in` left that was killed; return how many files it was."""
+        with self._alone():
+            users = {request.user_id: request for request in self.all()}
+            known = users.pop(user_id, None)
+            if known is not None:
+                self._write_users(users)
+            theirs = [file for file in self.content.glob("*") if file.name.lstrip(".").startswith(f"{_key(user_id)}-")]
+            for folder in (self.root / "new", self.root / "rejected"):
+                named = [file for file in folder.glob("*") if _names(file, Wanted(user_id, users))]
+                theirs += [*named, *(file for one in named for file in folder.glob(f"{one.name}.reason.txt"))]
+            for file in dict.fromkeys(theirs):
+                file.unlink(missing_ok=True)
+        return len(theirs) + (known is not None)
+
+    def drop_content(self, before: datetime) -> list[str]:
+        """Delete the listening of users who were handed in before a time, and requests rejected then; return the users.
+
+        The users stay: what was made of their listening is theirs still.
+        """
+        with self._alone():
+            old = [request for request in self.all() if request.requested_at < before]
+            for request in old:
+                (self.content / request.content).unlink(missing_ok=True)
+            for file in (self.root / "rejected").glob("*"):
+                if file.stat().st_mtime < before.timestamp():
+                    file.unlink()
+        return [request.user_id for request in old]
+
     def _take_in(self) -> Sweep:
         users = {request.user_id: request for request in self.all()}
         before, rejected, done = dict(users), [], []
         present = set(os.listdir(self.content))
         for file in self._new():
             try:
-                request = _read(file, present)
+                request = _read(file, present, self.tombstones)
+            except _ForgottenError as error:
+                file.unlink()  # moved aside, it would keep the very name
+                rejected.append(str(error))
+                continue
             except SourceError as error:
                 self._reject(file, str(error))
                 rejected.append(str(error))
@@ -172,12 +218,12 @@ class UserRequests:
         pl.DataFrame(columns, schema={name: types.get(name, pl.String()) for name in FIELDS}).write_parquet(table)
         write_atomically(self.root / "users.parquet", table.getvalue())
 
-    def _write_content(self, frames: Iterable[pl.DataFrame]) -> tuple[Path, str]:
+    def _write_content(self, user_id: str, frames: Iterable[pl.DataFrame]) -> tuple[Path, str]:
         """Write frames to a file beside the others; return it and the digest of its bytes."""
         import pyarrow.parquet as pq
 
         self.content.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.content, prefix=".", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=self.content, prefix=f".{_key(user_id)}-", suffix=".tmp")
         written = Path(name)
         try:
             with os.fdopen(handle, "w+b") as file:
@@ -210,17 +256,30 @@ def _key(user_id: str) -> str:
     return hashlib.blake2b(user_id.encode(), digest_size=8).hexdigest()
 
 
+def _names(file: Path, wanted: Wanted) -> bool:
+    """Return whether a request, valid or not, is a user's."""
+    if not file.is_file():
+        return False
+    content = file.read_bytes()
+    try:
+        return REQUEST.validate_json(content).user_id == wanted.user_id
+    except ValidationError:
+        return bool(wanted.in_bytes(content))
+
+
 def _wish(request: UserRequest) -> tuple[str, str, bool]:
     return request.source, request.content, request.opted_in
 
 
-def _read(file: Path, present: set[str]) -> UserRequest:
+def _read(file: Path, present: set[str], tombstones: Tombstones | None) -> UserRequest:
     """Return a request; ``present`` are the names of all listening.
 
     Raises
     ------
     SourceError
         If it is not one that can be taken in.
+    _ForgottenError
+        If it is of somebody who was forgotten.
     """
     name = file.name[:80]
     found = file.lstat()
@@ -232,6 +291,8 @@ def _read(file: Path, present: set[str]) -> UserRequest:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise SourceError(f"Request {name!r} is not valid: {place + ': ' if place else ''}{first['msg']}.") from error
+    if tombstones is not None and request.user_id in tombstones:
+        raise _ForgottenError(f"Request {name!r} is of a user who was forgotten; only spotify-dag add lifts that.")
     if not request.user_id.startswith(f"{request.source}-"):
         raise SourceError(f"Request {name!r} has user_id {request.user_id!r}; it begins with '{request.source}-'.")
     if request.content not in present:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spotify_dag.resources.registry import write_atomically
+from spotify_dag.files import locked, write_atomically
+from spotify_dag.tombstones import Tombstones
 from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
@@ -26,17 +28,22 @@ if TYPE_CHECKING:
 
 METRIC: Final = "cosine"
 EXACT_ROWS = 100_000
+KEEP_VERSIONS = timedelta(hours=1)
+"""For this long an older version of a table can still be read."""
 PROBES = 32
 POINTER = "published.json"
-_ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version")
+_NAME = "user_index_"
+_ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
 
 
 @dataclass(frozen=True)
 class UserIndex:
-    """The user vectors of one model version: ``user_id, user_bucket, content_hash, feature_version, vector``."""
+    """The user vectors of one model version: a row per user, with what it was made from and whether it is shown."""
 
     root: Path
     model_version: str
+    tombstones: Tombstones | None = field(default=None, compare=False)
+    """Who is never put in again."""
 
     @classmethod
     def published(cls, root: Path) -> tuple[UserIndex, ScoreScale] | None:
@@ -46,6 +53,12 @@ class UserIndex:
             return None
         values = json.loads(pointer.read_text())
         return cls(root, values["model_version"]), ScoreScale.from_dict(values["scale"])
+
+    @classmethod
+    def versions(cls, root: Path) -> list[str]:
+        """Return the model versions that have an index, the one written to last at the end."""
+        folders = sorted(root.glob(f"{_NAME}*.lance"), key=lambda folder: (folder / "_versions").stat().st_mtime)
+        return [folder.stem.removeprefix(_NAME) for folder in folders]
 
     def publish(self, scale: ScoreScale) -> None:
         """Make this the index that answers, with what its cosines mean.
@@ -58,9 +71,10 @@ class UserIndex:
     @property
     def name(self) -> str:
         """Name of the LanceDB table."""
-        return f"user_index_{self.model_version}"
+        return f"{_NAME}{self.model_version}"
 
-    def _table(self) -> Any | None:
+    def _table(self) -> Any:
+        """Return the table, or None."""
         try:
             return _connect(self.root).open_table(self.name)
         except ValueError as error:
@@ -70,6 +84,13 @@ class UserIndex:
 
     def replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
         """Make these buckets hold exactly ``rows``, in one commit: changed users are updated, gone ones deleted."""
+        import polars as pl
+
+        with self._writing():
+            forgotten = self.tombstones.among(rows["user_id"]) if self.tombstones else set()
+            self._replace(buckets, rows.filter(~pl.col("user_id").is_in(forgotten)) if forgotten else rows)
+
+    def _replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
         import pyarrow as pa
 
         table = self._table()
@@ -83,12 +104,17 @@ class UserIndex:
                 pa.field("user_bucket", pa.int32(), nullable=False),
                 pa.field("content_hash", pa.int64(), nullable=False),
                 pa.field("feature_version", pa.string(), nullable=False),
+                pa.field("opted_in", pa.bool_()),
                 pa.field("vector", pa.list_(pa.float32(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
             ]
         )
         data = rows.select(schema.names).to_arrow().cast(schema)
         if table is None:
             table = self._create(schema)
+        elif (
+            "opted_in" not in table.schema.names
+        ):  # of an older version: nobody is shown until their bucket is replaced
+            table.add_columns({"opted_in": "false"})
         (
             table.merge_insert("user_id")
             .when_matched_update_all()
@@ -115,33 +141,79 @@ class UserIndex:
                     raise
         return self._table()
 
-    def optimise(self) -> None:
-        """Compact small files, drop versions older than an hour, fold new rows into the index, or build it."""
-        table = self._table()
-        if table is None:
+    def optimise(self, keep: timedelta = KEEP_VERSIONS) -> None:
+        """Compact small files, drop versions older than ``keep``, fold new rows into the index, or build it.
+
+        Whoever began to read such a version before, and still does, finds its files gone.
+        """
+        if self._table() is None:
             return
+        with self._writing():
+            table = self._table()
+            self._fold(table)
+            # Unverified is what killed writers left: nobody else writes now.
+            table.optimize(cleanup_older_than=keep, delete_unverified=True)
+
+    def drop(self) -> None:
+        """Delete the whole index."""
+        with self._writing():
+            _connect(self.root).drop_table(self.name)
+
+    def expunge(self, user_id: str) -> int:
+        """Remove a user from the table, from all of its older versions and from the disk; return 1, or 0 if not there.
+
+        The table is written anew: deleting a row only marks it, in a file that says whom, and leaves it where it is.
+        """
+        import warnings
+
+        import pyarrow.compute as pc
+
+        if self._table() is None:
+            return 0
+        with self._writing():
+            table = self._table()
+            rows = table.to_arrow()
+            left = rows.filter(pc.not_equal(rows["user_id"], user_id))
+            if left.num_rows < rows.num_rows:
+                # The schema as it was read says what the primary key is.
+                table = _connect(self.root).create_table(self.name, left, schema=rows.schema, mode="overwrite")
+                self._fold(table)
+            with warnings.catch_warnings():
+                # It warns of readers of older versions, which are not to be read any more.
+                warnings.simplefilter("ignore", UserWarning)
+                table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+            return rows.num_rows - left.num_rows
+
+    @staticmethod
+    def _fold(table: Any) -> None:
+        """Build the index where it is needed and there is none."""
         if table.count_rows() > EXACT_ROWS and not table.list_indices():
             from lancedb.index import IvfFlat
 
             table.create_index("vector", config=IvfFlat(distance_type=METRIC))
-        table.optimize(cleanup_older_than=timedelta(hours=1))
+
+    def _writing(self) -> AbstractContextManager[bool]:
+        """Hold the one lock of this index: one writer at a time, readers at any time."""
+        return locked(self.root / ".locks" / self.name)
 
     def rows(self, *, with_vectors: bool = False) -> pl.DataFrame:
         """Return every row, sorted by user; no rows where the index does not exist.
 
         Returns
         -------
-        ``user_id, user_bucket, content_hash, feature_version`` and, if asked for, ``vector``.
+        ``user_id, user_bucket, content_hash, feature_version, opted_in`` and, if asked for, ``vector``.
         """
         import polars as pl
 
         table = self._table()
         if table is None:
-            kinds = (pl.String, pl.Int32, pl.Int64, pl.String)
+            kinds = (pl.String, pl.Int32, pl.Int64, pl.String, pl.Boolean)
             return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
         columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
-        found = table.search().select(columns).limit(None).to_arrow()
-        return pl.DataFrame(pl.from_arrow(found)).sort("user_id")
+        present = [name for name in columns if name in table.schema.names]
+        found = pl.DataFrame(pl.from_arrow(table.search().select(present).limit(None).to_arrow()))
+        added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
+        return found.with_columns(added).select(columns).sort("user_id")
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of some users; one that is not in the index is left out."""
@@ -158,14 +230,18 @@ class UserIndex:
         }
 
     def nearest(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
-        """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first."""
+        """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first.
+
+        Only users who opted in are found, so that there are ``k`` of them wherever there are ``k``.
+        """
         table = self._table()
         if table is None or not len(queries):
             return [[] for _ in queries]
-        search = (
-            table.search(list(queries)).distance_type(METRIC).nprobes(PROBES).select(["user_id", "_distance"]).limit(k)
-        )
-        found = search.to_arrow()
+        search = table.search(list(queries)).distance_type(METRIC).select(["user_id", "_distance"]).limit(k)
+        if "opted_in" in table.schema.names:
+            search = search.where("opted_in", prefilter=True)
+        # Where the nearest parts of the index hold too few who opted in, more parts are looked through.
+        found = search.minimum_nprobes(PROBES).maximum_nprobes(0).to_arrow()
         answers: list[list[tuple[str, float]]] = [[] for _ in queries]
         numbers = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * len(found)
         pairs = zip(numbers, found["user_id"].to_pylist(), found["_distance"].to_pylist(), strict=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import reprlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -55,6 +55,8 @@ class Batch:
     """``user_id, rows_read``: what was read per user, good or bad; a user with no good row is here too."""
     marked: str | None = None
     """What its rows are marked with as their source; None for the name of the source they are read from."""
+    gone: Mapping[str, float] = field(default_factory=dict)
+    """Since when (seconds since 1970) the source does not know users any more whom it yields as it knew them last."""
 
 
 COUNTED = "rows"

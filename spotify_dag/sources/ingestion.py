@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, Table, user_buckets
@@ -142,6 +142,12 @@ class Ingestion:
             ~pl.col("user_id").is_in(self._private).alias("opted_in"),
             *stamped,
         )
+        gone = {
+            "user_id": list(batch.gone),
+            "gone_since": [datetime.fromtimestamp(at, UTC) for at in batch.gone.values()],
+        }
+        since = pl.DataFrame(gone, schema={"user_id": pl.String, "gone_since": pl.Datetime("us", "UTC")})
+        users = users.join(since, on="user_id", how="left")
         self._users.append(users)
         # A row that names no user is filed under its file, so that it belongs to one bucket too.
         rejects = batch.rejects.with_columns(pl.coalesce("user_id", "file").alias("owner"))
@@ -173,6 +179,24 @@ class Ingestion:
             ),
         ]
         return RAW_PLAYLISTS.conform(content.join(allowed, on="user_id", maintain_order="left").with_columns(stamped))
+
+
+def carried_over(users: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """Return ``users`` as read, with those as they were before of whom nothing is left to read.
+
+    Retention drops what was read of a user and keeps what was made of it: nothing is not what they listen to now.
+
+    Parameters
+    ----------
+    users, before
+        Rows of `schemas.USERS`: as read now, and as they are in the lake.
+    """
+    import polars as pl
+
+    now = users.filter(pl.col("rows_kept") == 0).select("user_id", "opted_in", "gone_since")
+    dropped = before.filter(pl.col("dropped_at").is_not_null()).drop("opted_in", "gone_since")
+    kept = dropped.join(now, on="user_id").select(users.columns)
+    return pl.concat([users.join(kept, on="user_id", how="anti"), kept])
 
 
 def _requests_of_buckets(

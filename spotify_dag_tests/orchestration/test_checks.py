@@ -85,7 +85,7 @@ EMBEDDED, WHOLE = "user_embeddings:every_user_embedded_or_explained", "user_inde
         pytest.param(USER_EMBEDDINGS, spoilt_vector, {f"user_embeddings:{CONFORM}"}, id="vector not finite"),
         pytest.param(USER_EMBEDDINGS, first_row_again, {f"user_embeddings:{CONFORM}"}, id="user twice"),
         pytest.param(USER_EMBEDDINGS, all_but_one, {EMBEDDED, WHOLE}, id="user lost"),
-        pytest.param(USERS, all_but_one, {WITH_USER, EMBEDDED}, id="user unknown"),
+        pytest.param(USERS, all_but_one, {WITH_USER, EMBEDDED, WHOLE}, id="user unknown"),
     ],
 )
 def test_a_fault_is_found(project, instance, table, change, fails):

@@ -17,7 +17,7 @@ from spotify_dag.resources import vectors as vectors_module
 from spotify_dag.resources.vectors import UserIndex
 
 SPAWN = multiprocessing.get_context("spawn")
-COLUMNS = ["user_id", "user_bucket", "content_hash", "feature_version"]
+COLUMNS = ["user_id", "user_bucket", "content_hash", "feature_version", "opted_in"]
 
 
 def rows(users: Sequence[str], bucket: int | Sequence[int], vectors: np.ndarray, content: int = 1) -> pl.DataFrame:
@@ -29,6 +29,7 @@ def rows(users: Sequence[str], bucket: int | Sequence[int], vectors: np.ndarray,
             "user_bucket": pl.Series(buckets, dtype=pl.Int32),
             "content_hash": [content] * len(users),
             "feature_version": ["features"] * len(users),
+            "opted_in": [True] * len(users),
             "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
         }
     )
@@ -105,7 +106,7 @@ class TestReplace:
         assert held(index) == [(user, 1, 1) for user in users]
         found = index.vectors(users)
         np.testing.assert_array_equal(np.stack([found[user] for user in users]), drawn(rounds * new))
-        assert [path.name for path in index.root.iterdir()] == [f"{index.name}.lance"]
+        assert sorted(path.name for path in index.root.iterdir()) == [".locks", f"{index.name}.lance"]
 
     def test_four_processes_that_write_a_new_table_at_once(self, index: UserIndex, four: ProcessPoolExecutor) -> None:
         """Whoever creates it must not undo what the others wrote, or make it fail."""
@@ -218,14 +219,14 @@ class TestReading:
         assert index.nearest(drawn(3), 5) == [[], [], []]
         index.replace([1], rows([], 1, drawn(0)))
         index.optimise()
-        assert not index.root.exists() or not list(index.root.iterdir())
+        assert not list(index.root.glob("*.lance"))
 
     def test_rows_come_by_user_with_vectors_if_asked_for(self, index: UserIndex) -> None:
         vectors = drawn(3)
         index.replace([1, 2], rows(["c", "a", "b"], [1, 2, 1], vectors))
         assert index.rows().columns == COLUMNS
         assert index.rows().rows() == [
-            (user, bucket, 1, "features") for user, bucket in zip("abc", [2, 1, 1], strict=True)
+            (user, bucket, 1, "features", True) for user, bucket in zip("abc", [2, 1, 1], strict=True)
         ]
         found = index.rows(with_vectors=True)
         assert found.columns == [*COLUMNS, "vector"]

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from spotify_dag.sources.spotify.names import UserNameError, parse_user, read_da
 from spotify_dag.sources.spotify.store import DAY, Content, Database, Ledger, Mirror, MirroredUser, database_path
 from spotify_dag.sources.spotify.sync import Sweep
 from spotify_dag.sources.spotify.tokens import Login, Logins, Tokens, ended_login, required_client_id, service
+from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import polars as pl
@@ -185,8 +186,11 @@ class SpotifySource:
         """Return the users to read, each once, and what else is on the list as rejects."""
         import polars as pl
 
+        forgotten = Tombstones(self.settings.data)
         if self.users is None:
-            return [login.user_id for login in self._logins()][: self.settings.profiles_count], no_rejects()
+            users = [login.user_id for login in self._logins()]
+            gone = forgotten.among(users)
+            return [user for user in users if user not in gone][: self.settings.profiles_count], no_rejects()
         found: dict[str, None] = {}
         refused = []
         for row, text in self._names(self.users):
@@ -199,6 +203,7 @@ class SpotifySource:
         if not found:
             example = f" Row {refused[0][0]}: {refused[0][1][:80]!r}." if refused else ""
             raise SourceError(f"'{self.users}' names no Spotify user.{example}")
+        gone = forgotten.among(found)
         values = [text.encode(errors="replace").decode() for _, text in refused]
         rejects = pl.DataFrame(
             {"row": [row for row, _ in refused], "value": values}, schema={"row": pl.Int64, "value": pl.String}
@@ -210,7 +215,7 @@ class SpotifySource:
             pl.lit("names no Spotify user").alias("reason"),
             pl.lit(True).alias("dropped"),
         )
-        return list(found), rejects.select(REJECT_COLUMNS)
+        return [user for user in found if user not in gone], rejects.select(REJECT_COLUMNS)
 
     def _names(self, users: str) -> Iterator[tuple[int, str]]:
         if self._file().is_file():
@@ -227,7 +232,11 @@ class SpotifySource:
         """Yield users as the mirror has them, in batches of bounded size: some people have thousands of playlists."""
         part: list[MirroredUser] = []
         contents: dict[str, Content] = {}
-        for user in users:
+        dropped = mirror.dropped([entry.playlist_id for user in users for entry in user.playlists])
+        for found in users:
+            # Of a user whose items were partly dropped for their age nothing is yielded: half a user is another user.
+            whole = dropped.isdisjoint(entry.playlist_id for entry in found.playlists)
+            user = found if whole else replace(found, playlists=[])
             part.append(user)
             contents |= mirror.contents([entry.playlist_id for entry in user.playlists])
             if sum(len(content.rows) for content in contents.values()) >= BATCH_ROWS:
@@ -278,6 +287,7 @@ class SpotifySource:
             pl.concat([rejects.select(REJECT_COLUMNS), unclean.select(REJECT_COLUMNS)]),
             _rows_read(read),
             self._marked,
+            {user.user_id: user.gone_since for user in users if user.gone_since is not None},
         )
 
 

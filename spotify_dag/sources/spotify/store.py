@@ -11,7 +11,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -67,11 +67,18 @@ class MirroredUser:
     playlists: list[ListedPlaylist]
     problem: str | None
     """Why the user could not be read the last time; None if all went well."""
+    gone_since: float | None = None
+    """Since when Spotify does not know them, in seconds since 1970."""
 
 
 def database_path(settings: Settings) -> Path:
     """Return where the file is: one for each service, so that nothing simulated mixes with what is not."""
     return settings.data / "spotify" / f"{service(settings)}.sqlite"
+
+
+def mirrors(settings: Settings) -> list[Path]:
+    """Return the files of all services."""
+    return sorted((settings.data / "spotify").glob("*.sqlite"))
 
 
 class Database:
@@ -94,6 +101,9 @@ class Database:
         # What is deleted is overwritten: somebody has asked to be forgotten.
         self._connection.execute("pragma secure_delete = on")
         self._connection.executescript(_SCHEMA)
+        if "gone_since" not in {row[0] for row in self.rows("select name from pragma_table_info('users')")}:
+            with suppress(sqlite3.OperationalError):  # another process was quicker
+                self._connection.execute("alter table users add column gone_since real")
 
     def close(self) -> None:
         """Close the file."""
@@ -200,10 +210,10 @@ class Mirror:
 
     def users(self, user_ids: Sequence[str]) -> list[MirroredUser]:
         """Return the users that were ever looked at, in the order given."""
-        query = "select user_id, playlists, problem from users where user_id in ({})"
+        query = "select user_id, playlists, problem, gone_since from users where user_id in ({})"
         found = {
-            user: MirroredUser(user, [ListedPlaylist(*entry) for entry in json.loads(playlists)], problem)
-            for user, playlists, problem in self._in(query, user_ids)
+            user: MirroredUser(user, [ListedPlaylist(*entry) for entry in json.loads(playlists)], problem, gone_since)
+            for user, playlists, problem, gone_since in self._in(query, user_ids)
         }
         return [found[user] for user in user_ids if user in found]
 
@@ -211,13 +221,50 @@ class Mirror:
         """Remember a user whose playlists are all in the mirror, or cannot be."""
         with self.database.changing() as connection:
             connection.execute(
-                "insert or replace into users values (?, ?, ?, ?)",
-                [user.user_id, synced_at, json.dumps(user.playlists), user.problem],
+                "insert or replace into users (user_id, synced_at, playlists, problem, gone_since) "
+                "values (?, ?, ?, ?, ?)",
+                [user.user_id, synced_at, json.dumps(user.playlists), user.problem, user.gone_since],
             )
 
     def snapshots(self, playlist_ids: Sequence[str]) -> dict[str, str | None]:
         """Return the ``snapshot_id`` of those of the playlists that were fetched."""
         return dict(self._in("select playlist_id, snapshot_id from playlists where playlist_id in ({})", playlist_ids))
+
+    def dropped(self, playlist_ids: Sequence[str]) -> set[str]:
+        """Return those of the playlists that were fetched, and whose items were dropped since."""
+        query = "select playlist_id from playlists where content = x'' and playlist_id in ({})"
+        return {playlist for (playlist,) in self._in(query, playlist_ids)}
+
+    def old_users(self, before: float) -> list[str]:
+        """Return the users who have a playlist that was fetched before a time, and all who share one with them."""
+        old = """
+            with recursive
+                listed as materialized (
+                    select users.user_id, json_extract(entry.value, '$[0]') as playlist
+                    from users, json_each(users.playlists) as entry
+                ),
+                old(user_id) as (
+                    select listed.user_id from listed join playlists on playlists.playlist_id = listed.playlist
+                    where fetched_at < ? and content != x''
+                    union
+                    select theirs.user_id from old
+                    join listed as mine on mine.user_id = old.user_id
+                    join listed as theirs on theirs.playlist = mine.playlist
+                )
+            select user_id from old order by 1
+        """
+        return [user for (user,) in self.database.rows(old, [before])]
+
+    def drop_contents(self, user_ids: Sequence[str]) -> int:
+        """Delete the items of all playlists of users, but not the playlists: unchanged, they are not fetched again."""
+        playlists = {entry.playlist_id for user in self.users(user_ids) for entry in user.playlists}
+        with self.database.changing() as connection:
+            changed = connection.executemany(
+                "update playlists set content = x'' where playlist_id = ? and content != x''",
+                [[one] for one in playlists],
+            ).rowcount
+        self.database.rows("pragma wal_checkpoint(truncate)")
+        return changed
 
     def put_playlist(self, playlist_id: str, snapshot_id: str | None, content: Content, artists: Iterable[str]) -> None:
         """Remember a whole playlist, and the artist ids of its items as wanted."""
@@ -235,7 +282,8 @@ class Mirror:
         """Return the items of those of the playlists that were fetched."""
         query = "select playlist_id, content from playlists where playlist_id in ({})"
         return {
-            playlist: Content(*json.loads(zlib.decompress(blob))) for playlist, blob in self._in(query, playlist_ids)
+            playlist: Content(*json.loads(zlib.decompress(blob))) if blob else Content([], [])
+            for playlist, blob in self._in(query, playlist_ids)
         }
 
     def artists_due(self, before: float) -> list[str]:
@@ -264,10 +312,23 @@ class Mirror:
             connection.execute("delete from kept")
             connection.executemany("insert or ignore into kept values (?)", ([user] for user in user_ids))
             connection.execute("delete from users where user_id not in kept")
-            connection.execute(
-                "delete from playlists where playlist_id not in "
-                "(select json_extract(entry.value, '$[0]') from users, json_each(users.playlists) as entry)"
-            )
+            self._drop_orphans(connection)
+
+    @staticmethod
+    def _drop_orphans(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "delete from playlists where playlist_id not in "
+            "(select json_extract(entry.value, '$[0]') from users, json_each(users.playlists) as entry)"
+        )
+
+    def remove(self, user_id: str) -> bool:
+        """Delete a user, and the playlists that are nobody's any more, from the disk too; return if they were there."""
+        with self.database.changing() as connection:
+            count = connection.execute("delete from users where user_id = ?", [user_id]).rowcount
+            self._drop_orphans(connection)
+        # The log of SQLite still has the pages as they were.
+        self.database.rows("pragma wal_checkpoint(truncate)")
+        return count > 0
 
     def any_user(self) -> str | None:
         """Return a user that could be read, or None."""

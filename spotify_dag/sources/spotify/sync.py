@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spotify_dag.sources.base import ResumeLaterError
@@ -137,13 +137,14 @@ class Sweep:
                 self._work()
 
     def _settle_gone(self) -> None:
-        """Empty the users whom Spotify does not know any more.
+        """Mark the users whom Spotify does not know any more; what was known of them stays for a while.
 
         Unless nobody at all was found: then it is not the users who have gone, but the way to ask for them.
         """
         if self.read:
-            for user_id in self._gone:
-                self._put_problem(user_id, [], "Spotify does not know this user, or no more.")
+            for known in self.mirror.users(self._gone):
+                problem = "Spotify does not know this user, or no more."
+                self.mirror.put_user(replace(known, problem=problem, gone_since=known.gone_since or time.time()), 0)
             self._gone.clear()
 
     def _add_user(self, user: _User) -> None:
@@ -171,10 +172,19 @@ class Sweep:
         self.read += 1
         self._others_read += user.login != user.user_id
         user.wanted = found
-        known = self.mirror.snapshots([listing.playlist_id for listing in found])
+        playlists = [listing.playlist_id for listing in found]
+        known = self.mirror.snapshots(playlists)
+        changed = {
+            one.playlist_id
+            for one in found
+            if known.get(one.playlist_id) is None or known[one.playlist_id] != one.snapshot_id
+        }
+        before = {entry.playlist_id for one in self.mirror.users([user.user_id]) for entry in one.playlists}
+        if changed or before != set(playlists):
+            # Items that were dropped for their age are needed again, as a user is made of all of their playlists.
+            changed |= self.mirror.dropped(playlists)
         for listing in found:
-            snapshot = known.get(listing.playlist_id)
-            if snapshot is None or snapshot != listing.snapshot_id:
+            if listing.playlist_id in changed:
                 user.fetching.add(listing.playlist_id)
                 # Before any other user is begun: what is finished cannot be lost.
                 self._queue.appendleft(self._fetching(user, listing))
@@ -221,12 +231,9 @@ class Sweep:
             self._others_refused = OTHERS_REFUSED.format(said=error.said)
             error = NotPermittedError(self._others_refused)
         self.failures.append(error)
-        known = self.mirror.users([user.user_id])
-        self._put_problem(user.user_id, known[0].playlists if known else [], str(error))
-
-    def _put_problem(self, user_id: str, playlists: list[ListedPlaylist], problem: str) -> None:
+        known = next(iter(self.mirror.users([user.user_id])), MirroredUser(user.user_id, [], None))
         # As of never: the next sweep looks again.
-        self.mirror.put_user(MirroredUser(user_id, playlists, problem), 0)
+        self.mirror.put_user(replace(known, problem=str(error)), 0)
 
     def _add_artists(self, ids: list[str]) -> None:
         def failed(error: SpotifyError) -> None:

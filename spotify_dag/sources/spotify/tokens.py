@@ -87,6 +87,19 @@ class Logins:
         """Take the tokens out of a login that is of no use any more."""
         self._write(Login(login.user_id, login.service, login.client_id, login.logged_in_at, "", "", 0, reason))
 
+    def files(self, user_id: str) -> list[Path]:
+        """Return the files of a user's logins, at any service."""
+        start = f"{quote(user_id, safe='')}@"
+        return [file for file in self._folder.glob("*.json") if file.name.startswith(start)]
+
+    def remove(self, user_id: str) -> int:
+        """Delete a user's logins at every service; return how many there were."""
+        with self.lock():
+            files = self.files(user_id)
+            for file in files:
+                file.unlink()
+        return len(files)
+
     def lock(self) -> Any:
         """Return the lock under which tokens are changed: a refresh token works once."""
         return locked(self._folder / ".lock")

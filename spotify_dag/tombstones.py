@@ -1,0 +1,92 @@
+"""Who was forgotten, without saying who: a keyed hash per user, so that nothing brings them back.
+
+Only whoever already holds an id can ask whether it was forgotten. The key lies beside the hashes, so what they protect
+against is reading the names off a list, not somebody who has the data root and a list of candidates.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
+
+_KEY = "key"
+
+
+class TombstoneError(SpotifyDagError):
+    """The key of the tombstones is gone, so that nobody can tell who was forgotten."""
+
+
+@dataclass(frozen=True)
+class Tombstones:
+    """The tombstones under one data root, in ``forgotten/``: one empty file per user."""
+
+    data: Path
+
+    @property
+    def _folder(self) -> Path:
+        return self.data / "forgotten"
+
+    def add(self, user_id: str) -> None:
+        """Remember that a user was forgotten."""
+        if user_id in self:
+            return
+        key = self._key() or self._new_key()
+        (self._folder / _digest(key, user_id)).touch()
+
+    def lift(self, user_id: str) -> bool:
+        """Let a user in again; return whether they had been forgotten."""
+        if user_id not in self:
+            return False
+        (self._folder / _digest(self._key() or b"", user_id)).unlink(missing_ok=True)
+        return True
+
+    def __contains__(self, user_id: str) -> bool:
+        return bool(self.among([user_id]))
+
+    def among(self, user_ids: Iterable[str]) -> set[str]:
+        """Return those of the users who were forgotten.
+
+        Raises
+        ------
+        TombstoneError
+            If the key is gone.
+        """
+        names = os.listdir(self._folder) if self._folder.is_dir() else []
+        present = {name for name in names if name != _KEY and not name.startswith(".")}
+        if not present:
+            return set()
+        key = self._key()
+        if key is None:
+            raise TombstoneError(
+                f"{self._folder / _KEY} is gone, so it is not known who was forgotten. Put it back from a backup."
+            )
+        return {user_id for user_id in user_ids if _digest(key, user_id) in present}
+
+    def _key(self) -> bytes | None:
+        try:
+            return (self._folder / _KEY).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _new_key(self) -> bytes:
+        """Make the key, once: of several processes that do, all use the one that came first."""
+        made = self._folder / f".{secrets.token_hex(8)}.tmp"
+        write_atomically(made, secrets.token_bytes(32), private=True)
+        try:
+            os.link(made, self._folder / _KEY)
+        except FileExistsError:
+            pass
+        finally:
+            made.unlink()
+        return (self._folder / _KEY).read_bytes()
+
+
+def _digest(key: bytes, user_id: str) -> str:
+    return blake2b(user_id.encode(errors="surrogatepass"), key=key, digest_size=16).hexdigest()
