@@ -16,7 +16,9 @@ from spotify_dag.assets.features import feature_assets
 from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
+from spotify_dag.orchestration.alerts import failure_sensor
 from spotify_dag.orchestration.checks import asset_checks
+from spotify_dag.orchestration.freshness import freshness_sensor
 from spotify_dag.orchestration.jobs import stage_jobs
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
@@ -49,6 +51,7 @@ def build_definitions(
             ],
             asset_checks=asset_checks(settings),
             jobs=stage_jobs(),
+            sensors=[failure_sensor(), freshness_sensor()],
             resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
@@ -27,3 +27,8 @@ def ranges(buckets: Iterable[int]) -> list[tuple[int, int]]:
         else:
             found.append((bucket, bucket))
     return found
+
+
+def spelled(buckets: Sequence[int]) -> str:
+    """Return buckets as people write them: ``0-8, 17``."""
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges(buckets))

@@ -63,15 +63,14 @@ def stale_features(project: Project) -> list[int]:
     return _differing(users, project.lake.scan(USER_EMBEDDINGS).select(columns).collect())
 
 
-def stale_index(project: Project, index: UserIndex) -> list[int]:
-    """Return the buckets whose vectors in ``index`` were not made from the present user embeddings."""
+def stale_index(project: Project, index: UserIndex, buckets: Sequence[int] | None = None) -> list[int]:
+    """Return which buckets, of some or of all, have vectors in ``index`` not made from the present user embeddings."""
     import polars as pl
 
     columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
-    embedded = (
-        project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null()).select(columns).collect()
-    )
-    return _differing(embedded, index.rows().select(columns))
+    rows = project.lake.scan(USER_EMBEDDINGS, buckets)
+    embedded = rows.filter(pl.col("unembedded_reason").is_null()).select(columns).collect()
+    return _differing(embedded, index.rows(buckets).select(columns))
 
 
 def tower_is_stale(project: Project) -> str | None:

@@ -126,8 +126,8 @@ class UserIndex:
             table.create_index("vector", config=IvfFlat(distance_type=METRIC))
         table.optimize(cleanup_older_than=timedelta(hours=1))
 
-    def rows(self, *, with_vectors: bool = False) -> pl.DataFrame:
-        """Return every row, sorted by user; no rows where the index does not exist.
+    def rows(self, buckets: Sequence[int] | None = None, *, with_vectors: bool = False) -> pl.DataFrame:
+        """Return the rows of some buckets or of all, sorted by user; no rows where the index does not exist.
 
         Returns
         -------
@@ -140,8 +140,24 @@ class UserIndex:
             kinds = (pl.String, pl.Int32, pl.Int64, pl.String)
             return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
         columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
-        found = table.search().select(columns).limit(None).to_arrow()
+        search = table.search().select(columns).limit(None)
+        found = (search if buckets is None else search.where(_in_buckets(buckets))).to_arrow()
         return pl.DataFrame(pl.from_arrow(found)).sort("user_id")
+
+    def approximate(self) -> bool:
+        """Whether searches go through a vector index, which may miss a neighbour."""
+        table = self._table()
+        return table is not None and any(index.columns == ["vector"] for index in table.list_indices())
+
+    def recall(self, queries: np.ndarray, k: int) -> float:
+        """Return what share of the ``k`` nearest users of each query, ``[queries, dim]``, a search finds.
+
+        Nearest are those found by comparing with everybody.
+        """
+        answers = self.nearest(queries, k)
+        exact = self.nearest(queries, k, exact=True)
+        found = sum(len(set(dict(one)) & set(dict(other))) for one, other in zip(answers, exact, strict=True))
+        return found / max(1, sum(map(len, exact)))
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of some users; one that is not in the index is left out."""
@@ -157,15 +173,18 @@ class UserIndex:
             for user, vector in zip(found["user_id"].to_pylist(), found["vector"].to_pylist(), strict=True)
         }
 
-    def nearest(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
-        """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first."""
+    def nearest(self, queries: np.ndarray, k: int, *, exact: bool = False) -> list[list[tuple[str, float]]]:
+        """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first.
+
+        ``exact`` compares with everybody, past any vector index.
+        """
         table = self._table()
         if table is None or not len(queries):
             return [[] for _ in queries]
         search = (
             table.search(list(queries)).distance_type(METRIC).nprobes(PROBES).select(["user_id", "_distance"]).limit(k)
         )
-        found = search.to_arrow()
+        found = (search.bypass_vector_index() if exact else search).to_arrow()
         answers: list[list[tuple[str, float]]] = [[] for _ in queries]
         numbers = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * len(found)
         pairs = zip(numbers, found["user_id"].to_pylist(), found["_distance"].to_pylist(), strict=True)

@@ -10,6 +10,7 @@ from spotify_dag.resources.project import Project
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.schemas import (
     ARTIST_GENRES,
+    INGESTS,
     RAW_PLAYLISTS,
     TEXT_VECTORS,
     USER_EMBEDDINGS,
@@ -51,6 +52,23 @@ def all_but_one(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.tail(-1)
 
 
+def without_somebody(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("user_id") != frame["user_id"][0])
+
+
+def somebody_else(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame, frame.head(1).with_columns(user_id=pl.lit("nobody"), name=pl.lit("Nobody's genre"))])
+
+
+def in_the_other_bucket(frame: pl.DataFrame) -> pl.DataFrame:
+    """Everybody in the bucket of the others: each table agrees with itself."""
+    return frame.with_columns(1 - pl.col("user_bucket"))
+
+
+def more_was_read(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col("rows_rejected") + 1)
+
+
 def not_a_number(name: str):
     return lambda frame: frame.with_columns(
         pl.when(pl.int_range(pl.len()) == 0).then(float("nan")).otherwise(name).cast(pl.Float32).alias(name)
@@ -67,31 +85,61 @@ def spoilt_vector(frame: pl.DataFrame) -> pl.DataFrame:
 
 def test_all_pass_on_good_data(project, instance):
     found = outcomes(project, instance)
-    assert len(found) == 11
+    assert len(found) == 23
     assert all(found.values()), found
 
 
 CONFORM, WITH_USER = "rows_conform", "raw_playlists:every_row_has_its_user"
+READ, ARTISTS = "raw_playlists:nothing_lost_at_reading", "artist_genres:every_item_has_its_artist"
+LISTENERS, NAMES = "user_tastes:every_listener_has_tastes", "text_vectors:every_name_has_its_vector"
 EMBEDDED, WHOLE = "user_embeddings:every_user_embedded_or_explained", "user_index:index_is_whole"
 
 
 @pytest.mark.parametrize(
     ("table", "change", "fails"),
     [
-        pytest.param(RAW_PLAYLISTS, first_row_again, {f"raw_playlists:{CONFORM}", WITH_USER}, id="item twice"),
-        pytest.param(RAW_PLAYLISTS, all_but_one, {WITH_USER}, id="item lost"),
-        pytest.param(ARTIST_GENRES, first_row_again, {f"artist_genres:{CONFORM}"}, id="artist twice"),
+        pytest.param(RAW_PLAYLISTS, first_row_again, {f"raw_playlists:{CONFORM}", WITH_USER, ARTISTS}, id="item twice"),
+        pytest.param(RAW_PLAYLISTS, all_but_one, {WITH_USER, READ, ARTISTS}, id="item lost"),
+        pytest.param(ARTIST_GENRES, first_row_again, {f"artist_genres:{CONFORM}", ARTISTS}, id="artist twice"),
+        pytest.param(ARTIST_GENRES, all_but_one, {ARTISTS}, id="artist lost"),
+        pytest.param(USER_TASTES, without_somebody, {LISTENERS}, id="tastes lost"),
+        pytest.param(USER_TASTES, somebody_else, {LISTENERS, NAMES}, id="tastes of nobody"),
         pytest.param(USER_TASTES, not_a_number("weight"), {f"user_tastes:{CONFORM}"}, id="weight not finite"),
         pytest.param(USER_EMBEDDINGS, spoilt_vector, {f"user_embeddings:{CONFORM}"}, id="vector not finite"),
         pytest.param(USER_EMBEDDINGS, first_row_again, {f"user_embeddings:{CONFORM}"}, id="user twice"),
         pytest.param(USER_EMBEDDINGS, all_but_one, {EMBEDDED, WHOLE}, id="user lost"),
-        pytest.param(USERS, all_but_one, {WITH_USER, EMBEDDED}, id="user unknown"),
+        pytest.param(USERS, all_but_one, {WITH_USER, READ, LISTENERS, EMBEDDED}, id="user unknown"),
+        pytest.param(USERS, first_row_again, {WITH_USER, f"raw_playlists:{CONFORM}"}, id="user twice in users"),
+        pytest.param(USERS, in_the_other_bucket, {READ}, id="user in another bucket"),
+        pytest.param(INGESTS, more_was_read, {READ}, id="rejects lost"),
     ],
 )
 def test_a_fault_is_found(project, instance, table, change, fails):
     rewrite(project, table, change)
     found = outcomes(project, instance)
     assert {name for name, passed in found.items() if not passed} == fails
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"weight": pl.Float64}, "weight is Float64, not Float32"),
+        ({"size_weight": None}, "size_weight is missing, not Float32"),
+    ],
+)
+def test_a_table_with_other_columns_is_found(project, instance, columns, problem):
+    """A table as another version of this program, or another program, would have written it."""
+    from deltalake import write_deltalake
+
+    rows = project.lake.scan(USER_TASTES).collect()
+    others = rows.select(
+        (pl.col(name).cast(columns[name]) if name in columns else pl.col(name))
+        for name in rows.columns
+        if columns.get(name, True) is not None
+    )
+    uri = project.lake.uri(USER_TASTES)
+    write_deltalake(uri, others.to_arrow(), mode="overwrite", schema_mode="overwrite", partition_by=["user_bucket"])
+    assert table_problems(project.lake, USER_TASTES, BUCKETS) == {problem: 1}
 
 
 def test_vectors_of_texts_are_kept_once(project):
@@ -115,6 +163,22 @@ def test_a_vector_that_is_not_of_unit_length_is_found(project, instance):
     twice = pl.Series("vector", rows["vector"].to_numpy() * 2, dtype=rows["vector"].dtype)
     index.replace([0], rows.with_columns(twice))
     assert not outcomes(project, instance)["user_index:index_is_whole"]
+
+
+def test_a_search_that_finds_the_nearest_passes_and_one_that_does_not_is_found(project, instance):
+    from lancedb import connect
+    from lancedb.index import IvfFlat, IvfPq
+
+    index, name = project.user_index(project.registry.latest()), "user_index:index_finds_the_nearest"
+    table = connect(project.vectors).open_table(index.name)
+    assert not index.approximate()
+    table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=4))
+    assert index.approximate()
+    assert outcomes(project, instance)[name]
+    coarse = IvfPq(distance_type="cosine", num_partitions=1, num_sub_vectors=1, num_bits=4)
+    table.create_index("vector", config=coarse, replace=True)
+    assert index.recall(index.rows(with_vectors=True)["vector"].to_numpy(), 10) < 0.8
+    assert not outcomes(project, instance)[name]
 
 
 def test_a_tower_with_a_weight_that_is_not_finite_is_found(project, instance):

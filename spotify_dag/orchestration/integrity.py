@@ -1,0 +1,142 @@
+"""Checks between tables: whoever and whatever went into a stage came out of it.
+
+Each check counts what disagrees, by name, in the buckets of the run; any count above zero blocks what comes after. That
+every table keeps its own rules is checked in `checks`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from spotify_dag.features.tastes import items
+from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.resources.encoder import unknown_texts
+from spotify_dag.resources.listening import taste_texts
+from spotify_dag.resources.project import Project
+from spotify_dag.schemas import ARTIST_GENRES, INGESTS, RAW_PLAYLISTS, REJECTS, USER_TASTES, USERS, user_buckets
+from spotify_dag.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def lost_at_reading(project: Project, buckets: list[int]) -> dict[str, int]:
+    """Count what was read and is not in the tables, per bucket, and users in a bucket that is not theirs."""
+    import polars as pl
+
+    lake, bucket = project.lake, "user_bucket"
+    read = lake.scan(INGESTS, buckets).group_by(bucket).agg(pl.col("rows_kept", "rows_rejected", "users").sum())
+    present = {
+        "rows_kept": lake.scan(RAW_PLAYLISTS, buckets),
+        "rows_rejected": lake.scan(REJECTS, buckets).filter("dropped"),
+        "users": lake.scan(USERS, buckets),
+    }
+    for name, rows in present.items():
+        read = read.join(rows.group_by(bucket).agg(pl.len().alias(f"{name}_found")), on=bucket, how="left")
+    # Only what is missing counts: of a source that could not be read to its end, more is there than was counted.
+    lost = read.select(
+        (pl.col(name).cast(pl.Int64) - pl.col(f"{name}_found").fill_null(0).cast(pl.Int64))
+        .clip(lower_bound=0)
+        .sum()
+        .alias(f"{name}_lost")
+        for name in present
+    ).collect()
+    users = lake.scan(USERS, buckets).select("user_id", bucket).collect()
+    theirs = user_buckets(users["user_id"].to_list(), lake.n_buckets)
+    astray = (users[bucket] != pl.Series(theirs, dtype=pl.Int32)).sum()
+    return {**lost.row(0, named=True), "users_in_a_bucket_not_theirs": astray}
+
+
+def lost_artists(project: Project, buckets: list[int]) -> dict[str, int]:
+    """Count playlist items whose artist is not in the artist table, and artists counted for items that are not there.
+
+    Only the sums per bucket are compared, which is cheap; an artist lost and another one too many would need to have
+    equally many items to go unseen.
+    """
+    import polars as pl
+
+    bucket = "user_bucket"
+    items_ = project.lake.scan(RAW_PLAYLISTS, buckets).group_by(bucket).agg(pl.len().cast(pl.Int64).alias("items"))
+    counted = project.lake.scan(ARTIST_GENRES, buckets).group_by(bucket).agg(pl.col("rows").cast(pl.Int64).sum())
+    difference = pl.col("items").fill_null(0) - pl.col("rows").fill_null(0)
+    both = items_.join(counted, on=bucket, how="full", coalesce=True)
+    return (
+        both.select(
+            difference.clip(lower_bound=0).sum().alias("items_without_their_artist"),
+            (-difference).clip(lower_bound=0).sum().alias("items_that_are_not_there"),
+        )
+        .collect()
+        .row(0, named=True)
+    )
+
+
+def lost_listeners(project: Project, buckets: list[int]) -> dict[str, int]:
+    """Count users whose listening has no tastes, and tastes of nobody."""
+    lake = project.lake
+    listeners = items(lake.scan(RAW_PLAYLISTS, buckets), project.settings.playlists_count).select("user_id").unique()
+    tastes = lake.scan(USER_TASTES, buckets).select("user_id", "kind")
+    users = lake.scan(USERS, buckets).select("user_id")
+    return {
+        "users_lost": _count(listeners.join(tastes.filter(kind="artist"), on="user_id", how="anti")),
+        "users_that_nobody_named": _count(tastes.select("user_id").unique().join(users, on="user_id", how="anti")),
+    }
+
+
+def lost_texts(project: Project, buckets: list[int]) -> dict[str, int]:
+    """Count genre and artist names of the tastes that have no vector."""
+    missing = unknown_texts(project.lake, project.encoder, taste_texts(project, buckets))
+    return {"names_without_a_vector": missing.height}
+
+
+COUNTS: dict[str, tuple[str, Callable[[Project, list[int]], dict[str, int]], str]] = {
+    "nothing_lost_at_reading": (
+        RAW_PLAYLISTS.name,
+        lost_at_reading,
+        "As many rows, rejects and users are in the tables as were read, every user in their own bucket.",
+    ),
+    "every_item_has_its_artist": (
+        ARTIST_GENRES.name,
+        lost_artists,
+        "The artists of a bucket account for each of its playlist items, no more and no fewer.",
+    ),
+    "every_listener_has_tastes": (
+        USER_TASTES.name,
+        lost_listeners,
+        "Every user with listening has tastes, and nobody else.",
+    ),
+    "every_name_has_its_vector": (
+        "text_vectors",
+        lost_texts,
+        "Every genre and artist that tastes speak of was encoded.",
+    ),
+}
+"""Checks by name: the asset, what counts disagreements, and what the check says."""
+
+
+def integrity_checks(settings: Settings) -> list[Any]:
+    """Return the checks between tables."""
+
+    def counting(name: str) -> Any:
+        asset, count, description = COUNTS[name]
+
+        @dg.asset_check(
+            asset=asset,
+            name=name,
+            partitions_def=user_bucket_partitions(settings.n_buckets),
+            blocking=True,
+            description=description,
+        )
+        def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+            counts = count(project, run_buckets(context))
+            return dg.AssetCheckResult(passed=not any(counts.values()), metadata=counts)
+
+        return check
+
+    return [counting(name) for name in COUNTS]
+
+
+def _count(rows: "pl.LazyFrame") -> int:
+    import polars as pl
+
+    return int(rows.select(pl.len()).collect().item())
