@@ -13,7 +13,7 @@ from hashlib import blake2b
 import dagster as dg
 from pydantic import SecretStr
 
-from spotify_dag.orchestration.partitions import spelled
+from spotify_dag.orchestration.partitions import spelled, tagged_buckets
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import USERS
 from spotify_dag.settings import Settings
@@ -113,7 +113,7 @@ def describe(context: dg.RunFailureSensorContext, project: Project) -> Alert:
         elif error:
             why = error.message
     clean = cleaner(project)
-    where = _buckets(run.tags, settings.n_buckets)
+    where = spelled(tagged_buckets(run.tags))
     what = f"'{run.job_name}'" + (f" at {', '.join(steps)}" if steps else "")
     buckets = f", bucket{'s' * ('-' in where)} {where}" if where else ""
     return Alert(
@@ -153,12 +153,3 @@ def _users_in(project: Project, line: str) -> set[str]:
     except Exception:  # whatever is wrong with the lake may be what this alert is about: rather hide too much
         return named | quoted
     return named | set(known["user_id"])
-
-
-def _buckets(tags: Mapping[str, str], n_buckets: int) -> str:
-    """Return the buckets that a run was about, in words."""
-    first = tags.get("dagster/asset_partition_range_start", tags.get("dagster/partition", ""))
-    last = tags.get("dagster/asset_partition_range_end", first)
-    if not (first.isdigit() and last.isdigit()):
-        return ""
-    return spelled(range(int(first), min(int(last), n_buckets - 1) + 1))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.partitions import tagged_buckets
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import (
@@ -78,7 +78,7 @@ def shift(now: Sketch, before: Sequence[Sketch], least: float = 0.0) -> str | No
     mean = [math.fsum(part) / users for part in zip(*(_weighted(sketch) for sketch in before), strict=True)]
     variance = sum(sketch.users * (sketch.spread**2 + math.dist(sketch.mean, mean) ** 2) for sketch in before) / users
     distance = math.dist(now.mean, mean)
-    by_chance = SIGMAS**2 * (now.spread**2 / now.users + variance / users)
+    by_chance = SIGMAS**2 * (max(now.spread**2, variance) / now.users + variance / users)
     allowed = math.sqrt(by_chance + MEAN_SHIFT**2 * variance + least**2)
     if distance > allowed:
         return f"the mean moved by {distance:.3g}, more than {allowed:.3g}"
@@ -145,14 +145,14 @@ def drift_checks(settings: Settings) -> list[Any]:
     ) -> Any:
         key = dg.AssetCheckKey(dg.AssetKey(table), name)
 
+        # Of no partition, unlike the others: Dagster then keeps one record per run, whatever buckets it was about.
         @dg.asset_check(
             asset=table,
             name=name,
-            partitions_def=user_bucket_partitions(settings.n_buckets),
             description=f"{description} (against the last {HISTORY} runs; a warning, blocks nothing).",
         )
         def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
-            found = measure(project, run_buckets(context))
+            found = measure(project, tagged_buckets(context.run.tags) or list(range(settings.n_buckets)))
             records = context.instance.event_log_storage.get_asset_check_execution_history(key, limit=2 * HISTORY)
             comparable = basis(project)
             before = _noted(records, context.run.run_id, comparable)[:HISTORY]
@@ -205,14 +205,14 @@ def _sketch(vectors: "pl.Series") -> Sketch:
     import numpy as np
 
     if vectors.is_empty():
-        return Sketch(0, (), 0.0)
+        return Sketch(0, (0.0,) * SKETCH_DIM, 0.0)
     dim = len(vectors[0])
     numbers = vectors.explode().to_numpy().reshape(-1, dim)
     projection = np.random.default_rng(dim).normal(size=(dim, SKETCH_DIM)) / math.sqrt(SKETCH_DIM)
-    projected = numbers @ projection
+    projected = numbers[np.isfinite(numbers).all(axis=1)] @ projection  # what is not finite fails another check
     mean = projected.mean(axis=0)
     spread = math.sqrt(((projected - mean) ** 2).sum(axis=1).mean())
-    return Sketch(len(numbers), tuple(float(f"{number:.5g}") for number in mean), spread)
+    return Sketch(len(projected), tuple(float(f"{number:.5g}") for number in mean), spread)
 
 
 def _weighted(sketch: Sketch) -> list[float]:

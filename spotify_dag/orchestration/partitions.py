@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -16,6 +16,13 @@ def user_bucket_partitions(n_buckets: int) -> dg.StaticPartitionsDefinition:
 def run_buckets(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[int]:
     """Return the buckets of the current run."""
     return [int(key) for key in context.partition_keys]
+
+
+def tagged_buckets(tags: Mapping[str, str]) -> list[int]:
+    """Return the buckets that a run is about, by its tags; none where it has no partitions, or others."""
+    first = tags.get("dagster/asset_partition_range_start", tags.get("dagster/partition", ""))
+    last = tags.get("dagster/asset_partition_range_end", first)
+    return list(range(int(first), int(last) + 1)) if first.isdigit() and last.isdigit() else []
 
 
 def ranges(buckets: Iterable[int]) -> list[tuple[int, int]]:
