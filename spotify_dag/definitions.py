@@ -20,6 +20,7 @@ from spotify_dag.orchestration.alerts import failure_sensor
 from spotify_dag.orchestration.checks import asset_checks
 from spotify_dag.orchestration.freshness import freshness_sensor
 from spotify_dag.orchestration.jobs import stage_jobs
+from spotify_dag.orchestration.refresh import refresh_schedule
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
@@ -42,6 +43,7 @@ def build_definitions(
         # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
+        jobs = stage_jobs()
         return dg.Definitions(
             assets=[
                 *ingest_assets(settings),
@@ -50,8 +52,9 @@ def build_definitions(
                 *serving_assets(settings),
             ],
             asset_checks=asset_checks(settings),
-            jobs=stage_jobs(),
+            jobs=jobs,
             sensors=[failure_sensor(), freshness_sensor()],
+            schedules=[refresh_schedule(settings, jobs[0])],
             resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
         )

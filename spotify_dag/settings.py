@@ -59,7 +59,10 @@ class Settings(BaseSettings):
     spotify_daily_budget: int = Field(100_000, ge=1, description="At most this many requests in any 24 hours")
     spotify_artist_age_days: float = Field(30, gt=0, description="Artists are asked for again after this many days")
     spotify_refresh_hours: float = Field(
-        24, gt=0, description="Users are looked at again after this many hours, or when the source is named again"
+        168,
+        gt=0,
+        description="Users are looked at again once in this many hours, a seventh of the buckets at a time, or when the "
+        "source is named again",
     )
     spotify_followed: bool = Field(
         False, description="Count playlists that users follow, not only those they own or collaborate on"

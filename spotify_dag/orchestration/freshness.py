@@ -30,7 +30,8 @@ from spotify_dag.schemas import USERS
 
 HOUR = 3600.0
 POLICY = {"ingest": 2 * HOUR, "features": 2 * HOUR, "train": 8 * 24 * HOUR, "index": 2 * HOUR}
-"""Seconds for which something may wait for a stage. Training comes once a week, and may fail once."""
+"""Seconds for which something may wait for a stage that nobody runs. Training comes once a week."""
+FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 INTERVAL = 300
 CHECK = "nothing_waits_too_long"
 
@@ -103,10 +104,12 @@ def look(context: dg.SensorEvaluationContext, project: Project, now: float) -> d
         return dg.SkipReason(f"What waits cannot be told: {error}")
     cursor = json.loads(context.cursor) if context.cursor else {"since": {}, "late": []}
     since = since_when(now, waits, cursor["since"])
+    busy = _under_way(context.instance)
     late = {
         stage: buckets
         for stage, begun in since.items()
-        if (buckets := [int(bucket) for bucket, at in begun.items() if now - at > POLICY[stage]])
+        if stage not in busy
+        and (buckets := [int(bucket) for bucket, at in begun.items() if now - at > POLICY[stage]])
     }
     events = []
     for stage, buckets in late.items():
@@ -140,6 +143,16 @@ def look(context: dg.SensorEvaluationContext, project: Project, now: float) -> d
         asset_events=events,
         skip_reason=None if events else f"Waiting, within policy: {_counts(waits)}.",
     )
+
+
+def _under_way(instance: dg.DagsterInstance) -> set[str]:
+    """Return the stages that a run is making: it may wait for a source that said when to resume."""
+    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
+    busy: set[str] = set()
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
+        assets = {key.to_user_string() for key in run.asset_selection or ()} or {*STAGES.get(run.job_name, ())}
+        busy |= {stage for stage, made in STAGES.items() if assets & {*made}}
+    return busy
 
 
 def _counts(waits: Mapping[str, Sequence[int]]) -> str:

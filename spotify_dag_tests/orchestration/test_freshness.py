@@ -75,6 +75,18 @@ def test_what_waits_too_long_is_told_once_and_then_that_it_does_not(watched, ins
     assert len(hook.received) == 2
 
 
+def test_whoever_is_at_it_is_not_late(watched, instance, hook):
+    """A run that waits for a source has been told when to resume, and resumes."""
+    lose_features(watched)
+    watch = Watch(watched, instance)
+    watch.tick(0)
+    job = build_definitions(settings=watched.settings).resolve_job_def("features")
+    run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert watch.tick(30) == [("user_index", False)]
+    instance.report_run_canceled(run)
+    assert watch.tick(31) == [("user_embeddings", False)]
+
+
 def test_a_bucket_that_is_done_in_between_begins_anew():
     before = since_when(0, {"features": [1, 2]}, {})
     after = since_when(10, {"features": [2, 3]}, before)
