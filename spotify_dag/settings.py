@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     spotify_refresh_hours: float = Field(
         168,
         gt=0,
-        description="Users are looked at again once in this many hours, a seventh of the buckets at a time, or when the "
-        "source is named again",
+        description="Users are looked at again once in this many hours, a seventh of the buckets at a time, or when "
+        "the source is named again",
     )
     spotify_followed: bool = Field(
         False, description="Count playlists that users follow, not only those they own or collaborate on"

@@ -13,6 +13,7 @@ from spotify_dag.orchestration.drift import drift_checks
 from spotify_dag.orchestration.freshness import freshness_checks
 from spotify_dag.orchestration.integrity import integrity_checks
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.recall import recall_check
 from spotify_dag.orchestration.staleness import index_version, stale_index
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.project import Project
@@ -32,12 +33,6 @@ from spotify_dag.settings import Settings
 from spotify_dag.tower.gate import COLLAPSE, soundness
 
 UNIT_TOLERANCE = 1e-3
-RECALL = 0.95
-RECALL_AT = 10
-RECALL_USERS = 50
-"""Users asked about: with so many, a recall of .99 is not taken for one below .95."""
-RECALL_BUCKETS = 4
-"""Buckets they are drawn from: users are spread over buckets by a hash, so any few are a sample of all."""
 
 
 def table_problems(lake: Lake, table: Table, buckets: list[int]) -> dict[str, int]:
@@ -202,26 +197,6 @@ def asset_checks(settings: Settings) -> list[Any]:
             },
         )
 
-    @dg.asset_check(
-        asset="user_index",
-        partitions_def=buckets,
-        blocking=True,
-        description=f"Of the {RECALL_AT} users most like somebody, found by comparing with everybody, a search finds at "
-        f"least {RECALL:.0%}. Asked of a sample of the run's users, once there is an approximate index.",
-    )
-    def index_finds_the_nearest(
-        context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]
-    ) -> dg.AssetCheckResult:
-        index = project.user_index(index_version(project) or "")
-        if not index.approximate():
-            return dg.AssetCheckResult(passed=True, metadata={"approximate": False})
-        sample = index.rows(run_buckets(context)[:RECALL_BUCKETS], with_vectors=True)
-        asked = sample.sample(min(RECALL_USERS, sample.height), seed=0)
-        found = index.recall(asked["vector"].to_numpy(), RECALL_AT)
-        return dg.AssetCheckResult(
-            passed=found >= RECALL, metadata={"approximate": True, "recall": found, "users_asked": asked.height}
-        )
-
     tables = ((RAW_PLAYLISTS, USERS, INGESTS, REJECTS), (ARTIST_GENRES,), (USER_TASTES,), (TEXT_VECTORS,))
     return [
         *(rows_conform(*written) for written in (*tables, (USER_EMBEDDINGS,))),
@@ -231,7 +206,7 @@ def asset_checks(settings: Settings) -> list[Any]:
         tower_is_sound,
         gate_was_asked,
         index_is_whole,
-        index_finds_the_nearest,
+        recall_check(settings),
         *integrity_checks(settings),
         *drift_checks(settings),
         *freshness_checks(),

@@ -1,7 +1,7 @@
 """Checks that warn when what comes in is unlike what came in before.
 
 Each run notes, in the metadata of its check, the mean and the spread over users of some quantities, and compares them
-with what the last `HISTORY` runs noted. Buckets are made by a hash, so the users of any run are a sample of all, and two
+with what the last `HISTORY` runs noted. Buckets are made by a hash, so the users of any run are a sample of all, and
 samples differ by chance: the fewer their users, the more. A shift counts once it is too large for chance *and* large
 enough to matter. With fewer runs than that to compare with, nothing is said.
 
@@ -94,7 +94,7 @@ def rejected_share(project: Project, buckets: list[int]) -> dict[str, Sketch]:
 
     lake = project.lake
     rejected = lake.scan(REJECTS, buckets).filter("dropped").group_by("user_id").agg(pl.len().alias("rejected"))
-    users = (
+    shares = (
         lake.scan(USERS, buckets)
         .join(rejected, on="user_id", how="left")
         .select(pl.col("rejected").fill_null(0), "rows_kept")
@@ -102,10 +102,13 @@ def rejected_share(project: Project, buckets: list[int]) -> dict[str, Sketch]:
         .select(pl.col("rejected") / pl.sum_horizontal(pl.all()))
         .collect()
         .to_series()
+        .to_numpy()
     )
     # Of all rows, also of those that name no user: the spread is that of users, who decide what chance may do.
     rows = lake.scan(INGESTS, buckets).select(pl.col("rows_rejected", "rows_kept").sum()).collect().row(0)
-    return {"rejected": Sketch(users.len(), (rows[0] / max(1, sum(rows)),), users.std(ddof=0) or 0.0)}
+    return {
+        "rejected": Sketch(len(shares), (rows[0] / max(1, sum(rows)),), float(shares.std()) if len(shares) else 0.0)
+    }
 
 
 def genre_coverage(project: Project, buckets: list[int]) -> dict[str, Sketch]:
@@ -226,7 +229,5 @@ def _noted(records: "Sequence[AssetCheckExecutionRecord]", run_id: str, basis: s
         evaluation = record.event and record.event.asset_check_evaluation
         if evaluation and record.run_id != run_id and evaluation.metadata["basis"].value == basis:
             sketches: Mapping[str, Any] = evaluation.metadata["sketches"].value  # type: ignore[assignment]
-            found.append(
-                {name: Sketch(it["users"], tuple(it["mean"]), it["spread"]) for name, it in sketches.items()}
-            )
+            found.append({name: Sketch(it["users"], tuple(it["mean"]), it["spread"]) for name, it in sketches.items()})
     return found

@@ -68,8 +68,8 @@ def freshness_checks() -> list[Any]:
         @dg.asset_check(
             asset=STAGES[stage][-1],
             name=CHECK,
-            description=f"Nothing that is new waits for this stage for more than {POLICY[stage] / HOUR:g} hours. Looked "
-            f"at every {INTERVAL // 60} minutes by the sensor 'freshness'.",
+            description=f"Nothing new waits for this stage for more than {POLICY[stage] / HOUR:g} hours. Looked at "
+            f"every {INTERVAL // 60} minutes by the sensor 'freshness'.",
         )
         def check() -> dg.AssetCheckResult:
             return dg.AssetCheckResult(passed=True, severity=dg.AssetCheckSeverity.WARN)
@@ -108,8 +108,7 @@ def look(context: dg.SensorEvaluationContext, project: Project, now: float) -> d
     late = {
         stage: buckets
         for stage, begun in since.items()
-        if stage not in busy
-        and (buckets := [int(bucket) for bucket, at in begun.items() if now - at > POLICY[stage]])
+        if stage not in busy and (buckets := [int(bucket) for bucket, at in begun.items() if now - at > POLICY[stage]])
     }
     events = []
     for stage, buckets in late.items():

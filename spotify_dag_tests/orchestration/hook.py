@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
-import pytest
 from pydantic import SecretStr
 
 
@@ -37,11 +35,3 @@ class Hook:
     @property
     def secret(self) -> SecretStr:
         return SecretStr(f"http://127.0.0.1:{self.server.server_port}/services/T0/B0/hook-secret")
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    hook = Hook()
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()

@@ -11,9 +11,8 @@ from spotify_dag.orchestration.alerts import Alert, cleaner, send
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import ARTIST_GENRES
 from spotify_dag.settings import Settings
-from spotify_dag_tests.orchestration.hook import Hook, hook
+from spotify_dag_tests.orchestration.hook import Hook
 
-__all__ = ["hook"]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -124,7 +123,10 @@ def test_what_the_hook_answers_is_logged_without_its_address(hook, caplog, statu
 
 def test_no_secret_and_no_user_is_told(project):
     settings = project.settings.model_copy(
-        update={"spotify_client_secret": SecretStr("s3cr3t"), "alert_webhook": SecretStr("https://hooks.example.org/T0/B0")}
+        update={
+            "spotify_client_secret": SecretStr("s3cr3t"),
+            "alert_webhook": SecretStr("https://hooks.example.org/T0/B0"),
+        }
     )
     clean = cleaner(Project.open(settings))
     told = clean(

@@ -180,6 +180,7 @@ def test_a_search_that_finds_the_nearest_passes_and_one_that_does_not_is_found(p
     table.create_index("vector", config=coarse, replace=True)
     assert index.recall(index.rows(with_vectors=True)["vector"].to_numpy(), 10) < 0.8
     assert not outcomes(project, instance)[name]
+    assert index.recall([], 10) == 1
 
 
 def test_a_tower_with_a_weight_that_is_not_finite_is_found(project, instance):

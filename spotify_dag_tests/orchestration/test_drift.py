@@ -23,7 +23,9 @@ class Base:
         drift = [dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(asset), name)) for asset, name in (
             ("raw_playlists", "rejects_are_as_usual"), ("artist_genres", "genre_coverage_is_as_usual"),
             ("user_embeddings", "embeddings_are_as_usual"))]  # fmt: skip
-        made = dg.AssetSelection.assets("raw_playlists", "artist_genres", "user_tastes", "text_vectors", "user_embeddings")
+        made = dg.AssetSelection.assets(
+            "raw_playlists", "artist_genres", "user_tastes", "text_vectors", "user_embeddings"
+        )
         jobs = [
             dg.define_asset_job("make", made.without_checks() | drift[0] | drift[1] | drift[2]),
             dg.define_asset_job("check", checks & (drift[0] | drift[1] | drift[2])),

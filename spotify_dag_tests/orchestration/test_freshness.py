@@ -11,9 +11,8 @@ from spotify_dag.orchestration.jobs import STAGES
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS
 from spotify_dag.settings import Settings
-from spotify_dag_tests.orchestration.hook import Hook, hook
+from spotify_dag_tests.orchestration.hook import Hook
 
-__all__ = ["hook"]
 NOON = 1_800_000_000.0
 
 
