@@ -6,6 +6,7 @@ import pytest
 
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.checks import table_problems
+from spotify_dag.orchestration.integrity import lost_at_reading
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.registry import write_atomically
 from spotify_dag.schemas import (
@@ -63,7 +64,7 @@ def somebody_else(frame: pl.DataFrame) -> pl.DataFrame:
 
 def in_the_other_bucket(frame: pl.DataFrame) -> pl.DataFrame:
     """Everybody in the bucket of the others: each table agrees with itself."""
-    return frame.with_columns(1 - pl.col("user_bucket"))
+    return frame.with_columns(user_bucket=1 - pl.col("user_bucket"))
 
 
 def more_was_read(frame: pl.DataFrame) -> pl.DataFrame:
@@ -100,8 +101,8 @@ EMBEDDED, WHOLE = "user_embeddings:every_user_embedded_or_explained", "user_inde
     ("table", "change", "fails"),
     [
         pytest.param(RAW_PLAYLISTS, first_row_again, {f"raw_playlists:{CONFORM}", WITH_USER, ARTISTS}, id="item twice"),
-        pytest.param(RAW_PLAYLISTS, all_but_one, {WITH_USER, READ, ARTISTS}, id="item lost"),
-        pytest.param(ARTIST_GENRES, first_row_again, {f"artist_genres:{CONFORM}", ARTISTS}, id="artist twice"),
+        pytest.param(RAW_PLAYLISTS, all_but_one, {WITH_USER, READ}, id="item lost"),
+        pytest.param(ARTIST_GENRES, first_row_again, {f"artist_genres:{CONFORM}"}, id="artist twice"),
         pytest.param(ARTIST_GENRES, all_but_one, {ARTISTS}, id="artist lost"),
         pytest.param(USER_TASTES, without_somebody, {LISTENERS}, id="tastes lost"),
         pytest.param(USER_TASTES, somebody_else, {LISTENERS, NAMES}, id="tastes of nobody"),
@@ -119,6 +120,16 @@ def test_a_fault_is_found(project, instance, table, change, fails):
     rewrite(project, table, change)
     found = outcomes(project, instance)
     assert {name for name, passed in found.items() if not passed} == fails
+
+
+def test_counts_of_a_bucket_read_in_parts_are_not_compared(project):
+    """Somebody was carried over from an earlier reading: how many there were then says nothing about now."""
+    later = pl.col("fetched_at") + pl.duration(days=1)
+    rewrite(project, INGESTS, more_was_read)
+    assert lost_at_reading(project, BUCKETS)["rows_rejected_lost"] == 2
+    somebody = pl.int_range(pl.len()).over("user_bucket") == 0
+    rewrite(project, USERS, lambda users: users.with_columns(pl.when(somebody).then(later).otherwise("fetched_at")))
+    assert not any(lost_at_reading(project, BUCKETS).values())
 
 
 @pytest.mark.parametrize(
@@ -176,7 +187,7 @@ def test_a_search_that_finds_the_nearest_passes_and_one_that_does_not_is_found(p
     table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=4))
     assert index.approximate()
     assert outcomes(project, instance)[name]
-    coarse = IvfPq(distance_type="cosine", num_partitions=1, num_sub_vectors=1, num_bits=4)
+    coarse = IvfPq(distance_type="cosine", num_partitions=1, num_sub_vectors=2, num_bits=4)
     table.create_index("vector", config=coarse, replace=True)
     assert index.recall(index.rows(with_vectors=True)["vector"].to_numpy(), 10) < 0.8
     assert not outcomes(project, instance)[name]
