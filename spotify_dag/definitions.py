@@ -18,9 +18,12 @@ from spotify_dag.assets.features import feature_assets
 from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
+from spotify_dag.orchestration.alerts import failure_sensor
 from spotify_dag.orchestration.care import care_jobs, care_schedules
 from spotify_dag.orchestration.checks import asset_checks
+from spotify_dag.orchestration.freshness import freshness_sensor
 from spotify_dag.orchestration.jobs import stage_jobs
+from spotify_dag.orchestration.refresh import refresh_schedule
 from spotify_dag.orchestration.track_checks import track_checks
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
@@ -44,6 +47,7 @@ def build_definitions(
         # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
+        jobs = stage_jobs()
         return dg.Definitions(
             assets=[
                 *ingest_assets(settings),
@@ -53,8 +57,9 @@ def build_definitions(
                 *serving_assets(settings),
             ],
             asset_checks=[*asset_checks(settings), *track_checks()],
-            jobs=[*stage_jobs(), *care_jobs()],
-            schedules=care_schedules(),
+            jobs=[*jobs, *care_jobs()],
+            sensors=[failure_sensor(), freshness_sensor()],
+            schedules=[refresh_schedule(settings, jobs[0]), *care_schedules()],
             resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
         )

@@ -59,7 +59,10 @@ class Settings(BaseSettings):
     spotify_daily_budget: int = Field(100_000, ge=1, description="At most this many requests in any 24 hours")
     spotify_artist_age_days: float = Field(30, gt=0, description="Artists are asked for again after this many days")
     spotify_refresh_hours: float = Field(
-        24, gt=0, description="Users are looked at again after this many hours, or when the source is named again"
+        168,
+        gt=0,
+        description="Users are looked at again once in this many hours, a seventh of the buckets at a time, or when "
+        "the source is named again",
     )
     spotify_followed: bool = Field(
         False, description="Count playlists that users follow, not only those they own or collaborate on"
@@ -79,7 +82,12 @@ class Settings(BaseSettings):
         "in_process", description="How Dagster runs steps: in one process (quick to start), or one process each"
     )
 
-    @field_validator("encoder", "mlflow_uri", mode="before")
+    alert_webhook: SecretStr | None = Field(
+        None, description="URL that gets a JSON message when a run fails or something waits too long; Slack's will do"
+    )
+    ui_url: str | None = Field(None, description="Where people open the Dagster UI, for links in alerts")
+
+    @field_validator("encoder", "mlflow_uri", "alert_webhook", "ui_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: str | None) -> str | None:
         return value or None
@@ -89,6 +97,14 @@ class Settings(BaseSettings):
     def _names_a_scheme(cls, value: str | None) -> str | None:
         if value is not None and "://" not in value:
             raise ValueError("write it as https://HOST or as a database, like postgresql://HOST/NAME")
+        return value
+
+    @field_validator("alert_webhook", "ui_url")
+    @classmethod
+    def _is_a_web_address(cls, value: SecretStr | str | None) -> SecretStr | str | None:
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if plain is not None and (urlsplit(plain).scheme not in ("http", "https") or not urlsplit(plain).hostname):
+            raise ValueError("write it as https://HOST/PATH")  # without the value: the address of a hook is a secret
         return value
 
     @field_validator("data")

@@ -43,8 +43,10 @@ def test_defaults(tmp_path: Path) -> None:
         "spotify_max_wait": 30,
         "spotify_daily_budget": 100_000,
         "spotify_artist_age_days": 30,
-        "spotify_refresh_hours": 24,
+        "spotify_refresh_hours": 168,
         "spotify_followed": False,
+        "alert_webhook": None,
+        "ui_url": None,
         "dagster_home": None,
         "executor": "in_process",
     }

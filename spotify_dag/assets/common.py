@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from spotify_dag.orchestration.failures import resilient
 from spotify_dag.orchestration.partitions import user_bucket_partitions
 from spotify_dag.schemas import Table
 from spotify_dag.settings import Settings
@@ -23,7 +24,7 @@ NAMING = ("user_id", "playlist_id", "playlist_name")
 
 def lake_asset(table: Table, *, settings: Settings, group: str, deps: Sequence[str], code_version: str) -> Any:
     """Return the decorator of an asset that writes ``table`` bucket by bucket."""
-    return dg.asset(
+    decorate = dg.asset(
         name=table.name,
         description=table.doc,
         deps=list(deps),
@@ -35,6 +36,7 @@ def lake_asset(table: Table, *, settings: Settings, group: str, deps: Sequence[s
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={"dagster/column_schema": table_schema(table), "unique_key": ", ".join(table.key)},
     )
+    return lambda compute: decorate(resilient(compute))
 
 
 def table_schema(table: Table) -> dg.TableSchema:

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, report
+from spotify_dag.orchestration.failures import resilient
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
 from spotify_dag.orchestration.staleness import index_version, stale_index
 from spotify_dag.resources.listening import read_listening
@@ -28,6 +29,7 @@ def serving_assets(settings: Settings) -> list[Any]:
         description="The user vectors of the champion, searched by cosine. Once every user is in it, it is "
         "published: one switch changes model and index together.",
     )
+    @resilient
     def user_index(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
     ) -> dg.MaterializeResult:

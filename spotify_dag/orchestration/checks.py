@@ -1,21 +1,28 @@
 """Asset checks: what must be true of every table before anything downstream may use it.
 
-One check per table derives from its schema. The others say what the schema cannot: that nobody is lost between
-stages, that the tower has not collapsed, that the index holds everybody once.
+One check per asset derives from the schemas of what it writes. The others say what a schema cannot: that nobody is lost
+between stages (more of these in `integrity`), that the tower has not collapsed, that the index holds everybody once and
+finds them. `drift` and `freshness` have the checks that warn.
 """
 
 from typing import Any
 
 import dagster as dg
 
+from spotify_dag.orchestration.drift import drift_checks
+from spotify_dag.orchestration.freshness import freshness_checks
+from spotify_dag.orchestration.integrity import integrity_checks
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.recall import recall_check
 from spotify_dag.orchestration.staleness import index_version, stale_index
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import (
     ARTIST_FACTORS,
     ARTIST_GENRES,
+    INGESTS,
     RAW_PLAYLISTS,
+    REJECTS,
     TEXT_VECTORS,
     USER_EMBEDDINGS,
     USER_TASTES,
@@ -29,9 +36,20 @@ UNIT_TOLERANCE = 1e-3
 
 
 def table_problems(lake: Lake, table: Table, buckets: list[int]) -> dict[str, int]:
-    """Return how many rows of some buckets break the table's schema, by rule; nothing where all is well."""
+    """Return how many rows of some buckets break the table's schema, by rule; nothing where all is well.
+
+    A column that is not as the schema has it counts as one, and is named alone: nothing else can be asked then.
+    """
     import polars as pl
 
+    expected, found = dict(table.polars_schema()), dict(lake.stored_schema(table))  # in whatever order
+    if found != expected:
+        named = expected.keys() | found.keys()
+        return {
+            f"{name} is {found.get(name, 'missing')}, not {expected.get(name, 'a column')}": 1
+            for name in sorted(named)
+            if found.get(name) != expected.get(name)
+        }
     rows = lake.scan(table, buckets if table.partition_by == "user_bucket" else None)
     required = [column.name for column in table.columns if not column.nullable]
     vectors = [column.name for column in table.columns if column.dtype == "list[float32]"]
@@ -51,16 +69,24 @@ def asset_checks(settings: Settings) -> list[Any]:
     """Return every check of the graph."""
     buckets = user_bucket_partitions(settings.n_buckets)
 
-    def rows_conform(table: Table) -> Any:
+    def rows_conform(*tables: Table) -> Any:
+        """Check the tables that one asset writes; the first bears its name."""
+
         @dg.asset_check(
-            asset=table.name,
+            asset=tables[0].name,
             name="rows_conform",
             partitions_def=buckets,
             blocking=True,
-            description=f"Required columns have values, numbers are finite, ({', '.join(table.key)}) is unique.",
+            description="Columns are those of the schema, required ones have values, numbers are finite, keys unique: "
+            + "; ".join(f"{table.name} ({', '.join(table.key) or 'no key'})" for table in tables),
         )
         def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
-            problems = table_problems(project.lake, table, run_buckets(context))
+            wanted = run_buckets(context)
+            problems = {
+                f"{table.name}: {problem}": count
+                for table in tables
+                for problem, count in table_problems(project.lake, table, wanted).items()
+            }
             return dg.AssetCheckResult(passed=not problems, metadata={"problems": problems})
 
         return check
@@ -155,11 +181,12 @@ def asset_checks(settings: Settings) -> list[Any]:
     ) -> dg.AssetCheckResult:
         import numpy as np
 
+        wanted = run_buckets(context)
         index = project.user_index(index_version(project) or "")
-        rows = index.rows(with_vectors=True)
+        rows = index.rows(wanted, with_vectors=True)
         norm = np.linalg.norm(rows["vector"].to_numpy(), axis=1)
         twice = rows.height - rows["user_id"].n_unique()
-        stale = set(stale_index(project, index)) & set(run_buckets(context))
+        stale = stale_index(project, index, wanted)
         off = int((~(np.abs(norm - 1) <= UNIT_TOLERANCE)).sum())  # not finite is off too
         return dg.AssetCheckResult(
             passed=not (twice or off or stale),
@@ -171,13 +198,17 @@ def asset_checks(settings: Settings) -> list[Any]:
             },
         )
 
-    tables = (RAW_PLAYLISTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS)
+    tables = ((RAW_PLAYLISTS, USERS, INGESTS, REJECTS), (ARTIST_GENRES,), (USER_TASTES,), (TEXT_VECTORS,))
     return [
-        *(rows_conform(table) for table in tables),
+        *(rows_conform(*written) for written in (*tables, (USER_EMBEDDINGS,))),
         every_row_has_its_user,
         every_user_embedded_or_explained,
         factors_are_whole,
         tower_is_sound,
         gate_was_asked,
         index_is_whole,
+        recall_check(settings),
+        *integrity_checks(settings),
+        *drift_checks(settings),
+        *freshness_checks(),
     ]

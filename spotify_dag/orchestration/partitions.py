@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -18,6 +18,13 @@ def run_buckets(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContex
     return [int(key) for key in context.partition_keys]
 
 
+def tagged_buckets(tags: Mapping[str, str]) -> list[int]:
+    """Return the buckets that a run is about, by its tags; none where it has no partitions, or others."""
+    first = tags.get("dagster/asset_partition_range_start", tags.get("dagster/partition", ""))
+    last = tags.get("dagster/asset_partition_range_end", first)
+    return list(range(int(first), int(last) + 1)) if first.isdigit() and last.isdigit() else []
+
+
 def ranges(buckets: Iterable[int]) -> list[tuple[int, int]]:
     """Return buckets as ranges (first, last) without gaps: Dagster runs a range of partitions in one run."""
     found: list[tuple[int, int]] = []
@@ -27,3 +34,8 @@ def ranges(buckets: Iterable[int]) -> list[tuple[int, int]]:
         else:
             found.append((bucket, bucket))
     return found
+
+
+def spelled(buckets: Sequence[int]) -> str:
+    """Return buckets as people write them: ``0-8, 17``."""
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges(buckets))

@@ -69,14 +69,18 @@ def stale_features(project: Project) -> list[int]:
     return _differing(users, project.lake.scan(USER_EMBEDDINGS).select(columns).collect())
 
 
-def stale_index(project: Project, index: UserIndex) -> list[int]:
-    """Return the buckets whose vectors in ``index`` were not made from the present embeddings, or show others."""
+def stale_index(project: Project, index: UserIndex, buckets: Sequence[int] | None = None) -> list[int]:
+    """Return which buckets, of some or of all, have vectors in ``index`` not made from the present user embeddings.
+
+    Or that show somebody who is not to be shown.
+    """
     import polars as pl
 
     columns = ["user_bucket", "user_id", "content_hash", "feature_version", "opted_in"]
-    embedded = project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null())
-    wanted = embedded.join(project.lake.scan(USERS).select("user_id", "opted_in"), on="user_id", how="left")
-    return _differing(wanted.select(columns).collect(), index.rows().select(columns))
+    embedded = project.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("unembedded_reason").is_null())
+    opted = project.lake.scan(USERS, buckets).select("user_id", "opted_in")
+    wanted = embedded.join(opted, on="user_id", how="left")
+    return _differing(wanted.select(columns).collect(), index.rows(buckets).select(columns))
 
 
 def tower_is_stale(project: Project) -> str | None:

@@ -69,6 +69,14 @@ class Lake:
         frame = pl.scan_delta(opened).with_columns(added).select(table.column_names)
         return frame if buckets is None else frame.filter(pl.col("user_bucket").is_in(list(buckets)))
 
+    def stored_schema(self, table: Table) -> pl.Schema:
+        """Return the columns a table has on disk; those it will have where it was never written."""
+        import polars as pl
+
+        if not self.exists(table):
+            return table.polars_schema()
+        return pl.scan_delta(_open(self.uri(table))).collect_schema()
+
     def replace(self, table: Table, buckets: Sequence[int], frames: Iterable[pl.DataFrame]) -> dict[int, int]:
         """Replace buckets of a table by the rows of ``frames``, streamed, in one commit.
 

@@ -196,8 +196,8 @@ class UserIndex:
         """Hold the one lock of this index: one writer at a time, readers at any time."""
         return locked(self.root / ".locks" / self.name)
 
-    def rows(self, *, with_vectors: bool = False) -> pl.DataFrame:
-        """Return every row, sorted by user; no rows where the index does not exist.
+    def rows(self, buckets: Sequence[int] | None = None, *, with_vectors: bool = False) -> pl.DataFrame:
+        """Return the rows of some buckets or of all, sorted by user; no rows where the index does not exist.
 
         Returns
         -------
@@ -211,9 +211,28 @@ class UserIndex:
             return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
         columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
         present = [name for name in columns if name in table.schema.names]
-        found = pl.DataFrame(pl.from_arrow(table.search().select(present).limit(None).to_arrow()))
+        search = table.search().select(present).limit(None)
+        found = pl.DataFrame(
+            pl.from_arrow((search if buckets is None else search.where(_in_buckets(buckets))).to_arrow())
+        )
         added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
         return found.with_columns(added).select(columns).sort("user_id")
+
+    def approximate(self) -> bool:
+        """Whether searches go through a vector index, which may miss a neighbour."""
+        table = self._table()
+        return table is not None and any(index.columns == ["vector"] for index in table.list_indices())
+
+    def recall(self, queries: np.ndarray, k: int) -> float:
+        """Return what share of the ``k`` nearest users of each query, ``[queries, dim]``, a search finds.
+
+        Nearest are those found by comparing with everybody. Where nobody is asked about, nothing is missed.
+        """
+        answers = self.nearest(queries, k)
+        exact = self.nearest(queries, k, exact=True)
+        found = sum(len(set(dict(one)) & set(dict(other))) for one, other in zip(answers, exact, strict=True))
+        there = sum(map(len, exact))
+        return found / there if there else 1.0
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of some users; one that is not in the index is left out."""
@@ -229,19 +248,21 @@ class UserIndex:
             for user, vector in zip(found["user_id"].to_pylist(), found["vector"].to_pylist(), strict=True)
         }
 
-    def nearest(self, queries: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+    def nearest(self, queries: np.ndarray, k: int, *, exact: bool = False) -> list[list[tuple[str, float]]]:
         """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first.
 
-        Only users who opted in are found, so that there are ``k`` of them wherever there are ``k``.
+        Only users who opted in are found, so that there are ``k`` of them wherever there are ``k``. ``exact`` compares
+        with everybody, past any vector index.
         """
         table = self._table()
         if table is None or not len(queries):
             return [[] for _ in queries]
-        search = table.search(list(queries)).distance_type(METRIC).select(["user_id", "_distance"]).limit(k)
+                search = table.search(list(queries)).distance_type(METRIC).select(["user_id", "_distance"]).limit(k)
         if "opted_in" in table.schema.names:
             search = search.where("opted_in", prefilter=True)
         # Where the nearest parts of the index hold too few who opted in, more parts are looked through.
-        found = search.minimum_nprobes(PROBES).maximum_nprobes(0).to_arrow()
+        search = search.bypass_vector_index() if exact else search.minimum_nprobes(PROBES).maximum_nprobes(0)
+        found = search.to_arrow()
         answers: list[list[tuple[str, float]]] = [[] for _ in queries]
         numbers = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * len(found)
         pairs = zip(numbers, found["user_id"].to_pylist(), found["_distance"].to_pylist(), strict=True)

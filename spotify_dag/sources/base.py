@@ -138,6 +138,33 @@ class RequestSource(Source, Protocol):
         """Return the source with these of its requests."""
 
 
+REFRESH_SHARES = 7
+"""Parts of a refresh period in which users are looked at again, bucket by bucket: a day each, where it is a week."""
+
+
+@runtime_checkable
+class RefreshedSource(Source, Protocol):
+    """A source whose users change where they are, so that they are looked at again from time to time."""
+
+    def refreshed_since(self, bucket: int) -> float:
+        """Return the time (seconds since 1970) before which what is known of a bucket's users does not count."""
+
+
+def last_turn(now: float, bucket: int, n_buckets: int, period: float) -> float:
+    """Return when it was a bucket's turn to be looked at again: once in every period, the same moment in each.
+
+    The buckets are spread over `REFRESH_SHARES` moments of the period. Nothing is remembered that could be lost: a
+    turn that was missed is one that the data is older than.
+
+    Parameters
+    ----------
+    now, period
+        In seconds; ``now`` since 1970.
+    """
+    phase = bucket * REFRESH_SHARES // n_buckets * period / REFRESH_SHARES
+    return (now - phase) // period * period + phase
+
+
 def files_version(files: Sequence[Path]) -> str:
     """Return a fingerprint of files by name, size and time of change."""
     digest = hashlib.sha256()

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, Table, user_buckets
-from spotify_dag.sources.base import RECORD_COLUMNS, Batch, RequestSource, ResumeLaterError, Source, UserRequest
+from spotify_dag.sources.base import (
+    RECORD_COLUMNS,
+    Batch,
+    RefreshedSource,
+    RequestSource,
+    ResumeLaterError,
+    Source,
+    UserRequest,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,11 +27,17 @@ def source_version(source: Source, profiles_count: int | None) -> str:
 
 
 def source_versions(source: Source, *, n_buckets: int, profiles_count: int | None) -> dict[int, str]:
-    """Return `source_version` per bucket; of a source whose users come one by one, for the buckets that have any."""
+    """Return `source_version` per bucket; of a source whose users come one by one, for the buckets that have any.
+
+    Of a source that is looked at again, a bucket's version changes with each of its turns.
+    """
     if isinstance(source, RequestSource):
         per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
         return {bucket: source.only(requests).version() for bucket, requests in sorted(per_bucket.items())}
-    return dict.fromkeys(range(n_buckets), source_version(source, profiles_count))
+    version = source_version(source, profiles_count)
+    if isinstance(source, RefreshedSource):
+        return {bucket: f"{version}-{source.refreshed_since(bucket):.0f}" for bucket in range(n_buckets)}
+    return dict.fromkeys(range(n_buckets), version)
 
 
 class Ingestion:

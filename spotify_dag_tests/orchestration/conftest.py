@@ -13,6 +13,7 @@ from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.run import bring_up_to_date
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
+from spotify_dag_tests.orchestration.hook import Hook
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster instance that forgets."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    """A webhook that listens."""
+    hook = Hook()
+    yield hook
+    hook.server.shutdown()
+    hook.server.server_close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.files import locked, write_atomically
+from spotify_dag.schemas import user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import (
     RECORD_COLUMNS,
@@ -21,6 +22,7 @@ from spotify_dag.sources.base import (
     clean,
     excerpt,
     files_version,
+    last_turn,
     no_rejects,
 )
 from spotify_dag.sources.spotify.client import SpotifyClient
@@ -88,11 +90,11 @@ class SpotifySource:
             )
 
     def version(self) -> str:
-        """Return a fingerprint of who is read, as whom, and when they were due last."""
+        """Return a fingerprint of who is read, as whom, and since when; `refreshed_since` says when they are due."""
         settings = self.settings
         listed = files_version([self._file()]) if self.users and self._file().is_file() else self.users
         logins = [(login.user_id, login.logged_in_at) for login in self._logins()]
-        parts = (listed, logins, service(settings), settings.playlists_count, settings.spotify_followed, self._since())
+        parts = (listed, logins, service(settings), settings.playlists_count, settings.spotify_followed, self.asked)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def n_batches(self) -> int:
@@ -122,7 +124,7 @@ class SpotifySource:
             known = 0
             for start in range(0, len(user_ids), BATCH_USERS):
                 part = user_ids[start : start + BATCH_USERS]
-                due = mirror.due(part, self._since())
+                due = self._due(mirror, part)
                 if due and not alone:
                     sweep.stopped = ResumeLaterError(time.time() + BUSY_SECONDS, "Another process is reading Spotify.")
                 sweep.users([user_id for user_id in part if user_id in due])
@@ -157,10 +159,18 @@ class SpotifySource:
     def _marked(self) -> str | None:
         return SIMULATED if service(self.settings) == "simulator" else None
 
-    def _since(self) -> float:
-        """Return the time since when users need not be looked at again."""
-        period = self.settings.spotify_refresh_hours * 3600
-        return max(time.time() // period * period, self.asked)
+    def refreshed_since(self, bucket: int) -> float:
+        """Return the time since when users of a bucket need not be looked at again."""
+        settings = self.settings
+        turn = last_turn(time.time(), bucket, settings.n_buckets, settings.spotify_refresh_hours * 3600)
+        return max(turn, self.asked)
+
+    def _due(self, mirror: Mirror, user_ids: Sequence[str]) -> set[str]:
+        """Return those of the users who have to be looked at again."""
+        by_turn: dict[float, list[str]] = {}
+        for user_id, bucket in zip(user_ids, user_buckets(user_ids, self.settings.n_buckets), strict=True):
+            by_turn.setdefault(self.refreshed_since(bucket), []).append(user_id)
+        return {user_id for since, users in by_turn.items() for user_id in mirror.due(users, since)}
 
     def _file(self) -> Path:
         return Path(self.users or "")

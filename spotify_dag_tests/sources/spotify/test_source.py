@@ -15,8 +15,11 @@ import polars as pl
 import pytest
 
 from spotify_dag.files import locked
+from spotify_dag.orchestration.refresh import buckets_of_the_day
+from spotify_dag.schemas import user_buckets
 from spotify_dag.simulator.settings import RATE_KINDS
 from spotify_dag.sources.base import ResumeLaterError, SourceError
+from spotify_dag.sources.ingestion import source_versions
 from spotify_dag.sources.spotify import SpotifySource
 from spotify_dag.sources.spotify.errors import NotPermittedError, QuotaExhaustedError, RateLimitedError
 from spotify_dag_tests.sources.spotify.conftest import (
@@ -133,6 +136,30 @@ class TestSteadyState:
         again = ingest(here.source(*users(12)))
         assert again.items() == first.items()
         assert here.traffic().urls.total() == 0
+
+    def test_in_a_week_everybody_is_looked_at_again_once_a_seventh_of_the_buckets_a_day(
+        self, install: Install, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = install({"n_buckets": 8})
+        ingest(here.source(*users(12)))
+        today, clock = [0], time.time
+        monkeypatch.setattr(time, "time", lambda: clock() + today[0] * 86_400)
+        looked_at: list[str] = []
+        for day in range(1, 8):
+            before = source_versions(here.source(*users(12)), n_buckets=8, profiles_count=None)
+            today[0] = day
+            source = here.source(*users(12))
+            versions = source_versions(source, n_buckets=8, profiles_count=None)
+            turn = [bucket for bucket in range(8) if versions[bucket] != before[bucket]]
+            here.traffic()
+            ingest(source)
+            asked = {url.split("/")[3] for url in here.traffic().urls if url.startswith("/v1/users/")}
+            assert asked == {user for user in users(12) if user_buckets([user], 8)[0] in turn}
+            assert turn == buckets_of_the_day(clock() // 86_400 * 86_400 + today[0] * 86_400, 8, 7 * 86_400)
+            looked_at += asked
+            ingest(source)
+            assert here.traffic().urls.total() == 0
+        assert sorted(looked_at) == users(12)
 
     def test_looking_again_lists_and_fetches_no_more(self, install: Install) -> None:
         here = install()
