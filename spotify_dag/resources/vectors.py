@@ -257,7 +257,7 @@ class UserIndex:
         table = self._table()
         if table is None or not len(queries):
             return [[] for _ in queries]
-                search = table.search(list(queries)).distance_type(METRIC).select(["user_id", "_distance"]).limit(k)
+        search = table.search(list(queries)).distance_type(METRIC).select(["user_id", "_distance"]).limit(k)
         if "opted_in" in table.schema.names:
             search = search.where("opted_in", prefilter=True)
         # Where the nearest parts of the index hold too few who opted in, more parts are looked through.
