@@ -22,6 +22,7 @@ from spotify_dag.orchestration.staleness import (
     stale_features,
     stale_index,
     stale_ingests,
+    stale_tracks,
     tower_is_stale,
 )
 from spotify_dag.resources.policy import nothing_to_train_on
@@ -29,15 +30,17 @@ from spotify_dag.resources.project import Project
 from spotify_dag.schemas import USERS
 
 HOUR = 3600.0
-POLICY = {"ingest": 2 * HOUR, "features": 2 * HOUR, "train": 8 * 24 * HOUR, "index": 2 * HOUR}
-"""Seconds for which something may wait for a stage that nobody runs. Training comes once a week."""
+POLICY = {
+    "ingest": 2 * HOUR, "features": 2 * HOUR, "tracks": 8 * 24 * HOUR, "train": 8 * 24 * HOUR, "index": 2 * HOUR,
+}  # fmt: skip
+"""Seconds for which something may wait for a stage that nobody runs. Training and tracks come once a week."""
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 INTERVAL = 300
 CHECK = "nothing_waits_too_long"
 
 
 def waiting(project: Project) -> dict[str, list[int]]:
-    """Return what waits for each stage: its stale buckets. Training has none and stands as bucket 0."""
+    """Return what waits for each stage: its stale buckets. Tracks and training have none and stand as bucket 0."""
     import polars as pl
 
     anybody = project.lake.scan(USERS).select(pl.len()).collect().item() > 0
@@ -46,6 +49,7 @@ def waiting(project: Project) -> dict[str, list[int]]:
     return {
         "ingest": stale_ingests(project, project.inbox.sources()),
         "features": stale_features(project),
+        "tracks": [0] if anybody and stale_tracks(project) else [],
         "train": [0] if trains else [],
         "index": [] if version is None else stale_index(project, project.user_index(version)),
     }
