@@ -16,8 +16,10 @@ from spotify_dag.assets.features import feature_assets
 from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
+from spotify_dag.orchestration.automation import automated, automation_sensors
 from spotify_dag.orchestration.checks import asset_checks
 from spotify_dag.orchestration.jobs import stage_jobs
+from spotify_dag.orchestration.sensors import sensors
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
@@ -40,15 +42,17 @@ def build_definitions(
         # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
+        jobs = stage_jobs()
         return dg.Definitions(
-            assets=[
+            assets=automated(
                 *ingest_assets(settings),
                 *feature_assets(settings),
                 *model_assets(settings),
                 *serving_assets(settings),
-            ],
+            ),
             asset_checks=asset_checks(settings),
-            jobs=stage_jobs(),
+            jobs=jobs,
+            sensors=[*automation_sensors(), *sensors(jobs)],
             resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
         )

@@ -8,7 +8,7 @@ import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, bar_chart, histogram, lake_asset, preview, report
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.orchestration.run import PROCESS_TAG
+from spotify_dag.orchestration.run import TERMINAL_TAG
 from spotify_dag.orchestration.staleness import known_users_versions
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
@@ -82,7 +82,7 @@ def _retry(context: dg.AssetExecutionContext, interrupted: ResumeLaterError) -> 
 
     Whoever waits at a terminal is told instead, and not kept waiting: a source may ask for a day.
     """
-    if PROCESS_TAG in context.run.tags:
+    if TERMINAL_TAG in context.run.tags:
         return interrupted
     wait = max(1.0, interrupted.at - time.time())
     context.log.warning("%s", interrupted)

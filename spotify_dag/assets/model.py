@@ -8,6 +8,7 @@ import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, markdown_table, table_schema
 from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
+from spotify_dag.orchestration.partitions import WEEKS
 from spotify_dag.orchestration.staleness import feature_version, index_version
 from spotify_dag.resources.listening import training_users
 from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets
@@ -33,12 +34,14 @@ def model_assets(settings: Settings) -> list[Any]:
 
     def spec(name: str, kind: str, deps: list[str], description: str, **more: Any) -> dg.AssetSpec:
         return dg.AssetSpec(
-            name, deps=deps, group_name="model", kinds={kind}, owners=OWNERS, code_version="2", skippable=True,
+            name, deps=[of_all_buckets(dep) for dep in deps], group_name="model", kinds={kind}, owners=OWNERS, code_version="2", skippable=True,
             description=description, **more,
         )  # fmt: skip
 
     @dg.multi_asset(
         name="model_training",
+        partitions_def=WEEKS,
+        pool="training",
         specs=[
             spec(
                 "artist_factors",
@@ -122,6 +125,8 @@ def model_assets(settings: Settings) -> list[Any]:
         kinds={"pytorch"},
         owners=OWNERS,
         code_version="1",
+        partitions_def=WEEKS,
+        pool="training",
         output_required=False,  # where nothing was trained, there is nothing to measure
         description="The tower trained last, the champion and the baselines on users that none of them was trained "
         "on, and what the gate makes of it: a challenger that beats them all becomes champion.",
@@ -190,6 +195,11 @@ def model_assets(settings: Settings) -> list[Any]:
         )
 
     return [model_training, tower_evaluation]
+
+
+def of_all_buckets(name: str) -> dg.AssetDep:
+    """Return the dependency of a week's model on an asset: on every bucket of what users have, else on the same week."""
+    return dg.AssetDep(name, partition_mapping=None if name == "artist_factors" else dg.AllPartitionMapping())
 
 
 def artist_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> "pl.DataFrame":

@@ -18,7 +18,10 @@ def serving_assets(settings: Settings) -> list[Any]:
     """Return the assets of this stage."""
 
     @dg.asset(
-        deps=["user_embeddings", "user_tower", "tower_evaluation"],
+        deps=[
+            "user_embeddings",
+            *(dg.AssetDep(name, partition_mapping=dg.LastPartitionMapping()) for name in ("user_tower", "tower_evaluation")),
+        ],
         group_name="serving",
         kinds={"lancedb"},
         owners=OWNERS,

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,12 +102,15 @@ class UserRequests:
         table = pl.read_parquet(file.read_bytes())
         return [UserRequest(*row) for row in table.select(FIELDS).iter_rows()]
 
-    def sweep(self) -> Sweep:
-        """Take in what is new; move aside, with the reason, what cannot be taken in."""
+    def sweep(self, *, seconds: float = inf) -> Sweep:
+        """Take in what is new; move aside, with the reason, what cannot be taken in.
+
+        After ``seconds`` what is left is left for the next sweep.
+        """
         if not self._new():
             return Sweep()
         with self._alone():
-            return self._take_in()
+            return self._take_in(until=time.monotonic() + seconds)
 
     def remove_source(self, source: str) -> bool:
         """Forget every user of a source and their listening; return whether there was one."""
@@ -119,11 +123,13 @@ class UserRequests:
                 self._drop_unnamed(left)
         return len(left) < len(users)
 
-    def _take_in(self) -> Sweep:
+    def _take_in(self, until: float = inf) -> Sweep:
         users = {request.user_id: request for request in self.all()}
         before, rejected, done = dict(users), [], []
         present = set(os.listdir(self.content))
         for file in self._new():
+            if time.monotonic() > until:
+                break
             try:
                 request = _read(file, present)
             except SourceError as error:
