@@ -52,15 +52,20 @@ class StageRun:
     seconds: float
 
 
-def open_instance(project: Project) -> dg.DagsterInstance:
-    """Return the Dagster instance: DAGSTER_HOME where that is set, else the one under the data root."""
+def dagster_home(project: Project) -> Path:
+    """Return where Dagster keeps its state: DAGSTER_HOME where that is set, else under the data root, configured."""
     home = project.settings.dagster_home
     if home is None:
         home = project.settings.data / "dagster"
         config = yaml.safe_load(INSTANCE_CONFIG.read_text())
         config["storage"]["sqlite"]["base_dir"] = str(home)
         write_atomically(home / "dagster.yaml", yaml.safe_dump(config).encode())
-    return dg.DagsterInstance.from_config(str(home))
+    return home
+
+
+def open_instance(project: Project) -> dg.DagsterInstance:
+    """Return the Dagster instance of a project."""
+    return dg.DagsterInstance.from_config(str(dagster_home(project)))
 
 
 def bring_up_to_date(
