@@ -107,7 +107,8 @@ def up(
     ] = SIMULATOR_PORT,
     no_app: Annotated[bool, typer.Option("--no-app", help="Without the web app.")] = False,
     no_simulator: Annotated[
-        bool, typer.Option("--no-simulator", help="Without a simulated Spotify; there is none either with an app of yours.")
+        bool,
+        typer.Option("--no-simulator", help="Without a simulated Spotify; there is none either with an app of yours."),
     ] = False,
 ) -> None:
     """Run the Dagster UI, its daemon, the web app and a simulated Spotify together, until Ctrl-C."""
@@ -259,7 +260,9 @@ def _check_free(name: str, port: int) -> None:
             tried.bind((HOST, port))
         except OSError as error:
             option = "--port" if name == "ui" else f"--{name}-port"
-            raise UpError(f"Port {port} of the {name} cannot be used: {error.strerror}. Choose another: {option}") from error
+            raise UpError(
+                f"Port {port} of the {name} cannot be used: {error.strerror}. Choose another: {option}"
+            ) from error
 
 
 def _free_port() -> int:

@@ -34,8 +34,8 @@ def model_assets(settings: Settings) -> list[Any]:
 
     def spec(name: str, kind: str, deps: list[str], description: str, **more: Any) -> dg.AssetSpec:
         return dg.AssetSpec(
-            name, deps=[of_all_buckets(dep) for dep in deps], group_name="model", kinds={kind}, owners=OWNERS, code_version="2", skippable=True,
-            description=description, **more,
+            name, deps=list(map(dependency, deps)), group_name="model", kinds={kind}, owners=OWNERS,
+            code_version="2", skippable=True, description=description, **more,
         )  # fmt: skip
 
     @dg.multi_asset(
@@ -197,8 +197,8 @@ def model_assets(settings: Settings) -> list[Any]:
     return [model_training, tower_evaluation]
 
 
-def of_all_buckets(name: str) -> dg.AssetDep:
-    """Return the dependency of a week's model on an asset: on every bucket of what users have, else on the same week."""
+def dependency(name: str) -> dg.AssetDep:
+    """Return what a week's tower depends on: the factors of the same week, of all else every bucket."""
     return dg.AssetDep(name, partition_mapping=None if name == "artist_factors" else dg.AllPartitionMapping())
 
 

@@ -1,8 +1,9 @@
 """Starts a Dagster run in a fraction of a second.
 
-Dagster's own launcher starts an interpreter per run, which imports for ten seconds (torch, the encoder's library, MLflow)
-before it works for three. Here the runs of a daemon are forked from one process that has imported all of that and done
-nothing else: no thread pool, no tokio runtime and no file is open yet that would not survive the fork.
+Dagster's own launcher starts an interpreter per run, which imports for ten seconds (torch, the encoder's
+library, MLflow) before it works for three. Here the runs of a daemon are forked from one process that has
+imported all of that and done nothing else: no thread pool, no tokio runtime and no file is open yet that would not
+survive the fork.
 
 Written against Dagster's interface for run launchers, which it has no public names for.
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from multiprocessing import get_context
 from typing import Any, Self
 
+from dagster import _check as check
 from dagster._cli.api import execute_run_command
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._core.storage.dagster_run import DagsterRun
@@ -22,7 +24,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_
 
 from spotify_dag.orchestration.processes import PROCESS_TAG, is_dead, living, process_tag
 
-_PRELOADED = "spotify_dag.orchestration.preloaded"
+_PRELOADED = "spotify_dag.preloaded"
 
 
 class ForkingRunLauncher(RunLauncher, ConfigurableClass):
@@ -50,7 +52,7 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start the process of a run and note in the run which one it is."""
         run = context.dagster_run
-        arguments = ExecuteRunArgs(context.job_code_origin, run.run_id, self._instance.get_ref())
+        arguments = ExecuteRunArgs(check.not_none(context.job_code_origin), run.run_id, self._instance.get_ref())
         process = _runs().Process(target=_execute, args=(serialize_value(arguments),), name=f"run {run.run_id}")
         process.start()
         self._instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag(process.pid)})

@@ -50,9 +50,7 @@ def sensors(jobs: Sequence[Any]) -> list[Any]:
             context.log.warning(reason)
         if not new:
             return dg.SensorResult(skip_reason="Nobody new.")
-        return dg.SensorResult(
-            asset_events=known_users_observations(new, len(versions)), cursor=json.dumps(versions)
-        )
+        return dg.SensorResult(asset_events=known_users_observations(new, len(versions)), cursor=json.dumps(versions))
 
     @dg.sensor(
         minimum_interval_seconds=CATCH_UP_SECONDS,
@@ -89,9 +87,7 @@ def _catch_up(context: dg.SensorEvaluationContext, project: Project) -> dg.Senso
             skip_reason=f"{due.stage} was run, and is stale all the same; it is run again later.", cursor=context.cursor
         )
     wait = min(2 * state["wait"], LONGEST_WAIT_SECONDS)
-    requests = [
-        dg.RunRequest(job_name=due.stage, tags=tags) for tags in stage_tags(project, due)
-    ]
+    requests = [dg.RunRequest(job_name=due.stage, tags=tags) for tags in stage_tags(project, due)]
     return dg.SensorResult(
         run_requests=requests, cursor=json.dumps({"what": what, "wait": wait, "not_before": now + wait})
     )

@@ -28,6 +28,10 @@ METRIC: Final = "cosine"
 EXACT_ROWS = 100_000
 PROBES = 32
 POINTER = "published.json"
+PREFIX = "user_index_"
+FOLD_FRAGMENTS = 48
+FOLD_ROWS = 2_000
+"""So many small files, or rows beside the IVF index, are searched exactly; more of them are folded in."""
 _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version")
 
 
@@ -55,10 +59,15 @@ class UserIndex:
         pointer = {"model_version": self.model_version, "scale": scale.as_dict()}
         write_atomically(self.root / POINTER, json.dumps(pointer).encode())
 
+    @classmethod
+    def all(cls, root: Path) -> list[UserIndex]:
+        """Return the indexes that there are, of every version."""
+        return [cls(root, file.stem.removeprefix(PREFIX)) for file in sorted(root.glob(f"{PREFIX}*.lance"))]
+
     @property
     def name(self) -> str:
         """Name of the LanceDB table."""
-        return f"user_index_{self.model_version}"
+        return f"{PREFIX}{self.model_version}"
 
     def _table(self) -> Any | None:
         try:
@@ -70,32 +79,30 @@ class UserIndex:
 
     def replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
         """Make these buckets hold exactly ``rows``, in one commit: changed users are updated, gone ones deleted."""
-        import pyarrow as pa
-
         table = self._table()
         if rows.is_empty():
             if table is not None:
                 table.delete(_in_buckets(buckets))
             return
-        schema = pa.schema(
-            [
-                pa.field("user_id", pa.string(), nullable=False),
-                pa.field("user_bucket", pa.int32(), nullable=False),
-                pa.field("content_hash", pa.int64(), nullable=False),
-                pa.field("feature_version", pa.string(), nullable=False),
-                pa.field("vector", pa.list_(pa.float32(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
-            ]
-        )
-        data = rows.select(schema.names).to_arrow().cast(schema)
-        if table is None:
-            table = self._create(schema)
-        (
-            table.merge_insert("user_id")
-            .when_matched_update_all()
-            .when_not_matched_insert_all()
-            .when_not_matched_by_source_delete(_in_buckets(buckets))
-            .execute(data)
-        )
+        (self._matching(rows).when_not_matched_by_source_delete(_in_buckets(buckets)).execute(_conformed(rows)))
+
+    def merge(self, rows: pl.DataFrame, gone: Sequence[str]) -> None:
+        """Add or change some users, each commit as long as their number; take others out."""
+        table = self._table()
+        if gone and table is not None:
+            table.delete(_in_users(gone))
+        if rows.height:
+            self._matching(rows).execute(_conformed(rows))
+
+    def mark_stale(self, user_ids: Sequence[str]) -> None:
+        """Note of users that their vectors have to be made anew; until then the present ones answer."""
+        table = self._table()
+        if table is not None:
+            table.update(where=_in_users(user_ids), values={"feature_version": ""})
+
+    def _matching(self, rows: pl.DataFrame) -> Any:
+        table = self._table() or self._create(_arrow_schema(rows))
+        return table.merge_insert("user_id").when_matched_update_all().when_not_matched_insert_all()
 
     def _create(self, schema: pa.Schema) -> Any:
         """Make the table elsewhere and move it into place: of several writers, all find the one that came first.
@@ -126,8 +133,21 @@ class UserIndex:
             table.create_index("vector", config=IvfFlat(distance_type=METRIC))
         table.optimize(cleanup_older_than=timedelta(hours=1))
 
-    def rows(self, *, with_vectors: bool = False) -> pl.DataFrame:
-        """Return every row, sorted by user; no rows where the index does not exist.
+    def fold(self) -> bool:
+        """Do `optimise` if enough has come since the last time to be worth it; return whether it was."""
+        table = self._table()
+        if table is None:
+            return False
+        beside = [table.index_stats(index.name).num_unindexed_rows for index in table.list_indices()]
+        many = table.count_rows() > EXACT_ROWS and not beside
+        small = table.stats()["fragment_stats"]["num_small_fragments"]
+        if not (many or small > FOLD_FRAGMENTS or max(beside, default=0) > FOLD_ROWS):
+            return False
+        self.optimise()
+        return True
+
+    def rows(self, buckets: Sequence[int] | None = None, *, with_vectors: bool = False) -> pl.DataFrame:
+        """Return every row, or those of some buckets, sorted by user; no rows where the index does not exist.
 
         Returns
         -------
@@ -140,7 +160,8 @@ class UserIndex:
             kinds = (pl.String, pl.Int32, pl.Int64, pl.String)
             return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
         columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
-        found = table.search().select(columns).limit(None).to_arrow()
+        search = table.search().select(columns).limit(None)
+        found = (search if buckets is None else search.where(_in_buckets(buckets))).to_arrow()
         return pl.DataFrame(pl.from_arrow(found)).sort("user_id")
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
@@ -150,8 +171,7 @@ class UserIndex:
         table = self._table()
         if table is None or not user_ids:
             return {}
-        listed = ", ".join("'" + user.replace("'", "''") + "'" for user in user_ids)
-        found = table.search().where(f"user_id in ({listed})").select(["user_id", "vector"]).limit(None).to_arrow()
+        found = table.search().where(_in_users(user_ids)).select(["user_id", "vector"]).limit(None).to_arrow()
         return {
             user: np.asarray(vector, np.float32)
             for user, vector in zip(found["user_id"].to_pylist(), found["vector"].to_pylist(), strict=True)
@@ -177,6 +197,29 @@ class UserIndex:
 
 def _in_buckets(buckets: Sequence[int]) -> str:
     return f"user_bucket in ({', '.join(map(str, buckets))})"
+
+
+def _in_users(user_ids: Sequence[str]) -> str:
+    return "user_id in (" + ", ".join("'" + user.replace("'", "''") + "'" for user in user_ids) + ")"
+
+
+def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("user_id", pa.string(), nullable=False),
+            pa.field("user_bucket", pa.int32(), nullable=False),
+            pa.field("content_hash", pa.int64(), nullable=False),
+            pa.field("feature_version", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
+        ]
+    )
+
+
+def _conformed(rows: pl.DataFrame) -> pa.Table:
+    schema = _arrow_schema(rows)
+    return rows.select(schema.names).to_arrow().cast(schema)
 
 
 def _connect(root: Path) -> lancedb.DBConnection:

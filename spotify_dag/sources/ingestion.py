@@ -21,7 +21,7 @@ def source_version(source: Source, profiles_count: int | None) -> str:
 def source_versions(source: Source, *, n_buckets: int, profiles_count: int | None) -> dict[int, str]:
     """Return `source_version` per bucket; of a source whose users come one by one, for the buckets that have any."""
     if isinstance(source, RequestSource):
-        per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
+        per_bucket = requests_of_buckets(source, n_buckets, profiles_count)
         return {bucket: source.only(requests).version() for bucket, requests in sorted(per_bucket.items())}
     return dict.fromkeys(range(n_buckets), source_version(source, profiles_count))
 
@@ -49,16 +49,18 @@ class Ingestion:
         self.sources: list[Source] = []
         self._versions: list[tuple[str, int, str]] = []
         self._private: list[str] = []
+        self._wishes: dict[str, str] = {}
         for source in sources:
             # Before anything is read: a file that changes meanwhile is then read again the next time.
             versions = source_versions(source, n_buckets=n_buckets, profiles_count=profiles_count)
             self._versions += [(source.name, bucket, versions[bucket]) for bucket in self.buckets if bucket in versions]
             self.sources.append(source)
             if isinstance(source, RequestSource):
-                per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
+                per_bucket = requests_of_buckets(source, n_buckets, profiles_count)
                 requests = [request for bucket in self.buckets for request in per_bucket.get(bucket, [])]
                 self.sources[-1] = source.only(requests)
                 self._private += [request.user_id for request in requests if not request.opted_in]
+                self._wishes |= {request.user_id: request.wish for request in requests}
         self.n_buckets = n_buckets
         self.profiles_count = profiles_count
         self.now = now
@@ -140,6 +142,7 @@ class Ingestion:
         users = allowed.join(kept, on="user_id", how="left").with_columns(
             pl.col("rows_kept", "content_hash").fill_null(0),
             ~pl.col("user_id").is_in(self._private).alias("opted_in"),
+            pl.col("user_id").replace_strict(self._wishes, default=None, return_dtype=pl.String).alias("handed_in"),
             *stamped,
         )
         self._users.append(users)
@@ -175,9 +178,10 @@ class Ingestion:
         return RAW_PLAYLISTS.conform(content.join(allowed, on="user_id", maintain_order="left").with_columns(stamped))
 
 
-def _requests_of_buckets(
+def requests_of_buckets(
     source: RequestSource, n_buckets: int, profiles_count: int | None
 ) -> dict[int, list[UserRequest]]:
+    """Return who was handed in, by bucket; with ``profiles_count`` the first ones."""
     requests = source.requests[:profiles_count]
     found: dict[int, list[UserRequest]] = {}
     for request, bucket in zip(requests, user_buckets([it.user_id for it in requests], n_buckets), strict=True):

@@ -19,5 +19,5 @@ import safetensors.torch  # noqa: E402, F401, TID253
 import scipy.sparse  # noqa: E402, F401, TID253
 import sentence_transformers  # noqa: E402, F401, TID253
 
-import spotify_dag.definitions  # noqa: E402, F401
+import spotify_dag.definitions  # noqa: E402
 import spotify_dag.tower.model  # noqa: E402, F401, TID253
