@@ -39,7 +39,9 @@ class Changes:
     """Users of ``some`` who are new, changed or gone."""
 
 
-def changed_users(wanted: pl.DataFrame, present: pl.DataFrame, buckets: Sequence[int]) -> Changes:
+def changed_users(
+    wanted: pl.DataFrame, present: pl.DataFrame, buckets: Sequence[int], *, among: pl.DataFrame | None = None
+) -> Changes:
     """Compare two frames that begin with ``user_bucket, user_id`` and have equal columns.
 
     Parameters
@@ -48,6 +50,8 @@ def changed_users(wanted: pl.DataFrame, present: pl.DataFrame, buckets: Sequence
         One row per user of ``buckets``: what they should be made from, and were made from.
     buckets
         The buckets of the run.
+    among
+        All users of these buckets (``user_bucket``), where ``wanted`` is not all of them.
     """
     import polars as pl
 
@@ -56,7 +60,7 @@ def changed_users(wanted: pl.DataFrame, present: pl.DataFrame, buckets: Sequence
     gone = present.join(wanted, on="user_id", how="anti")
     stale = pl.concat([frame.select("user_bucket", "user_id") for frame in (missing, gone)]).unique()
     counts = dict(stale["user_bucket"].value_counts().iter_rows())
-    users = dict(wanted["user_bucket"].value_counts().iter_rows())
+    users = dict((wanted if among is None else among)["user_bucket"].value_counts().iter_rows())
 
     def is_whole(bucket: int) -> bool:
         count = counts.get(bucket, 0)
@@ -112,8 +116,9 @@ def changed_requests(project: Project, buckets: Sequence[int]) -> Changes:
         for request in requests
     ]
     columns = {"user_bucket": pl.Int32, "user_id": pl.String, "handed_in": pl.String}
-    known = project.lake.scan(USERS, same).filter(pl.col("handed_in").is_not_null()).select(*columns)
-    changes = changed_users(pl.DataFrame(wanted, schema=columns, orient="row"), known.collect(), same)
+    users = project.lake.scan(USERS, same).select(*columns).collect()
+    known = users.drop_nulls("handed_in")
+    changes = changed_users(pl.DataFrame(wanted, schema=columns, orient="row"), known, same, among=users)
     return Changes(sorted([*differing, *changes.whole]), changes.some, changes.users)
 
 

@@ -98,10 +98,10 @@ class Lake:
         """
         import polars as pl
 
-        present = self.scan(table, buckets).filter(pl.col("user_id").is_in(users)).select("user_id").unique().collect()
+        present = self.scan(table, buckets).filter(pl.col("user_id").is_in(users)).head(1).collect()
         if present.height:
             # By digest: Delta writes the condition to its log, where nobody would look for a user.
-            named = ", ".join(f"'{hashlib.sha256(user.encode()).hexdigest()}'" for user in present["user_id"])
+            named = ", ".join(f"'{hashlib.sha256(user.encode()).hexdigest()}'" for user in users)
             predicate = f"{_in_buckets(buckets)} and encode(sha256(user_id), 'hex') in ({named})"
             self._write(table, [rows], mode="overwrite", predicate=predicate)
         elif rows.height:
