@@ -18,8 +18,10 @@ from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
 from spotify_dag.orchestration.automation import automated, automation_sensors
 from spotify_dag.orchestration.checks import asset_checks
+from spotify_dag.orchestration.exclusion import with_buckets_locked
 from spotify_dag.orchestration.jobs import stage_jobs
 from spotify_dag.orchestration.sensors import sensors
+from spotify_dag.orchestration.weekly import weekly_training
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
@@ -38,6 +40,7 @@ def build_definitions(
         Resources to use instead of the usual ones, by name: ``project``, ``progress``.
     """
     settings = settings or Settings()
+    resources = {"project": Project.open(settings), "progress": Progress(), **(overrides or {})}
     with warnings.catch_warnings():
         # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -53,7 +56,8 @@ def build_definitions(
             asset_checks=asset_checks(settings),
             jobs=jobs,
             sensors=[*automation_sensors(), *sensors(jobs)],
-            resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
+            schedules=[weekly_training(jobs)],
+            resources={**resources, "project": with_buckets_locked(resources["project"])},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
         )
 

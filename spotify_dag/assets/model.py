@@ -11,7 +11,7 @@ from spotify_dag.assets.plots import metric_bars, picture, score_calibration, ta
 from spotify_dag.orchestration.partitions import WEEKS
 from spotify_dag.orchestration.staleness import feature_version, index_version
 from spotify_dag.resources.listening import training_users
-from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets
+from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets, training_digest
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.training_config import load_training_settings
@@ -89,7 +89,12 @@ def model_assets(settings: Settings) -> list[Any]:
             "feature_version": feature_version(project),
             "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
             "snapshot": project.lake.snapshot(),
-            "trained_on": {"users": data.users.height, "items": data.raw.height, "sources": sources_of(data.users)},
+            "trained_on": {
+                "users": data.users.height,
+                "items": data.raw.height,
+                "sources": sources_of(data.users),
+                "digest": training_digest(project),
+            },
             "training": asdict(training),
         }
         version = project.registry.save(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -16,9 +17,10 @@ def user_bucket_partitions(n_buckets: int) -> dg.StaticPartitionsDefinition:
     return dg.StaticPartitionsDefinition([f"{bucket:0{width}d}" for bucket in range(n_buckets)])
 
 
-def current_week() -> str:
-    """Return the partition of the present week: the date of its Sunday."""
-    return str(WEEKS.get_last_partition_key())
+def current_week(now: datetime | None = None) -> str:
+    """Return the partition of the present week, or of another time's: the date of its Sunday."""
+    now = now or datetime.now(UTC)
+    return f"{now - timedelta(days=(now.weekday() + 1) % 7):%Y-%m-%d}"
 
 
 def run_buckets(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -18,13 +19,14 @@ SWEEP_SECONDS = 20
 CATCH_UP_SECONDS = 60
 LONGEST_WAIT_SECONDS = 3600
 UNFINISHED = dg.RunsFilter(
+    tags={"dagster/sensor_name": "catch_up"},
     statuses=[
         dg.DagsterRunStatus.QUEUED,
         dg.DagsterRunStatus.NOT_STARTED,
         dg.DagsterRunStatus.STARTING,
         dg.DagsterRunStatus.STARTED,
         dg.DagsterRunStatus.CANCELING,
-    ]
+    ],
 )
 
 
@@ -65,29 +67,34 @@ def sensors(jobs: Sequence[Any]) -> list[Any]:
 
 
 def _catch_up(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
-    """Request the first stage that ``spotify-dag run`` would run, once it is still stale a tick later.
+    """Request the first stage that ``spotify-dag run`` would run, for the buckets that were stale a tick ago, too.
 
-    By then automation has taken up whatever came in meanwhile. What stays stale although it was run is asked for again
+    Buckets that became stale since are left to automation. A stage that is stale although it was run is asked for again
     after twice the time before.
     """
+    state = json.loads(context.cursor or "{}")
+    due = {found.stage: found for found in due_stages(project)}
     if context.instance.get_runs(UNFINISHED, limit=1):
-        return dg.SensorResult(skip_reason="Runs are under way.", cursor=context.cursor)
-    due = next(due_stages(project), None)
-    if due is None:
-        return dg.SensorResult(skip_reason="Everything is up to date.", cursor="")
-    state = json.loads(context.cursor) if context.cursor else {}
-    now, what = time.time(), [due.stage, due.reason, due.buckets]
-    if state.get("what") != what:
-        return dg.SensorResult(
-            skip_reason=f"{due.stage}: {due.reason}. Left to automation first.",
-            cursor=json.dumps({"what": what, "wait": CATCH_UP_SECONDS, "not_before": now}),
-        )
-    if now < state["not_before"]:
-        return dg.SensorResult(
-            skip_reason=f"{due.stage} was run, and is stale all the same; it is run again later.", cursor=context.cursor
-        )
-    wait = min(2 * state["wait"], LONGEST_WAIT_SECONDS)
-    requests = [dg.RunRequest(job_name=due.stage, tags=tags) for tags in stage_tags(project, due)]
+        return dg.SensorResult(skip_reason="A stage is being run.", cursor=context.cursor)
+    seen, waits, now = state.get("seen", {}), state.get("waits", {}), time.time()
+    waits = {stage: wait for stage, wait in waits.items() if stage in due}
+    requests: list[dg.RunRequest] = []
+    for stage, found in due.items():
+        still = found if found.buckets is None else replace(found, buckets=_both(found.buckets, seen.get(stage)))
+        wait, not_before = waits.get(stage, (CATCH_UP_SECONDS, 0))
+        if stage in seen and still.buckets != [] and now >= not_before:
+            requests = [dg.RunRequest(job_name=stage, tags=tags) for tags in stage_tags(project, still)]
+            waits[stage] = (min(2 * wait, LONGEST_WAIT_SECONDS), now + wait)
+            break
+    if due and not requests:
+        why = ", ".join(f"{stage}: {found.reason}" for stage, found in due.items())
+        context.log.info("Left to automation, or tried before. %s", why)
+    cursor = json.dumps({"seen": {stage: found.buckets for stage, found in due.items()}, "waits": waits})
     return dg.SensorResult(
-        run_requests=requests, cursor=json.dumps({"what": what, "wait": wait, "not_before": now + wait})
-    )
+        run_requests=requests, cursor=cursor,
+        skip_reason=None if requests else "Nothing is left over.",
+    )  # fmt: skip
+
+
+def _both(buckets: list[int], before: list[int] | None) -> list[int]:
+    return sorted(set(buckets) & set(before or []))

@@ -144,7 +144,8 @@ class UserRequests:
             self._write_users(users)
         for file in done:
             file.unlink()
-        self._drop_unnamed(users)
+        if not self._new():  # what is left for the next sweep names listening, too
+            self._drop_unnamed(users)
         return Sweep(len(done), rejected)
 
     @contextmanager
