@@ -17,6 +17,7 @@ from spotify_dag.cli_evaluate import evaluate
 from spotify_dag.cli_models import models
 from spotify_dag.cli_tracks import continue_playlist, evaluate_tracks, search
 from spotify_dag.cli_tune import tune
+from spotify_dag.cli_up import up
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.training_config import TrainingConfigError
@@ -43,6 +44,7 @@ app.command()(search)
 app.command("continue")(continue_playlist)
 app.command()(evaluate_tracks)
 app.command()(tune)
+app.command()(up)
 for command in (login, doctor, simulate):
     app.command()(clear_errors()(command))
 app.add_typer(models, name="models")

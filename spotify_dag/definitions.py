@@ -19,12 +19,16 @@ from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
 from spotify_dag.orchestration.alerts import failure_sensor
+from spotify_dag.orchestration.automation import automated, automation_sensors
 from spotify_dag.orchestration.care import care_jobs, care_schedules
 from spotify_dag.orchestration.checks import asset_checks
+from spotify_dag.orchestration.exclusion import with_buckets_locked
 from spotify_dag.orchestration.freshness import freshness_sensor
 from spotify_dag.orchestration.jobs import stage_jobs
 from spotify_dag.orchestration.refresh import refresh_schedule
+from spotify_dag.orchestration.sensors import sensors
 from spotify_dag.orchestration.track_checks import track_checks
+from spotify_dag.orchestration.weekly import weekly_training
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
@@ -43,24 +47,25 @@ def build_definitions(
         Resources to use instead of the usual ones, by name: ``project``, ``progress``.
     """
     settings = settings or Settings()
+    resources = {"project": Project.open(settings), "progress": Progress(), **(overrides or {})}
     with warnings.catch_warnings():
         # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         jobs = stage_jobs()
         return dg.Definitions(
-            assets=[
+            assets=automated(
                 *ingest_assets(settings),
                 *feature_assets(settings),
                 *catalogue_assets(),
                 *model_assets(settings),
                 *serving_assets(settings),
-            ],
+            ),
             asset_checks=[*asset_checks(settings), *track_checks()],
             jobs=[*jobs, *care_jobs()],
-            sensors=[failure_sensor(), freshness_sensor()],
-            schedules=[refresh_schedule(settings, jobs[0]), *care_schedules()],
-            resources={"project": Project.open(settings), "progress": Progress(), **(overrides or {})},
+            sensors=[*automation_sensors(), *sensors(jobs), failure_sensor(), freshness_sensor()],
+            schedules=[weekly_training(jobs), refresh_schedule(settings, jobs[0]), *care_schedules()],
+            resources={**resources, "project": with_buckets_locked(resources["project"])},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
         )
 

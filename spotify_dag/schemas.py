@@ -144,6 +144,9 @@ USERS = Table(
         Column("rows_kept", "int32", "Playlist items kept"),
         Column("content_hash", "int64", "Order-free hash of the kept items: equal when nothing changed"),
         Column("opted_in", "bool", "Whether others may be told of this user"),
+        Column(
+            "handed_in", "str", "What was read, of a user who was handed in by themselves: listening, consent", True
+        ),
         Column("gone_since", "timestamp", "Since when the source does not know the user any more", nullable=True),
         Column("dropped_at", "timestamp", "When retention dropped what they listen to", nullable=True),
     ),

@@ -1,6 +1,7 @@
 """Listening to user embeddings: genres, tastes, text vectors, and the feature row of every user."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,9 +10,11 @@ from spotify_dag.assets.common import bar_chart, histogram, lake_asset, markdown
 from spotify_dag.features.embeddings import FEATURES_CODE, user_embeddings
 from spotify_dag.features.genres import bucket_artists, genre_coverage, match_genres
 from spotify_dag.features.tastes import user_tastes
+from spotify_dag.orchestration.changes import Changes, changed_features, mark_stale
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.encoder import encode_missing, load_vectors, unknown_texts
+from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.listening import taste_texts
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
@@ -24,6 +27,7 @@ from spotify_dag.schemas import (
     USER_EMBEDDINGS,
     USER_TASTES,
     USERS,
+    Table,
 )
 from spotify_dag.settings import Settings
 
@@ -40,11 +44,19 @@ def feature_assets(settings: Settings) -> list[Any]:
 
         wanted, lake = run_buckets(context), project.lake
         tables = project.genre_tables()
-        frames = (
-            with_artists_of_dropped(lake, chunk, match_genres(bucket_artists(lake.scan(RAW_PLAYLISTS, chunk)), tables))
-            for chunk in lake.chunks(RAW_PLAYLISTS, wanted)
-        )
-        rows = lake.replace(ARTIST_GENRES, wanted, frames)
+        whole = changed_features(project, wanted).whole
+        marked: list[int] = []
+
+        def frames() -> "Iterator[pl.DataFrame]":
+            for chunk in lake.chunks(RAW_PLAYLISTS, wanted):
+                made = match_genres(bucket_artists(lake.scan(RAW_PLAYLISTS, chunk)), tables)
+                artists = with_artists_of_dropped(lake, chunk, made)
+                if carried_over := [bucket for bucket in chunk if bucket not in whole]:
+                    before = lake.scan(ARTIST_GENRES, carried_over).collect()
+                    marked.append(mark_stale(project, carried_over, before, artists))
+                yield artists
+
+        rows = lake.replace(ARTIST_GENRES, wanted, frames())
         written = lake.scan(ARTIST_GENRES, wanted)
         matched = written.group_by("matched_by").agg(pl.col("rows").sum(), pl.len().alias("artists")).collect()
         per_genre = written.explode("genres").drop_nulls("genres").group_by("genres").agg(pl.col("rows").sum())
@@ -52,6 +64,7 @@ def feature_assets(settings: Settings) -> list[Any]:
         return report(
             context,
             rows,
+            users_whose_artists_changed=sum(marked),
             genre_coverage=genre_coverage(written) or 0.0,
             matched=dg.MetadataValue.md(markdown_table(matched)),
             common_genres=bar_chart(common["genres"].to_list(), common["rows"].to_list(), " rows"),
@@ -65,20 +78,27 @@ def feature_assets(settings: Settings) -> list[Any]:
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
     ) -> dg.MaterializeResult:
         wanted, lake = run_buckets(context), project.lake
+        changes = changed_features(project, wanted)
+
+        def tastes(buckets: list[int], raw: "pl.LazyFrame") -> "pl.DataFrame":
+            artists = lake.scan(ARTIST_GENRES, buckets).collect()
+            return user_tastes(raw, artists, playlists_count=settings.playlists_count)
 
         with progress.task("Weighing tastes", len(wanted)) as advance:
 
             def frames() -> "Iterator[pl.DataFrame]":
-                for chunk in lake.chunks(RAW_PLAYLISTS, wanted):
-                    made = user_tastes(
-                        lake.scan(RAW_PLAYLISTS, chunk),
-                        lake.scan(ARTIST_GENRES, chunk).collect(),
-                        playlists_count=settings.playlists_count,
-                    )
-                    yield with_dropped(lake, USER_TASTES, chunk, made)
+                for chunk in lake.chunks(RAW_PLAYLISTS, changes.whole):
+                    yield with_dropped(lake, USER_TASTES, chunk, tastes(chunk, lake.scan(RAW_PLAYLISTS, chunk)))
                     advance(len(chunk))
 
-            rows = lake.replace(USER_TASTES, wanted, frames())
+            if changes.whole:
+                lake.replace(USER_TASTES, changes.whole, frames())
+            if changes.some:
+                found = tastes(changes.some, of_users(lake, RAW_PLAYLISTS, changes))
+                found = with_dropped(lake, USER_TASTES, changes.some, found)
+                chosen = found.filter(pl.col("user_id").is_in(changes.users))
+                lake.replace_users(USER_TASTES, changes.some, changes.users, chosen)
+        rows = row_counts(lake, USER_TASTES, wanted)
         kinds = lake.scan(USER_TASTES, wanted).select("kind").collect()["kind"].value_counts(sort=True)
         return report(
             context,
@@ -91,8 +111,13 @@ def feature_assets(settings: Settings) -> list[Any]:
     def text_vectors(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
     ) -> dg.MaterializeResult:
+        import polars as pl
+
         wanted, encoder = run_buckets(context), project.encoder
-        texts = taste_texts(project, wanted)
+        changes = changed_features(project, wanted)
+        texts = pl.concat(
+            [taste_texts(project, changes.whole), taste_texts(project, changes.some, changes.users)]
+        ).unique("text")
         new = unknown_texts(project.lake, encoder, texts)
         with progress.task("Encoding strings", new.height) as advance:
             encode_missing(project.lake, encoder, new, advance)
@@ -118,25 +143,34 @@ def feature_assets(settings: Settings) -> list[Any]:
     ) -> dg.MaterializeResult:
         import polars as pl
 
-        wanted, lake, version = run_buckets(context), project.lake, feature_version(project)
+        wanted, lake = run_buckets(context), project.lake
+        changes = changed_features(project, wanted)
+
+        def embedded(rows: "Callable[[Table], pl.LazyFrame]", texts: "pl.DataFrame") -> "pl.DataFrame":
+            return user_embeddings(
+                rows(USERS).sort("user_id").collect(), rows(RAW_PLAYLISTS), rows(USER_TASTES).collect(),
+                load_vectors(lake, project.encoder, texts),
+                top_artist_count=settings.top_artist_count, playlists_count=settings.playlists_count,
+                feature_version=feature_version(project),
+            )  # fmt: skip
 
         with progress.task("Embedding users", len(wanted)) as advance:
 
             def frames() -> "Iterator[pl.DataFrame]":
-                for chunk in lake.chunks(RAW_PLAYLISTS, wanted):
-                    made = user_embeddings(
-                        lake.scan(USERS, chunk).sort("user_id").collect(),
-                        lake.scan(RAW_PLAYLISTS, chunk),
-                        lake.scan(USER_TASTES, chunk).collect(),
-                        load_vectors(lake, project.encoder, taste_texts(project, chunk)),
-                        top_artist_count=settings.top_artist_count,
-                        playlists_count=settings.playlists_count,
-                        feature_version=version,
-                    )
+                for chunk in lake.chunks(RAW_PLAYLISTS, changes.whole):
+                    made = embedded(partial(lake.scan, buckets=chunk), taste_texts(project, chunk))
                     yield with_dropped(lake, USER_EMBEDDINGS, chunk, made)
                     advance(len(chunk))
 
-            rows = lake.replace(USER_EMBEDDINGS, wanted, frames())
+            if changes.whole:
+                lake.replace(USER_EMBEDDINGS, changes.whole, frames())
+            if changes.some:
+                texts = taste_texts(project, changes.some, changes.users)
+                found = embedded(lambda table: of_users(lake, table, changes), texts)
+                found = with_dropped(lake, USER_EMBEDDINGS, changes.some, found)
+                chosen = found.filter(pl.col("user_id").is_in(changes.users))
+                lake.replace_users(USER_EMBEDDINGS, changes.some, changes.users, chosen)
+        rows = row_counts(lake, USER_EMBEDDINGS, wanted)
         written = lake.scan(USER_EMBEDDINGS, wanted)
         # The mean over nobody is null: all users of these buckets may have left.
         known = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
@@ -155,3 +189,18 @@ def feature_assets(settings: Settings) -> list[Any]:
         )
 
     return [artist_genres, user_tastes_, text_vectors, user_embeddings_]
+
+
+def of_users(lake: Lake, table: Table, changes: Changes) -> "pl.LazyFrame":
+    """Return the rows of the users whose bucket is not made anew as a whole."""
+    import polars as pl
+
+    return lake.scan(table, changes.some).filter(pl.col("user_id").is_in(changes.users))
+
+
+def row_counts(lake: Lake, table: Table, buckets: list[int]) -> dict[int, int]:
+    """Return the rows of each bucket, zeros included."""
+    import polars as pl
+
+    counts = lake.scan(table, buckets).group_by("user_bucket").agg(pl.len()).collect()
+    return dict.fromkeys(buckets, 0) | dict(counts.iter_rows())

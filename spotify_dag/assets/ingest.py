@@ -7,8 +7,9 @@ from typing import Any
 import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, bar_chart, histogram, lake_asset, preview, report
+from spotify_dag.orchestration.changes import changed_requests, read_requests
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.orchestration.run import PROCESS_TAG
+from spotify_dag.orchestration.run import TERMINAL_TAG
 from spotify_dag.orchestration.staleness import known_users_versions
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
@@ -42,34 +43,29 @@ def ingest_assets(settings: Settings) -> list[Any]:
     def raw_playlists(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
     ) -> dg.MaterializeResult:
-        wanted, lake = run_buckets(context), project.lake
-        ingestion = Ingestion(
-            project.inbox.sources(),
-            buckets=wanted,
-            n_buckets=lake.n_buckets,
-            profiles_count=settings.profiles_count,
-            now=datetime.now(UTC),
-        )
-        counts = [source.n_batches() for source in ingestion.sources]
-        total = None if None in counts else sum(count or 0 for count in counts)
-        with progress.task("Reading sources", total) as advance:
-            rows = lake.replace(RAW_PLAYLISTS, wanted, ingestion.records(advance))
-        users, rejects, ingests = ingestion.users(), ingestion.rejects(), ingestion.ingests()
-        users = carried_over(users, lake.scan(USERS, wanted).collect())
-        lake.replace(USERS, wanted, [users])
-        lake.replace(REJECTS, wanted, [rejects])
-        # Last: a run killed before this line is a run that has to be made again.
-        lake.replace(INGESTS, wanted, [ingests])
-        if ingestion.interrupted:
-            raise _retry(context, max(ingestion.interrupted.values(), key=lambda error: error.at))
-        per_reason = rejects.group_by("reason").len().sort("len", descending=True)
+        import polars as pl
+
+        wanted, lake, now = run_buckets(context), project.lake, datetime.now(UTC)
+        changes = changed_requests(project, wanted)
+        passes = []
+        if changes.whole:
+            passes.append(_read_whole(project, changes.whole, progress, now))
+        if changes.some:
+            passes.append(read_requests(project, changes, now))
+        interrupted = [error for ingestion in passes for error in ingestion.interrupted.values()]
+        if interrupted:
+            raise _retry(context, max(interrupted, key=lambda error: error.at))
+        users, ingests = lake.scan(USERS, wanted).collect(), lake.scan(INGESTS, wanted).collect()
+        per_reason = lake.scan(REJECTS, wanted).group_by("reason").agg(pl.len()).sort("len", descending=True).collect()
+        rows = dict.fromkeys(wanted, 0) | dict(users.group_by("user_bucket").agg(pl.col("rows_kept").sum()).iter_rows())
         return report(
             context,
             rows,
             users=users.height,
+            users_read=sum(ingestion.users().height for ingestion in passes),
             rows_read=int(ingests["rows_read"].sum()),
             rows_rejected=int(ingests["rows_rejected"].sum()),
-            sources=", ".join(source.name for source in ingestion.sources),
+            sources=", ".join(sorted(ingests["source"].unique())),
             rejects=bar_chart(per_reason["reason"].to_list(), per_reason["len"].to_list()),
             items_per_user=histogram(users["rows_kept"]),
             preview=preview(lake.scan(RAW_PLAYLISTS, wanted).head(8).collect()),
@@ -78,12 +74,33 @@ def ingest_assets(settings: Settings) -> list[Any]:
     return [known_users, raw_playlists]
 
 
+def _read_whole(project: Project, buckets: list[int], progress: Progress, now: datetime) -> Ingestion:
+    """Read every source for some buckets, and write down what they hold."""
+    lake = project.lake
+    ingestion = Ingestion(
+        project.inbox.sources(),
+        buckets=buckets,
+        n_buckets=lake.n_buckets,
+        profiles_count=project.settings.profiles_count,
+        now=now,
+    )
+    counts = [source.n_batches() for source in ingestion.sources]
+    total = None if None in counts else sum(count or 0 for count in counts)
+    with progress.task("Reading sources", total) as advance:
+        lake.replace(RAW_PLAYLISTS, buckets, ingestion.records(advance))
+    lake.replace(USERS, buckets, [carried_over(ingestion.users(), lake.scan(USERS, buckets).collect())])
+    lake.replace(REJECTS, buckets, [ingestion.rejects()])
+    # Last: a run killed before this line is a run that has to be made again.
+    lake.replace(INGESTS, buckets, [ingestion.ingests()])
+    return ingestion
+
+
 def _retry(context: dg.AssetExecutionContext, interrupted: ResumeLaterError) -> Exception:
     """Return what makes Dagster run the step again when the source can be read again.
 
     Whoever waits at a terminal is told instead, and not kept waiting: a source may ask for a day.
     """
-    if PROCESS_TAG in context.run.tags:
+    if TERMINAL_TAG in context.run.tags:
         return interrupted
     wait = max(1.0, interrupted.at - time.time())
     context.log.warning("%s", interrupted)

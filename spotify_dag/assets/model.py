@@ -8,9 +8,10 @@ import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, markdown_table, table_schema
 from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
+from spotify_dag.orchestration.partitions import WEEKS
 from spotify_dag.orchestration.staleness import feature_version, index_version
 from spotify_dag.resources.listening import training_users
-from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets
+from spotify_dag.resources.policy import nothing_to_train_on, trainable_users, training_buckets, training_digest
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.training_config import load_training_settings
@@ -33,12 +34,14 @@ def model_assets(settings: Settings) -> list[Any]:
 
     def spec(name: str, kind: str, deps: list[str], description: str, **more: Any) -> dg.AssetSpec:
         return dg.AssetSpec(
-            name, deps=deps, group_name="model", kinds={kind}, owners=OWNERS, code_version="2", skippable=True,
-            description=description, **more,
+            name, deps=list(map(dependency, deps)), group_name="model", kinds={kind}, owners=OWNERS,
+            code_version="2", skippable=True, description=description, **more,
         )  # fmt: skip
 
     @dg.multi_asset(
         name="model_training",
+        partitions_def=WEEKS,
+        pool="training",
         specs=[
             spec(
                 "artist_factors",
@@ -87,7 +90,12 @@ def model_assets(settings: Settings) -> list[Any]:
             "feature_version": feature_version(project),
             "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
             "snapshot": project.lake.snapshot(),
-            "trained_on": {"users": data.users.height, "items": data.raw.height, "sources": sources_of(data.users)},
+            "trained_on": {
+                "users": data.users.height,
+                "items": data.raw.height,
+                "sources": sources_of(data.users),
+                "digest": training_digest(project),
+            },
             "training": asdict(training),
         }
         version = project.registry.save(
@@ -123,6 +131,8 @@ def model_assets(settings: Settings) -> list[Any]:
         kinds={"pytorch"},
         owners=OWNERS,
         code_version="1",
+        partitions_def=WEEKS,
+        pool="training",
         output_required=False,  # where nothing was trained, there is nothing to measure
         description="The tower trained last, the champion and the baselines on users that none of them was trained "
         "on, and what the gate makes of it: a challenger that beats them all becomes champion.",
@@ -191,6 +201,11 @@ def model_assets(settings: Settings) -> list[Any]:
         )
 
     return [model_training, tower_evaluation]
+
+
+def dependency(name: str) -> dg.AssetDep:
+    """Return what a week's tower depends on: the factors of the same week, of all else every bucket."""
+    return dg.AssetDep(name, partition_mapping=None if name == "artist_factors" else dg.AllPartitionMapping())
 
 
 def artist_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> "pl.DataFrame":

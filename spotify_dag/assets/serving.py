@@ -1,63 +1,96 @@
 """What answers questions: the user index."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, report
+from spotify_dag.orchestration.changes import changed_vectors
 from spotify_dag.orchestration.failures import resilient
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.orchestration.staleness import index_version, stale_index
+from spotify_dag.orchestration.staleness import indexed_versions, stale_index
 from spotify_dag.resources.listening import read_listening
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 from spotify_dag.settings import Settings
 
+if TYPE_CHECKING:
+    import polars as pl
+
 
 def serving_assets(settings: Settings) -> list[Any]:
     """Return the assets of this stage."""
 
     @dg.asset(
-        deps=["user_embeddings", "user_tower", "tower_evaluation"],
+        deps=[
+            "user_embeddings",
+            *(
+                dg.AssetDep(name, partition_mapping=dg.LastPartitionMapping())
+                for name in ("user_tower", "tower_evaluation")
+            ),
+        ],
         group_name="serving",
         kinds={"lancedb"},
         owners=OWNERS,
         code_version="1",
         partitions_def=user_bucket_partitions(settings.n_buckets),
         backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,  # without a champion there is nothing to index with
         description="The user vectors of the champion, searched by cosine. Once every user is in it, it is "
         "published: one switch changes model and index together.",
     )
     @resilient
     def user_index(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult:
-        import polars as pl
-
-        version = index_version(project)
-        if version is None:
-            raise dg.Failure("There is no champion for these features: materialise user_tower.", allow_retries=False)
-        wanted, index = run_buckets(context), project.user_index(version)
-        model = project.registry.load(version)
-        rows = dict.fromkeys(wanted, 0)
-        with progress.task("Indexing users", len(wanted)) as advance:
-            for chunk in project.lake.chunks(USER_EMBEDDINGS, wanted, rows=50_000):
-                embedded = pl.col("unembedded_reason").is_null()
-                shown = project.lake.scan(USERS, chunk).select("user_id", "opted_in")
-                known = project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded)
-                users = known.join(shown, on="user_id", how="left").sort("user_id").collect()
-                vectors = model.encode(*read_listening(project, chunk, users))
-                keys = users.select("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
-                index.replace(
-                    chunk, keys.with_columns(pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])))
-                )
-                rows |= dict(users["user_bucket"].value_counts().iter_rows())
-                advance(len(chunk))
-        index.optimise()
-        left = stale_index(project, index)
+    ) -> Iterator[dg.MaterializeResult]:
+        versions, wanted = indexed_versions(project), run_buckets(context)
+        if not versions:
+            context.log.warning("There is no champion for these features: materialise user_tower.")
+            return
+        with progress.task("Indexing users", len(versions) * len(wanted)) as advance:
+            written = {version: index_users(project, version, wanted, advance) for version in versions}
+        version = versions[-1]
+        index = project.user_index(version)
+        left = [] if project.published() == version else stale_index(project, index)
         if not left:
             project.publish(version)
-        return report(context, rows, model_version=version, published=not left, buckets_left=len(left))
+        rows = dict.fromkeys(wanted, 0) | dict(index.rows(wanted)["user_bucket"].value_counts().iter_rows())
+        yield report(
+            context, rows, model_version=version, published=not left, buckets_left=len(left), users_written=written
+        )
 
     return [user_index]
+
+
+def index_users(project: Project, version: str, buckets: list[int], advance: Callable[[int], None]) -> int:
+    """Bring buckets of a version's index up to date; return how many vectors were written."""
+    import polars as pl
+
+    index, model = project.user_index(version), project.registry.load(version)
+    changes = changed_vectors(project, index, buckets)
+    embedded = pl.col("unembedded_reason").is_null()
+
+    def known(chunk: list[int]) -> "pl.LazyFrame":
+        shown = project.lake.scan(USERS, chunk).select("user_id", "opted_in")
+        return project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded).join(shown, on="user_id", how="left")
+
+    def vectors(chunk: list[int], users: "pl.DataFrame") -> "pl.DataFrame":
+        made = model.encode(*read_listening(project, chunk, users))
+        keys = users.select("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
+        return keys.with_columns(pl.Series("vector", made, dtype=pl.Array(pl.Float32, made.shape[1])))
+
+    written = 0
+    for chunk in project.lake.chunks(USER_EMBEDDINGS, changes.whole, rows=50_000):
+        users = known(chunk).sort("user_id").collect()
+        index.replace(chunk, vectors(chunk, users))
+        written += users.height
+        advance(len(chunk))
+    if changes.some:
+        users = known(changes.some).filter(pl.col("user_id").is_in(changes.users)).sort("user_id").collect()
+        index.merge(vectors(changes.some, users), sorted(set(changes.users) - set(users["user_id"])))
+        written += users.height
+        advance(len(changes.some))
+    index.fold()
+    return written

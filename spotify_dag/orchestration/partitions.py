@@ -1,16 +1,26 @@
-"""The partitions of the graph: a fixed set of user buckets, never one per user."""
+"""The partitions of the graph: a fixed set of user buckets, never one per user; and weeks, for the model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+
+WEEKS = dg.WeeklyPartitionsDefinition(start_date="2025-01-05", end_offset=1)
+"""Sunday to Sunday, UTC, the present week included: a training belongs to the week it was started in."""
 
 
 def user_bucket_partitions(n_buckets: int) -> dg.StaticPartitionsDefinition:
     """Return the partitions ``00 … n-1``; keys have equal length, so that they sort as numbers do."""
     width = max(2, len(str(n_buckets - 1)))
     return dg.StaticPartitionsDefinition([f"{bucket:0{width}d}" for bucket in range(n_buckets)])
+
+
+def current_week(now: datetime | None = None) -> str:
+    """Return the partition of the present week, or of another time's: the date of its Sunday."""
+    now = now or datetime.now(UTC)
+    return f"{now - timedelta(days=(now.weekday() + 1) % 7):%Y-%m-%d}"
 
 
 def run_buckets(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[int]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,8 @@ import dagster as dg
 import yaml
 
 from spotify_dag.features.genres import genre_coverage
-from spotify_dag.orchestration.partitions import ranges, user_bucket_partitions
+from spotify_dag.orchestration.partitions import current_week, ranges, user_bucket_partitions
+from spotify_dag.orchestration.processes import PROCESS_TAG, is_dead, process_tag
 from spotify_dag.orchestration.staleness import (
     index_version,
     known_users_versions,
@@ -31,7 +30,17 @@ from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, TRACK_CATALOGUE
 from spotify_dag.sources.base import COUNTED
 
 INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
-PROCESS_TAG = "spotify_dag/process"
+TERMINAL_TAG = "spotify_dag/terminal"
+"""Tag of a run that somebody at a terminal waits for."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A stage that is stale: why, and the buckets it concerns (None where it has none)."""
+
+    stage: str
+    reason: str
+    buckets: list[int] | None
 
 
 @dataclass(frozen=True)
@@ -44,15 +53,20 @@ class StageRun:
     seconds: float
 
 
-def open_instance(project: Project) -> dg.DagsterInstance:
-    """Return the Dagster instance: DAGSTER_HOME where that is set, else the one under the data root."""
+def dagster_home(project: Project) -> Path:
+    """Return where Dagster keeps its state: DAGSTER_HOME where that is set, else under the data root, configured."""
     home = project.settings.dagster_home
     if home is None:
         home = project.settings.data / "dagster"
         config = yaml.safe_load(INSTANCE_CONFIG.read_text())
         config["storage"]["sqlite"]["base_dir"] = str(home)
         write_atomically(home / "dagster.yaml", yaml.safe_dump(config).encode())
-    return dg.DagsterInstance.from_config(str(home))
+    return home
+
+
+def open_instance(project: Project) -> dg.DagsterInstance:
+    """Return the Dagster instance of a project."""
+    return dg.DagsterInstance.from_config(str(dagster_home(project)))
 
 
 def bring_up_to_date(
@@ -82,34 +96,53 @@ def bring_up_to_date(
     Each stage that was run.
     """
     _close_runs_of_dead_processes(instance)
-
-    def stage(name: str, reason: str, buckets: list[int] | None) -> StageRun:
-        started(name, reason)
+    for due in due_stages(project, train=train, only_features=only_features):
+        started(due.stage, due.reason)
         begun = time.monotonic()
-        for tags in [{}] if buckets is None else [_range_tags(project, *span) for span in ranges(buckets)]:
-            _execute(definitions, instance, name, tags)
-        return StageRun(name, reason, len(buckets or []), time.monotonic() - begun)
+        if due.stage == "ingest":
+            report_known_users(project, instance, due.buckets or [])
+        for tags in stage_tags(project, due):
+            _execute(definitions, instance, due.stage, tags)
+        yield StageRun(due.stage, due.reason, len(due.buckets or []), time.monotonic() - begun)
 
+
+def due_stages(project: Project, *, train: bool = False, only_features: bool = False) -> Iterator[Due]:
+    """Yield what is stale, stage by stage: the next is looked for when the one before has been run.
+
+    Asked for more than there is to run, it does what is left to do without a run: promote, and publish.
+    """
     if buckets := stale_ingests(project, project.inbox.sources()):
-        _report_known_users(project, instance, buckets)
-        yield stage("ingest", "a source has something new", buckets)
+        yield Due("ingest", "a source has something new", buckets)
     if buckets := stale_features(project):
-        yield stage("features", "users are new or changed", buckets)
+        yield Due("features", "users are new or changed", buckets)
     if only_features:
         return
     if reason := stale_tracks(project, train=train):
-        yield stage("tracks", reason, None)
+        yield Due("tracks", reason, None)
     if (reason := ("asked for" if train else tower_is_stale(project))) and not nothing_to_train_on(project):
-        yield stage("train", reason, None)
+        yield Due("train", reason, None)
     project.registry.finish_promotion()
     version = index_version(project)
     if version is None:
         return
     if buckets := stale_index(project, project.user_index(version)):
-        yield stage("index", "vectors are missing or old", buckets)
+        yield Due("index", "vectors are missing or old", buckets)
     elif project.published() != version:
         # Killed between the last vector and the switch, or rolled back: only the switch is left to do.
         project.publish(version)
+
+
+def stage_tags(project: Project, due: Due) -> list[dict[str, str]]:
+    """Return the tags of the runs that make a stage: one per range of buckets, or the present week."""
+    if due.stage == "train":
+        return [{"dagster/partition": current_week()}]
+    if due.buckets is None:
+        return [{}]
+    keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
+    return [
+        {"dagster/asset_partition_range_start": keys[first], "dagster/asset_partition_range_end": keys[last]}
+        for first, last in ranges(due.buckets)
+    ]
 
 
 def summary(project: Project) -> dict[str, Any]:
@@ -171,32 +204,32 @@ def _notes(project: Project) -> list[str]:
 
 def _execute(definitions: dg.Definitions, instance: dg.DagsterInstance, stage: str, tags: dict[str, str]) -> None:
     job = definitions.resolve_job_def(stage)
-    process = f"{socket.gethostname()}:{os.getpid()}"
     job.execute_in_process(
         instance=instance,
-        tags={**tags, PROCESS_TAG: process, "dagster/triggered_by": "spotify-dag run"},
+        tags={**tags, PROCESS_TAG: process_tag(), TERMINAL_TAG: "", "dagster/triggered_by": "spotify-dag run"},
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
 
 
-def _range_tags(project: Project, first: int, last: int) -> dict[str, str]:
-    keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
-    return {"dagster/asset_partition_range_start": keys[first], "dagster/asset_partition_range_end": keys[last]}
-
-
-def _report_known_users(project: Project, instance: dg.DagsterInstance, buckets: list[int]) -> None:
+def report_known_users(project: Project, instance: dg.DagsterInstance, buckets: list[int]) -> None:
     """Record the new data version of the source in Dagster, so that the UI shows what the run read."""
-    keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
     versions = known_users_versions(project)
-    for bucket in buckets:
-        tags = {"dagster/data_version": versions[bucket]}
-        instance.report_runless_asset_event(dg.AssetObservation("known_users", partition=keys[bucket], tags=tags))
+    for observed in known_users_observations({bucket: versions[bucket] for bucket in buckets}, len(versions)):
+        instance.report_runless_asset_event(observed)
+
+
+def known_users_observations(versions: Mapping[int, str], n_buckets: int) -> list[dg.AssetObservation]:
+    """Return data versions of the source, by bucket, as Dagster records them."""
+    keys = user_bucket_partitions(n_buckets).get_partition_keys()
+    return [
+        dg.AssetObservation("known_users", partition=keys[bucket], tags={"dagster/data_version": version})
+        for bucket, version in versions.items()
+    ]
 
 
 def _close_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
     """Mark runs as failed whose process on this machine is gone: killed, they could not say so themselves."""
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(unfinished):
-        host, _, process = run.tags.get(PROCESS_TAG, "").partition(":")
-        if host == socket.gethostname() and not Path(f"/proc/{process}").exists():
+        if is_dead(run):
             instance.report_run_failed(run, "The process that ran this was killed. The next run does what was left.")

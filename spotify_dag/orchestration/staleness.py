@@ -121,6 +121,18 @@ def index_version(project: Project) -> str | None:
     return version if usable and (champion or soundness(card["metrics"]).passed) else None
 
 
+def indexed_versions(project: Project) -> list[str]:
+    """Return the versions whose indexes take in new users: the one that answers, and last the one that is to.
+
+    While the index of a new champion is built, the one before goes on answering, about new users too.
+    """
+    version, published = index_version(project), project.published()
+    if version is None or published in (None, version):
+        return [version] if version else []
+    usable = project.registry.card(str(published))["feature_version"] == feature_version(project)
+    return [str(published), version] if usable else [version]
+
+
 def stale_audio(project: Project) -> dict[str, str | None]:
     """Return the sources whose audio features are to be read, with their version; None for a source that is gone."""
     wanted = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from spotify_dag.features.genres import artist_key
 from spotify_dag.resources.encoder import load_vectors
 from spotify_dag.resources.policy import trainable_users, training_buckets
 from spotify_dag.resources.project import Project
@@ -18,21 +19,28 @@ if TYPE_CHECKING:
     from spotify_dag.tower.views import UserData
 
 
-def taste_texts(project: Project, buckets: Sequence[int]) -> pl.DataFrame:
-    """Return the distinct strings (column ``text``) that tastes of some buckets speak of."""
+def taste_texts(project: Project, buckets: Sequence[int], users: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return the distinct strings (column ``text``) that tastes of some buckets, or users of these, speak of."""
     import polars as pl
 
     tastes = project.lake.scan(USER_TASTES, buckets).filter(pl.col("kind").is_in(["genre", "artist"]))
+    if users is not None:
+        tastes = tastes.filter(pl.col("user_id").is_in(users))
     return tastes.select(pl.col("name").alias("text")).unique().sort("text").collect()
 
 
 def read_listening(project: Project, buckets: Sequence[int], embeddings: pl.DataFrame) -> tuple[Listening, Catalogue]:
     """Return users of some buckets as arrays, in the order of ``embeddings`` (rows of `schemas.USER_EMBEDDINGS`)."""
+    import polars as pl
+
     lake = project.lake
-    texts = load_vectors(lake, project.encoder, taste_texts(project, buckets))
-    known = catalogue(lake.scan(ARTIST_GENRES, buckets).collect(), texts)
-    tastes = lake.scan(USER_TASTES, buckets).join(embeddings.lazy().select("user_id"), on="user_id", how="semi")
-    return listening(embeddings, tastes.collect(), known), known
+    tastes = lake.scan(USER_TASTES, buckets).filter(pl.col("user_id").is_in(embeddings["user_id"].implode())).collect()
+    names = tastes.filter(pl.col("kind") == "artist").select(artist_key(pl.col("name")).alias("artist_key")).unique()
+    artists = lake.scan(ARTIST_GENRES, buckets).join(names.lazy(), on="artist_key", how="semi").collect()
+    spoken_of = [tastes.filter(pl.col("kind").is_in(["genre", "artist"]))["name"], artists["artist_name"]]
+    texts = pl.concat(spoken_of).unique().sort().to_frame("text")
+    known = catalogue(artists, load_vectors(lake, project.encoder, texts))
+    return listening(embeddings, tastes, known), known
 
 
 def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -> UserData:

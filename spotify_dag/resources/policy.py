@@ -38,6 +38,13 @@ def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> p
     return rows.join(dropped, on="user_id", how="anti")
 
 
+def training_digest(project: Project) -> str:
+    """Return a fingerprint of whom a tower would be trained on now, and of all that would be known of them."""
+    columns = ["user_id", "content_hash", "feature_version"]
+    rows = trainable_users(project, training_buckets(project)).select(columns).collect()
+    return f"{rows.height}-{rows.hash_rows().sum() or 0:016x}"
+
+
 def nothing_to_train_on(project: Project) -> str | None:
     """Return why the data policy leaves no tower to train, and what can be done; None where it leaves enough."""
     import polars as pl

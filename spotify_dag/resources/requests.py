@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,12 +115,15 @@ class UserRequests:
         new = (self.root / "new").glob(f"*-{_key(user_id)}.json")
         return any(new) or any(request.user_id == user_id for request in self.all())
 
-    def sweep(self) -> Sweep:
-        """Take in what is new; move aside, with the reason, what cannot be taken in."""
+    def sweep(self, *, seconds: float = inf) -> Sweep:
+        """Take in what is new; move aside, with the reason, what cannot be taken in.
+
+        After ``seconds`` what is left is left for the next sweep.
+        """
         if not self._new():
             return Sweep()
         with self._alone():
-            return self._take_in()
+            return self._take_in(until=time.monotonic() + seconds)
 
     def remove_source(self, source: str) -> bool:
         """Forget every user of a source and their listening; return whether there was one."""
@@ -161,11 +165,13 @@ class UserRequests:
                     file.unlink()
         return [request.user_id for request in old]
 
-    def _take_in(self) -> Sweep:
+    def _take_in(self, until: float = inf) -> Sweep:
         users = {request.user_id: request for request in self.all()}
         before, rejected, done = dict(users), [], []
         present = set(os.listdir(self.content))
         for file in self._new():
+            if time.monotonic() > until:
+                break
             try:
                 request = _read(file, present, self.tombstones)
             except _ForgottenError as error:
@@ -184,7 +190,8 @@ class UserRequests:
             self._write_users(users)
         for file in done:
             file.unlink()
-        self._drop_unnamed(users)
+        if not self._new():  # what is left for the next sweep names listening, too
+            self._drop_unnamed(users)
         return Sweep(len(done), rejected)
 
     @contextmanager

@@ -33,6 +33,9 @@ KEEP_VERSIONS = timedelta(hours=1)
 PROBES = 32
 POINTER = "published.json"
 _NAME = "user_index_"
+FOLD_FRAGMENTS = 48
+FOLD_ROWS = 2_000
+"""So many small files, or rows beside the IVF index, are searched exactly; more of them are folded in."""
 _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
 
 
@@ -84,44 +87,47 @@ class UserIndex:
 
     def replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
         """Make these buckets hold exactly ``rows``, in one commit: changed users are updated, gone ones deleted."""
-        import polars as pl
-
         with self._writing():
-            forgotten = self.tombstones.among(rows["user_id"]) if self.tombstones else set()
-            self._replace(buckets, rows.filter(~pl.col("user_id").is_in(forgotten)) if forgotten else rows)
+            self._replace(buckets, self._without_forgotten(rows))
 
     def _replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
-        import pyarrow as pa
-
         table = self._table()
         if rows.is_empty():
             if table is not None:
                 table.delete(_in_buckets(buckets))
             return
-        schema = pa.schema(
-            [
-                pa.field("user_id", pa.string(), nullable=False),
-                pa.field("user_bucket", pa.int32(), nullable=False),
-                pa.field("content_hash", pa.int64(), nullable=False),
-                pa.field("feature_version", pa.string(), nullable=False),
-                pa.field("opted_in", pa.bool_()),
-                pa.field("vector", pa.list_(pa.float32(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
-            ]
-        )
-        data = rows.select(schema.names).to_arrow().cast(schema)
+        self._matching(rows).when_not_matched_by_source_delete(_in_buckets(buckets)).execute(_conformed(rows))
+
+    def merge(self, rows: pl.DataFrame, gone: Sequence[str]) -> None:
+        """Add or change some users, each commit as long as their number; take others out."""
+        with self._writing():
+            table, allowed = self._table(), self._without_forgotten(rows)
+            if gone and table is not None:
+                table.delete(_in_users(gone))
+            if allowed.height:
+                self._matching(allowed).execute(_conformed(allowed))
+
+    def mark_stale(self, user_ids: Sequence[str]) -> None:
+        """Note of users that their vectors have to be made anew; until then the present ones answer."""
+        with self._writing():
+            table = self._table()
+            if table is not None:
+                table.update(where=_in_users(user_ids), values={"feature_version": ""})
+
+    def _without_forgotten(self, rows: pl.DataFrame) -> pl.DataFrame:
+        import polars as pl
+
+        forgotten = self.tombstones.among(rows["user_id"]) if self.tombstones else set()
+        return rows.filter(~pl.col("user_id").is_in(forgotten)) if forgotten else rows
+
+    def _matching(self, rows: pl.DataFrame) -> Any:
+        table = self._table()
         if table is None:
-            table = self._create(schema)
-        elif (
-            "opted_in" not in table.schema.names
-        ):  # of an older version: nobody is shown until their bucket is replaced
+            table = self._create(_arrow_schema(rows))
+        elif "opted_in" not in table.schema.names:
+            # Of an older version: nobody is shown until their bucket is replaced.
             table.add_columns({"opted_in": "false"})
-        (
-            table.merge_insert("user_id")
-            .when_matched_update_all()
-            .when_not_matched_insert_all()
-            .when_not_matched_by_source_delete(_in_buckets(buckets))
-            .execute(data)
-        )
+        return table.merge_insert("user_id").when_matched_update_all().when_not_matched_insert_all()
 
     def _create(self, schema: pa.Schema) -> Any:
         """Make the table elsewhere and move it into place: of several writers, all find the one that came first.
@@ -192,6 +198,19 @@ class UserIndex:
 
             table.create_index("vector", config=IvfFlat(distance_type=METRIC))
 
+    def fold(self) -> bool:
+        """Do `optimise` if enough has come since the last time to be worth it; return whether it was."""
+        table = self._table()
+        if table is None:
+            return False
+        beside = [table.index_stats(index.name).num_unindexed_rows for index in table.list_indices()]
+        many = table.count_rows() > EXACT_ROWS and not beside
+        small = table.stats()["fragment_stats"]["num_small_fragments"]
+        if not (many or small > FOLD_FRAGMENTS or max(beside, default=0) > FOLD_ROWS):
+            return False
+        self.optimise()
+        return True
+
     def _writing(self) -> AbstractContextManager[bool]:
         """Hold the one lock of this index: one writer at a time, readers at any time."""
         return locked(self.root / ".locks" / self.name)
@@ -241,8 +260,7 @@ class UserIndex:
         table = self._table()
         if table is None or not user_ids:
             return {}
-        listed = ", ".join("'" + user.replace("'", "''") + "'" for user in user_ids)
-        found = table.search().where(f"user_id in ({listed})").select(["user_id", "vector"]).limit(None).to_arrow()
+        found = table.search().where(_in_users(user_ids)).select(["user_id", "vector"]).limit(None).to_arrow()
         return {
             user: np.asarray(vector, np.float32)
             for user, vector in zip(found["user_id"].to_pylist(), found["vector"].to_pylist(), strict=True)
@@ -274,6 +292,30 @@ class UserIndex:
 
 def _in_buckets(buckets: Sequence[int]) -> str:
     return f"user_bucket in ({', '.join(map(str, buckets))})"
+
+
+def _in_users(user_ids: Sequence[str]) -> str:
+    return "user_id in (" + ", ".join("'" + user.replace("'", "''") + "'" for user in user_ids) + ")"
+
+
+def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("user_id", pa.string(), nullable=False),
+            pa.field("user_bucket", pa.int32(), nullable=False),
+            pa.field("content_hash", pa.int64(), nullable=False),
+            pa.field("feature_version", pa.string(), nullable=False),
+            pa.field("opted_in", pa.bool_()),
+            pa.field("vector", pa.list_(pa.float32(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
+        ]
+    )
+
+
+def _conformed(rows: pl.DataFrame) -> pa.Table:
+    schema = _arrow_schema(rows)
+    return rows.select(schema.names).to_arrow().cast(schema)
 
 
 def _connect(root: Path) -> lancedb.DBConnection:

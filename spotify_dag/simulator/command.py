@@ -78,7 +78,7 @@ def _run_beside(settings: SimulatorSettings, command: Sequence[str], port: int) 
     from spotify_dag.simulator.server import SimulatorError, serve
 
     with serve(settings, port) as simulator:
-        os.environ.update(_variables(simulator.url, settings))
+        os.environ.update(variables(simulator.url, settings))
         try:
             child = subprocess.Popen(command)  # noqa: S603
         except OSError as error:
@@ -90,7 +90,7 @@ def _run_beside(settings: SimulatorSettings, command: Sequence[str], port: int) 
         return status if status >= 0 else 128 - status
 
 
-def _variables(url: str, settings: SimulatorSettings) -> dict[str, str]:
+def variables(url: str, settings: SimulatorSettings) -> dict[str, str]:
     """Return the settings under which this project takes the simulator for Spotify."""
     return {
         "SPOTIFY_DAG_SPOTIFY_API_URL": f"{url}/v1",
@@ -101,5 +101,5 @@ def _variables(url: str, settings: SimulatorSettings) -> dict[str, str]:
 
 
 def _how_to_use(url: str, settings: SimulatorSettings) -> str:
-    exports = "\n".join(f"  export {name}={value}" for name, value in _variables(url, settings).items())
+    exports = "\n".join(f"  export {name}={value}" for name, value in variables(url, settings).items())
     return f"Simulated Spotify at {url}, until Ctrl-C. To use it:\n{exports}\nRequests so far: {url}/simulator/requests"

@@ -125,6 +125,11 @@ class UserRequest:
     """Whether others may be told of them."""
     requested_at: AwareDatetime
 
+    @property
+    def wish(self) -> str:
+        """What there is to read, as one word: equal when handing in again changed nothing."""
+        return f"{self.content.removesuffix('.parquet')}-{'public' if self.opted_in else 'private'}"
+
 
 @runtime_checkable
 class RequestSource(Source, Protocol):

@@ -32,7 +32,7 @@ def source_versions(source: Source, *, n_buckets: int, profiles_count: int | Non
     Of a source that is looked at again, a bucket's version changes with each of its turns.
     """
     if isinstance(source, RequestSource):
-        per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
+        per_bucket = requests_of_buckets(source, n_buckets, profiles_count)
         return {bucket: source.only(requests).version() for bucket, requests in sorted(per_bucket.items())}
     version = source_version(source, profiles_count)
     if isinstance(source, RefreshedSource):
@@ -63,16 +63,18 @@ class Ingestion:
         self.sources: list[Source] = []
         self._versions: list[tuple[str, int, str]] = []
         self._private: list[str] = []
+        self._wishes: dict[str, str] = {}
         for source in sources:
             # Before anything is read: a file that changes meanwhile is then read again the next time.
             versions = source_versions(source, n_buckets=n_buckets, profiles_count=profiles_count)
             self._versions += [(source.name, bucket, versions[bucket]) for bucket in self.buckets if bucket in versions]
             self.sources.append(source)
             if isinstance(source, RequestSource):
-                per_bucket = _requests_of_buckets(source, n_buckets, profiles_count)
+                per_bucket = requests_of_buckets(source, n_buckets, profiles_count)
                 requests = [request for bucket in self.buckets for request in per_bucket.get(bucket, [])]
                 self.sources[-1] = source.only(requests)
                 self._private += [request.user_id for request in requests if not request.opted_in]
+                self._wishes |= {request.user_id: request.wish for request in requests}
         self.n_buckets = n_buckets
         self.profiles_count = profiles_count
         self.now = now
@@ -154,6 +156,7 @@ class Ingestion:
         users = allowed.join(kept, on="user_id", how="left").with_columns(
             pl.col("rows_kept", "content_hash").fill_null(0),
             ~pl.col("user_id").is_in(self._private).alias("opted_in"),
+            pl.col("user_id").replace_strict(self._wishes, default=None, return_dtype=pl.String).alias("handed_in"),
             *stamped,
         )
         gone = {
@@ -207,15 +210,16 @@ def carried_over(users: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl
 
-    now = users.filter(pl.col("rows_kept") == 0).select("user_id", "opted_in", "gone_since")
-    dropped = before.filter(pl.col("dropped_at").is_not_null()).drop("opted_in", "gone_since")
+    now = users.filter(pl.col("rows_kept") == 0).select("user_id", "opted_in", "handed_in", "gone_since")
+    dropped = before.filter(pl.col("dropped_at").is_not_null()).drop("opted_in", "handed_in", "gone_since")
     kept = dropped.join(now, on="user_id").select(users.columns)
     return pl.concat([users.join(kept, on="user_id", how="anti"), kept])
 
 
-def _requests_of_buckets(
+def requests_of_buckets(
     source: RequestSource, n_buckets: int, profiles_count: int | None
 ) -> dict[int, list[UserRequest]]:
+    """Return who was handed in, by bucket; with ``profiles_count`` the first ones."""
     requests = source.requests[:profiles_count]
     found: dict[int, list[UserRequest]] = {}
     for request, bucket in zip(requests, user_buckets([it.user_id for it in requests], n_buckets), strict=True):

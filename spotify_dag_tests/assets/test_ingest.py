@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.run import PROCESS_TAG
+from spotify_dag.orchestration.run import TERMINAL_TAG
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, USERS
 from spotify_dag.settings import Settings
@@ -65,7 +65,7 @@ def test_dagster_goes_on_when_the_time_has_come(project: Project, simulator: Sim
 def test_whoever_waits_at_a_terminal_is_told_and_has_what_there_is(project: Project) -> None:
     project.settings.spotify_daily_budget = 16  # of 18 for these users: at least three of them are in
     with pytest.raises(ResumeLaterError, match=r"Resume after 20"):
-        run(project, **{PROCESS_TAG: "here:1"})
+        run(project, **{TERMINAL_TAG: "here:1"})
     lake = project.lake
     users = set(lake.scan(USERS).collect()["user_id"])
     assert {f"synthetic-{user:06d}" for user in range(3)} < users

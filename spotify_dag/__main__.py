@@ -1,0 +1,6 @@
+"""``python -m spotify_dag``: the command line."""
+
+from spotify_dag.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Everything a run may import, for the process that runs are forked from. Nothing else imports this module.
+
+Importing starts nothing that a fork would break: polars, Arrow, Delta and torch make their threads when they first
+work, and LanceDB starts its own anew in the child.
+"""
+
+import warnings
+
+# LanceDB warns of forks in general; here it has not worked yet when the fork comes.
+warnings.filterwarnings("ignore", message="lancedb fork support is experimental")
+
+import dagster._daemon.cli  # noqa: E402, F401
+import deltalake  # noqa: E402, F401, TID253
+import lancedb  # noqa: E402, F401, TID253
+import mlflow  # noqa: E402, F401, TID253
+import polars  # noqa: E402, F401, TID253
+import pyarrow.parquet  # noqa: E402, F401, TID253
+import safetensors.torch  # noqa: E402, F401, TID253
+import scipy.sparse  # noqa: E402, F401, TID253
+import sentence_transformers  # noqa: E402, F401, TID253
+
+import spotify_dag.definitions  # noqa: E402
+import spotify_dag.tower.model  # noqa: E402, F401, TID253
