@@ -21,7 +21,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import chain
@@ -100,6 +100,16 @@ class UserRequests:
         # In one go: polars opens a file by name more than once, and a sweep may replace it in between.
         table = pl.read_parquet(file.read_bytes())
         return [UserRequest(*row) for row in table.select(FIELDS).iter_rows()]
+
+    def waiting(self) -> list[UserRequest]:
+        """Return the requests that nobody has looked at yet, those that can be taken in."""
+        present = set(os.listdir(self.content)) if self.content.is_dir() else set()
+        found = []
+        for file in self._new():
+            # One that a sweep takes in meanwhile waits no more.
+            with suppress(SourceError, FileNotFoundError):
+                found.append(_read(file, present))
+        return found
 
     def sweep(self) -> Sweep:
         """Take in what is new; move aside, with the reason, what cannot be taken in."""
