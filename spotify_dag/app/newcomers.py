@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_dag.app.snapshot import Person, Snapshot
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
-from spotify_dag.features.genres import artist_key, bucket_artists, match_genres
+from spotify_dag.features.genres import artist_key, bucket_artists, genre_coverage, match_genres
 from spotify_dag.features.tastes import user_tastes
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.encoder import load_vectors
@@ -120,8 +120,7 @@ class Newcomers:
         known = catalogue(genres, texts)
         (vector,) = self.model(snapshot).encode(listening(embedded, tastes, known), known)
         person = Person(vector, snapshot.tastes.of_rows(tastes), row["tracks"], snapshot.row_of.get(user_id))
-        covered = genres.filter(genres["genres"].is_not_null())["rows"].sum()
-        share = covered / max(genres["rows"].sum(), 1)
+        share = genre_coverage(genres.lazy()) or 0.0
         return Newcomer(user_id, person, users, raw, genres, tastes, row["playlists"], share)
 
     def artist_genres(self, snapshot: Snapshot, raw: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:

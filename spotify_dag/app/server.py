@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.app.guard import API, Guard
+from spotify_dag.app.no_files import NoFiles
 from spotify_dag.app.problems import Problem, add_handlers
 from spotify_dag.app.service import Service
 from spotify_dag.app.telemetry import Watched
@@ -48,11 +49,13 @@ def create_app(project: Project, *, pages: bool = True) -> FastAPI:
     add_routes(app, service)
     _describe(app)
     if pages:
+        offline()
+        app.add_middleware(NoFiles)
         from spotify_dag.app.pages import add_pages
 
         add_pages(app, service)
-    app.add_middleware(Watched, telemetry=service.telemetry)  # type: ignore[arg-type]
-    app.add_middleware(Guard, settings=project.settings)  # type: ignore[arg-type]
+    app.add_middleware(Watched, telemetry=service.telemetry)
+    app.add_middleware(Guard, settings=project.settings)
     return app
 
 

@@ -19,7 +19,8 @@ from spotify_dag.app.snapshot import Person, Snapshot
 from spotify_dag.app.telemetry import Telemetry
 from spotify_dag.app.tracks import Tracks
 from spotify_dag.app.workspace import Workspace
-from spotify_dag.resources.matcher import Match
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.resources.matcher import Match, UnknownUserError
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, user_buckets
 from spotify_dag.sources.spotify.names import parse_user
 from spotify_dag.sources.spotify.one import one_user
@@ -161,20 +162,21 @@ class Service:
         )
 
     def forget(self, user_id: str) -> dict[str, int]:
-        """Delete everything there is of a user, here and everywhere.
+        """Delete everything there is of a user, here and everywhere; return what was deleted, per place.
 
         Raises
         ------
-        SpotifyDagError
+        UnknownUserError
             If there is no such user.
         """
-        from dataclasses import asdict
-
         from spotify_dag.resources.forgetting import forget
 
-        done = forget(self.project, user_id)
+        try:
+            done = forget(self.project, user_id)
+        except SpotifyDagError as error:
+            raise UnknownUserError(str(error)) from None
         self.serving.look_again()
-        return {name: value for name, value in asdict(done).items() if isinstance(value, int)}
+        return done.deleted
 
     def _warm(self) -> None:
         while self.serving.current is None:

@@ -89,7 +89,7 @@ class Snapshot:
         axes = _principal_axes(vectors)
         return cls(
             model_version=index.model_version,
-            feature_version=found["feature_version"].first() or "",
+            feature_version=next(iter(found["feature_version"]), ""),
             scale=scale,
             user_ids=about["user_id"].to_list(),
             # Whoever left the lake is not shown, although the index may still have them.

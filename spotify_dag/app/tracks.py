@@ -40,7 +40,7 @@ class Tracks:
     """
 
     def __init__(self, project: Project) -> None:
-        self.project = project
+        self.project: Any = project
         self._lock = Lock()
         self._answers: tuple[str | None, Any] | None = None
 

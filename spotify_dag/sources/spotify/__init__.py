@@ -93,8 +93,7 @@ class SpotifySource:
         listed = files_version([self._file()]) if self.users and self._file().is_file() else self.users
         logins = [(login.user_id, login.logged_in_at) for login in self._logins()]
         parts = (listed, logins, service(settings), settings.playlists_count, settings.spotify_followed, self._since())
-        if added := self._added():
-            parts = (*parts, files_version(added))
+        parts += (files_version(self._added()),) if self._added() else ()
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def n_batches(self) -> int:
