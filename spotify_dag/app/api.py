@@ -37,17 +37,17 @@ class Json(Response):
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """Add the API and what belongs to it."""
-    app.include_router(_answers(service), prefix=API, tags=["answers"])
-    app.include_router(_newcomers(service), prefix=API, tags=["new users"])
-    app.include_router(_own(service), prefix=API, tags=["my data"])
-    app.include_router(_tracks(service), prefix=API, tags=["tracks"])
-    app.include_router(_health(service), prefix=API, tags=["operations"])
-    app.include_router(_health(service), include_in_schema=False)
+    app.include_router(_answers(service), tags=["answers"])
+    app.include_router(_newcomers(service), tags=["new users"])
+    app.include_router(_own(service), tags=["my data"])
+    app.include_router(_tracks(service), tags=["tracks"])
+    app.include_router(_health(service, API), tags=["operations"])
+    app.include_router(_health(service, ""), include_in_schema=False)
     app.include_router(_login(service), include_in_schema=False)
 
 
 def _answers(service: Service) -> APIRouter:
-    router = APIRouter(default_response_class=Json, responses=documented(404))
+    router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/users/{user_id}/matches", response_model=models.MatchesAnswer)
     def matches(
@@ -92,7 +92,7 @@ def _answers(service: Service) -> APIRouter:
 
 
 def _newcomers(service: Service) -> APIRouter:
-    router = APIRouter(responses=documented(404, 502))
+    router = APIRouter(prefix=API, responses=documented(404, 502))
 
     @router.post("/users", status_code=202, response_model=models.JobAnswer, response_class=Json)
     async def add_user(
@@ -140,7 +140,7 @@ def _newcomers(service: Service) -> APIRouter:
 
 
 def _own(service: Service) -> APIRouter:
-    router = APIRouter(default_response_class=Json, responses=documented(404))
+    router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/users/{user_id}", response_model=models.StoredAnswer)
     def stored(request: Request, user_id: UserId, token: Token = None) -> Response:
@@ -181,7 +181,7 @@ def _own(service: Service) -> APIRouter:
 
 
 def _tracks(service: Service) -> APIRouter:
-    router = APIRouter(default_response_class=Json, responses=documented(404))
+    router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/search", response_model=models.TracksAnswer)
     def search(
@@ -204,8 +204,8 @@ def _tracks(service: Service) -> APIRouter:
     return router
 
 
-def _health(service: Service) -> APIRouter:
-    router = APIRouter(default_response_class=Json, responses=documented())
+def _health(service: Service, prefix: str) -> APIRouter:
+    router = APIRouter(prefix=prefix, default_response_class=Json, responses=documented())
 
     @router.get("/healthz", response_model=models.HealthAnswer)
     async def alive() -> Response:
@@ -268,3 +268,25 @@ def _login(service: Service) -> APIRouter:
         return answer
 
     return router
+
+
+def add_otherwise(app: FastAPI) -> None:
+    """Answer what else is asked for under the root of the API, so that no page does."""
+
+    @app.api_route(
+        f"{API}/{{rest:path}}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"],
+        include_in_schema=False,
+    )  # fmt: skip
+    async def otherwise(request: Request) -> Response:
+        if methods := _methods(request.url.path, app):
+            raise AppError(405, f"{request.method} is not for this path. See {API}/docs.", {"Allow": methods})
+        raise AppError(404, f"There is nothing here. See {API}/docs.")
+
+
+def _methods(path: str, app: FastAPI) -> str:
+    """Return the methods that are for a path."""
+    from starlette.routing import compile_path
+
+    operations = app.openapi()["paths"].items()
+    fitting = [found for template, found in operations if compile_path(template)[0].match(path)]
+    return ", ".join(sorted({method.upper() for found in fitting for method in found}))

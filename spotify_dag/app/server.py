@@ -27,8 +27,10 @@ DESCRIPTION = (
 def create_app(project: Project, *, pages: bool = True) -> FastAPI:
     """Return the app of a data root; with its pages, or the API alone."""
     from fastapi import FastAPI
+    from fastapi.responses import HTMLResponse
 
-    from spotify_dag.app.api import add_routes
+    from spotify_dag.app.api import add_otherwise, add_routes
+    from spotify_dag.app.docs_page import page
 
     service = Service(project)
 
@@ -48,6 +50,13 @@ def create_app(project: Project, *, pages: bool = True) -> FastAPI:
     add_handlers(app)
     add_routes(app, service)
     _describe(app)
+
+    @app.get(f"{API}/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(page(app.openapi()))
+
+    add_otherwise(app)
+
     if pages:
         offline()
         app.add_middleware(NoFiles)
