@@ -126,7 +126,10 @@ class Identity:
         pkce = Tokens(self.settings).pkce(redirect_uri)
         state = secrets.token_urlsafe(24)
         url = pkce.get_authorize_url(state)
-        values = {"state": state, "verifier": pkce.code_verifier, "uri": redirect_uri, "after": local_path(after)}
+        values = {
+            "state": state, "verifier": pkce.code_verifier, "challenge": pkce.code_challenge, "uri": redirect_uri,
+            "after": local_path(after),
+        }  # fmt: skip
         return url, self.signer.sign(LOGIN, values, LOGIN_SECONDS)
 
     def finish_login(self, cookie: str, state: str, code: str) -> tuple[str, str]:
@@ -143,7 +146,8 @@ class Identity:
         if begun is None or not hmac.compare_digest(_bytes(begun["state"]), _bytes(state)):
             raise AppError(400, "This is not the answer to a login that was begun here. Start again at /login.")
         pkce = Tokens(self.settings).pkce(begun["uri"])
-        pkce.code_verifier = begun["verifier"]
+        # spotipy draws new ones where it misses either.
+        pkce.code_verifier, pkce.code_challenge = begun["verifier"], begun["challenge"]
 
         def exchange() -> dict[str, Any]:
             pkce.get_access_token(code=code, check_cache=False)
