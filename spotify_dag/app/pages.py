@@ -88,17 +88,22 @@ def _blocks(service: Service) -> gr.Blocks:
             asked = {name: value[:500] for name, value in dict(request.query_params).items() if isinstance(value, str)}
             who = service.identity.logged_in(_plain(request))
             user = asked.get("user", "")
-            yield {
-                login: _login_state(who),
-                find.profile: user,
-                taste_map: _map_frame(user or who or ""),
-                compare.first: asked.get("a", ""),
-                compare.second: asked.get("b", ""),
-                tabs: gr.Tabs(selected="compare" if "a" in asked else "mine" if "mine" in asked else "find"),
-            }
+            shown: dict[Any, Any] = {login: _login_state(who), taste_map: _map_frame(user or who or "")}
+            # Only what was asked for: whoever was quick has begun to type, or went to another page.
             if user:
-                for shown in find.by_profile(user, False, 0, *find.defaults, request):
-                    yield {find.answer: shown}
+                shown[find.profile] = user
+            if "a" in asked:
+                shown |= {
+                    compare.first: asked["a"],
+                    compare.second: asked.get("b", ""),
+                    tabs: gr.Tabs(selected="compare"),
+                }
+            if "mine" in asked:
+                shown[tabs] = gr.Tabs(selected="mine")
+            yield shown
+            if user:
+                for answer in find.by_profile(user, False, 0, *find.defaults, request):
+                    yield {find.answer: answer}
             if asked.get("a") and asked.get("b"):
                 yield {compare.answer: compare.show(asked["a"], asked["b"], request)}
 
