@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Cookie, FastAPI, File, Form, Header, Path, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse, StreamingResponse
+from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 
 from spotify_dag.app import models, my_data
 from spotify_dag.app.guard import API
@@ -25,10 +25,8 @@ Token = Annotated[str | None, Header(alias=TOKEN_HEADER, max_length=2_000, descr
 """Read from the request itself; named here for the description of the API."""
 
 
-class Json(Response):
+class Json(JSONResponse):
     """JSON, written by orjson."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """Return it as bytes."""

@@ -202,7 +202,7 @@ def _compare(service: Service) -> _Part:
         second = gr.Textbox(label="Another", placeholder="user id", max_length=500, lines=1)
     go = gr.Button("Compare", variant="primary")
     answer = _html(
-        cards.message("empty", "Two listeners, side by side", "Their genres, eras and artists, and what each could show the other."),
+        cards.message("empty", "Two listeners, side by side", "What they share, and what each could show the other."),
         elem_id="sd-comparison",
     )  # fmt: skip
 

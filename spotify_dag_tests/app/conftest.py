@@ -40,7 +40,7 @@ from spotify_dag.tower.score import ScoreScale
 
 BUCKETS = [0, 1]
 WORLD = {"users": 30, "playlists": 2, "tracks": 12}
-EVIL = ("<img src=x onerror=alert(1)>", "‮ABC شام", "${alert(1)}{{constructor}}", '"onmouseover="alert(1)', "=1+1")
+EVIL = ("<img src=x onerror=alert(1)>", "\u202eABC شام", "${alert(1)}{{constructor}}", '"onmouseover="alert(1)', "=1+1")
 """Names somebody chose to do harm: markup, another direction of writing, templates, attributes, formulas."""
 PRIVATE = "synthetic-000003"
 """Who did not agree to be shown."""

@@ -115,7 +115,8 @@ class TestNewUsers:
         assert sorted(path for path in served.project.settings.data.rglob("*") if "spotify" not in str(path)) == before
 
     def test_with_consent_it_waits_in_the_inbox_and_the_token_opens_it(self, served: Served) -> None:
-        answer = served.client.post("/api/v1/users", files={"file": ("list.csv", exportify(ARTISTS))}, data={"consent": "true"})  # fmt: skip
+        file = {"file": ("list.csv", exportify(ARTISTS))}
+        answer = served.client.post("/api/v1/users", files=file, data={"consent": "true"})
         _, found, _ = served.follow(answer)
         (request,) = [one for one in served.project.inbox.requests.waiting() if one.user_id == found["user_id"]]
         assert request.opted_in
@@ -124,7 +125,7 @@ class TestNewUsers:
         assert stored["waits_in_inbox"]
         assert stored["source"] == "export"
         # A better file of the same person takes the place of the first.
-        better = {"file": ("list.csv", exportify(ARTISTS + ["Rihanna"]))}
+        better = {"file": ("list.csv", exportify([*ARTISTS, "Rihanna"]))}
         _, again, _ = served.follow(
             served.client.post("/api/v1/users", files=better, data={"consent": "true"}, headers=header)
         )

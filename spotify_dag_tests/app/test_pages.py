@@ -38,12 +38,14 @@ CONTRAST = """
   const bad = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const element = node.parentElement, style = getComputedStyle(element), box = element.getBoundingClientRect();
-    if (!node.data.trim() || !box.width || style.visibility === 'hidden' || element.closest('script,style,noscript')) continue;
+    if (!node.data.trim() || !box.width || style.visibility === 'hidden') continue;
+    if (element.closest('script,style,noscript')) continue;
     if (!element.checkVisibility({ opacityProperty: true })) continue;
     const [a, b] = [light(colour(style.color)), light(behind(element))].sort((x, y) => y - x);
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700);
     const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (large ? 3 : 4.5)) bad.push(`${ratio.toFixed(2)}: ${node.data.trim().slice(0, 40)} ${style.color} on ${behind(element)}`);
+    if (ratio < (large ? 3 : 4.5)) 
+      bad.push(`${ratio.toFixed(2)}: ${node.data.trim().slice(0, 40)} ${style.color} on ${behind(element)}`);
   }
   return [...new Set(bad)];
 }

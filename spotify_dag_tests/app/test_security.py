@@ -314,7 +314,8 @@ class TestFiles:
             with socket.create_connection(("127.0.0.1", port)) as half:
                 half.sendall(
                     b"POST /api/v1/users HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-                    b'Content-Length: 1000000\r\n\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"'
+                    b"Content-Length: 1000000\r\n\r\n--b\r\n"
+                    b'Content-Disposition: form-data; name="file"; filename="a.csv"'
                     b"\r\n\r\n" + b"x" * 500_000
                 )
                 process.send_signal(signal.SIGKILL)
@@ -322,7 +323,7 @@ class TestFiles:
         project = Project.open(Settings(data=data, n_buckets=2))
         assert project.inbox.requests.waiting() == []
         Workspace(data / "app").open()
-        assert [path for path in (data / "app").rglob("*.csv")] == []
+        assert list((data / "app").rglob("*.csv")) == []
         assert len(list((data / "app").glob("work-*"))) == 1
         content = data / "inbox" / "requests" / "content"
         assert not content.is_dir() or list(content.iterdir()) == []

@@ -92,9 +92,9 @@ class SpotifySource:
         settings = self.settings
         listed = files_version([self._file()]) if self.users and self._file().is_file() else self.users
         logins = [(login.user_id, login.logged_in_at) for login in self._logins()]
+        added = [files_version(self._added())] if self._added() else []
         parts = (listed, logins, service(settings), settings.playlists_count, settings.spotify_followed, self._since())
-        parts += (files_version(self._added()),) if self._added() else ()
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((*parts, *added)).encode()).hexdigest()[:16]
 
     def n_batches(self) -> int:
         """Return about how many batches there will be: more where users have very many playlists."""
