@@ -44,7 +44,7 @@ CONTRAST = """
     const [a, b] = [light(colour(style.color)), light(behind(element))].sort((x, y) => y - x);
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700);
     const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (large ? 3 : 4.5)) 
+    if (ratio < (large ? 3 : 4.5))
       bad.push(`${ratio.toFixed(2)}: ${node.data.trim().slice(0, 40)} ${style.color} on ${behind(element)}`);
   }
   return [...new Set(bad)];
