@@ -77,15 +77,26 @@ class Snapshot:
         import polars as pl
 
         index, scale = project.matcher.index()
-        found = index.rows(with_vectors=True).sort("user_bucket", "user_id")
-        about = found.select("user_bucket", "user_id").join(
-            project.lake.scan(USERS).select("user_id", "opted_in", "source").collect(),
-            on="user_id", how="left", maintain_order="left",
-        ).join(
-            project.lake.scan(USER_EMBEDDINGS).select("user_id", "tracks").collect(),
-            on="user_id", how="left", maintain_order="left",
+        order = ("user_bucket", "user_id")
+        found = index.rows().sort(order)
+        about = (
+            found.select(order)
+            .join(
+                project.lake.scan(USERS).select("user_id", "opted_in", "source").collect(),
+                on="user_id", how="left", maintain_order="left",
+            )
+            .join(
+                project.lake.scan(USER_EMBEDDINGS).select("user_id", "tracks").collect(),
+                on="user_id", how="left", maintain_order="left",
+            )
         )  # fmt: skip
-        vectors = found["vector"].to_numpy()
+        # Vectors last: with everything else beside them, reading would take twice the memory that answering does.
+        tastes = Tastes.read(project.lake, about)
+        with_vectors = index.rows(with_vectors=True).sort(order)
+        if not with_vectors["user_id"].equals(found["user_id"]):
+            raise RuntimeError("The index changed while it was read.")
+        vectors = with_vectors["vector"].to_numpy()
+        del with_vectors
         axes = _principal_axes(vectors)
         return cls(
             model_version=index.model_version,
@@ -99,7 +110,7 @@ class Snapshot:
             vectors=vectors,
             axes=axes,
             reduced=vectors @ axes if len(vectors) > EXACT_ROWS else np.empty((0, axes.shape[1]), np.float32),
-            tastes=Tastes.read(project.lake, about),
+            tastes=tastes,
         )
 
     @cached_property

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from spotify_dag.resources.lake import Lake
 
+CHUNK_ROWS = 400_000
+"""Rows read at once."""
 KINDS = ("artist", "genre", "year")
 
 
@@ -66,7 +68,7 @@ class Tastes:
         counts = np.zeros(users.height + 1, np.int64)
         codes, weights = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
         buckets = users["user_bucket"].unique().sort().to_list()
-        for chunk in lake.chunks(USER_TASTES, buckets):
+        for chunk in lake.chunks(USER_TASTES, buckets, CHUNK_ROWS):
             # In the order of the buckets, so that the rows of one chunk follow those of the one before.
             entries = (
                 lake.scan(USER_TASTES, chunk)
