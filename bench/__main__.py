@@ -11,6 +11,8 @@ BENCHES = {
     "tower": "training on HetRec-2011 and on 100,000 users: seconds, peak memory, what is not a matrix product",
     "exports": "files that people hand in: 2,000 damaged ones, a history of 1 GiB, 100,000 users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
+    "app": "the app at 100,000 users: matches per second, new users from a file, start, memory",
+    "app_contract": "the app against its own description: thousands of generated requests, no server error",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
     "million_tracks": "1,000,000 tracks to search and to continue playlists with: seconds, peak memory, ms per query",
 }

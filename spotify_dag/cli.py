@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from spotify_dag.app.command import app as serve_app
 from spotify_dag.cli_add import add, sweep
 from spotify_dag.cli_care import forget, retention, tidy
 from spotify_dag.cli_evaluate import evaluate
@@ -47,6 +48,7 @@ app.command()(tune)
 app.command()(up)
 for command in (login, doctor, simulate):
     app.command()(clear_errors()(command))
+app.command(name="app")(serve_app)
 app.add_typer(models, name="models")
 
 

@@ -74,6 +74,22 @@ class Settings(BaseSettings):
     gone_days: float = Field(
         30, ge=0, description="Users whom their source does not know any more are removed after this many days"
     )
+    app_url: str | None = Field(
+        None, description="Where people reach the app, like https://taste.example; default: as their browser names it"
+    )
+    app_password: SecretStr | None = Field(
+        None, description="A password for the whole app (HTTP Basic, any user name); default: none is asked for"
+    )
+    app_proxy_header: str | None = Field(
+        None,
+        description="A header, like X-Forwarded-User, that a reverse proxy sets for whom it lets in; nobody else may",
+    )
+    app_requests_per_minute: int = Field(600, ge=1, description="Requests of one client in a minute")
+    app_newcomers_per_minute: int = Field(20, ge=1, description="New users of one client in a minute")
+    app_max_upload_mb: int = Field(200, ge=1, le=4096, description="Largest file that is taken, in MB")
+    app_request_seconds: float = Field(30, gt=0, description="Longest answer, in seconds")
+    app_upload_seconds: float = Field(300, gt=0, description="Longest upload, in seconds")
+    app_newcomer_seconds: float = Field(300, gt=0, description="Longest reading of a new user's listening, in seconds")
 
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default: dagster/ under the data root"
@@ -87,7 +103,9 @@ class Settings(BaseSettings):
     )
     ui_url: str | None = Field(None, description="Where people open the Dagster UI, for links in alerts")
 
-    @field_validator("encoder", "mlflow_uri", "alert_webhook", "ui_url", mode="before")
+    @field_validator(
+        "encoder", "mlflow_uri", "app_url", "app_password", "app_proxy_header", "alert_webhook", "ui_url", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: str | None) -> str | None:
         return value or None
@@ -112,9 +130,11 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
-    @field_validator("spotify_api_url", "spotify_auth_url")
+    @field_validator("spotify_api_url", "spotify_auth_url", "app_url")
     @classmethod
-    def _safe_url(cls, value: str) -> str:
+    def _safe_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
             raise ValueError("It must be a plain URL such as https://api.spotify.com/v1/")

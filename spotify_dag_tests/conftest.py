@@ -39,3 +39,8 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
     return path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let ``--screenshots`` write the pictures that the documentation shows."""
+    parser.addoption("--screenshots", action="store_true", help="write docs/screenshots/app")

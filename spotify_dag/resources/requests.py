@@ -21,7 +21,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import chain
@@ -114,6 +114,16 @@ class UserRequests:
         """Whether a user was handed in, taken in or not."""
         new = (self.root / "new").glob(f"*-{_key(user_id)}.json")
         return any(new) or any(request.user_id == user_id for request in self.all())
+
+    def waiting(self) -> list[UserRequest]:
+        """Return the requests that nobody has looked at yet, those that can be taken in."""
+        present = set(os.listdir(self.content)) if self.content.is_dir() else set()
+        found = []
+        for file in self._new():
+            # One that a sweep takes in meanwhile waits no more.
+            with suppress(SourceError, FileNotFoundError):
+                found.append(_read(file, present, self.tombstones))
+        return found
 
     def sweep(self, *, seconds: float = inf) -> Sweep:
         """Take in what is new; move aside, with the reason, what cannot be taken in.

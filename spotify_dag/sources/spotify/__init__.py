@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,9 @@ class SpotifySource:
         settings = self.settings
         listed = files_version([self._file()]) if self.users and self._file().is_file() else self.users
         logins = [(login.user_id, login.logged_in_at) for login in self._logins()]
+        added = [files_version(self._added())] if self._added() else []
         parts = (listed, logins, service(settings), settings.playlists_count, settings.spotify_followed, self.asked)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((*parts, *added)).encode()).hexdigest()[:16]
 
     def n_batches(self) -> int:
         """Return about how many batches there will be: more where users have very many playlists."""
@@ -203,7 +205,7 @@ class SpotifySource:
             return [user for user in users if user not in gone][: self.settings.profiles_count], no_rejects()
         found: dict[str, None] = {}
         refused = []
-        for row, text in self._names(self.users):
+        for row, text in chain(self._names(self.users), *map(read_names, self._added())):
             if len(found) == self.settings.profiles_count:
                 break
             try:
@@ -226,6 +228,11 @@ class SpotifySource:
             pl.lit(True).alias("dropped"),
         )
         return [user for user in found if user not in gone], rejects.select(REJECT_COLUMNS)
+
+    def _added(self) -> list[Path]:
+        """Return the list of users who were added one by one, if there is one."""
+        file = added_users(self.settings)
+        return [file] if file.is_file() else []
 
     def _names(self, users: str) -> Iterator[tuple[int, str]]:
         if self._file().is_file():
@@ -299,6 +306,20 @@ class SpotifySource:
             self._marked,
             {user.user_id: user.gone_since for user in users if user.gone_since is not None},
         )
+
+
+def added_users(settings: Settings) -> Path:
+    """Return the list of users who agreed to be read, one by one, beside those of the source's own list."""
+    return settings.data / "spotify" / "added.txt"
+
+
+def add_user(settings: Settings, user_id: str) -> None:
+    """Have a user read with the next run, and from then on."""
+    file = added_users(settings)
+    with locked(file.with_suffix(".lock")):
+        before = file.read_text().splitlines() if file.is_file() else []
+        if user_id not in before:
+            write_atomically(file, "\n".join([*before, user_id]).encode(), private=True)
 
 
 def _is_data_set(name: str) -> bool:

@@ -73,12 +73,23 @@ def log_in(settings: Settings, *, port: int, show: Callable[[str], None], wait: 
         raise LoginError(f"Spotify did not accept the login: {error}. Try again: spotify-dag login") from None
     if not isinstance(token.get("refresh_token"), str):
         raise LoginError("Spotify gave no refresh token. Try again: spotify-dag login")
-    with closing(Database(database_path(settings))) as database:
-        fresh = _FreshToken(settings, token["access_token"])
-        user_id = SpotifyClient(settings, Ledger(database, settings.spotify_daily_budget), fresh).me()
+    user_id = identify(settings, token["access_token"])
     with tokens.logins.lock():
         tokens.logins.keep(user_id, token, begun)
     return user_id
+
+
+def identify(settings: Settings, access_token: str) -> str:
+    """Return the id of the user whose token was just given.
+
+    Raises
+    ------
+    SpotifyError
+        If Spotify does not say.
+    """
+    with closing(Database(database_path(settings))) as database:
+        fresh = _FreshToken(settings, access_token)
+        return SpotifyClient(settings, Ledger(database, settings.spotify_daily_budget), fresh).me()
 
 
 class _FreshToken(Tokens):

@@ -1,0 +1,192 @@
+"""The app at 100,000 users on loopback: matches per second, new users from a file, start and memory.
+
+The app runs in a process of its own, as ``spotify-dag app`` starts it; the load comes from this machine too: locust for
+matches at a rate of 100 a second, a client of its own for files. ``--world PATH`` asks a data root that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.measure import console, describe, in_fresh_process, machine, print_table, write_results
+from bench.pipeline import register_world, run_stages
+
+NAME = "app"
+USERS, QUICK_USERS = 100_000, 2_000
+PLAYLISTS, TRACKS = 5, 50
+TRAIN_USERS = 5_000
+"""The size of the index is measured here, not the quality of the model."""
+RATE, SECONDS, QUICK_SECONDS = 100, 60, 10
+CLIENTS = 20
+FILES, QUICK_FILES = 60, 10
+LIMITS = {"requests_per_second": 100, "p95_ms": 100, "file_p50_ms": 150, "start_seconds": 15, "memory_gib": 2}
+
+
+def main() -> None:
+    """Run, print and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
+    parser.add_argument("--world", type=Path, help="a data root that was made before")
+    arguments = parser.parse_args()
+    quick, facts = arguments.quick, machine()
+    users = QUICK_USERS if quick else USERS
+    console.print(f"[bold]The app at {users:,} users[/]\n{describe(facts)}")
+    with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
+        root = arguments.world or Path(folder)
+        if arguments.world is None:
+            in_fresh_process(make_world, root, users)
+        with running(root) as (url, process, started):
+            warm(url)
+            load = ask(url, QUICK_SECONDS if quick else SECONDS, users)
+            files = hand_in(url, QUICK_FILES if quick else FILES)
+            with httpx.Client(base_url=url, trust_env=False) as client:
+                users = client.get("/readyz").json()["users"]
+            memory = peak_memory_gib(process.pid)
+    results = {"machine": facts, "users": users, "start_seconds": started, "memory_gib": memory, **load, **files}
+    show(results)
+    write_results(NAME + "_quick" * quick, results)
+
+
+def make_world(root: Path, users: int) -> None:
+    """Make a data root of generated users, up to date."""
+    os.environ["SPOTIFY_DAG_TRAIN_USERS"] = str(TRAIN_USERS)
+    register_world(root, users, PLAYLISTS, TRACKS)
+    run_stages(root, "index")
+
+
+@contextmanager
+def running(root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
+    """Start the app; give its address, its process and the seconds until it could answer."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "SPOTIFY_DAG_APP_REQUESTS_PER_MINUTE": "10000000",
+        "SPOTIFY_DAG_APP_NEWCOMERS_PER_MINUTE": "1000000",
+    }
+    code = "from spotify_dag.cli import main; main()"
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--data", str(root), "app", "--port", str(port)],
+        env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            try:
+                if httpx.get(f"{url}/readyz", trust_env=False, timeout=10).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            if process.poll() is not None or time.monotonic() - begun > 300:
+                raise RuntimeError("the app did not start")
+            time.sleep(0.05)
+        yield url, process, time.monotonic() - begun
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def warm(url: str) -> None:
+    """Wait until a new user need not wait for anything to be loaded."""
+    for _ in range(3):
+        one_file(url, 0)
+
+
+def ask(url: str, seconds: int, users: int) -> dict[str, Any]:
+    """Ask for matches of users at random, at a fixed rate, with locust in a process of its own."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("app_load.py")), "--headless",
+            "--host", url, "--users", str(CLIENTS), "--spawn-rate", str(CLIENTS), "--run-time", f"{seconds}s",
+            "--json", "--only-summary",
+        ],
+        env={**os.environ, "BENCH_USERS": str(users), "BENCH_RATE": str(RATE / CLIENTS)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    (found,) = json.loads(done.stdout[done.stdout.index("[") :])
+    times = {float(key): count for key, count in found["response_times"].items()}
+    return {
+        "requests": found["num_requests"],
+        "errors": found["num_failures"],
+        "requests_per_second": found["num_requests"] / (found["last_request_timestamp"] - found["start_time"]),
+        "p50_ms": percentile(times, 0.5),
+        "p95_ms": percentile(times, 0.95),
+        "p99_ms": percentile(times, 0.99),
+    }
+
+
+def percentile(times: dict[float, int], share: float) -> float:
+    """Return the time within which a share of the requests was answered."""
+    left = share * sum(times.values())
+    for value, count in sorted(times.items()):
+        left -= count
+        if left <= 0:
+            return value
+    return max(times, default=0)
+
+
+def hand_in(url: str, count: int) -> dict[str, Any]:
+    """Hand in files one after the other; each is another person's."""
+    seconds = sorted(one_file(url, number) for number in range(1, count + 1))
+    return {"file_p50_ms": 1e3 * statistics.median(seconds), "file_p95_ms": 1e3 * seconds[int(0.95 * len(seconds))]}
+
+
+def one_file(url: str, number: int) -> float:
+    """Hand in a playlist of 100 tracks; return the seconds until the matches were there."""
+    catalogue = (Path(__file__).parents[1] / "data" / "catalogue" / "artists.csv").read_text().splitlines()[1:]
+    names = [line.split(",")[0].strip('"') for line in catalogue]
+    head = "Track URI,Track Name,Album Name,Artist Name(s),Release Date,Popularity,Explicit\n"
+    rows = "".join(
+        f'spotify:track:{place:022d},Song {place},Album,"{name}",2001-01-01,50,false\n'
+        for place, name in enumerate(names[(number * 37 + step) % len(names)] for step in range(0, 300, 3))
+    )
+    with httpx.Client(base_url=url, trust_env=False, timeout=120) as client:
+        begun = time.perf_counter()
+        answer = client.post("/api/v1/users", files={"file": ("list.csv", (head + rows).encode())})
+        answer.raise_for_status()
+        told = client.get(answer.json()["events"]).text
+        took = time.perf_counter() - begun
+    if "event: result" not in told:
+        raise RuntimeError(told[-500:])
+    return took
+
+
+def peak_memory_gib(process: int) -> float:
+    """Return the most memory that a process held resident so far, in GiB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    kib = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return kib * 1024 / 2**30
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print each figure beside its limit."""
+    rows = []
+    for name, limit in LIMITS.items():
+        value = results[name]
+        kept = value >= limit * 0.99 if name == "requests_per_second" else value < limit
+        rows.append((name.replace("_", " "), f"{value:,.2f}", str(limit), "PASS" if kept else "MISSED"))
+    rows.append(("errors", str(results["errors"]), "0", "PASS" if not results["errors"] else "MISSED"))
+    print_table(f"The app at {results['users']:,} users", ("Figure", "Measured", "Limit", ""), rows)
+    console.print(
+        f"{results['requests']:,} requests; p50 {results['p50_ms']:.0f} ms, p99 {results['p99_ms']:.0f} ms; "
+        f"files p95 {results['file_p95_ms']:.0f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()

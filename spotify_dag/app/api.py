@@ -1,0 +1,290 @@
+"""The API under ``/api/v1``: what anybody may ask, and what only the user themselves may."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Cookie, FastAPI, File, Form, Header, Path, Query, Request, Response, UploadFile
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+
+from spotify_dag.app import models, my_data
+from spotify_dag.app.guard import API
+from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS, TOKEN_HEADER
+from spotify_dag.app.jobs import server_sent
+from spotify_dag.app.problems import AppError, documented
+from spotify_dag.app.service import Service, Wish
+from spotify_dag.app.tracks import Continuation
+
+MOST_MATCHES = 100
+MOST_ENTRIES = 1_000
+UserId = Annotated[str, Path(max_length=500, description="User id", examples=["synthetic-000007"])]
+OtherId = Annotated[str, Query(min_length=1, max_length=500, description="User id", examples=["synthetic-000007"])]
+Token = Annotated[str | None, Header(alias=TOKEN_HEADER, max_length=2_000, description="The token given with a file")]
+"""Read from the request itself; named here for the description of the API."""
+
+
+class Json(JSONResponse):
+    """JSON, written by orjson."""
+
+    def render(self, content: Any) -> bytes:
+        """Return it as bytes."""
+        return orjson.dumps(content)
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Add the API and what belongs to it."""
+    app.include_router(_answers(service), tags=["answers"])
+    app.include_router(_newcomers(service), tags=["new users"])
+    app.include_router(_own(service), tags=["my data"])
+    app.include_router(_tracks(service), tags=["tracks"])
+    app.include_router(_health(service, API), tags=["operations"])
+    app.include_router(_health(service, ""), include_in_schema=False)
+    app.include_router(_login(service), include_in_schema=False)
+
+
+def _answers(service: Service) -> APIRouter:
+    router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
+
+    @router.get("/users/{user_id}/matches", response_model=models.MatchesAnswer)
+    def matches(
+        request: Request,
+        user_id: UserId,
+        k: Annotated[int, Query(ge=1, le=MOST_MATCHES, description="Number of matches")] = 10,
+        min_shared: Annotated[int, Query(ge=0, le=1_000, description="Artists both must have, at least")] = 0,
+        token: Token = None,
+    ) -> Response:
+        """Return the users who listen most like one, and why."""
+        return Json(service.matches(user_id, k, min_shared, service.identity.proven(request)))
+
+    @router.get("/compare", response_model=models.CompareAnswer)
+    def compare(
+        request: Request,
+        a: OtherId,
+        b: OtherId,
+        limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="Entries per list")] = 15,
+        token: Token = None,
+    ) -> Response:
+        """Return what two users have in common, and what each has that the other has not."""
+        return Json(service.compare(a, b, limit, service.identity.proven(request)))
+
+    @router.get(
+        "/compare.png",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}, "description": "A picture to share"}},
+    )
+    def picture(request: Request, a: OtherId, b: OtherId, token: Token = None) -> Response:
+        """Return the comparison of two users as a picture to share."""
+        from spotify_dag.app.pictures import comparison
+
+        found = service.compare(a, b, 6, service.identity.proven(request))
+        return Response(comparison(found), media_type="image/png")
+
+    @router.get("/map", response_model=models.MapAnswer)
+    def taste_map() -> Response:
+        """Return all users who are shown, on a plane where neighbours have similar taste."""
+        return Json(service.serving.snapshot().taste_map)
+
+    return router
+
+
+def _newcomers(service: Service) -> APIRouter:
+    router = APIRouter(prefix=API, responses=documented(404, 502))
+
+    @router.post("/users", status_code=202, response_model=models.JobAnswer, response_class=Json)
+    async def add_user(
+        request: Request,
+        profile: Annotated[
+            str | None, Form(max_length=500, description="Profile URL, URI or id of a user of Spotify")
+        ] = None,
+        file: Annotated[UploadFile | None, File(description="What somebody exported: CSV, JSON or zip")] = None,
+        consent: Annotated[bool, Form(description="Keep it, and show me to others")] = False,
+        k: Annotated[int, Form(ge=1, le=MOST_MATCHES)] = 10,
+        min_shared: Annotated[int, Form(ge=0, le=1_000)] = 0,
+        top_artist_count: Annotated[int | None, Form(ge=1, le=1_000, description="On both sides")] = None,
+        playlists_count: Annotated[int | None, Form(ge=1, le=10_000, description="On both sides")] = None,
+        token: Token = None,
+    ) -> Response:
+        """Begin to find the people of somebody new. Without consent nothing is kept once the answer is there."""
+        if (profile is None) == (file is None):
+            raise AppError(422, "Send either profile, or file.")
+        wish = Wish(k, min_shared, consent, top_artist_count, playlists_count)
+        if profile is not None:
+            who = service.identity
+            job = service.add_profile(profile, wish, proven=who.proven(request), login=who.spotify_token(request))
+        elif file is not None:
+            again = service.identity.of_token(token or "")
+            # Copying a large file must not keep everybody else waiting.
+            job = await run_in_threadpool(service.add_file, file.filename or "", file.file, wish, user_id=again)
+        path = f"{API}/jobs/{job.id}"
+        return Json({"job": job.id, "events": path}, 202, {"Location": path})
+
+    @router.get(
+        "/jobs/{job_id}",
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "description": "Events `progress`, then one of `result` or `problem`, each with JSON as its data",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            }
+        },
+    )
+    async def follow(job_id: Annotated[str, Path(max_length=100)]) -> Response:
+        """Follow what was begun, from its beginning to its end."""
+        return StreamingResponse(server_sent(service.jobs.find(job_id)), media_type="text/event-stream")
+
+    return router
+
+
+def _own(service: Service) -> APIRouter:
+    router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
+
+    @router.get("/users/{user_id}", response_model=models.StoredAnswer)
+    def stored(request: Request, user_id: UserId, token: Token = None) -> Response:
+        """Return what is stored of a user and where it came from; only to the user themselves."""
+        service.identity.require(request, user_id)
+        return Json(my_data.overview(service.project, user_id))
+
+    @router.get(
+        "/users/{user_id}/data",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "All rows of all tables as JSON, or the playlist items as CSV",
+                "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": {}},
+            }
+        },
+    )
+    def download(
+        request: Request,
+        user_id: UserId,
+        form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
+        token: Token = None,
+    ) -> Response:
+        """Return all that is stored of a user, to take away; only to the user themselves."""
+        service.identity.require(request, user_id)
+        named = {"Content-Disposition": f'attachment; filename="spotify_dag.{form}"'}
+        if form == "csv":
+            return Response(my_data.as_csv(service.project, user_id), headers=named, media_type="text/csv")
+        return Json(my_data.everything(service.project, user_id), headers=named)
+
+    @router.delete("/users/{user_id}", response_model=models.ForgottenAnswer)
+    def forget(request: Request, user_id: UserId, token: Token = None) -> Response:
+        """Delete everything there is of a user; only the user themselves may ask for it."""
+        service.identity.require(request, user_id)
+        return Json({"user_id": user_id, "deleted": service.forget(user_id)})
+
+    return router
+
+
+def _tracks(service: Service) -> APIRouter:
+    router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
+
+    @router.get("/search", response_model=models.TracksAnswer)
+    def search(
+        q: Annotated[str, Query(max_length=1_000, description="Title, artist, album, or what it is about")] = "",
+        k: Annotated[int, Query(ge=1, le=100, description="Number of songs")] = 10,
+        genre: Annotated[str | None, Query(max_length=200)] = None,
+        from_year: Annotated[int, Query(ge=0, le=3_000)] = 0,
+        to_year: Annotated[int, Query(ge=0, le=3_000)] = 3_000,
+        explicit: bool | None = None,
+    ) -> Response:
+        """Find songs; typos do not matter."""
+        years = None if (from_year, to_year) == (0, 3_000) else (from_year, to_year)
+        return Json({"tracks": service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)})
+
+    @router.post("/continue")
+    def continue_playlist(request: Continuation) -> Response:
+        """Say how a playlist goes on, and why; seeds never come back."""
+        return Json(service.tracks.continued(request))
+
+    return router
+
+
+def _health(service: Service, prefix: str) -> APIRouter:
+    router = APIRouter(prefix=prefix, default_response_class=Json, responses=documented())
+
+    @router.get("/healthz", response_model=models.HealthAnswer)
+    async def alive() -> Response:
+        """Say that the process answers."""
+        return Json({"status": "alive"})
+
+    @router.get("/readyz", response_model=models.HealthAnswer)
+    async def ready() -> Response:
+        """Say that questions can be answered."""
+        snapshot = service.serving.snapshot()
+        return Json({"status": "ready", "model_version": snapshot.model_version, "users": len(snapshot.user_ids)})
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    def metrics() -> Response:
+        """Return Prometheus metrics."""
+        text, media_type = service.telemetry.text()
+        return Response(text, headers={"Content-Type": media_type})
+
+    return router
+
+
+def _login(service: Service) -> APIRouter:
+    router = APIRouter(responses=documented(404, 502))
+    settings = service.project.settings
+    secure = bool(settings.app_url and settings.app_url.startswith("https://"))
+
+    def base(request: Request) -> str:
+        return settings.app_url or str(request.base_url).rstrip("/")
+
+    @router.get("/login")
+    def login(request: Request, after: Annotated[str, Query(max_length=500)] = "/") -> Response:
+        """Send somebody to Spotify to log in."""
+        url, cookie = service.identity.begin_login(f"{base(request)}/callback", after)
+        answer = RedirectResponse(url, 303)
+        answer.set_cookie(LOGIN, cookie, LOGIN_SECONDS, path="/callback", secure=secure, httponly=True, samesite="lax")
+        return answer
+
+    @router.get("/callback")
+    def callback(
+        state: Annotated[str, Query(max_length=500)] = "",
+        code: Annotated[str, Query(max_length=4_000)] = "",
+        error: Annotated[str, Query(max_length=500)] = "",
+        login: Annotated[str, Cookie(max_length=8_000)] = "",
+    ) -> Response:
+        """Take Spotify's answer to a login."""
+        if error or not code:
+            return RedirectResponse("/?denied=1", 303)
+        session, after = service.identity.finish_login(login, state, code)
+        answer = RedirectResponse(after, 303)
+        answer.delete_cookie(LOGIN, path="/callback")
+        answer.set_cookie(SESSION, session, SESSION_SECONDS, secure=secure, httponly=True, samesite="lax")
+        return answer
+
+    @router.post("/logout")
+    def logout(request: Request) -> Response:
+        """End a session."""
+        service.identity.end(request)
+        answer = RedirectResponse("/", 303)
+        answer.delete_cookie(SESSION)
+        return answer
+
+    return router
+
+
+def add_otherwise(app: FastAPI) -> None:
+    """Answer what else is asked for under the root of the API, so that no page does."""
+
+    @app.api_route(
+        f"{API}/{{rest:path}}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"],
+        include_in_schema=False,
+    )  # fmt: skip
+    async def otherwise(request: Request) -> Response:
+        if methods := _methods(request.url.path, app):
+            raise AppError(405, f"{request.method} is not for this path. See {API}/docs.", {"Allow": methods})
+        raise AppError(404, f"There is nothing here. See {API}/docs.")
+
+
+def _methods(path: str, app: FastAPI) -> str:
+    """Return the methods that are for a path."""
+    from starlette.routing import compile_path
+
+    operations = app.openapi()["paths"].items()
+    fitting = [found for template, found in operations if compile_path(template)[0].match(path)]
+    return ", ".join(sorted({method.upper() for found in fitting for method in found}))

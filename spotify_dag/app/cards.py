@@ -1,0 +1,200 @@
+"""Pieces of the pages as HTML. Every name goes through `text`: it is shown, and never read as markup."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+MOST_NAME = 120
+"""Characters of a name that are shown."""
+FEW_TRACKS = 30
+"""With fewer items than this, a page says that its matches are a hint."""
+STAGES = {
+    "reading": "Reading what you listen to …",
+    "read": "Read.",
+    "embedding": "Working out your taste …",
+    "searching": "Looking for your people …",
+}
+
+
+def text(value: Any) -> str:
+    """Return a value as HTML that shows it: escaped, cut to `MOST_NAME`, and with its own direction of writing."""
+    plain = str(value)
+    cut = plain if len(plain) <= MOST_NAME else f"{plain[: MOST_NAME - 1]}…"
+    return f"<bdi>{html.escape(cut)}</bdi>"
+
+
+def attribute(value: Any) -> str:
+    """Return a value as it may stand in a quoted attribute."""
+    return html.escape(str(value), quote=True)
+
+
+def message(kind: str, title: str, detail: str) -> str:
+    """Return a state of a page that is no result: ``empty``, ``loading``, ``error`` or ``hint``."""
+    role = "alert" if kind == "error" else "status"
+    return f'<div class="sd-message sd-{kind}" role="{role}"><strong>{text(title)}</strong><p>{_long(detail)}</p></div>'
+
+
+def progress(data: Mapping[str, Any]) -> str:
+    """Return how far the reading of a newcomer is."""
+    items = f"{data['items']:,} items so far." if "items" in data else "This takes a moment."
+    return message("loading", STAGES.get(data["stage"], "Working …"), items)
+
+
+def problem(data: Mapping[str, Any]) -> str:
+    """Return why there is no answer."""
+    return message("error", "That did not work", data["detail"])
+
+
+def matches(found: Mapping[str, Any]) -> str:
+    """Return the matches of a user as cards."""
+    parts = []
+    if token := found.get("token"):
+        parts.append(
+            '<div class="sd-message sd-hint" role="status"><strong>Keep this token</strong><p>You are '
+            f"<code>{text(found['user_id'])}</code> here. With the token you see, take away and delete your data under "
+            f'“My data”; nobody can give it to you again.</p><code class="sd-token">{html.escape(token)}</code></div>'
+        )
+    if found["tracks"] < FEW_TRACKS:
+        parts.append(
+            message(
+                "hint",
+                f"Only {found['tracks']:,} items to go by",
+                "These are people to look at, not yet your people. With more playlists the answer becomes surer.",
+            )
+        )
+    if not found["matches"]:
+        parts.append(message("empty", "Nobody yet", "Nobody here shares that much. Ask for fewer artists in common."))
+    cards = (match_card(place, match, found["user_id"]) for place, match in enumerate(found["matches"], 1))
+    attribution = ATTRIBUTION if any(match["profile"] for match in found["matches"]) else ""
+    return f"{''.join(parts)}<ol class='sd-cards'>{''.join(cards)}</ol>{attribution}"
+
+
+def match_card(place: int, match: Mapping[str, Any], user_id: str) -> str:
+    """Return one match as a card."""
+    name = text(match["user_id"])
+    if match["profile"]:
+        name = f'<a href="{attribute(match["profile"])}" rel="noopener noreferrer" target="_blank">{name}</a>'
+    tracks = match.get("top_tracks") or []
+    sections = [
+        _section("Genres you share", _shared(match["shared_genres"][:5])),
+        _section("Artists you share", _shared(match["shared_artists"][:6])),
+        _section("Eras", _shared(match["shared_eras"][:4])),
+        _section("They love, new to you", _chips(entry["name"] for entry in match["new_to_you"][:6])),
+        _section("Their top tracks", _list(f"{text(t['title'])} – {text(t['artist'])}" for t in tracks)),
+    ]
+    where = urlencode({"a": user_id, "b": match["user_id"]})
+    return (
+        f'<li class="sd-card"><header><span class="sd-place">{place}</span><h3>{name}</h3>'
+        f'<span class="sd-percent"><strong>{match["percent"]:.1f}%</strong> match</span>{_sure(match["confidence"])}'
+        f'</header>{"".join(sections)}<footer><a href="/?{attribute(where)}">Compare in full</a></footer></li>'
+    )
+
+
+def comparison(found: Mapping[str, Any]) -> str:
+    """Return the comparison of two users, side by side."""
+    you, other = text(found["user_id"]), text(found["other_id"])
+    picture = f"/api/v1/compare.png?{urlencode({'a': found['user_id'], 'b': found['other_id']})}"
+    charts = "".join(
+        f"<section><h3>{title}</h3>{_two_sides(found[key], you, other)}</section>"
+        for title, key in (("Genres", "shared_genres"), ("Eras", "shared_eras"), ("Artists", "shared_artists"))
+    )
+    new = "".join(
+        _section(f"New to {who}", _chips(entry["name"] for entry in found[key][:12]))
+        for who, key in ((you, "new_to_you"), (other, "new_to_other"))
+    )
+    return (
+        f'<article class="sd-compare"><header><h2>{you} and {other}</h2>'
+        f'<span class="sd-percent"><strong>{found["percent"]:.1f}%</strong> match</span>{_sure(found["confidence"])}'
+        f"<p>More alike than {found['percent']:.1f}% of random pairs of listeners.</p></header>"
+        f'<div class="sd-charts">{charts}</div>{new}'
+        f'<p><a class="sd-button" href="{attribute(picture)}" download="taste.png">Picture to share</a></p></article>'
+    )
+
+
+def tracks(found: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = ()) -> str:
+    """Return tracks as a list, each with its reasons where it has any."""
+    skipped = message("hint", f"{len(unknown):,} not known", ", ".join(map(str, unknown[:10]))) if unknown else ""
+    if not found:
+        return skipped + message("empty", "Nothing found", "Try another title, artist or mood.")
+    rows = []
+    for track in found:
+        why = f"<small>{'; '.join(text(reason) for reason in track['why'])}</small>" if track.get("why") else ""
+        year = f" · {track['release_year']}" if track.get("release_year") else ""
+        title = text(track["track_name"])
+        if track.get("track_id"):
+            link = f"https://open.spotify.com/track/{quote(str(track['track_id']), safe='')}"
+            title = f'<a href="{attribute(link)}" rel="noopener noreferrer" target="_blank">{title}</a>'
+        rows.append(f"<li><strong>{title}</strong> {text(track['artist_name'])}{year}{why}</li>")
+    return f"{skipped}<ol class='sd-tracks'>{''.join(rows)}</ol>{ATTRIBUTION}"
+
+
+def stored(found: Mapping[str, Any]) -> str:
+    """Return what is stored of a user."""
+    facts = {
+        "You are": text(found["user_id"]),
+        "It came from": text(found["source"] or "nowhere"),
+        "Read": text((found["fetched_at"] or "not yet")[:16].replace("T", " ")),
+        "Others may be told of you": "yes" if found["opted_in"] else "no",
+        "You are compared with others": "yes" if found["in_index"] else "not yet",
+        "Rows": ", ".join(f"{count:,} in {text(table)}" for table, count in found["rows"].items()),
+    }
+    rows = "".join(f"<tr><th scope='row'>{name}</th><td>{value}</td></tr>" for name, value in facts.items())
+    lists = _list(f"{text(one['name'] or 'without a name')}: {one['items']:,} items" for one in found["playlists"])
+    return f"<table class='sd-facts'>{rows}</table>{_section('Playlists', lists)}"
+
+
+ATTRIBUTION = (
+    '<p class="sd-attribution">Profiles, tracks and artists with links to Spotify: metadata by '
+    '<a href="https://www.spotify.com" rel="noopener noreferrer" target="_blank">Spotify</a>.</p>'
+)
+
+
+def _sure(confidence: float) -> str:
+    words = "surely" if confidence >= 0.75 else "probably" if confidence >= 0.5 else "perhaps"
+    return (
+        f'<span class="sd-sure">{words}: {confidence:.0%} sure'
+        f'<span class="sd-bar"><span style="width:{100 * confidence:.0f}%"></span></span></span>'
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h4>{title}</h4>{content}</section>" if content else ""
+
+
+def _shared(entries: Sequence[Mapping[str, Any]]) -> str:
+    return _list(
+        f"{text(entry['name'])} <small>you {entry['yours']:.0%} · they {entry['theirs']:.0%}</small>"
+        for entry in entries
+    )
+
+
+def _two_sides(entries: Sequence[Mapping[str, Any]], you: str, other: str) -> str:
+    if not entries:
+        return "<p>Nothing in common.</p>"
+    most = max(max(entry["yours"], entry["theirs"]) for entry in entries) or 1
+    rows = "".join(
+        f"<tr><td class='sd-left'><span style='width:{100 * entry['yours'] / most:.0f}%'></span>"
+        f"<b>{entry['yours']:.1%}</b></td><th scope='row'>{text(entry['name'])}</th>"
+        f"<td class='sd-right'><span style='width:{100 * entry['theirs'] / most:.0f}%'></span>"
+        f"<b>{entry['theirs']:.1%}</b></td></tr>"
+        for entry in entries[:12]
+    )
+    head = f"<tr><th scope='col'>{you}</th><td></td><th scope='col'>{other}</th></tr>"
+    return f"<table class='sd-sides'><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def _chips(names: Iterable[str]) -> str:
+    chips = "".join(f"<li>{text(name)}</li>" for name in names)
+    return f"<ul class='sd-chips'>{chips}</ul>" if chips else ""
+
+
+def _list(entries: Iterable[str]) -> str:
+    rows = "".join(f"<li>{entry}</li>" for entry in entries)
+    return f"<ul>{rows}</ul>" if rows else ""
+
+
+def _long(value: str) -> str:
+    return f"<bdi>{html.escape(value[:1_000])}</bdi>"

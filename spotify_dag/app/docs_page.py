@@ -1,0 +1,49 @@
+"""The description of the API as a page: made here, as the usual pages load their scripts from elsewhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+STYLE = (
+    ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;"
+    "padding:0 1rem}code{font-family:ui-monospace,monospace}section{border-top:1px solid #8888;padding:.5rem 0 1rem;"
+    "overflow-wrap:anywhere}h2{font-size:1.05rem}table{border-collapse:collapse;width:100%}"
+    "td,th{text-align:left;padding:.2rem .6rem .2rem 0;vertical-align:top}"
+)
+
+
+def page(schema: Mapping[str, Any]) -> str:
+    """Return the description of an API (OpenAPI 3.1) as HTML."""
+    parts = [
+        _operation(path, method, operation)
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    ]
+    info = schema["info"]
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{_text(info['title'])} API</title><style>{STYLE}</style><h1>{_text(info['title'])} API</h1>"
+        f"<p>{_text(info['description'])}</p><p>For machines: <a href='openapi.json'>openapi.json</a>.</p>"
+        f"{''.join(parts)}"
+    )
+
+
+def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td><code>{_text(one['name'])}</code></td><td>{_text(one['in'])}{', needed' * one.get('required', False)}"
+        f"</td><td>{_text(one.get('description', ''))}</td></tr>"
+        for one in operation.get("parameters", [])
+    )
+    sent = ", ".join(operation.get("requestBody", {}).get("content", {}))
+    answers = ", ".join(f"{code} {answer['description']}" for code, answer in operation["responses"].items())
+    body = f"<p>Body: <code>{_text(sent)}</code></p>" if sent else ""
+    return (
+        f"<section><h2><code>{method.upper()} {_text(path)}</code></h2><p>{_text(operation.get('description', ''))}</p>"
+        f"<table>{rows}</table>{body}<p>Answers: {_text(answers)}</p></section>"
+    )
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))

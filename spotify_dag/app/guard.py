@@ -1,0 +1,195 @@
+"""At the door of the app: who may come in, how often, with how much, for how long, and what browsers are told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from spotify_dag.app.problems import AppError, problem_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from spotify_dag.settings import Settings
+
+API = "/api/v1"
+OPEN = {f"{prefix}{path}" for prefix in ("", API) for path in ("/healthz", "/readyz")}
+"""What those who watch the app may ask without a password, as often as they like."""
+NEWCOMERS = f"{API}/users"
+UPLOADS = (NEWCOMERS, "/gradio_api/upload")
+STREAMS = (f"{API}/jobs/", "/gradio_api/queue/data", "/gradio_api/heartbeat/")
+"""Answers that go on for as long as there is something to tell."""
+SMALL_BODY = 1 << 20
+MB = 1_000_000
+MOST_CLIENTS = 100_000
+# Gradio's page is made by scripts of its own and of its components; nothing is loaded from anywhere else.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'; frame-ancestors 'self'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class Rate:
+    """A bucket of tokens per client: so many requests a minute, a quarter of a minute's worth at once.
+
+    Parameters
+    ----------
+    per_minute
+        Requests of one client.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self.per_second = per_minute / 60
+        self.burst = max(1.0, per_minute / 4)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def admit(self, client: str) -> None:
+        """Count a request.
+
+        Raises
+        ------
+        AppError
+            If it is one too many.
+        """
+        now = time.monotonic()
+        tokens, before = self._buckets.pop(client, (self.burst, now))
+        tokens = min(self.burst, tokens + (now - before) * self.per_second)
+        admitted = tokens >= 1
+        self._buckets[client] = (tokens - admitted, now)
+        if len(self._buckets) > MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        if not admitted:
+            wait = max(1, round((1 - tokens) / self.per_second))
+            raise AppError(429, f"Too many requests. Try again in {wait} s.", {"Retry-After": str(wait)})
+
+
+class Guard:
+    """ASGI middleware around the whole app, pages included."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self._all = Rate(settings.app_requests_per_minute)
+        self._newcomers = Rate(settings.app_newcomers_per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it with a problem."""
+        if scope["type"] != "http":
+            # The app speaks no WebSocket, and knows nothing of a client that comes by one.
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        begun = False
+        refused: list[AppError] = []
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            if refused and not begun:
+                # What the app makes of half a body is no answer to anybody.
+                return
+            if message["type"] == "http.response.start":
+                begun = True
+                message["headers"] = _with_headers(message.get("headers", []), scope["path"])
+            await send(message)
+
+        try:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            self._admit(scope, headers)
+            async with asyncio.timeout(self._seconds(scope)):
+                await self.app(scope, self._bounded(scope, headers, receive, refused), sending)
+        except AppError as error:
+            refused.append(error)
+        except TimeoutError:
+            refused.append(AppError(503, "This took too long. Try again, with less.", {"Retry-After": "5"}))
+        if refused and not begun:
+            answer = problem_of(refused.pop(0))
+            refused.clear()
+            await answer(scope, receive, sending)
+
+    def _admit(self, scope: Scope, headers: dict[str, str]) -> None:
+        path, method = scope["path"], scope["method"]
+        if path in OPEN:
+            return
+        client = (scope.get("client") or ("unknown", 0))[0]
+        self._all.admit(client)
+        self._check_entrance(headers)
+        if method not in ("GET", "HEAD", "OPTIONS"):
+            _check_same_site(headers, scope, self.settings.app_url)
+            if method == "POST" and path == NEWCOMERS:
+                self._newcomers.admit(client)
+
+    def _check_entrance(self, headers: dict[str, str]) -> None:
+        header, password = self.settings.app_proxy_header, self.settings.app_password
+        if header and not headers.get(header.lower()):
+            raise AppError(401, "Come in through the proxy that says who you are.")
+        if password is None:
+            return
+        scheme, _, encoded = headers.get("authorization", "").partition(" ")
+        try:
+            given = base64.b64decode(encoded).partition(b":")[2] if scheme.lower() == "basic" else b""
+        except ValueError:
+            given = b""
+        if not hmac.compare_digest(given, password.get_secret_value().encode()):
+            raise AppError(
+                401, "This app asks for a password.", {"WWW-Authenticate": 'Basic realm="spotify_dag", charset="UTF-8"'}
+            )
+
+    def _seconds(self, scope: Scope) -> float | None:
+        if scope["path"].startswith(STREAMS):
+            return None
+        uploads = scope["method"] == "POST" and scope["path"] in UPLOADS
+        return self.settings.app_upload_seconds if uploads else self.settings.app_request_seconds
+
+    def _bounded(self, scope: Scope, headers: dict[str, str], receive: Receive, refused: list[AppError]) -> Receive:
+        """Return ``receive`` that refuses a body that is too large, as announced or as it comes."""
+        most = self.settings.app_max_upload_mb * MB + SMALL_BODY if scope["path"] in UPLOADS else SMALL_BODY
+        refusal = AppError(413, f"This is too large: at most {most / MB:,.0f} MB are taken.")
+        announced = headers.get("content-length", "0")
+        if not announced.isdecimal() or int(announced) > most:
+            raise refusal
+        come = 0
+
+        async def receiving() -> Message:
+            nonlocal come
+            message = await receive()
+            come += len(message.get("body", b""))
+            if come > most:
+                refused.append(refusal)
+                raise refusal
+            return message
+
+        return receiving
+
+
+def _check_same_site(headers: dict[str, str], scope: Scope, app_url: str | None) -> None:
+    """Refuse what a page of another site makes a browser send, cookies and all.
+
+    Whoever is no browser sends none of these headers, and has no cookies that somebody else could use.
+    """
+    host = urlsplit(app_url).netloc if app_url else headers.get("host", "")
+    origin = headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != host
+    if foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise AppError(403, "This was asked for by another site. Do it on the pages of the app itself.")
+
+
+def _with_headers(headers: Any, path: str) -> list[tuple[bytes, bytes]]:
+    present = {name.lower() for name, _ in headers}
+    ours = dict(HEADERS)
+    if path.startswith(API) or path == "/callback":
+        ours["cache-control"] = "no-store"
+    more = [(name.encode(), value.encode()) for name, value in ours.items() if name.encode() not in present]
+    return [*headers, *more]

@@ -1,0 +1,121 @@
+"""What the API answers, for its description."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class SharedName(BaseModel):
+    """Something both listen to, with its share of each side's listening."""
+
+    name: str
+    yours: float = Field(ge=0)
+    theirs: float = Field(ge=0)
+
+
+class NewName(BaseModel):
+    """Something one listens to and the other does not, with its share of the listening."""
+
+    name: str
+    theirs: float = Field(ge=0)
+
+
+class Why(BaseModel):
+    """Why two users match; each list begins with what weighs most."""
+
+    shared_genres: list[SharedName]
+    shared_artists: list[SharedName]
+    shared_eras: list[SharedName]
+    new_to_you: list[NewName]
+
+
+class MatchAnswer(Why):
+    """Another user, how alike the two are, and why."""
+
+    user_id: str
+    score: float = Field(description="Cosine of the two user vectors, -1 to 1")
+    percent: float = Field(description="Share of random pairs of users who are less alike, 0 to 100", ge=0, le=100)
+    confidence: float = Field(description="How far the score can be trusted, 0 to 1", ge=0, le=1)
+    profile: str | None = Field(description="The user at Spotify, where that is where they come from")
+
+
+class MatchesAnswer(BaseModel):
+    """Who is most like a user."""
+
+    user_id: str
+    model_version: str = Field(description="The version that all of this answer is from")
+    tracks: int = Field(description="Playlist items known of the user", ge=0)
+    matches: list[MatchAnswer]
+
+
+class CompareAnswer(Why):
+    """What two users have in common, and what each has that the other has not."""
+
+    user_id: str
+    other_id: str
+    model_version: str
+    score: float
+    percent: float = Field(ge=0, le=100)
+    confidence: float = Field(ge=0, le=1)
+    new_to_other: list[NewName]
+
+
+class JobAnswer(BaseModel):
+    """Where to follow what was begun."""
+
+    job: str
+    events: str = Field(description="Path of the server-sent events: progress, then result or problem")
+
+
+class PlaylistAnswer(BaseModel):
+    """A playlist of a user, as stored."""
+
+    name: str | None
+    items: int
+
+
+class StoredAnswer(BaseModel):
+    """What is stored of a user."""
+
+    user_id: str
+    source: str | None = Field(description="Where the listening came from")
+    fetched_at: str | None = Field(description="When it was read")
+    opted_in: bool = Field(description="Whether others may be told of the user")
+    waits_in_inbox: bool = Field(description="Whether it was handed in and no run has taken it in yet")
+    in_index: bool = Field(description="Whether the user is compared with others")
+    rows: dict[str, int] = Field(description="Rows in each table")
+    playlists: list[PlaylistAnswer]
+
+
+class ForgottenAnswer(BaseModel):
+    """What was deleted."""
+
+    user_id: str
+    deleted: dict[str, int]
+
+
+class MapAnswer(BaseModel):
+    """All users who are shown, on a plane where neighbours have similar taste."""
+
+    model_version: str
+    genres: list[str] = Field(description="The most common dominant genres; the last stands for all others")
+    user_ids: list[str]
+    x: list[float] = Field(description="0 to 1")
+    y: list[float] = Field(description="0 to 1")
+    genre: list[int] = Field(description="Place of each user's dominant genre in `genres`")
+
+
+class HealthAnswer(BaseModel):
+    """How the app is."""
+
+    status: str
+    model_version: str | None = None
+    users: int | None = None
+
+
+class TracksAnswer(BaseModel):
+    """Tracks, best first."""
+
+    tracks: list[dict[str, Any]]

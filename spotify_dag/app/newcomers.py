@@ -1,0 +1,305 @@
+"""Somebody new, answered at once: listening to user vector by the very functions that the graph uses.
+
+What is known already comes from the lake, as the graph left it: the genres of the artists of the user's bucket and the
+vectors of strings. Only what nobody mentioned before is matched and encoded here.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from spotify_dag.app.snapshot import Person, Snapshot
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.features.embeddings import TextVectors, user_embeddings
+from spotify_dag.features.genres import artist_key, bucket_artists, genre_coverage, match_genres
+from spotify_dag.features.tastes import user_tastes
+from spotify_dag.orchestration.staleness import feature_version
+from spotify_dag.resources.encoder import load_vectors
+from spotify_dag.resources.matcher import UnknownUserError
+from spotify_dag.resources.registry import NoModelError
+from spotify_dag.resources.requests import UserRequests
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, user_buckets
+from spotify_dag.sources.base import Source, SourceError
+from spotify_dag.sources.export.kept import ExportSource
+from spotify_dag.sources.export.reading import Reading
+from spotify_dag.sources.ingestion import Ingestion
+from spotify_dag.sources.spotify import add_user
+from spotify_dag.sources.spotify.tokens import Logins
+from spotify_dag.tower.inputs import catalogue, listening
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from spotify_dag.resources.project import Project
+    from spotify_dag.tower.model import UserModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """Somebody new, and all that was made of what they listen to."""
+
+    user_id: str
+    person: Person
+    users: pl.DataFrame
+    """The row of `schemas.USERS`."""
+    raw: pl.DataFrame
+    """Rows of `schemas.RAW_PLAYLISTS`."""
+    artist_genres: pl.DataFrame
+    """Rows of `schemas.ARTIST_GENRES`, those of the user's artists."""
+    tastes: pl.DataFrame
+    """Rows of `schemas.USER_TASTES`."""
+    playlists: int
+    known_genres: float
+    """Share of items whose artist has a genre, 0 to 1."""
+
+
+class Newcomers:
+    """Embeds somebody new as the published model would.
+
+    Parameters
+    ----------
+    project
+        The data root.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._lock = Lock()
+        self._model: tuple[str, UserModel] | None = None
+        self._texts: tuple[int, TextVectors] | None = None
+        self._tables: tuple[Snapshot, list[tuple[str | None, pl.DataFrame]]] | None = None
+
+    def warm(self, snapshot: Snapshot) -> None:
+        """Load what the first newcomer would have to wait for."""
+        self.model(snapshot)
+        self._text_vectors()
+        self._genre_tables(snapshot)
+        self.project.encoder.encode(["warm"])
+
+    def embed(self, snapshot: Snapshot, user_id: str, source: Source) -> Newcomer:
+        """Return somebody as they are once the graph has taken them in.
+
+        Raises
+        ------
+        UnknownUserError
+            If nothing of what they listen to can be used.
+        ResumeLaterError, SourceError
+            If the source cannot be read, or not now.
+        """
+        if snapshot.feature_version != feature_version(self.project):
+            raise NoModelError(
+                "The settings of this installation changed since its model was made, so nobody new can be placed. "
+                "Bring it up to date with: spotify-dag run"
+            )
+        users, raw = self._read(user_id, source)
+        genres = self.artist_genres(snapshot, raw, source.artist_genres())
+        tastes = user_tastes(raw.lazy(), genres, playlists_count=self.project.settings.playlists_count)
+        texts = self.text_vectors(tastes)
+        settings = self.project.settings
+        embedded = user_embeddings(
+            users, raw.lazy(), tastes, texts,
+            top_artist_count=settings.top_artist_count, playlists_count=settings.playlists_count,
+        )  # fmt: skip
+        row = embedded.row(0, named=True)
+        if row["unembedded_reason"]:
+            raise UnknownUserError(
+                f"Nothing to go by: {row['unembedded_reason']}. A public playlist with some music, or a file, will do."
+            )
+        known = catalogue(genres, texts)
+        (vector,) = self.model(snapshot).encode(listening(embedded, tastes, known), known)
+        person = Person(vector, snapshot.tastes.of_rows(tastes), row["tracks"], snapshot.row_of.get(user_id))
+        share = genre_coverage(genres.lazy()) or 0.0
+        return Newcomer(user_id, person, users, raw, genres, tastes, row["playlists"], share)
+
+    def artist_genres(self, snapshot: Snapshot, raw: pl.DataFrame, own: pl.DataFrame | None) -> pl.DataFrame:
+        """Return the rows of `schemas.ARTIST_GENRES` for the artists of ``raw``, all of one bucket.
+
+        As the graph has them for that bucket, else by the tables of genres: first ``own``, those of the source itself.
+        """
+        import polars as pl
+
+        artists = bucket_artists(raw.lazy())
+        bucket = raw["user_bucket"].unique().to_list()
+        known = (
+            self.project.lake.scan(ARTIST_GENRES, bucket)
+            .filter(pl.col("genres").is_not_null())
+            .join(artists.lazy().select("artist_key"), on="artist_key", how="semi")
+            .collect()
+        )
+        counts = artists.select("artist_key", "rows")
+        known = ARTIST_GENRES.conform(known.drop("rows").join(counts, on="artist_key"))
+        new = artists.join(known, on="artist_key", how="anti")
+        tables = [(label, _of_artists(table, new)) for label, table in self._genre_tables(snapshot)]
+        if own is not None:
+            tables.insert(0, ("source", own))
+        return pl.concat([known, ARTIST_GENRES.conform(match_genres(new, tables))])
+
+    def text_vectors(self, tastes: pl.DataFrame) -> TextVectors:
+        """Return the vectors of the strings that tastes speak of; those never seen are encoded, and not kept."""
+        import numpy as np
+        import polars as pl
+
+        wanted = tastes.filter(pl.col("kind").is_in(["genre", "artist"])).select(pl.col("name").alias("text")).unique()
+        known = self._text_vectors()
+        rows = known.texts.with_row_index("row").join(wanted, on="text", how="semi").sort("text")
+        new = wanted.join(rows, on="text", how="anti").sort("text")
+        texts, vectors = rows.select("text"), known.vectors[rows["row"].to_numpy()]
+        if new.height:
+            texts = pl.concat([texts, new])
+            vectors = np.concatenate([vectors, self.project.encoder.encode(new["text"].to_list())])
+        return TextVectors(texts, vectors)
+
+    def model(self, snapshot: Snapshot) -> UserModel:
+        """Return the model of a snapshot."""
+        with self._lock:
+            if self._model is None or self._model[0] != snapshot.model_version:
+                self._model = (snapshot.model_version, self.project.registry.load(snapshot.model_version))
+            return self._model[1]
+
+    def vectors(
+        self, snapshot: Snapshot, users: pl.DataFrame, raw: pl.DataFrame, genres: pl.DataFrame, *,
+        top_artist_count: int, playlists_count: int,
+    ) -> np.ndarray:  # fmt: skip
+        """Return the vectors that users would have with other settings, ``[users, dim]``: for the sliders of the page.
+
+        Parameters
+        ----------
+        users, raw, genres
+            Their rows of `schemas.USERS`, `schemas.RAW_PLAYLISTS` and `schemas.ARTIST_GENRES`.
+        top_artist_count, playlists_count
+            In place of the settings.
+        """
+        tastes = user_tastes(raw.lazy(), genres, playlists_count=playlists_count)
+        texts = self.text_vectors(tastes)
+        embedded = user_embeddings(
+            users, raw.lazy(), tastes, texts, top_artist_count=top_artist_count, playlists_count=playlists_count
+        )
+        known = catalogue(genres, texts)
+        return self.model(snapshot).encode(listening(embedded, tastes, known), known)
+
+    def _read(self, user_id: str, source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
+        import polars as pl
+
+        lake = self.project.lake
+        buckets = user_buckets([user_id], lake.n_buckets)
+        ingestion = Ingestion(
+            [source], buckets=buckets, n_buckets=lake.n_buckets, profiles_count=None, now=datetime.now(UTC)
+        )
+        raw = pl.concat([RAW_PLAYLISTS.empty(), *ingestion.records()])
+        for error in ingestion.interrupted.values():
+            raise error
+        return ingestion.users(), raw
+
+    def _text_vectors(self) -> TextVectors:
+        import polars as pl
+        from deltalake import DeltaTable
+
+        lake, encoder = self.project.lake, self.project.encoder
+        with self._lock:
+            version = DeltaTable(lake.uri(TEXT_VECTORS)).version() if lake.exists(TEXT_VECTORS) else -1
+            if self._texts is None or self._texts[0] != version:
+                mine = lake.scan(TEXT_VECTORS).filter(pl.col("encoder") == encoder.digest).select("text").collect()
+                self._texts = (version, load_vectors(lake, encoder, mine))
+            return self._texts[1]
+
+    def _genre_tables(self, snapshot: Snapshot) -> list[tuple[str | None, pl.DataFrame]]:
+        """Return the project's tables of genres with the names by which artists are found in them."""
+        import polars as pl
+
+        with self._lock:
+            if self._tables is None or self._tables[0] is not snapshot:
+                try:
+                    found = self.project.genre_tables()
+                except SpotifyDagError as error:
+                    # What the graph matched already is still there.
+                    log.warning("New artists get no genres: %s", error)
+                    found = []
+                names = (artist_key(pl.col("artist_name")).alias("key"), _lower().alias("lower"))
+                self._tables = (snapshot, [(label, table.with_columns(names)) for label, table in found])
+            return self._tables[1]
+
+
+@contextmanager
+def handed_in(path: Path, user_id: str, folder: Path, seconds: float) -> Iterator[tuple[ExportSource, Reading]]:
+    """Give the source of one person's files, as it will be once they are in the inbox.
+
+    Parameters
+    ----------
+    path
+        What was handed in.
+    user_id
+        Whose it is.
+    folder
+        Where what is read of it is kept meanwhile.
+    seconds
+        The longest that reading may take.
+
+    Raises
+    ------
+    SourceError
+        If what was handed in cannot be read, or not in time.
+    """
+    reading = Reading(path, user_id)
+    with tempfile.TemporaryDirectory(dir=folder) as kept:
+        requests = UserRequests(Path(kept))
+        frames = _in_time(reading.frames(), time.monotonic() + seconds)
+        try:
+            request = requests.hand_in("export", user_id, frames, opted_in=False)
+        except SourceError as error:
+            # People know their files by name, not by where they are here.
+            raise SourceError(str(error).replace(f"{path.parent}/", "")) from None
+        yield ExportSource((request,), requests.content), reading
+
+
+def hand_in(project: Project, user_id: str, source: ExportSource, *, opted_in: bool) -> None:
+    """Put what `handed_in` gave into the inbox, for the graph to take in."""
+    import polars as pl
+
+    frames = (pl.read_parquet(source.folder / request.content) for request in source.requests)
+    project.inbox.requests.hand_in("export", user_id, frames, opted_in=opted_in)
+
+
+def hand_in_login(project: Project, user_id: str, token: Mapping[str, Any]) -> None:
+    """Let the graph read a user of Spotify who has logged in, from now on."""
+    logins = Logins(project.settings)
+    with logins.lock():
+        logins.keep(user_id, dict(token), time.time())
+        add_user(project.settings, user_id)
+    if not any(source.name == "spotify" for source in project.inbox.sources()):
+        project.inbox.register_source("spotify", {})
+
+
+def _in_time(frames: Iterator[pl.DataFrame], end: float) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        if time.monotonic() > end:
+            raise SourceError("Reading this takes too long. Hand in less of it, such as the playlists alone.")
+        yield frame
+
+
+def _of_artists(table: pl.DataFrame, artists: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a table of genres that any of some artists could be found in."""
+    import polars as pl
+
+    return table.filter(
+        pl.col("artist_id").is_in(artists["artist_id"].drop_nulls().implode())
+        | pl.col("lower").is_in(artists.select(_lower()).to_series().implode())
+        | pl.col("key").is_in(artists["artist_key"].implode())
+    ).select("artist_id", "artist_name", "genres")
+
+
+def _lower() -> pl.Expr:
+    import polars as pl
+
+    return pl.col("artist_name").str.strip_chars().str.to_lowercase()

@@ -1,0 +1,375 @@
+"""The pages people use: Gradio around the answers of the service, whose HTML is made in `cards`."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from spotify_dag.app import cards, my_data
+from spotify_dag.app.identity import TOKEN_HEADER
+from spotify_dag.app.jobs import LOOK_SECONDS, Job
+from spotify_dag.app.service import Service, Wish
+from spotify_dag.app.tracks import Continuation
+from spotify_dag.errors import SpotifyDagError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+MOST_ARTISTS, MOST_LISTS = 200, 50
+"""Ends of the sliders; at the end of the second all playlists count."""
+MATCHES = 9
+EMPTY = cards.message(
+    "empty", "Who listens like you?", "Paste a profile, or drop a file you exported. Nothing is kept."
+)
+FONT = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
+
+
+def add_pages(app: FastAPI, service: Service) -> None:
+    """Mount the pages at ``/``."""
+    from fastapi.responses import HTMLResponse
+
+    @app.get("/map", include_in_schema=False)
+    def map_page() -> HTMLResponse:
+        return HTMLResponse(_static("map.html"))
+
+    gr.mount_gradio_app(
+        app, _blocks(service), path="/", theme=_theme(), css=_static("app.css"), footer_links=[], run_history=False,
+        show_error=False, ssr_mode=False, max_file_size=1, enable_monitoring=False, mcp_server=False, pwa=False,
+        head='<meta name="robots" content="noindex"><link rel="icon" href="data:,">',
+    )  # fmt: skip
+
+
+def _theme() -> gr.themes.Base:
+    """Return colours that can be read (WCAG AA), and fonts that every machine has."""
+    theme = gr.themes.Base(primary_hue="green", neutral_hue="slate", font=FONT, font_mono=["ui-monospace", "monospace"])
+    readable = {"text_color": "*neutral_700", "text_color_dark": "*neutral_200"}
+    return theme.set(
+        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700", button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_text_color="white", button_primary_text_color_dark="white",
+        button_cancel_background_fill="#9b1c1c", button_cancel_background_fill_dark="#9b1c1c",
+        button_cancel_text_color="white", button_cancel_text_color_dark="white",
+        input_placeholder_color="*neutral_600", input_placeholder_color_dark="*neutral_300",
+        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
+        **{f"{part}_{name}": value for part in ("block_info", "block_title", "block_label")
+           for name, value in readable.items()},
+    )  # fmt: skip
+
+
+def _blocks(service: Service) -> gr.Blocks:
+    with gr.Blocks(title="spotify_dag: people who listen like you", analytics_enabled=False) as blocks:
+        _html(
+            '<header class="sd-head"><h1>spotify_dag</h1><p>People who listen like you, why, and what they would play '
+            "you next.</p></header>"
+        )
+        with gr.Tabs() as tabs:
+            with gr.Tab("Find my people", id="find"):
+                find = _find(service)
+            with gr.Tab("Compare two", id="compare"):
+                compare = _compare(service)
+            with gr.Tab("Taste map", id="map"):
+                taste_map = _html(_map_frame(""))
+            with gr.Tab("Search", id="search", visible=service.tracks.available()):
+                _search(service)
+            with gr.Tab("Continue a playlist", id="continue", visible=service.tracks.available()):
+                _continue(service)
+            with gr.Tab("My data", id="mine"):
+                login = _mine(service)
+
+        def arrive(request: gr.Request) -> Iterator[dict[Any, Any]]:
+            """Show what the address asks for: a user, two users, or nothing yet."""
+            asked = {name: value[:500] for name, value in dict(request.query_params).items() if isinstance(value, str)}
+            who = service.identity.logged_in(_plain(request))
+            user = asked.get("user", "")
+            shown: dict[Any, Any] = {login: _login_state(who), taste_map: _map_frame(user or who or "")}
+            # Only what was asked for: whoever was quick has begun to type, or went to another page.
+            if user:
+                shown[find.profile] = user
+            if "a" in asked:
+                shown |= {
+                    compare.first: asked["a"],
+                    compare.second: asked.get("b", ""),
+                    tabs: gr.Tabs(selected="compare"),
+                }
+            if "mine" in asked:
+                shown[tabs] = gr.Tabs(selected="mine")
+            yield shown
+            if user:
+                for answer in find.by_profile(user, False, 0, *find.defaults, request):
+                    yield {find.answer: answer}
+            if asked.get("a") and asked.get("b"):
+                yield {compare.answer: compare.show(asked["a"], asked["b"], request)}
+
+        outputs = [login, find.profile, find.answer, taste_map, compare.first, compare.second, compare.answer, tabs]
+        blocks.load(arrive, None, outputs, api_visibility="private", show_progress="hidden")
+    blocks.queue(api_open=False, max_size=100, default_concurrency_limit=8)
+    return blocks
+
+
+class _Part:
+    """Components and functions of one page that others need."""
+
+    def __init__(self, **parts: Any) -> None:
+        self.__dict__.update(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+def _find(service: Service) -> _Part:
+    settings = service.project.settings
+    artists = min(settings.top_artist_count, MOST_ARTISTS)
+    lists = min(settings.playlists_count or MOST_LISTS, MOST_LISTS)
+    with gr.Row():
+        with gr.Column(min_width=280):
+            profile = gr.Textbox(
+                label="Spotify profile", placeholder="https://open.spotify.com/user/…", max_length=500, lines=1,
+                info="Profile URL, URI or user id",
+            )  # fmt: skip
+            go = gr.Button("Find my people", variant="primary")
+        with gr.Column(min_width=280):
+            upload = gr.HTML(
+                html_template=_static("upload.html")
+                .replace("ARTISTS", str(artists))
+                .replace("LISTS", str(lists))
+                .replace("MOST", str(settings.app_max_upload_mb)),
+                js_on_load=_static("upload.js"),
+                apply_default_css=False,
+            )
+    with gr.Accordion("How to compare", open=False), gr.Row():
+        top = gr.Slider(
+            1, MOST_ARTISTS, artists, step=1, label="Top artist count", elem_id="sd-artists",
+            info="Your and their most frequent artists that count",
+        )  # fmt: skip
+        count = gr.Slider(
+            1, MOST_LISTS, lists, step=1, label="Playlists count", elem_id="sd-lists",
+            info=f"Your and their first playlists that count; {MOST_LISTS} for all",
+        )  # fmt: skip
+        shared = gr.Slider(
+            0, 20, 0, step=1, label="Artists in common, at least", elem_id="sd-min-shared", info="0 for anybody",
+        )  # fmt: skip
+    consent = gr.Checkbox(
+        False, label="Keep what I hand in, and show me to others", elem_id="sd-consent",
+        info="Without this nothing is kept once you have your answer. A Spotify profile needs your login for it.",
+    )  # fmt: skip
+    answer = _html(EMPTY, elem_id="sd-answer")
+
+    def wish(agreed: bool, least: int, artist_count: int, playlist_count: int) -> Wish:
+        moved = artist_count != artists or playlist_count != lists
+        return Wish(
+            MATCHES, int(least), bool(agreed), int(artist_count) if moved else None,
+            int(playlist_count) if moved and playlist_count < MOST_LISTS else None,
+        )  # fmt: skip
+
+    def by_profile(
+        name: str, agreed: bool, least: int, artist_count: int, playlist_count: int, request: gr.Request
+    ) -> Iterator[str]:
+        """Answer a profile, telling how far it is."""
+        if not name.strip():
+            yield cards.message("hint", "Whose profile?", "Paste the link from Spotify: Profile, Share, Copy link.")
+            return
+        who, plain = service.identity, _plain(request)
+        yield from _followed(
+            lambda: service.add_profile(
+                name[:500], wish(agreed, least, artist_count, playlist_count),
+                proven=who.proven(plain), login=who.spotify_token(plain),
+            )
+        )  # fmt: skip
+
+    def by_file(event: gr.EventData) -> Iterator[str]:
+        """Follow the reading of a file that the page has sent."""
+        yield from _followed(lambda: service.jobs.find(str(event.job)[:100]))
+
+    for trigger in (go.click, profile.submit):
+        trigger(
+            by_profile, [profile, consent, shared, top, count], answer, api_visibility="private",
+            show_progress="hidden", trigger_mode="once",
+        )  # fmt: skip
+    upload.submit(by_file, None, answer, api_visibility="private", show_progress="hidden")
+    return _Part(profile=profile, answer=answer, by_profile=by_profile, defaults=(artists, lists))
+
+
+def _compare(service: Service) -> _Part:
+    with gr.Row():
+        first = gr.Textbox(label="One listener", placeholder="user id", max_length=500, lines=1)
+        second = gr.Textbox(label="Another", placeholder="user id", max_length=500, lines=1)
+    go = gr.Button("Compare", variant="primary")
+    answer = _html(
+        cards.message("empty", "Two listeners, side by side", "What they share, and what each could show the other."),
+        elem_id="sd-comparison",
+    )  # fmt: skip
+
+    def show(one: str, other: str, request: gr.Request) -> str:
+        """Compare two users."""
+        if not one.strip() or not other.strip():
+            return cards.message("hint", "Who with whom?", "Give two ids of listeners who are known here.")
+        proven = service.identity.proven(_plain(request))
+        return _or_problem(lambda: cards.comparison(service.compare(one.strip(), other.strip(), 15, proven)))
+
+    for trigger in (go.click, second.submit):
+        trigger(show, [first, second], answer, api_visibility="private", show_progress="hidden")
+    return _Part(first=first, second=second, answer=answer, show=show)
+
+
+def _search(service: Service) -> None:
+    query = gr.Textbox(label="Search tracks", placeholder="title, artist, album, or a mood", max_length=1_000, lines=1)
+    go = gr.Button("Search", variant="primary")
+    answer = _html(cards.message("empty", "Any song", "Typos do not matter. An empty search shows what is popular."))
+
+    def show(text: str) -> str:
+        """Find tracks."""
+        return _or_problem(lambda: cards.tracks(service.tracks.search(text, 20)))
+
+    for trigger in (go.click, query.submit):
+        trigger(show, query, answer, api_visibility="private", show_progress="minimal")
+
+
+def _continue(service: Service) -> None:
+    seeds = gr.Textbox(
+        label="Tracks", lines=4, max_length=100_000, placeholder="Links, URIs or ids of tracks, one a line",
+        info="May stay empty where a title or a mood says enough",
+    )  # fmt: skip
+    with gr.Row():
+        title = gr.Textbox(label="Title of the playlist", max_length=500, lines=1)
+        mood = gr.Textbox(label="Mood", placeholder="calm acoustic evening", max_length=500, lines=1)
+    with gr.Row():
+        popularity = gr.Slider(-1, 1, 0, step=0.1, label="Popularity", info="-1: unknown tracks; 1: hits")
+        diversity = gr.Slider(0, 1, 0, step=0.1, label="Diversity")
+    go = gr.Button("Continue", variant="primary")
+    answer = _html(cards.message("empty", "What comes next?", "Give some tracks, a title or a mood."))
+
+    def show(listed: str, name: str, feeling: str, popular: float, diverse: float) -> str:
+        """Continue a playlist."""
+        tracks = [line[:200] for line in re.split(r"[\n,]+", listed) if line.strip()][:1_000]
+        wanted = Continuation(
+            tracks=tracks, title=name or None, mood=feeling or None, popularity=popular, diversity=diverse
+        )
+
+        def found() -> str:
+            continued = service.tracks.continued(wanted)
+            return cards.tracks(continued["recommendations"], continued["unknown"])
+
+        return _or_problem(found)
+
+    go.click(
+        show, [seeds, title, mood, popularity, diversity], answer, api_visibility="private", show_progress="minimal"
+    )
+
+
+def _mine(service: Service) -> gr.HTML:
+    login = _html(_login_state(None))
+    token = gr.Textbox(
+        label="Token of a file", type="password", max_length=2_000, lines=1, elem_id="sd-token-box",
+        info="What you were given when you handed in a file; leave it empty if you have logged in",
+    )  # fmt: skip
+    show = gr.Button("Show what is stored", variant="primary")
+    answer = _html(cards.message("empty", "Your data is yours", "See it, take it away, or have all of it deleted."))
+    with gr.Accordion("Forget me", open=False):
+        sure = gr.Checkbox(False, label="Delete everything that is stored of me. This cannot be undone.")
+        forget = gr.Button("Forget me", variant="stop")
+
+    def who(given: str, request: gr.Request) -> str | None:
+        return service.identity.of_token(given) or service.identity.logged_in(_plain(request))
+
+    def stored(given: str, request: gr.Request) -> str:
+        """Show somebody what is stored of them."""
+        user = who(given, request)
+        if user is None:
+            return _unproven()
+        return _or_problem(lambda: cards.stored(my_data.overview(service.project, user)) + _downloads(user, given))
+
+    def forgotten(given: str, agreed: bool, request: gr.Request) -> str:
+        """Delete all there is of somebody who asks for it."""
+        user = who(given, request)
+        if user is None:
+            return _unproven()
+        if not agreed:
+            return cards.message("hint", "Are you sure?", "Tick the box above the button first.")
+
+        def done() -> str:
+            service.forget(user)
+            return cards.message("empty", "Forgotten", "Everything that was stored of you has been deleted.")
+
+        return _or_problem(done)
+
+    show.click(stored, token, answer, api_visibility="private", show_progress="hidden")
+    forget.click(forgotten, [token, sure], answer, api_visibility="private", show_progress="minimal")
+    return login
+
+
+def _html(value: str, **options: Any) -> gr.HTML:
+    return gr.HTML(value, apply_default_css=False, js_on_load=None, **options)
+
+
+def _downloads(user_id: str, token: str) -> str:
+    """Return links to take everything away; with a token, which no address may hold, the command for it."""
+    path = f"/api/v1/users/{cards.quote(user_id, safe='')}/data"
+    if token.strip():
+        return f"<p>To take it away: <code>curl -H '{TOKEN_HEADER}: …' '{cards.attribute(path)}?format=csv'</code></p>"
+    links = (
+        f'<a class="sd-button" href="{cards.attribute(path)}?format={form}">{form.upper()}</a>'
+        for form in ("json", "csv")
+    )
+    return f"<p class='sd-message'>Take it away: {' '.join(links)}</p>"
+
+
+def _login_state(user_id: str | None) -> str:
+    if user_id is None:
+        return '<p class="sd-message"><a class="sd-button" href="/login?after=/%3Fmine">Log in with Spotify</a></p>'
+    return (
+        f'<form class="sd-message" method="post" action="/logout">You are <strong>{cards.text(user_id)}</strong>. '
+        '<button class="sd-button">Log out</button></form>'
+    )
+
+
+def _unproven() -> str:
+    return cards.message("error", "Who are you?", "Log in with Spotify, or paste the token you were given with a file.")
+
+
+def _map_frame(user_id: str) -> str:
+    query = html.escape(urlencode({"user": user_id[:500]}), quote=True)
+    return f'<iframe class="sd-map" title="Taste map" loading="lazy" src="/map?{query}"></iframe>'
+
+
+def _followed(begin: Callable[[], Job]) -> Iterator[str]:
+    """Yield how far a job is, then its result."""
+    import time
+
+    try:
+        job = begin()
+    except SpotifyDagError as error:
+        yield cards.problem({"detail": str(error)})
+        return
+    told = 0
+    while True:
+        for name, data in job.events[told:]:
+            told += 1
+            if name != "progress":
+                yield cards.matches(data) if name == "result" else cards.problem(data)
+                return
+            yield cards.progress(data)
+        time.sleep(LOOK_SECONDS)
+
+
+def _or_problem(answer: Callable[[], str]) -> str:
+    try:
+        return answer()
+    except SpotifyDagError as error:
+        return cards.problem({"detail": str(error)})
+
+
+def _plain(request: gr.Request) -> Any:
+    """Return the request itself: Gradio's own is a copy without cookies."""
+    return request.request
+
+
+@cache
+def _static(name: str) -> str:
+    return files("spotify_dag.app").joinpath("static", name).read_text(encoding="utf-8")

@@ -1,0 +1,342 @@
+"""The answers of the app, whoever asks for them: the API or the pages."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+from spotify_dag.app.identity import Identity, Signer
+from spotify_dag.app.jobs import Job, Jobs
+from spotify_dag.app.newcomers import Newcomer, Newcomers, hand_in, hand_in_login, handed_in
+from spotify_dag.app.problems import AppError
+from spotify_dag.app.serving import Serving
+from spotify_dag.app.snapshot import Person, Snapshot
+from spotify_dag.app.telemetry import Telemetry
+from spotify_dag.app.tracks import Tracks
+from spotify_dag.app.workspace import Workspace
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.resources.matcher import Match, UnknownUserError
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, user_buckets
+from spotify_dag.sources.spotify.names import parse_user
+from spotify_dag.sources.spotify.one import one_user
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from spotify_dag.resources.project import Project
+
+REFINED = 50
+"""Of so many matches the order is found anew where somebody moves the sliders."""
+TOP_TRACKS = 3
+MOST_NAME = 100
+"""Characters of the name of a file that are looked at."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a newcomer asks for."""
+
+    k: int = 10
+    min_shared: int = 0
+    consent: bool = False
+    """Whether to keep them, and to show them to others."""
+    top_artist_count: int | None = None
+    playlists_count: int | None = None
+
+
+class Service:
+    """The parts of the running app.
+
+    Parameters
+    ----------
+    project
+        The data root.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.serving = Serving(project)
+        self.newcomers = Newcomers(project)
+        self.tracks = Tracks(project)
+        self.jobs = Jobs()
+        self.identity = Identity(project.settings, Signer(project.settings.data / "app" / "key"))
+        self.telemetry = Telemetry(self.serving)
+        self.workspace = Workspace(project.settings.data / "app")
+        self.warm = threading.Event()
+
+    def start(self) -> None:
+        """Read what is published, and load what newcomers need, both beside."""
+        self.workspace.open()
+        self.serving.start()
+        threading.Thread(target=self._warm, name="warm", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let what runs come to its end, and leave nothing behind."""
+        self.jobs.stop()
+        self.serving.stop()
+        self.workspace.close()
+
+    def matches(self, user_id: str, k: int, min_shared: int, proven: Iterable[str] = ()) -> dict[str, Any]:
+        """Return who is most like a user of the index.
+
+        Raises
+        ------
+        UnknownUserError
+            If there is no such user, or they are not shown to whoever asks.
+        """
+        snapshot = self.serving.snapshot()
+        person = snapshot.person(user_id, shown=user_id not in proven)
+        return _answer(snapshot, user_id, person, snapshot.matches(person, k, min_shared=min_shared))
+
+    def compare(self, first: str, second: str, limit: int | None, proven: Iterable[str] = ()) -> dict[str, Any]:
+        """Return what two users have in common, and what each has that the other has not.
+
+        Raises
+        ------
+        UnknownUserError
+            If one of them is not known, or not shown to whoever asks.
+        """
+        snapshot = self.serving.snapshot()
+        one, other = (snapshot.person(user, shown=user not in proven) for user in (first, second))
+        match, mirrored = snapshot.compare(one, other, limit)
+        found = match.as_dict() | {"user_id": first, "other_id": second, "model_version": snapshot.model_version}
+        return found | {"new_to_other": mirrored.as_dict()["new_to_you"]}
+
+    def add_profile(self, profile: str, wish: Wish, *, proven: Iterable[str], login: dict[str, Any] | None) -> Job:
+        """Begin to answer a user of Spotify, by id, URI or profile URL; the URL is read, never fetched.
+
+        Raises
+        ------
+        UserNameError
+            If it names no user.
+        AppError
+            If somebody else agrees to be shown in the user's place.
+        """
+        user_id = parse_user(profile)
+        if wish.consent and user_id not in proven:
+            raise AppError(
+                403, "Only the user themselves can agree to be kept and shown: log in with Spotify first, at /login."
+            )
+        token = login if user_id in proven else None
+        return self.jobs.start(lambda job: self._timed(lambda: self._profile(job, user_id, wish, token)))
+
+    def add_file(self, name: str, content: IO[bytes], wish: Wish, *, user_id: str | None = None) -> Job:
+        """Begin to answer somebody by a file they exported; it is copied first, so ``content`` may be closed then.
+
+        Parameters
+        ----------
+        name
+            Of the file, as it was called where it comes from.
+        content
+            The file.
+        wish
+            What is asked for.
+        user_id
+            Who handed in a file before and hands in a better one; None for somebody new.
+        """
+        if self.serving.current is None:
+            self.serving.snapshot()
+        folder = self.workspace.folder()
+        try:
+            path = folder / file_name(name)
+            with path.open("wb") as file:
+                shutil.copyfileobj(content, file)
+            user = user_id or new_user_id()
+            return self.jobs.start(lambda job: self._timed(lambda: self._file(job, path, user, wish)))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def top_tracks(self, user_ids: list[str], limit: int = TOP_TRACKS) -> dict[str, list[tuple[str, str]]]:
+        """Return the tracks that users of the lake have most often, as (title, artist)."""
+        import polars as pl
+
+        buckets = sorted(set(user_buckets(user_ids, self.project.lake.n_buckets)))
+        return _top_tracks(
+            self.project.lake.scan(RAW_PLAYLISTS, buckets).filter(pl.col("user_id").is_in(user_ids)), limit
+        )
+
+    def forget(self, user_id: str) -> dict[str, int]:
+        """Delete everything there is of a user, here and everywhere; return what was deleted, per place.
+
+        Raises
+        ------
+        UnknownUserError
+            If there is no such user.
+        """
+        from spotify_dag.resources.forgetting import forget
+
+        try:
+            done = forget(self.project, user_id)
+        except SpotifyDagError as error:
+            raise UnknownUserError(str(error)) from None
+        self.serving.look_again()
+        return done.deleted
+
+    def _warm(self) -> None:
+        while self.serving.current is None:
+            if self.serving.ended.wait(0.1):
+                return
+        self.newcomers.warm(self.serving.current)
+        self.warm.set()
+
+    def _timed(self, answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        begun = time.perf_counter()
+        try:
+            return answer()
+        finally:
+            self.telemetry.newcomer_seconds.observe(time.perf_counter() - begun)
+
+    def _profile(self, job: Job, user_id: str, wish: Wish, token: dict[str, Any] | None) -> dict[str, Any]:
+        snapshot = self.serving.snapshot()
+        row = snapshot.row_of.get(user_id)
+        if row is not None and snapshot.public[row] and token is None and not _refines(wish):
+            job.progress("searching", user_id=user_id)
+            person = snapshot.person(user_id)
+            matches = snapshot.matches(person, wish.k, min_shared=wish.min_shared)
+            return self._shown(_answer(snapshot, user_id, person, matches))
+        if not self.project.settings.spotify_client_id:
+            raise AppError(
+                404, f"'{user_id[:80]}' is not known here, and this app is not connected to Spotify. Hand in a file."
+            )
+        job.progress("reading", user_id=user_id)
+        folder = self.workspace.folder()
+        try:
+            with one_user(self.project.settings, user_id, token, folder=folder) as source:
+                newcomer = self._embed(job, snapshot, user_id, source)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        found = self._newcomer(job, snapshot, newcomer, wish)
+        if wish.consent and token is not None:
+            hand_in_login(self.project, user_id, token)
+        return found
+
+    def _file(self, job: Job, path: Path, user_id: str, wish: Wish) -> dict[str, Any]:
+        try:
+            snapshot = self.serving.snapshot()
+            job.progress("reading")
+            with handed_in(path, user_id, path.parent, self.project.settings.app_newcomer_seconds) as (source, reading):
+                job.progress("read", items=reading.kept.total(), files=len(reading.files))
+                newcomer = self._embed(job, snapshot, user_id, source)
+                found = self._newcomer(job, snapshot, newcomer, wish)
+                if wish.consent:
+                    hand_in(self.project, user_id, source, opted_in=True)
+                    found["token"] = self.identity.file_token(user_id)
+                found["left_out"] = dict((reading.skipped_rows() + reading.rejected).most_common(10))
+        finally:
+            shutil.rmtree(path.parent, ignore_errors=True)
+        return found
+
+    def _embed(self, job: Job, snapshot: Snapshot, user_id: str, source: Any) -> Newcomer:
+        job.progress("embedding")
+        return self.newcomers.embed(snapshot, user_id, source)
+
+    def _newcomer(self, job: Job, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> dict[str, Any]:
+        job.progress("searching", items=newcomer.person.tracks, playlists=newcomer.playlists)
+        if _refines(wish):
+            matches = self._refined(snapshot, newcomer, wish)
+        else:
+            matches = snapshot.matches(newcomer.person, wish.k, min_shared=wish.min_shared)
+        found = _answer(snapshot, newcomer.user_id, newcomer.person, matches)
+        found |= {"playlists": newcomer.playlists, "known_genres": round(newcomer.known_genres, 3)}
+        found["kept"] = wish.consent
+        return self._shown(found)
+
+    def _refined(self, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> list[Match]:
+        """Return matches in the order that other settings give, applied to both sides alike."""
+        import numpy as np
+        import polars as pl
+
+        near = snapshot.matches(newcomer.person, max(REFINED, wish.k), min_shared=wish.min_shared)
+        users = [match.user_id for match in near]
+        lake, settings = self.project.lake, self.project.settings
+        buckets = sorted(set(user_buckets(users, lake.n_buckets)))
+        chosen = pl.col("user_id").is_in(users)
+        everybody = pl.concat([newcomer.users, lake.scan(USERS, buckets).filter(chosen).collect()], how="diagonal")
+        raw = pl.concat([newcomer.raw, lake.scan(RAW_PLAYLISTS, buckets).filter(chosen).collect()])
+        genres = pl.concat([newcomer.artist_genres, lake.scan(ARTIST_GENRES, buckets).collect()])
+        vectors = self.newcomers.vectors(
+            snapshot, everybody.unique("user_id", keep="first", maintain_order=True), raw,
+            genres.unique(["user_bucket", "artist_key"], keep="first", maintain_order=True),
+            top_artist_count=wish.top_artist_count or settings.top_artist_count,
+            playlists_count=wish.playlists_count or settings.playlists_count or 1_000_000,
+        )  # fmt: skip
+        place = {user: number for number, user in enumerate(everybody["user_id"].to_list())}
+        here = [match for match in near if match.user_id in place]
+        scores = vectors[[place[match.user_id] for match in here]] @ vectors[0] if here else np.zeros(0)
+        again = [
+            snapshot.match(newcomer.person, snapshot.row_of[match.user_id], float(score), match.why)
+            for match, score in zip(here, scores, strict=True)
+        ]
+        return sorted(again, key=lambda match: (-match.score, match.user_id))[: wish.k]
+
+    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Add what a card shows beside the match itself."""
+        tracks = self.top_tracks([match["user_id"] for match in found["matches"]]) if found["matches"] else {}
+        for match in found["matches"]:
+            match["top_tracks"] = [
+                {"title": title, "artist": artist} for title, artist in tracks.get(match["user_id"], [])
+            ]
+        return found
+
+
+def file_name(name: str) -> str:
+    """Return the name of a file as it is safe to use here; its ending and its title are kept."""
+    plain = "".join(sign for sign in PurePosixPath(name.replace("\\", "/")).name if sign.isprintable())
+    title, dot, ending = plain.rpartition(".")
+    short = f"{title[:MOST_NAME]}{dot}{ending[:10]}".encode(errors="replace")[: 2 * MOST_NAME].decode(errors="ignore")
+    return short.lstrip(".") or "upload"
+
+
+def new_user_id() -> str:
+    """Return the id of somebody who hands in a file: nobody can guess it, or take another's place."""
+    import secrets
+
+    return f"export-{secrets.token_hex(8)}"
+
+
+def _refines(wish: Wish) -> bool:
+    return wish.top_artist_count is not None or wish.playlists_count is not None
+
+
+def _answer(snapshot: Snapshot, user_id: str, person: Person, matches: list[Match]) -> dict[str, Any]:
+    spotify = [snapshot.sources[snapshot.row_of[match.user_id]] == "spotify" for match in matches]
+    return {
+        "user_id": user_id,
+        "model_version": snapshot.model_version,
+        "tracks": person.tracks,
+        "matches": [
+            match.as_dict() | {"profile": profile_url(match.user_id) if linked else None}
+            for match, linked in zip(matches, spotify, strict=True)
+        ],
+    }
+
+
+def profile_url(user_id: str) -> str:
+    """Return where a user's profile at Spotify is."""
+    from urllib.parse import quote
+
+    return f"https://open.spotify.com/user/{quote(user_id, safe='')}"
+
+
+def _top_tracks(raw: pl.LazyFrame, limit: int) -> dict[str, list[tuple[str, str]]]:
+    import polars as pl
+
+    rows = (
+        raw.filter(pl.col("track_name").is_not_null())
+        .group_by("user_id", "track_name", "artist_name")
+        .agg(pl.col("plays").fill_null(1).sum())
+        .sort("user_id", "plays", "track_name", "artist_name", descending=[False, True, False, False])
+        .group_by("user_id", maintain_order=True)
+        .head(limit)
+        .collect()
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for user, title, artist in rows.select("user_id", "track_name", "artist_name").iter_rows():
+        found.setdefault(user, []).append((title, artist))
+    return found

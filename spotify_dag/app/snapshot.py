@@ -1,0 +1,236 @@
+"""One published model version and its users, held in memory: what every answer is given from.
+
+A request takes one snapshot and answers from nothing else, so it is wholly of one version.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spotify_dag.app.tastes import Taste, Tastes
+from spotify_dag.recommend.explain import Explanation
+from spotify_dag.resources.matcher import Match, UnknownUserError
+from spotify_dag.schemas import USER_EMBEDDINGS, USERS
+from spotify_dag.tower.score import ScoreScale
+
+if TYPE_CHECKING:
+    from spotify_dag.resources.project import Project
+
+EXACT_ROWS = 20_000
+"""Up to so many users all coordinates of all vectors are compared; beyond, those on the principal axes come first."""
+AXES = 192
+SHORTLIST = 1_000
+"""Users whom the principal axes choose to be compared in full, at least."""
+MAP_GENRES = 10
+SAMPLE = 20_000
+"""Users that the principal axes are found from."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who asks: in the index, or new."""
+
+    vector: np.ndarray
+    """``[dim]`` float32, unit length."""
+    taste: Taste
+    tracks: int
+    """Number of playlist items known."""
+    row: int | None = None
+    """Place in the snapshot; None for somebody new."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The users of one model version. Rows are sorted by bucket and id."""
+
+    model_version: str
+    feature_version: str
+    scale: ScoreScale
+    user_ids: list[str]
+    public: np.ndarray
+    """``[users]`` bool: who agreed that others are told of them."""
+    sources: list[str]
+    tracks: np.ndarray
+    """``[users]`` int64: playlist items known."""
+    vectors: np.ndarray
+    """``[users, dim]`` float32, rows of unit length."""
+    axes: np.ndarray
+    """``[dim, AXES]`` float32: the principal axes."""
+    reduced: np.ndarray
+    """``[users, AXES]`` float32: the vectors on them; no rows where all are compared in full."""
+    tastes: Tastes
+
+    @classmethod
+    def read(cls, project: Project) -> Snapshot:
+        """Read what is published now.
+
+        Raises
+        ------
+        NoModelError
+            If nothing is published yet.
+        """
+        import polars as pl
+
+        index, scale = project.matcher.index()
+        order = ("user_bucket", "user_id")
+        found = index.rows().sort(order)
+        about = (
+            found.select(order)
+            .join(
+                project.lake.scan(USERS).select("user_id", "opted_in", "source").collect(),
+                on="user_id", how="left", maintain_order="left",
+            )
+            .join(
+                project.lake.scan(USER_EMBEDDINGS).select("user_id", "tracks").collect(),
+                on="user_id", how="left", maintain_order="left",
+            )
+        )  # fmt: skip
+        # Vectors last: with everything else beside them, reading would take twice the memory that answering does.
+        tastes = Tastes.read(project.lake, about)
+        with_vectors = index.rows(with_vectors=True).sort(order)
+        if not with_vectors["user_id"].equals(found["user_id"]):
+            raise RuntimeError("The index changed while it was read.")
+        vectors = with_vectors["vector"].to_numpy()
+        del with_vectors
+        axes = _principal_axes(vectors)
+        return cls(
+            model_version=index.model_version,
+            feature_version=next(iter(found["feature_version"]), ""),
+            scale=scale,
+            user_ids=about["user_id"].to_list(),
+            # Whoever left the lake is not shown, although the index may still have them.
+            public=about["opted_in"].fill_null(False).to_numpy(),
+            sources=about["source"].fill_null("").to_list(),
+            tracks=about["tracks"].fill_null(0).cast(pl.Int64).to_numpy(),
+            vectors=vectors,
+            axes=axes,
+            reduced=vectors @ axes if len(vectors) > EXACT_ROWS else np.empty((0, axes.shape[1]), np.float32),
+            tastes=tastes,
+        )
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each user."""
+        return {user: row for row, user in enumerate(self.user_ids)}
+
+    @cached_property
+    def taste_map(self) -> dict[str, Any]:
+        """All who are shown, on a plane: see `models.MapAnswer`. The plane is made once per snapshot."""
+        shown = np.flatnonzero(self.public)
+        x, y = _on_a_plane(self.vectors[shown])
+        dominant = self.tastes.dominant_genre()
+        named = [dominant[row] for row in shown.tolist()]
+        common = [genre for genre, _ in Counter(name for name in named if name).most_common(MAP_GENRES)]
+        place = {genre: number for number, genre in enumerate(common)}
+        return {
+            "model_version": self.model_version,
+            "genres": [*common, "other"],
+            "user_ids": [self.user_ids[row] for row in shown.tolist()],
+            "x": np.round(x, 4).tolist(),
+            "y": np.round(y, 4).tolist(),
+            "genre": [place.get(name or "", len(common)) for name in named],
+        }
+
+    def person(self, user_id: str, *, shown: bool = True) -> Person:
+        """Return a user of the index.
+
+        Raises
+        ------
+        UnknownUserError
+            If there is no such user or, where only those ``shown`` count, others must not be told of them: the two
+            cannot be told apart.
+        """
+        row = self.row_of.get(user_id)
+        if row is None or (shown and not self.public[row]):
+            raise UnknownUserError(
+                f"Nobody called '{user_id[:80]}' can be shown here. Whoever is new is added with POST /api/v1/users."
+            )
+        return Person(self.vectors[row], self.tastes.of(row), int(self.tracks[row]), row)
+
+    def matches(self, person: Person, k: int, *, min_shared: int = 0, limit: int | None = 10) -> list[Match]:
+        """Return the ``k`` users most like somebody, best first: only those who opted in, and never themselves.
+
+        Parameters
+        ----------
+        person
+            Who asks.
+        k
+            At most this many.
+        min_shared
+            Only users with at least this many of the same artists.
+        limit
+            Entries per list of an explanation.
+        """
+        rows, scores = self._nearest(person, k, min_shared)
+        reasons = self.tastes.explain(person.taste, [self.tastes.of(row) for row in rows], limit)
+        return [
+            self.match(person, row, score, why)
+            for row, score, why in zip(rows.tolist(), scores.tolist(), reasons, strict=True)
+        ]
+
+    def compare(self, person: Person, other: Person, limit: int | None = None) -> tuple[Match, Explanation]:
+        """Return how somebody matches a user of the index, and why seen from the other side."""
+        if other.row is None:
+            raise ValueError("The other side must be a user of the index.")
+        (why,) = self.tastes.explain(person.taste, [other.taste], limit)
+        (mirrored,) = self.tastes.explain(other.taste, [person.taste], limit)
+        return self.match(person, other.row, float(person.vector @ other.vector), why), mirrored
+
+    def match(self, person: Person, row: int, score: float, why: Explanation) -> Match:
+        """Return a match with the user in a row."""
+        trust = self.scale.confidence(person.tracks, int(self.tracks[row]))
+        return Match(self.user_ids[row], score, float(self.scale.percent(score)), float(trust), why)
+
+    def _nearest(self, person: Person, k: int, min_shared: int) -> tuple[np.ndarray, np.ndarray]:
+        candidates = self.public.copy()
+        if person.row is not None:
+            candidates[person.row] = False
+        people = int(candidates.sum())
+        wanted = min(k, people)
+        if len(self.reduced):
+            rough = np.where(candidates, self.reduced @ (person.vector @ self.axes), -np.inf)
+        else:
+            rough = np.where(candidates, self.vectors @ person.vector, -np.inf)
+        size = max(SHORTLIST, 10 * k)
+        while True:
+            size = min(size, people)
+            rows = np.argpartition(rough, len(rough) - size)[len(rough) - size :] if size else np.zeros(0, np.int64)
+            if min_shared:
+                rows = rows[self.tastes.shared_artists(person.taste, rows) >= min_shared]
+            if len(rows) >= wanted or size == people:
+                break
+            size *= 10
+        scores = self.vectors[rows] @ person.vector
+        # Equal scores in the order of rows: the same question always gets the same answer.
+        order = np.lexsort((rows, -scores))[:k]
+        return rows[order], scores[order]
+
+
+def _on_a_plane(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two principal components of vectors as ranks, 0 to 1, so that no crowd hides another."""
+    if len(vectors) < 2:
+        return np.full(len(vectors), 0.5), np.full(len(vectors), 0.5)
+    sample = vectors[:: -(-len(vectors) // SAMPLE)].astype(np.float64)
+    _, directions = np.linalg.eigh(np.cov(sample.T))
+    flat = vectors @ directions[:, ::-1][:, :2].astype(np.float32)
+    # Half ranks, half distances: ranks alone draw a full square whatever the taste.
+    ranks = np.argsort(np.argsort(flat, axis=0), axis=0) / (len(flat) - 1)
+    spread = (flat - flat.min(axis=0)) / np.maximum(np.ptp(flat, axis=0), 1e-9)
+    x, y = ((ranks + spread) / 2).T
+    return x, y
+
+
+def _principal_axes(vectors: np.ndarray) -> np.ndarray:
+    """Return the axes on which vectors differ most, ``[dim, min(dim, AXES)]``."""
+    dim = vectors.shape[1] if vectors.ndim == 2 else 0
+    if len(vectors) <= EXACT_ROWS:
+        return np.empty((dim, 0), np.float32)
+    sample = vectors[:: -(-len(vectors) // SAMPLE)].astype(np.float64)
+    # About zero, not the mean: inner products are what is to be kept.
+    _, directions = np.linalg.eigh(sample.T @ sample)
+    return directions[:, ::-1][:, :AXES].astype(np.float32)

@@ -1,0 +1,281 @@
+"""The pages in a real browser, as people use them.
+
+``pytest spotify_dag_tests/app/test_pages.py --screenshots`` writes the pictures that the documentation shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spotify_dag_tests.app.conftest import EVIL, Served, exportify, user_id
+from spotify_dag_tests.conftest import REPOSITORY
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+DESKTOP, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 780}
+SHOTS = REPOSITORY / "docs" / "screenshots" / "app"
+ARTISTS = ["Usher", "Prince", "Beyoncé", "Frank Ocean"] * 10
+CONTRAST = """
+() => {
+  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const colour = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length > 3 ? n : [...n, 1]; };
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const found = colour(getComputedStyle(e).backgroundColor);
+      if (found[3] > 0.5) return found;
+    }
+    return document.body.classList.contains('dark') ? [0, 0, 0, 1] : [255, 255, 255, 1];
+  };
+  const bad = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement, style = getComputedStyle(element), box = element.getBoundingClientRect();
+    if (!node.data.trim() || !box.width || style.visibility === 'hidden') continue;
+    if (element.closest('script,style,noscript')) continue;
+    if (!element.checkVisibility({ opacityProperty: true })) continue;
+    const [a, b] = [light(colour(style.color)), light(behind(element))].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < (large ? 3 : 4.5))
+      bad.push(`${ratio.toFixed(2)}: ${node.data.trim().slice(0, 40)} ${style.color} on ${behind(element)}`);
+  }
+  return [...new Set(bad)];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser that really runs; its pages load nothing from anywhere else."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.is_file():
+        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
+    """Open pages as somebody new; afterwards, no script of a name ran, and nothing was asked for elsewhere."""
+    contexts, wrong = [], []
+
+    def open_page(
+        path: str = "/", *, size: dict[str, int] = DESKTOP, dark: bool = False, served: Served = served
+    ) -> Any:
+        context = chromium.new_context(viewport=size, color_scheme="dark" if dark else "light", accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("dialog", lambda dialog: (wrong.append(f"a script ran: {dialog.message}"), dialog.dismiss()))
+        page.on("pageerror", lambda error: wrong.append(f"an error of the page: {error}"))
+        page.on("request", lambda asked: None if "127.0.0.1" in asked.url or asked.url.startswith(("data:", "blob:"))
+                else wrong.append(f"asked for {asked.url}"))  # fmt: skip
+        page.goto(served.url + path)
+        page.get_by_role("tab", name="Find my people").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@contextmanager
+def file_of(name: str, content: bytes, folder: Path) -> Iterator[Path]:
+    path = folder / name
+    path.write_bytes(content)
+    yield path
+    path.unlink()
+
+
+def log_in(page: Any, number: int) -> None:
+    """Log in by way of the simulated Spotify."""
+    page.get_by_role("tab", name="My data").click()
+    page.get_by_role("link", name="Log in with Spotify").click()
+    page.get_by_label("Log in as").fill(user_id(number))
+    page.get_by_role("button", name="Agree").click()
+    page.get_by_text("You are").first.wait_for()
+
+
+class TestNewUser:
+    def test_by_profile_url_through_the_login_of_spotify(self, visit: Callable[..., Any]) -> None:
+        page = visit()
+        log_in(page, 35)
+        assert page.get_by_role("tab", name="My data").get_attribute("aria-selected") == "true"
+        assert page.get_by_text(user_id(35)).first.is_visible()
+        page.get_by_role("tab", name="Find my people").click()
+        page.get_by_label("Spotify profile").fill(f"https://open.spotify.com/user/{user_id(35)}?si=1")
+        page.keyboard.press("Enter")
+        page.locator(".sd-card").first.wait_for()
+        assert page.locator(".sd-card").count() == 9
+        card = page.locator(".sd-card").first.inner_text()
+        for part in (
+            "% match",
+            "% sure",
+            "Genres you share",
+            "Artists you share",
+            "Eras",
+            "They love, new to you",
+            "Their top tracks",
+        ):
+            assert part in card
+        page.get_by_role("tab", name="My data").click()
+        page.get_by_role("button", name="Show what is stored").click()
+        page.get_by_text("Nothing is stored").wait_for()
+
+    def test_by_file_and_with_consent_the_token_opens_what_is_stored(
+        self, visit: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        page = visit()
+        page.get_by_label("Keep what I hand in").check()
+        with file_of("my list.csv", exportify(ARTISTS), tmp_path) as path:
+            page.locator("input[type=file]").set_input_files(path)
+            page.locator(".sd-card").first.wait_for()
+        token = page.locator(".sd-token").inner_text()
+        page.get_by_role("tab", name="My data").click()
+        page.locator("#sd-token-box input").fill(token)
+        page.get_by_role("button", name="Show what is stored").click()
+        page.get_by_text("You are compared with others").wait_for()
+        assert "export-" in page.locator(".sd-facts").inner_text()
+
+    def test_few_data_are_said_to_be_few(self, visit: Callable[..., Any], tmp_path: Path) -> None:
+        page = visit()
+        with file_of("one.csv", exportify(["Prince"]), tmp_path) as path:
+            page.locator("input[type=file]").set_input_files(path)
+            page.get_by_text("Only 1 items to go by").wait_for()
+
+    def test_what_goes_wrong_is_said_on_the_page(self, visit: Callable[..., Any], tmp_path: Path) -> None:
+        page = visit()
+        page.get_by_role("button", name="Find my people").click()
+        page.get_by_text("Whose profile?").wait_for()
+        page.get_by_label("Spotify profile").fill("https://evil.example/<img src=x onerror=alert(1)>")
+        page.get_by_role("button", name="Find my people").click()
+        page.get_by_text("names no Spotify user").wait_for()
+        with file_of("notes.csv", b"a,b\n1,2\n", tmp_path) as path:
+            page.locator("input[type=file]").set_input_files(path)
+            page.get_by_text("'notes.csv'").wait_for()
+        with file_of("large.csv", b"x" * 4_000_000, tmp_path) as path:
+            page.locator("input[type=file]").set_input_files(path)
+            page.locator(".sd-note", has_text="t").wait_for()
+
+
+class TestPages:
+    def test_compare_from_an_address(self, visit: Callable[..., Any]) -> None:
+        page = visit(f"/?a={user_id(7)}&b={user_id(8)}")
+        page.locator(".sd-compare").wait_for()
+        assert page.get_by_role("tab", name="Compare two").get_attribute("aria-selected") == "true"
+        for heading in ("Genres", "Eras", "Artists"):
+            assert page.locator(".sd-charts h3", has_text=heading).is_visible()
+        with page.expect_download() as picture:
+            page.get_by_role("link", name="Picture to share").click()
+        assert Path(picture.value.path()).read_bytes().startswith(b"\x89PNG")
+        page.get_by_label("Another").fill("nobody")
+        page.get_by_role("button", name="Compare", exact=True).click()
+        page.get_by_text("Nobody called").wait_for()
+
+    def test_a_click_on_the_map_leads_to_a_user(self, visit: Callable[..., Any], served: Served) -> None:
+        page = visit()
+        page.get_by_role("tab", name="Taste map").click()
+        frame = page.frame_locator("iframe.sd-map")
+        frame.get_by_text("Hover over a dot").wait_for()
+        found = served.client.get("/api/v1/map").json()
+        place = found["user_ids"].index(user_id(7))
+        box = frame.locator("#plane").bounding_box()
+        x = 12 + found["x"][place] * (box["width"] - 24)
+        y = 12 + (1 - found["y"][place]) * (box["height"] - 24)
+        frame.locator("#plane").click(position={"x": x, "y": y})
+        assert user_id(7) in frame.locator("#tip").inner_text()
+        frame.get_by_role("link", name="find their people").click()
+        page.locator(".sd-card").first.wait_for()
+        assert page.get_by_label("Spotify profile").input_value() == user_id(7)
+
+    def test_tabs_of_tracks_are_hidden_where_there_are_none(self, visit: Callable[..., Any], served: Served) -> None:
+        page = visit()
+        assert page.get_by_role("tab", name="Search").is_visible() == served.service.tracks.available()
+
+    def test_forget_me(self, visit: Callable[..., Any], fresh: Callable[..., Any]) -> None:
+        pytest.importorskip("spotify_dag.resources.forgetting", reason="nobody can be forgotten yet")
+        with fresh(pages=True) as served:
+            page = visit(served=served)
+            log_in(page, 5)
+            page.get_by_role("button", name="Show what is stored").click()
+            page.locator(".sd-facts").wait_for()
+            page.get_by_role("button", name="Forget me").first.click()
+            page.get_by_label("Delete everything").check()
+            page.get_by_role("button", name="Forget me").last.click()
+            page.get_by_text("Everything that was stored of you has been deleted").wait_for()
+            assert served.client.get(f"/api/v1/users/{user_id(5)}/matches").status_code == 404
+
+    def test_names_that_mean_harm_are_text(self, visit: Callable[..., Any], served: Served, tmp_path: Path) -> None:
+        near = served.client.get(f"/api/v1/users/{user_id(0)}/matches").json()["matches"]
+        for match in near:
+            answered = served.client.get(f"/api/v1/users/{match['user_id']}/matches", params={"k": 9}).json()["matches"]
+            if user_id(0) in [one["user_id"] for one in answered]:
+                break
+        page = visit(f"/?user={match['user_id']}")
+        card = page.locator(".sd-card", has=page.get_by_text(user_id(0), exact=True)).first
+        card.wait_for()
+        assert "<img src=x onerror=alert(1)>" in card.inner_text()
+        names = [*EVIL, "شام " + "x" * 10_000]
+        with file_of("<img src=x onerror=alert(1)>.csv", exportify(names * 2, names * 2), tmp_path) as path:
+            page.locator("input[type=file]").set_input_files(path)
+            page.locator(".sd-message, .sd-card").first.wait_for()
+        page.goto(f"{served.url}/?a=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&b=%24%7Balert(1)%7D")
+        page.get_by_text("Nobody called").wait_for()
+
+
+class TestForEverybody:
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+    def test_every_page_can_be_read_and_fits(
+        self, visit: Callable[..., Any], size: dict[str, int], dark: bool, pytestconfig: pytest.Config
+    ) -> None:
+        page = visit(f"/?user={user_id(7)}", size=size, dark=dark)
+        page.locator(".sd-card").first.wait_for()
+        pages = {"Find my people": "find", "Compare two": "compare", "Taste map": "map", "My data": "mine"}
+        for title, name in pages.items():
+            if page.get_by_role("tab", name=title).is_visible():
+                page.get_by_role("tab", name=title).click()
+            else:  # on a phone, behind a menu
+                page.locator(".overflow-menu > button").click()
+                page.locator(".overflow-dropdown button", has_text=title).click()
+            if name == "compare":
+                page.get_by_label("One listener").fill(user_id(7))
+                page.get_by_label("Another").fill(user_id(8))
+                page.get_by_role("button", name="Compare", exact=True).click()
+                page.locator(".sd-compare").wait_for()
+            if name == "map":
+                page.frame_locator("iframe.sd-map").locator("#legend li").first.wait_for()
+            page.wait_for_timeout(300)  # until what fades in has
+            assert page.evaluate(CONTRAST) == []
+            wide = page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+            assert wide[0] <= wide[1]
+            if pytestconfig.getoption("--screenshots"):
+                SHOTS.mkdir(parents=True, exist_ok=True)
+                kind = f"{'phone' if size is PHONE else 'desktop'}-{'dark' if dark else 'light'}"
+                page.screenshot(path=SHOTS / f"{name}-{kind}.png")
+
+    def test_the_keyboard_is_enough(self, visit: Callable[..., Any]) -> None:
+        page = visit()
+        page.get_by_label("Spotify profile").focus()
+        page.keyboard.type(user_id(7))
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.innerText") == "Find my people"
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+        page.keyboard.press("Enter")
+        page.locator(".sd-card").first.wait_for()
+        page.get_by_role("tab", name="Find my people").focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        assert page.locator("[role=tab][aria-selected=true]").inner_text() in ("Compare two", "Find my people")
