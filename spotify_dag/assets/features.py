@@ -77,6 +77,8 @@ def feature_assets(settings: Settings) -> list[Any]:
     def user_tastes_(
         context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
     ) -> dg.MaterializeResult:
+        import polars as pl
+
         wanted, lake = run_buckets(context), project.lake
         changes = changed_features(project, wanted)
 

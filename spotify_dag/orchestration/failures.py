@@ -15,7 +15,9 @@ Spotify's own hiccups never come this far: its client asks again within a call.
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from inspect import isgeneratorfunction
 from typing import Any
 
 import dagster as dg
@@ -32,25 +34,39 @@ _PASSING = {"CommitFailedError", "ConnectionError", "Timeout", "TimeoutError"}
 
 
 def resilient(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an asset's function that ends as the table above says."""
+    """Return an asset's function, a generator or not, that ends as the table above says."""
+    if isgeneratorfunction(compute):
 
-    @wraps(compute)
-    def computed(context: dg.AssetExecutionContext, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return compute(context, *args, **kwargs)
-        except (dg.Failure, dg.RetryRequested):
-            raise
-        except Exception as error:
-            if passes(error):
-                wait = BACKOFF * 2**context.op_execution_context.retry_number * random.uniform(1, 1.5)  # noqa: S311
-                context.log.warning("%s: %s. Again in %.0f s.", type(error).__name__, error, wait)
-                raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=wait) from error
-            name, value = TERMINAL
-            if isinstance(error, SpotifyDagError) and context.run.tags.get(name) != value:
-                raise dg.Failure(str(error), allow_retries=False) from error
-            raise
+        @wraps(compute)
+        def computed(context: dg.AssetExecutionContext, *args: Any, **kwargs: Any) -> Any:
+            with _ended_well(context):
+                yield from compute(context, *args, **kwargs)
+    else:
+
+        @wraps(compute)
+        def computed(context: dg.AssetExecutionContext, *args: Any, **kwargs: Any) -> Any:
+            with _ended_well(context):
+                return compute(context, *args, **kwargs)
 
     return computed
+
+
+@contextmanager
+def _ended_well(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Turn an error into what Dagster is to do about it."""
+    try:
+        yield
+    except (dg.Failure, dg.RetryRequested):
+        raise
+    except Exception as error:
+        if passes(error):
+            wait = BACKOFF * 2**context.op_execution_context.retry_number * random.uniform(1, 1.5)  # noqa: S311
+            context.log.warning("%s: %s. Again in %.0f s.", type(error).__name__, error, wait)
+            raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=wait) from error
+        name, value = TERMINAL
+        if isinstance(error, SpotifyDagError) and context.run.tags.get(name) != value:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        raise
 
 
 def passes(error: BaseException) -> bool:
