@@ -11,6 +11,7 @@ BENCHES = {
     "tower": "training on HetRec-2011 and on 100,000 users: seconds, peak memory, what is not a matrix product",
     "exports": "files that people hand in: 2,000 damaged ones, a history of 1 GiB, 100,000 users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
+    "updates": "10,000 updates of one user each: files and bytes beside a fresh build, the slowest answer meanwhile",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
 }
 """In the order they run: `seed_loop` quotes the figure of the one before it."""

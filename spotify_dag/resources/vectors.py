@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 METRIC: Final = "cosine"
 EXACT_ROWS = 100_000
-KEEP_VERSIONS = timedelta(hours=1)
+KEEP_VERSIONS = timedelta(minutes=15)
 """For this long an older version of a table can still be read."""
 PROBES = 32
 POINTER = "published.json"
