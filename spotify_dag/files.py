@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -52,3 +53,31 @@ def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[b
             yield False
         else:
             yield True
+
+
+@contextmanager
+def locked_range(path: Path, first: int, last: int, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock on the numbers ``first`` to ``last``: whoever wants one of them waits, others do not.
+
+    Like `locked`, it holds between processes and between the threads of one, and a killed holder gives it back.
+
+    Parameters
+    ----------
+    path
+        What the numbers are numbers of: an empty file that stays.
+    waiting
+        Called once if others have to be waited for.
+    """
+    if not hasattr(fcntl, "F_OFD_SETLKW"):  # no locks on ranges that threads respect: one for all numbers
+        with locked(path):
+            yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, first, last - first + 1, 0)
+    with path.open("a") as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
+        except BlockingIOError:
+            waiting()
+            fcntl.fcntl(file, fcntl.F_OFD_SETLKW, wanted)
+        yield

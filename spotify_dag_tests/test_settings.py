@@ -45,6 +45,8 @@ def test_defaults(tmp_path: Path) -> None:
         "spotify_artist_age_days": 30,
         "spotify_refresh_hours": 24,
         "spotify_followed": False,
+        "retention_days": None,
+        "gone_days": 30,
         "dagster_home": None,
         "executor": "in_process",
     }

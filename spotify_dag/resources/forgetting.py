@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import write_atomically
 from spotify_dag.resources.mentions import Wanted, is_sqlite, sqlite_columns
-from spotify_dag.schemas import TABLES, USERS, Table, user_buckets
+from spotify_dag.schemas import INGESTS, TABLES, USERS, Table, user_buckets
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 from spotify_dag.sources.spotify.tokens import Logins
@@ -83,6 +83,20 @@ def forget(project: Project, user_id: str) -> Forgotten:
         )
     project.tombstones.add(user_id)
     return remove(project, user_id)
+
+
+def let_in_again(project: Project, user_id: str) -> bool:
+    """Lift the tombstone of a user who hands themselves in again; return whether there was one.
+
+    Sources that were read without them are read again.
+    """
+    if user_id not in project.tombstones:
+        return False
+    bucket = user_buckets([user_id], project.lake.n_buckets)[0]
+    with project.lake.bucket_locked(bucket):
+        project.lake.rewrite(INGESTS, bucket, lambda rows: rows.clear())
+        project.tombstones.lift(user_id)
+    return True
 
 
 def is_known(project: Project, user_id: str) -> bool:
