@@ -13,6 +13,7 @@ BENCHES = {
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
     "app": "the app at 100,000 users: matches per second, new users from a file, start, memory",
     "app_contract": "the app against its own description: thousands of generated requests, no server error",
+    "updates": "10,000 updates of one user each: files and bytes beside a fresh build, the slowest answer meanwhile",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
     "million_tracks": "1,000,000 tracks to search and to continue playlists with: seconds, peak memory, ms per query",
 }

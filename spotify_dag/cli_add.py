@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
+from spotify_dag.resources.forgetting import let_in_again
 from spotify_dag.resources.project import Project
 from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.export.reading import Reading
@@ -30,7 +31,7 @@ def add(
         project.check_layout()
         user = _user_id(name)
         reading = Reading(path, user)
-        if project.tombstones.lift(user):
+        if let_in_again(project, user):
             err.print(f"{user} was forgotten, and is handed in again: from now on they may be read again.")
         project.inbox.requests.hand_in("export", user, reading.frames(), opted_in=not private)
         report = {

@@ -67,11 +67,13 @@ def retention(context: typer.Context, as_json: JsonOption = False) -> None:
             return
         out.print(f"Dropped what {done.users_dropped:,} users listen to: {sum(done.rows_dropped.values()):,} rows.")
         out.print(f"Removed {len(done.users_removed):,} users whom their source does not know any more.")
-        out.print("The files go with the next spotify-dag tidy an hour from now, or its schedule.", style="dim")
+        out.print(
+            "The files go with a spotify-dag tidy a quarter of an hour from now, or with its schedule.", style="dim"
+        )
 
 
 def tidy(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Join small files, and delete versions that were replaced more than an hour ago, with all they need."""
+    """Join small files, and delete versions that were replaced a quarter of an hour ago, with all they need."""
     with clear_errors():
         project = open_project(context)
         project.check_layout()

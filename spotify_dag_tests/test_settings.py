@@ -47,6 +47,8 @@ def test_defaults(tmp_path: Path) -> None:
         "spotify_followed": False,
         "alert_webhook": None,
         "ui_url": None,
+        "retention_days": None,
+        "gone_days": 30,
         "dagster_home": None,
         "executor": "in_process",
     }

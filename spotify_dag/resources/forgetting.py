@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import write_atomically
 from spotify_dag.resources.mentions import Wanted, is_sqlite, sqlite_columns
-from spotify_dag.schemas import TABLES, USERS, Table, user_buckets
+from spotify_dag.schemas import INGESTS, TABLES, USERS, Table, user_buckets
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 from spotify_dag.sources.spotify.tokens import Logins
@@ -85,6 +85,20 @@ def forget(project: Project, user_id: str) -> Forgotten:
     return remove(project, user_id)
 
 
+def let_in_again(project: Project, user_id: str) -> bool:
+    """Lift the tombstone of a user who hands themselves in again; return whether there was one.
+
+    Sources that were read without them are read again.
+    """
+    if user_id not in project.tombstones:
+        return False
+    bucket = user_buckets([user_id], project.lake.n_buckets)[0]
+    with project.lake.bucket_locked(bucket):
+        project.lake.rewrite(INGESTS, bucket, lambda rows: rows.clear())
+        project.tombstones.lift(user_id)
+    return True
+
+
 def is_known(project: Project, user_id: str) -> bool:
     """Whether anything is kept of a user: in the inbox, the mirror of Spotify, the logins, the lake or an index."""
     import polars as pl
@@ -106,6 +120,7 @@ def remove(project: Project, user_id: str) -> Forgotten:
     # From where users come in to where answers come from: what is killed in between brings nothing back.
     steps = {"inbox": project.inbox.requests.remove_user(user_id)}
     steps["logins"] = Logins(project.settings).remove(user_id)
+    project.inbox.drop_empty_logins()
     steps["spotify"] = sum(_mirror(path, lambda mirror: mirror.remove(user_id)) for path in mirrors(project.settings))
     steps["spotify"] += _off_lists(project, user_id, done.still_named)
     for table in TABLES:

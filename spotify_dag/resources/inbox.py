@@ -18,6 +18,7 @@ from spotify_dag.resources.requests import UserRequests
 from spotify_dag.settings import Settings
 from spotify_dag.sources import REQUEST_SOURCES, open_requests, open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
+from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.tombstones import Tombstones
 
 GENRES_FILE = "artist-genres.json"
@@ -105,6 +106,16 @@ class Inbox:
         file = self.root / "source-spotify.json"
         path = json.loads(file.read_text())["options"].get("path") if file.is_file() else None
         return [Path(path)] if path and Path(path).is_file() else []
+
+    def drop_empty_logins(self) -> None:
+        """Forget the source of those who logged in at Spotify once nobody is logged in: it could not be opened."""
+        file = self.root / "source-spotify.json"
+        if (
+            file.is_file()
+            and not json.loads(file.read_text())["options"].get("path")
+            and not Logins(self.settings).all()
+        ):
+            file.unlink()
 
     def artist_genres(self) -> Path | None:
         """Return where the artist-genre table is, or None."""

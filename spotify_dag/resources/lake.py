@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import locked
+from spotify_dag.files import locked, locked_range
 from spotify_dag.schemas import TABLES, USERS, Column, Table, polars_dtype
 from spotify_dag.tombstones import Tombstones
 
@@ -91,7 +91,7 @@ class Lake:
         Returns
         -------
         dict
-            Rows written per bucket, zeros included.
+            Rows given per bucket, zeros included.
 
         Raises
         ------
@@ -101,16 +101,14 @@ class Lake:
         rows = dict.fromkeys(buckets, 0)
 
         def counted() -> Iterator[pl.DataFrame]:
-            for given in frames:
-                frame = self._without_forgotten(given)
+            for frame in frames:
                 for bucket, count in frame["user_bucket"].value_counts().iter_rows():
                     if bucket not in rows:
                         raise ValueError(f"Table '{table.name}': a row of bucket {bucket} in a write of {buckets}.")
                     rows[bucket] += count
                 yield frame
 
-        with self._writing(table):
-            self._write(table, counted(), mode="overwrite", predicate=_in_buckets(buckets))
+        self._write(table, counted(), mode="overwrite", predicate=_in_buckets(buckets))
         return rows
 
     def replace_users(self, table: Table, buckets: Sequence[int], users: Sequence[str], rows: pl.DataFrame) -> None:
@@ -140,8 +138,7 @@ class Lake:
 
     def append(self, table: Table, frames: Iterable[pl.DataFrame]) -> None:
         """Add rows to a table in one commit."""
-        with self._writing(table):
-            self._write(table, frames, mode="append")
+        self._write(table, frames, mode="append")
 
     def rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
         """Put a bucket's rows back as ``change`` makes them, with no other writer in between.
@@ -175,7 +172,7 @@ class Lake:
         rows = self.scan(table, [bucket]).collect()
         changed = change(rows)
         if not changed.equals(rows):
-            self._write(table, [changed], mode="overwrite", predicate=_in_buckets([bucket]))
+            self._commit(table, [changed], mode="overwrite", predicate=_in_buckets([bucket]))
         return rows.height - changed.height
 
     def _new_columns(self, table: Table, opened: DeltaTable) -> list[Column]:
@@ -241,6 +238,12 @@ class Lake:
         return ids.collect()["user_id"].to_list()
 
     @contextmanager
+    def bucket_locked(self, bucket: int) -> Iterator[None]:
+        """Hold the lock that a run has on its buckets from its first step to its last; waits for that."""
+        with locked_range(self.root / ".locks" / "buckets", bucket, bucket):
+            yield
+
+    @contextmanager
     def _writing(self, table: Table, *, alone: bool = False, wait: bool = True) -> Iterator[bool]:
         """Write to a table, together with others or alone. Who waits to be alone keeps new writers from coming in.
 
@@ -262,6 +265,11 @@ class Lake:
         return frame.filter(~pl.col("user_id").is_in(forgotten).fill_null(False)) if forgotten else frame
 
     def _write(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
+        """Commit frames, without the rows of whoever was forgotten, beside other writers."""
+        with self._writing(table):
+            self._commit(table, map(self._without_forgotten, frames), **how)
+
+    def _commit(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
         import pyarrow as pa
         from deltalake import WriterProperties, write_deltalake
         from deltalake.exceptions import DeltaError

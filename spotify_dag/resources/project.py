@@ -67,8 +67,9 @@ class Project:
         return UserIndex(self.vectors, model_version, self.tombstones)
 
     def user_indexes(self) -> list[UserIndex]:
-        """Return the user indexes of all model versions that have one."""
-        return [self.user_index(version) for version in UserIndex.versions(self.vectors)]
+        """Return the user indexes of all model versions that have one, the one written to last at the end."""
+        found = sorted(UserIndex.all(self.vectors), key=UserIndex.written_at)
+        return [self.user_index(index.model_version) for index in found]
 
     def published(self) -> str | None:
         """Return the model version that answers, or None."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.resources.forgetting import remove
-from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, REJECTS, USERS
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, REJECTS, USERS, user_buckets
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ def drop_old(project: Project, now: datetime, done: Retained) -> None:
     mark = pl.when(newly).then(pl.lit(now)).otherwise("dropped_at").cast(pl.Datetime("us", "UTC")).alias("dropped_at")
     lake = project.lake
     for bucket in range(lake.n_buckets):
-        users = lake.scan(USERS, [bucket])
-        done.users_dropped += users.filter(newly).select(pl.len()).collect().item()
-        lake.rewrite(USERS, bucket, lambda rows: rows.with_columns(mark))
-        dropped = users_dropped(lake, [bucket])["user_id"].to_list()
-        theirs = pl.col("user_id").is_in(dropped).fill_null(False)
-        for table, gone in ((RAW_PLAYLISTS, theirs), (REJECTS, theirs | (pl.col("fetched_at") < before))):
-            count = lake.rewrite(table, bucket, lambda rows, gone=gone: rows.remove(gone))  # type: ignore[misc]
-            done.rows_dropped[table.name] = done.rows_dropped.get(table.name, 0) + count
+        with lake.bucket_locked(bucket):
+            done.users_dropped += lake.scan(USERS, [bucket]).filter(newly).select(pl.len()).collect().item()
+            lake.rewrite(USERS, bucket, lambda rows: rows.with_columns(mark))
+            dropped = users_dropped(lake, [bucket])["user_id"].to_list()
+            theirs = pl.col("user_id").is_in(dropped).fill_null(False)
+            for table, gone in ((RAW_PLAYLISTS, theirs), (REJECTS, theirs | (pl.col("fetched_at") < before))):
+                count = lake.rewrite(table, bucket, lambda rows, gone=gone: rows.remove(gone))  # type: ignore[misc]
+                done.rows_dropped[table.name] = done.rows_dropped.get(table.name, 0) + count
     project.inbox.requests.drop_content(before)
     for path, user_ids in mirrored.items():
         with closing(Database(path)) as database:
@@ -108,7 +108,8 @@ def remove_gone(project: Project, now: datetime, done: Retained) -> None:
     before = now - timedelta(days=project.settings.gone_days)
     gone = project.lake.scan(USERS).filter(pl.col("gone_since") < before).select("user_id").collect()
     for user_id in gone["user_id"].sort():
-        remove(project, user_id)
+        with project.lake.bucket_locked(user_buckets([user_id], project.lake.n_buckets)[0]):
+            remove(project, user_id)
         done.users_removed.append(user_id)
 
 

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 METRIC: Final = "cosine"
 EXACT_ROWS = 100_000
-KEEP_VERSIONS = timedelta(hours=1)
+KEEP_VERSIONS = timedelta(minutes=15)
 """For this long an older version of a table can still be read."""
 PROBES = 32
 POINTER = "published.json"
-_NAME = "user_index_"
+PREFIX = "user_index_"
 FOLD_FRAGMENTS = 48
 FOLD_ROWS = 2_000
 """So many small files, or rows beside the IVF index, are searched exactly; more of them are folded in."""
@@ -57,12 +57,6 @@ class UserIndex:
         values = json.loads(pointer.read_text())
         return cls(root, values["model_version"]), ScoreScale.from_dict(values["scale"])
 
-    @classmethod
-    def versions(cls, root: Path) -> list[str]:
-        """Return the model versions that have an index, the one written to last at the end."""
-        folders = sorted(root.glob(f"{_NAME}*.lance"), key=lambda folder: (folder / "_versions").stat().st_mtime)
-        return [folder.stem.removeprefix(_NAME) for folder in folders]
-
     def publish(self, scale: ScoreScale) -> None:
         """Make this the index that answers, with what its cosines mean.
 
@@ -71,10 +65,15 @@ class UserIndex:
         pointer = {"model_version": self.model_version, "scale": scale.as_dict()}
         write_atomically(self.root / POINTER, json.dumps(pointer).encode())
 
+    @classmethod
+    def all(cls, root: Path) -> list[UserIndex]:
+        """Return the indexes that there are, of every version."""
+        return [cls(root, file.stem.removeprefix(PREFIX)) for file in sorted(root.glob(f"{PREFIX}*.lance"))]
+
     @property
     def name(self) -> str:
         """Name of the LanceDB table."""
-        return f"{_NAME}{self.model_version}"
+        return f"{PREFIX}{self.model_version}"
 
     def _table(self) -> Any:
         """Return the table, or None."""
@@ -159,6 +158,10 @@ class UserIndex:
             self._fold(table)
             # Unverified is what killed writers left: nobody else writes now.
             table.optimize(cleanup_older_than=keep, delete_unverified=True)
+
+    def written_at(self) -> float:
+        """Return when the table was written to last, in seconds since 1970."""
+        return (self.root / f"{self.name}.lance" / "_versions").stat().st_mtime
 
     def drop(self) -> None:
         """Delete the whole index."""

@@ -6,8 +6,12 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
+from spotify_dag.resources.forgetting import forget
+from spotify_dag.resources.mentions import find_mentions
+from spotify_dag.resources.project import Project
 from spotify_dag.simulator.wire import Traffic
 from spotify_dag.sources.spotify.store import Database, Mirror, database_path, mirrors
+from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.tombstones import Tombstones
 from spotify_dag_tests.sources.spotify.conftest import Ingested, Installation, found_items, ingest, user_id
 
@@ -63,6 +67,36 @@ def test_a_forgotten_user_is_not_even_asked_for(install: Install) -> None:
     assert found_items(found) == here.expected(range(1, 2))
     assert found.users["user_id"].to_list() == [user_id(1)]
     assert not [url for url in here.traffic().urls if user_id(2) in url]
+
+
+def test_the_last_login_that_is_forgotten_takes_its_source_along(install: Install) -> None:
+    here = install()
+    project = Project.open(here.settings)
+    token = {"access_token": "a", "refresh_token": "r", "expires_at": time.time() + 3600}
+    for number in (1, 2):
+        Logins(here.settings).keep(user_id(number), token, time.time())
+    project.inbox.register_source("spotify", {})
+    assert forget(project, user_id(1)).deleted == {"logins": 1}
+    assert [source.name for source in project.inbox.sources()] == ["spotify"]
+    assert forget(project, user_id(2)).deleted == {"logins": 1}
+    assert project.inbox.sources() == []
+    assert [find_mentions(project, user_id(number)).total for number in (1, 2)] == [0, 0]
+
+
+def test_a_list_is_named_and_one_under_the_data_root_is_cleared(install: Install) -> None:
+    here = install()
+    project = Project.open(here.settings)
+    own = here.data / "users.txt"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    for file in (own, here.data.parent / "outside.txt"):
+        file.write_text(f"{user_id(1)}\nhttps://open.spotify.com/user/{user_id(2)}?si=1\n{user_id(3)}\n")
+    project.inbox.register_source("spotify", {"path": str(own)})
+    asked(here, 2)
+    assert forget(project, user_id(2)).still_named == []
+    assert own.read_text() == f"{user_id(1)}\n{user_id(3)}\n"
+    assert find_mentions(project, user_id(2)).found == {}
+    project.inbox.register_source("spotify", {"path": str(here.data.parent / "outside.txt")})
+    assert forget(project, user_id(2)).still_named == [str(here.data.parent / "outside.txt")]
 
 
 def test_dropped_items_are_not_fetched_again_until_their_user_changes(install: Install) -> None:
