@@ -38,7 +38,7 @@ class TrackModel:
         path = self.root / "serving.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def save(self, model: Continuation, track_ids: pl.DataFrame, card: dict[str, Any]) -> None:
+    def save(self, model: Continuation, track_ids: pl.DataFrame, users: pl.DataFrame, card: dict[str, Any]) -> None:
         """Keep a model and make it serve; older versions are deleted.
 
         Parameters
@@ -47,6 +47,8 @@ class TrackModel:
             With factors and weights.
         track_ids
             ``track_id, artist_key, catalogue_number``, one row per track of the model, in its order.
+        users
+            ``user_id`` of everybody whose playlists are in it.
         card
             What it was made from.
         """
@@ -59,6 +61,7 @@ class TrackModel:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         track_ids.write_parquet(folder / "tracks.parquet")
+        users.write_parquet(folder / "users.parquet")
         card = {**card, "version": folder.name, "tracks": len(model.tracks), "playlists": len(model.playlists)}
         write_atomically(self.root / "serving.json", json.dumps(card, indent=2).encode())
         for old in self.root.glob("model-*"):
@@ -74,6 +77,18 @@ class TrackModel:
             If there is none.
         """
         return _array(self._serving, name)
+
+    def users(self) -> pl.DataFrame:
+        """Return the ``user_id`` of everybody whose playlists are in the version that serves.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none.
+        """
+        import polars as pl
+
+        return pl.read_parquet(self._serving / "users.parquet")
 
     def load(self) -> LoadedModel:
         """Return the version that serves.

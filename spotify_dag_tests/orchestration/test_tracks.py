@@ -13,10 +13,10 @@ from spotify_dag.assets.catalogue import learn_continuation
 from spotify_dag.cli import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.run import bring_up_to_date
-from spotify_dag.orchestration.staleness import stale_tracks
+from spotify_dag.orchestration.staleness import stale_continuation, stale_tracks
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.track_answers import ContinueRequest, RequestError, TrackDescription, read_requests
-from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE
+from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS
 
 
 def stages(project: Project, instance) -> list[str]:
@@ -74,21 +74,45 @@ def test_a_source_that_goes_takes_its_tracks_along(project, instance, tmp_path):
 def test_nothing_is_learned_from_playlists_of_the_web_api(project, share):
     lake = project.lake
     rows = lake.scan(RAW_PLAYLISTS).collect()
-    own = rows["user_id"].unique().sort().head(round(40 * share)).implode()
+    own_ids = rows["user_id"].unique().sort().head(round(40 * share))
+    own = own_ids.implode()
     source = pl.when(pl.col("user_id").is_in(own)).then(pl.lit("spotify")).otherwise("source").alias("source")
     lake.replace(RAW_PLAYLISTS, [0, 1], [rows.with_columns(source)])
     tracks = catalogue(project)
     expected = set(rows.filter(~pl.col("user_id").is_in(own))["track_id"])
 
-    model = learn_continuation(project, tracks)
+    model, users = learn_continuation(project, tracks)
+    assert not set(users["user_id"]) & set(own_ids)
     learned = tracks["track_id"].gather(np.unique(model.playlists.indices))
     assert set(learned) == expected
-    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), {})
+    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), users, {})
     answer = project.track_answers.answer(ContinueRequest(tracks=tracks["track_id"].head(3).to_list(), count=5))
     assert len(answer["recommendations"]) == 5
 
     allowed = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
-    assert len(learn_continuation(allowed, tracks).playlists) == 80
+    assert len(learn_continuation(allowed, tracks)[0].playlists) == 80
+
+
+def test_a_model_goes_when_one_of_its_users_does(project, instance):
+    gone = project.track_model.users()["user_id"][0]
+    for table in (USERS, RAW_PLAYLISTS):
+        rows = project.lake.scan(table).filter(pl.col("user_id") != gone).collect()
+        project.lake.replace(table, [0, 1], [rows])
+    assert "1 users whose playlists are in it are gone" in stale_continuation(project)
+    assert "tracks" in stages(project, instance)
+    assert gone not in project.track_model.users()["user_id"]
+    assert len(project.track_model.load().model.playlists) == 78
+
+
+def test_a_model_goes_when_the_policy_changes(project):
+    rows = project.lake.scan(USERS).collect()
+    other = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
+    assert stale_continuation(project) is None
+    assert "TRAIN_ON_SPOTIFY" in stale_continuation(other)
+    one = pl.col("user_id") == rows["user_id"][0]
+    source = pl.when(one).then(pl.lit("spotify")).otherwise("source").alias("source")
+    project.lake.replace(USERS, [0, 1], [rows.with_columns(source)])
+    assert "may no longer be learned from" in stale_continuation(project)
 
 
 def test_what_a_killed_run_left_undone_is_seen(project, instance):
