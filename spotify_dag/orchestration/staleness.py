@@ -194,17 +194,19 @@ def stale_continuation(project: Project) -> str | None:
     card = project.track_model.card()
     if card is None:
         return "there is none"
-    if card["encoder"] != project.encoder.digest:
-        return "the encoder has changed"
-    if card["train_on_spotify"] != project.settings.train_on_spotify:
-        return "SPOTIFY_DAG_TRAIN_ON_SPOTIFY has changed"
     allowed = project.lake.scan(USERS).filter(may_be_trained_on(project)).select("user_id").collect()
-    if lost := project.track_model.users().join(allowed, on="user_id", how="anti").height:
-        return f"{lost:,} users whose playlists are in it are gone, or may no longer be learned from"
-    for name, now in (("catalogue", tracks), ("items", items)):
-        if abs(now - card[name]) > GROWTH * card[name]:
-            return f"{name} went from {card[name]:,} to {now:,}"
-    return None
+    lost = project.track_model.users().join(allowed, on="user_id", how="anti").height
+    counts = {"catalogue": tracks, "items": items}
+    reasons = {
+        "the encoder has changed": card["encoder"] != project.encoder.digest,
+        "SPOTIFY_DAG_TRAIN_ON_SPOTIFY has changed": card["train_on_spotify"] != project.settings.train_on_spotify,
+        f"{lost:,} users whose playlists are in it are gone, or may no longer be learned from": lost > 0,
+        **{
+            f"{name} went from {card[name]:,} to {now:,}": abs(now - card[name]) > GROWTH * card[name]
+            for name, now in counts.items()
+        },
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[str, int, str]]:

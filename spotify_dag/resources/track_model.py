@@ -98,20 +98,13 @@ class TrackModel:
         NoTracksError
             If there is none.
         """
-        import polars as pl
-        from scipy.sparse import csr_matrix
-
-        folder = self._serving
-
-        def array(name: str) -> np.ndarray:
-            return _array(folder, name)
-
-        loaded = {name: array(name) for name in TRACK_ARRAYS}
-        parts = tuple(array(f"genres_{name}") for name in ("data", "indices", "indptr"))
-        genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
-        playlists = Playlists(**{name: array(name) for name in PLAYLIST_ARRAYS})
-        model = Continuation(Tracks(genres=genres, **loaded), playlists, array("factors"), array("weights"))
-        return LoadedModel(model, pl.read_parquet(folder / "tracks.parquet"))
+        while True:
+            folder = self._serving
+            try:
+                return _load(folder)
+            except FileNotFoundError:
+                if folder == self._serving:  # else another version came while this one was read
+                    raise
 
     @property
     def _serving(self) -> Path:
@@ -127,6 +120,7 @@ class TrackModel:
 class LoadedModel:
     """A model, and which track each of its numbers is."""
 
+    version: str
     model: Continuation
     track_ids: pl.DataFrame
     """``track_id, artist_key, catalogue_number``, in the order of the model."""
@@ -155,3 +149,16 @@ class LoadedModel:
 
 def _array(folder: Path, name: str) -> np.ndarray:
     return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+
+def _load(folder: Path) -> LoadedModel:
+    import polars as pl
+    from scipy.sparse import csr_matrix
+
+    loaded = {name: _array(folder, name) for name in TRACK_ARRAYS}
+    parts = tuple(_array(folder, f"genres_{name}") for name in ("data", "indices", "indptr"))
+    genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
+    playlists = Playlists(**{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
+    factors, weights = _array(folder, "factors"), _array(folder, "weights")
+    model = Continuation(Tracks(genres=genres, **loaded), playlists, factors, weights)
+    return LoadedModel(folder.name, model, pl.read_parquet(folder / "tracks.parquet"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -213,3 +215,57 @@ def test_a_playlist_of_a_hundred_thousand_is_answered(answers, project):
     found = answers.continued(ContinueRequest(tracks=listed, count=5))
     assert len(found["unknown"]) == 100_000
     assert len(found["recommendations"]) == 5
+
+
+def test_threads_share_one_and_hear_the_same(answers, project):
+    ids = catalogue(project)["track_id"].to_list()
+
+    def asked(number: int) -> tuple:
+        words = answers.search(f"quiet evening {number}", 3)
+        more = answers.continued(ContinueRequest(tracks=ids[number : number + 3], title="calm", count=5))
+        return [song["track_id"] for song in words], [track["track_id"] for track in more["recommendations"]]
+
+    alone = [asked(number) for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(asked, range(12))) == alone
+
+
+def test_another_model_is_answered_from_once_it_serves(answers, project):
+    request = ContinueRequest(tracks=catalogue(project)["track_id"].head(2).to_list(), count=3)
+    assert len(answers.continued(request)["recommendations"]) == 3
+    tracks = catalogue(project).head(4)
+    model, users = learn_continuation(project, tracks)
+    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), users, {})
+    found = answers.continued(request)
+    assert {track["track_id"] for track in found["recommendations"]} <= set(tracks["track_id"])
+
+
+@pytest.mark.parametrize("text", ["夜に駆ける Ночь 🔥", "مرحبا", "e\u0301a\u0300", "\u202e\u200b", "💿" * 50])
+def test_any_script_is_searched_and_continued(answers, text):
+    assert isinstance(answers.search(text, 3), list)
+    unseen = TrackDescription(title=text, artist=text)
+    found = answers.continued(ContinueRequest(tracks=[unseen, text], title=text, count=3))
+    assert found["unknown"] == [text]
+    assert len(found["recommendations"]) == 3
+
+
+def test_a_playlist_of_a_hundred_thousand_known_tracks_is_answered(answers, project):
+    ids = catalogue(project)["track_id"].to_list()
+    begun = time.process_time()
+    found = answers.continued(ContinueRequest(tracks=(ids * (100_000 // len(ids) + 1))[:100_000], title="all", count=5))
+    # Every track is a seed, so there is nothing left to say; it is said in time all the same.
+    assert found["seeds"] == len(ids)
+    assert found["recommendations"] == []
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\x00\x01", "null", "1e999", '"text"', '{"tracks": [1e400]}', '{"count": NaN}']
+)
+def test_files_that_hold_no_request_are_one_clear_error(project, tmp_path, content):
+    path = tmp_path / "request.json"
+    path.write_text(content)
+    done = CliRunner().invoke(app, ["--data", str(project.settings.data), "continue", str(path)])
+    assert done.exit_code == 1
+    assert "request.json" in done.stderr
+    assert "Traceback" not in done.output
