@@ -44,6 +44,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how well users' own other halves, friends and artists are found; docs/evaluation.md has the protocol."""
+    if context.invoked_subcommand:
+        return
     with clear_errors():
         project = open_project(context)
         if source is not None:

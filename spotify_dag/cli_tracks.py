@@ -1,4 +1,4 @@
-"""Commands about tracks: ``spotify-dag search | continue | evaluate-tracks``."""
+"""Commands about tracks: ``spotify-dag search | continue | evaluate tracks``."""
 
 from __future__ import annotations
 

@@ -144,13 +144,14 @@ def _answering() -> list[Any]:
             return dg.MaterializeResult(metadata={"learned": False})
         frame = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
         with progress.task("Learning to continue playlists"):
-            model = learn_continuation(project, frame)
+            model, users = learn_continuation(project, frame)
         card = {
             "encoder": project.encoder.digest,
             "catalogue": frame.height,
             "items": int(frame["playlists"].cast(int).sum()),
+            "train_on_spotify": project.settings.train_on_spotify,
         }
-        project.track_model.save(model, frame.select("track_id", "artist_key", "catalogue_number"), card)
+        project.track_model.save(model, frame.select("track_id", "artist_key", "catalogue_number"), users, card)
         weights = dict(zip(SIGNALS, model.weights.mean(axis=0).tolist(), strict=True))
         return dg.MaterializeResult(
             metadata={
@@ -164,8 +165,10 @@ def _answering() -> list[Any]:
     return [track_vectors, track_index, track_factors]
 
 
-def learn_continuation(project: Project, frame: "pl.DataFrame") -> Continuation:
-    """Return the continuation model of a catalogue (rows of `schemas.TRACK_CATALOGUE`, in the order of the model).
+def learn_continuation(project: Project, frame: "pl.DataFrame") -> "tuple[Continuation, pl.DataFrame]":
+    """Return the continuation model of a catalogue, and the users (``user_id``) whose playlists it was made from.
+
+    ``frame`` has rows of `schemas.TRACK_CATALOGUE`, in the order of the model.
 
     It is learned from playlists that may be trained on; other tracks are known by their artist, sound and name.
     """
@@ -186,7 +189,7 @@ def learn_continuation(project: Project, frame: "pl.DataFrame") -> Continuation:
     moods = mood_pull(playlists.title_vectors, known.rows(pl.Series(PHRASES)))
     model = Continuation(tracks, playlists, weights=learn_weights(tracks, playlists, moods, seed=seed))
     model.factors = learn_factors(model.by_playlist, seed)
-    return model
+    return model, table.select("user_id").unique().sort("user_id")
 
 
 def _asset(*, kinds: set[str], deps: list[str], table: Table | None = None) -> Any:

@@ -196,8 +196,8 @@ def mark_stale(project: Project, buckets: Sequence[int], before: pl.DataFrame, a
     rows = embedded.join(users, on="user_id", how="semi").collect()
     if rows.height:
         marked = rows["user_id"].to_list()
-        for version in UserIndex.versions(project.vectors):
-            project.user_index(version).mark_stale(marked)
+        for index in UserIndex.all(project.vectors):
+            index.mark_stale(marked)
         stale = rows.with_columns(pl.lit("").alias("feature_version"))
         project.lake.replace_users(USER_EMBEDDINGS, buckets, marked, stale)
     return rows.height

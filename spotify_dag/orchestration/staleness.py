@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.embeddings import FEATURES_CODE
-from spotify_dag.resources.policy import trainable_users
+from spotify_dag.resources.policy import may_be_trained_on, trainable_users
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.vectors import UserIndex
 from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
@@ -196,7 +196,8 @@ def stale_continuation(project: Project) -> str | None:
     """Return why the continuation model has to be learned, or None.
 
     A new track does not bring that about: it is found by search at once, and counts as a seed by its artist, its
-    sound and its name. A catalogue that has grown by a tenth does.
+    sound and its name. A catalogue that has grown by a tenth does, and so does a single user whose playlists are in
+    the model and must not be.
     """
     import polars as pl
 
@@ -208,12 +209,19 @@ def stale_continuation(project: Project) -> str | None:
     card = project.track_model.card()
     if card is None:
         return "there is none"
-    if card["encoder"] != project.encoder.digest:
-        return "the encoder has changed"
-    for name, now in (("catalogue", tracks), ("items", items)):
-        if abs(now - card[name]) > GROWTH * card[name]:
-            return f"{name} went from {card[name]:,} to {now:,}"
-    return None
+    allowed = project.lake.scan(USERS).filter(may_be_trained_on(project)).select("user_id").collect()
+    lost = project.track_model.users().join(allowed, on="user_id", how="anti").height
+    counts = {"catalogue": tracks, "items": items}
+    reasons = {
+        "the encoder has changed": card["encoder"] != project.encoder.digest,
+        "SPOTIFY_DAG_TRAIN_ON_SPOTIFY has changed": card["train_on_spotify"] != project.settings.train_on_spotify,
+        f"{lost:,} users whose playlists are in it are gone, or may no longer be learned from": lost > 0,
+        **{
+            f"{name} went from {card[name]:,} to {now:,}": abs(now - card[name]) > GROWTH * card[name]
+            for name, now in counts.items()
+        },
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[str, int, str]]:

@@ -9,16 +9,13 @@ import numpy as np
 
 from spotify_dag.features.audio import SCALED
 from spotify_dag.recommend.blend import learn_factors
-from spotify_dag.recommend.continuation import Continuation, Request
+from spotify_dag.recommend.continuation import NEIGHBOURS, SHRINKAGE, Continuation, Request
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 Baseline = Callable[[Request], np.ndarray]
 """Takes a request, returns ``[tracks]``: larger is better."""
-SHRINKAGE = 80.0
-NEIGHBOURS = 200
-"""Shrinkage and neighbours of the item-kNN whose figures were published for the Million Playlist Dataset."""
 
 
 def popularity(model: Continuation) -> Baseline:

@@ -18,6 +18,7 @@ from spotify_dag.recommend.continuation import (
     CONFIDENCE,
     DEFAULT_WEIGHTS,
     REGULARISATION,
+    SIGNALS,
     Content,
     Continuation,
     Playlists,
@@ -40,6 +41,10 @@ LEARNING_SAMPLES = 100
 """Requests of each size that are learned from."""
 FEWEST_PLAYLISTS = 20
 """With fewer playlists than this, nothing can be learned and `DEFAULT_WEIGHTS` serve."""
+LIKELY = 400
+"""Tracks beside the wanted that rankings are compared on: so many that score well, and so many by item-kNN."""
+WORTH = 1.01
+"""What a ranking has to gain for a weight to be changed."""
 NEGATIVES = (200, 150)
 """Tracks not in the playlist that a learned request is compared with: any, and of the thousand that score best."""
 HARD_SHARE = 0.3
@@ -94,7 +99,7 @@ def learn_weights(
             long = [playlist for playlist in fold if len(playlists[playlist]) > size]
             for playlist in rng.permutation(long)[: LEARNING_SAMPLES // len(folds)]:
                 sample.append(_sample(model, playlists, int(playlist), size, rows, among, moods, rng))
-    return np.stack([_fit(sample) if sample else DEFAULT_WEIGHTS for sample in samples])
+    return np.stack([_tuned(_fit(sample), sample) if sample else DEFAULT_WEIGHTS for sample in samples])
 
 
 def _as_known_from(tracks: Tracks, playlists: Playlists) -> Tracks:
@@ -129,16 +134,24 @@ def _sample(
     wanted = places[order[size:]]
     others = np.delete(np.arange(len(rows)), places)
     if not len(others):
-        return signals[wanted], signals[others], signals[others]
+        return signals[wanted], signals[others], signals[others], signals[others]
     count = min(1_000, len(others))
     likely = others[np.argpartition(-signals[others].sum(axis=1), count - 1)[:count]]
-    return signals[wanted], signals[rng.choice(others, NEGATIVES[0])], signals[rng.choice(likely, NEGATIVES[1])]
+    neighbours = signals[others, SIGNALS.index("neighbours")]
+    near = others[np.argpartition(-neighbours, min(LIKELY, count) - 1)[:LIKELY]]
+    return (
+        signals[wanted],
+        signals[rng.choice(others, NEGATIVES[0])],
+        signals[rng.choice(likely, NEGATIVES[1])],
+        signals[np.union1d(rng.permutation(likely)[:LIKELY], near)],
+    )
 
 
 def _fit(samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
     """Return the weights, none negative, of a ridge logistic regression in which every playlist counts the same."""
     from scipy.optimize import minimize
 
+    samples = [sample[:3] for sample in samples]
     shares = (1.0, 1 - HARD_SHARE, HARD_SHARE)
     rows = np.concatenate([part for sample in samples for part in sample]).astype(np.float64)
     wanted = np.concatenate([np.full(len(part), place == 0) for sample in samples for place, part in enumerate(sample)])
@@ -162,3 +175,58 @@ def _fit(samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
     bounds = [(None, None), *[(0, None)] * rows.shape[1]]
     found = minimize(loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds).x[1:]
     return np.where(spread > 0, found / np.where(spread > 0, spread, 1), DEFAULT_WEIGHTS)
+
+
+def _tuned(weights: np.ndarray, samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """Return the weights, or better ones: those that rank the withheld tracks of the same playlists best.
+
+    A logistic regression tells wanted tracks from others anywhere; what counts is the top of the ranking. Tried are
+    item-kNN alone, item-kNN beside the blend, and every weight halved and doubled; a change has to be worth `WORTH`.
+    """
+    worth = _Rankings(samples)
+    neighbours = np.eye(len(SIGNALS))[SIGNALS.index("neighbours")]
+    largest = worth.spread(weights) / max(worth.spread(neighbours), 1e-9)
+    best, value = weights, worth(weights)
+    tried = [neighbours, *(weights + step * largest * neighbours for step in (0.25, 1.0, 4.0))]
+    for candidate in tried:
+        if (found := worth(candidate)) > value * WORTH:
+            best, value = candidate, found
+    for place in np.flatnonzero(best):
+        for factor in (0.5, 2.0):
+            candidate = best.copy()
+            candidate[place] *= factor
+            if (found := worth(candidate)) > value * WORTH:
+                best, value = candidate, found
+    return best
+
+
+class _Rankings:
+    """Requests with their wanted tracks and likely others, to be ranked by any weights."""
+
+    def __init__(self, samples: Sequence[tuple[np.ndarray, ...]]) -> None:
+        width = max(len(sample[0]) + len(sample[3]) for sample in samples)
+        self.signals = np.zeros((len(samples), width, len(SIGNALS)), np.float32)
+        self.wanted, self.there = (np.zeros((len(samples), width), bool) for _ in range(2))
+        for row, (wanted, *_, likely) in enumerate(samples):
+            self.signals[row, : len(wanted)] = wanted
+            self.signals[row, len(wanted) : len(wanted) + len(likely)] = likely
+            self.wanted[row, : len(wanted)] = True
+            self.there[row, : len(wanted) + len(likely)] = True
+        self.count = self.wanted.sum(axis=1)
+        # Equal scores must not be ranked with the wanted first.
+        self.jitter = np.random.default_rng(0).random(self.wanted.shape).astype(np.float32) * 1e-5
+        self.discount = 1 / np.log2(np.arange(2, width + 2))
+
+    def __call__(self, weights: np.ndarray) -> float:
+        """Return the mean of R-precision and NDCG."""
+        scores = self.signals @ weights.astype(np.float32)
+        scores = np.where(self.there, scores + self.jitter * (np.abs(scores).max() + 1), -np.inf)
+        hits = np.take_along_axis(self.wanted, np.argsort(-scores, axis=1), axis=1)
+        first = np.arange(hits.shape[1]) < self.count[:, None]
+        precision = (hits & first).sum(axis=1) / self.count
+        gain = (hits * self.discount).sum(axis=1) / (first * self.discount).sum(axis=1)
+        return float((precision + gain).mean() / 2)
+
+    def spread(self, weights: np.ndarray) -> float:
+        """Return the largest score."""
+        return float((self.signals @ weights.astype(np.float32)).max())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from spotify_dag.errors import SpotifyDagError
@@ -35,6 +36,8 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.b
 """Any one of these holds the vocabulary; which one depends on the kind of model."""
 _DECIDING = {".json", ".txt", ".model", ".safetensors"}
 """Suffixes of the files that decide what a vector is: weights, tokenizer, pooling, and how they are put together."""
+_ENCODING = Lock()
+"""One thread encodes at a time: a tokenizer refuses a second one ("Already borrowed")."""
 REMEDY = "Set SPOTIFY_DAG_ENCODER to a sentence-transformer's folder, or unset it for the installed all-MiniLM-L6-v2."
 
 
@@ -143,9 +146,10 @@ class Encoder:
         parts = []
         for start in range(0, len(order), step):
             chosen = [texts[place] for place in order[start : start + step]]
-            vectors = self._transformer.encode(
-                chosen, batch_size=BATCH, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False
-            )
+            with _ENCODING:
+                vectors = self._transformer.encode(
+                    chosen, batch_size=BATCH, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False
+                )
             parts.append(vectors.float().cpu().numpy())
             progress(len(chosen))
         encoded = np.concatenate(parts)

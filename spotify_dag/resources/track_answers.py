@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -83,15 +83,18 @@ class _Resolved:
 
 @dataclass(frozen=True)
 class TrackAnswers:
-    """Answers from one data root."""
+    """Answers from one data root.
+
+    The model is loaded with the first answer that needs it, and again once another version serves; keep one of these
+    to answer many times. Threads may share it.
+    """
 
     index: TrackIndex
     models: TrackModel
     encoder: Encoder
-
-    @cached_property
-    def _loaded(self) -> LoadedModel:
-        return self.models.load()
+    _held: dict[str, LoadedModel] = field(default_factory=dict, init=False, repr=False)
+    """The version loaded last, by its name."""
+    _loading: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def search(self, text: str, k: int = 10, filters: Filters | None = None) -> list[dict[str, Any]]:
         """Return the songs that a text names or means, best first.
@@ -133,11 +136,12 @@ class TrackAnswers:
         NoTracksError
             If there is no model yet.
         """
-        resolved = self._resolve(request)
-        found = self._loaded.model.recommend(
+        loaded = self._loaded()
+        resolved = self._resolve(request, loaded)
+        found = loaded.model.recommend(
             resolved.request, request.count, popularity=request.popularity, diversity=request.diversity
         )
-        ids = self._loaded.track_ids["track_id"]
+        ids = loaded.track_ids["track_id"]
         shown = self.index.rows([ids[one.track] for one in found])
         return {
             "recommendations": [
@@ -149,8 +153,16 @@ class TrackAnswers:
             "unknown": resolved.unknown,
         }
 
-    def _resolve(self, request: ContinueRequest) -> _Resolved:
-        loaded = self._loaded
+    def _loaded(self) -> LoadedModel:
+        with self._loading:
+            card = self.models.card()
+            if card is None or card["version"] not in self._held:
+                loaded = self.models.load()
+                self._held.clear()
+                self._held[loaded.version] = loaded
+            return next(iter(self._held.values()))
+
+    def _resolve(self, request: ContinueRequest, loaded: LoadedModel) -> _Resolved:
         items: list[Item] = list(dict.fromkeys(_identity(item) for item in request.tracks if not _described(item)))
         numbers: dict[Any, int] = dict(loaded.numbers([item for item in items if isinstance(item, str)]))
         numbers |= loaded.catalogue_numbers([item for item in items if isinstance(item, int)])

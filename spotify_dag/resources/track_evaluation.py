@@ -1,4 +1,4 @@
-"""Evaluate search and continuation on the files of a source: what ``spotify-dag evaluate-tracks`` runs."""
+"""Evaluate search and continuation on the files of a source: what ``spotify-dag evaluate tracks`` runs."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class TrackModel:
         path = self.root / "serving.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def save(self, model: Continuation, track_ids: pl.DataFrame, card: dict[str, Any]) -> None:
+    def save(self, model: Continuation, track_ids: pl.DataFrame, users: pl.DataFrame, card: dict[str, Any]) -> None:
         """Keep a model and make it serve; older versions are deleted.
 
         Parameters
@@ -47,6 +47,8 @@ class TrackModel:
             With factors and weights.
         track_ids
             ``track_id, artist_key, catalogue_number``, one row per track of the model, in its order.
+        users
+            ``user_id`` of everybody whose playlists are in it.
         card
             What it was made from.
         """
@@ -59,6 +61,7 @@ class TrackModel:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         track_ids.write_parquet(folder / "tracks.parquet")
+        users.write_parquet(folder / "users.parquet")
         card = {**card, "version": folder.name, "tracks": len(model.tracks), "playlists": len(model.playlists)}
         write_atomically(self.root / "serving.json", json.dumps(card, indent=2).encode())
         for old in self.root.glob("model-*"):
@@ -75,6 +78,18 @@ class TrackModel:
         """
         return _array(self._serving, name)
 
+    def users(self) -> pl.DataFrame:
+        """Return the ``user_id`` of everybody whose playlists are in the version that serves.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none.
+        """
+        import polars as pl
+
+        return pl.read_parquet(self._serving / "users.parquet")
+
     def load(self) -> LoadedModel:
         """Return the version that serves.
 
@@ -83,20 +98,13 @@ class TrackModel:
         NoTracksError
             If there is none.
         """
-        import polars as pl
-        from scipy.sparse import csr_matrix
-
-        folder = self._serving
-
-        def array(name: str) -> np.ndarray:
-            return _array(folder, name)
-
-        loaded = {name: array(name) for name in TRACK_ARRAYS}
-        parts = tuple(array(f"genres_{name}") for name in ("data", "indices", "indptr"))
-        genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
-        playlists = Playlists(**{name: array(name) for name in PLAYLIST_ARRAYS})
-        model = Continuation(Tracks(genres=genres, **loaded), playlists, array("factors"), array("weights"))
-        return LoadedModel(model, pl.read_parquet(folder / "tracks.parquet"))
+        while True:
+            folder = self._serving
+            try:
+                return _load(folder)
+            except FileNotFoundError:
+                if folder == self._serving:  # else another version came while this one was read
+                    raise
 
     @property
     def _serving(self) -> Path:
@@ -112,6 +120,7 @@ class TrackModel:
 class LoadedModel:
     """A model, and which track each of its numbers is."""
 
+    version: str
     model: Continuation
     track_ids: pl.DataFrame
     """``track_id, artist_key, catalogue_number``, in the order of the model."""
@@ -140,3 +149,16 @@ class LoadedModel:
 
 def _array(folder: Path, name: str) -> np.ndarray:
     return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+
+def _load(folder: Path) -> LoadedModel:
+    import polars as pl
+    from scipy.sparse import csr_matrix
+
+    loaded = {name: _array(folder, name) for name in TRACK_ARRAYS}
+    parts = tuple(_array(folder, f"genres_{name}") for name in ("data", "indices", "indptr"))
+    genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
+    playlists = Playlists(**{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
+    factors, weights = _array(folder, "factors"), _array(folder, "weights")
+    model = Continuation(Tracks(genres=genres, **loaded), playlists, factors, weights)
+    return LoadedModel(folder.name, model, pl.read_parquet(folder / "tracks.parquet"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -13,10 +15,10 @@ from spotify_dag.assets.catalogue import learn_continuation
 from spotify_dag.cli import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.run import bring_up_to_date
-from spotify_dag.orchestration.staleness import stale_tracks
+from spotify_dag.orchestration.staleness import stale_continuation, stale_tracks
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.track_answers import ContinueRequest, RequestError, TrackDescription, read_requests
-from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE
+from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS
 
 
 def stages(project: Project, instance) -> list[str]:
@@ -74,21 +76,45 @@ def test_a_source_that_goes_takes_its_tracks_along(project, instance, tmp_path):
 def test_nothing_is_learned_from_playlists_of_the_web_api(project, share):
     lake = project.lake
     rows = lake.scan(RAW_PLAYLISTS).collect()
-    own = rows["user_id"].unique().sort().head(round(40 * share)).implode()
+    own_ids = rows["user_id"].unique().sort().head(round(40 * share))
+    own = own_ids.implode()
     source = pl.when(pl.col("user_id").is_in(own)).then(pl.lit("spotify")).otherwise("source").alias("source")
     lake.replace(RAW_PLAYLISTS, [0, 1], [rows.with_columns(source)])
     tracks = catalogue(project)
     expected = set(rows.filter(~pl.col("user_id").is_in(own))["track_id"])
 
-    model = learn_continuation(project, tracks)
+    model, users = learn_continuation(project, tracks)
+    assert not set(users["user_id"]) & set(own_ids)
     learned = tracks["track_id"].gather(np.unique(model.playlists.indices))
     assert set(learned) == expected
-    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), {})
+    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), users, {})
     answer = project.track_answers.answer(ContinueRequest(tracks=tracks["track_id"].head(3).to_list(), count=5))
     assert len(answer["recommendations"]) == 5
 
     allowed = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
-    assert len(learn_continuation(allowed, tracks).playlists) == 80
+    assert len(learn_continuation(allowed, tracks)[0].playlists) == 80
+
+
+def test_a_model_goes_when_one_of_its_users_does(project, instance):
+    gone = project.track_model.users()["user_id"][0]
+    for table in (USERS, RAW_PLAYLISTS):
+        rows = project.lake.scan(table).filter(pl.col("user_id") != gone).collect()
+        project.lake.replace(table, [0, 1], [rows])
+    assert "1 users whose playlists are in it are gone" in stale_continuation(project)
+    assert "tracks" in stages(project, instance)
+    assert gone not in project.track_model.users()["user_id"]
+    assert len(project.track_model.load().model.playlists) == 78
+
+
+def test_a_model_goes_when_the_policy_changes(project):
+    rows = project.lake.scan(USERS).collect()
+    other = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
+    assert stale_continuation(project) is None
+    assert "TRAIN_ON_SPOTIFY" in stale_continuation(other)
+    one = pl.col("user_id") == rows["user_id"][0]
+    source = pl.when(one).then(pl.lit("spotify")).otherwise("source").alias("source")
+    project.lake.replace(USERS, [0, 1], [rows.with_columns(source)])
+    assert "may no longer be learned from" in stale_continuation(project)
 
 
 def test_what_a_killed_run_left_undone_is_seen(project, instance):
@@ -189,3 +215,57 @@ def test_a_playlist_of_a_hundred_thousand_is_answered(answers, project):
     found = answers.continued(ContinueRequest(tracks=listed, count=5))
     assert len(found["unknown"]) == 100_000
     assert len(found["recommendations"]) == 5
+
+
+def test_threads_share_one_and_hear_the_same(answers, project):
+    ids = catalogue(project)["track_id"].to_list()
+
+    def asked(number: int) -> tuple:
+        words = answers.search(f"quiet evening {number}", 3)
+        more = answers.continued(ContinueRequest(tracks=ids[number : number + 3], title="calm", count=5))
+        return [song["track_id"] for song in words], [track["track_id"] for track in more["recommendations"]]
+
+    alone = [asked(number) for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(asked, range(12))) == alone
+
+
+def test_another_model_is_answered_from_once_it_serves(answers, project):
+    request = ContinueRequest(tracks=catalogue(project)["track_id"].head(2).to_list(), count=3)
+    assert len(answers.continued(request)["recommendations"]) == 3
+    tracks = catalogue(project).head(4)
+    model, users = learn_continuation(project, tracks)
+    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), users, {})
+    found = answers.continued(request)
+    assert {track["track_id"] for track in found["recommendations"]} <= set(tracks["track_id"])
+
+
+@pytest.mark.parametrize("text", ["夜に駆ける Ночь 🔥", "مرحبا", "e\u0301a\u0300", "\u202e\u200b", "💿" * 50])
+def test_any_script_is_searched_and_continued(answers, text):
+    assert isinstance(answers.search(text, 3), list)
+    unseen = TrackDescription(title=text, artist=text)
+    found = answers.continued(ContinueRequest(tracks=[unseen, text], title=text, count=3))
+    assert found["unknown"] == [text]
+    assert len(found["recommendations"]) == 3
+
+
+def test_a_playlist_of_a_hundred_thousand_known_tracks_is_answered(answers, project):
+    ids = catalogue(project)["track_id"].to_list()
+    begun = time.process_time()
+    found = answers.continued(ContinueRequest(tracks=(ids * (100_000 // len(ids) + 1))[:100_000], title="all", count=5))
+    # Every track is a seed, so there is nothing left to say; it is said in time all the same.
+    assert found["seeds"] == len(ids)
+    assert found["recommendations"] == []
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\x00\x01", "null", "1e999", '"text"', '{"tracks": [1e400]}', '{"count": NaN}']
+)
+def test_files_that_hold_no_request_are_one_clear_error(project, tmp_path, content):
+    path = tmp_path / "request.json"
+    path.write_text(content)
+    done = CliRunner().invoke(app, ["--data", str(project.settings.data), "continue", str(path)])
+    assert done.exit_code == 1
+    assert "request.json" in done.stderr
+    assert "Traceback" not in done.output
