@@ -1,7 +1,7 @@
 """The app at 100,000 users on loopback: matches per second, new users from a file, start and memory.
 
 The app runs in a process of its own, as ``spotify-dag app`` starts it; the load comes from this machine too: locust for
-matches at a rate of 100 a second, a client of its own for files. ``--world PATH`` asks a data root that is there.
+matches at a rate of 120 a second, a client of its own for files. ``--world PATH`` asks a data root that is there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ USERS, QUICK_USERS = 100_000, 2_000
 PLAYLISTS, TRACKS = 5, 50
 TRAIN_USERS = 5_000
 """The size of the index is measured here, not the quality of the model."""
-RATE, SECONDS, QUICK_SECONDS = 100, 60, 10
+RATE, SECONDS, QUICK_SECONDS = 120, 60, 10
 CLIENTS = 20
 FILES, QUICK_FILES = 60, 10
 LIMITS = {"requests_per_second": 100, "p95_ms": 100, "file_p50_ms": 150, "start_seconds": 15, "memory_gib": 2}
@@ -178,7 +178,7 @@ def show(results: dict[str, Any]) -> None:
     rows = []
     for name, limit in LIMITS.items():
         value = results[name]
-        kept = value >= limit * 0.99 if name == "requests_per_second" else value < limit
+        kept = value >= limit if name == "requests_per_second" else value < limit
         rows.append((name.replace("_", " "), f"{value:,.2f}", str(limit), "PASS" if kept else "MISSED"))
     rows.append(("errors", str(results["errors"]), "0", "PASS" if not results["errors"] else "MISSED"))
     print_table(f"The app at {results['users']:,} users", ("Figure", "Measured", "Limit", ""), rows)
