@@ -22,6 +22,7 @@ from spotify_dag.app.workspace import Workspace
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.resources.matcher import Match, UnknownUserError
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, user_buckets
+from spotify_dag.sources.spotify import drop_user
 from spotify_dag.sources.spotify.names import parse_user
 from spotify_dag.sources.spotify.one import one_user
 
@@ -174,6 +175,7 @@ class Service:
         """
         from spotify_dag.resources.forgetting import forget
 
+        drop_user(self.project.settings, user_id)
         try:
             done = forget(self.project, user_id)
         except SpotifyDagError as error:
