@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := data/demo
 SIMULATE := $(BIN)/spotify-dag simulate --users 505 --
 
-.PHONY: help demo test lint venv bench lock clean
+.PHONY: help demo test lint venv screenshots bench lock clean
 
 help:  ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -36,6 +36,9 @@ lint: venv  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+screenshots: venv  ## Make the pictures of the pages that docs/app.md shows
+	$(BIN)/pytest spotify_dag_tests/app/test_pages.py --screenshots
 
 bench: venv  ## Measure speed and memory
 	$(BIN)/python -m bench

@@ -1,7 +1,7 @@
 """The app at 100,000 users on loopback: matches per second, new users from a file, start and memory.
 
 The app runs in a process of its own, as ``spotify-dag app`` starts it; the load comes from this machine too: locust for
-matches at a rate of 100 a second, a client of its own for files. ``--world PATH`` asks a data root that is there.
+matches at a rate of 120 a second, a client of its own for files. ``--world PATH`` asks a data root that is there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ USERS, QUICK_USERS = 100_000, 2_000
 PLAYLISTS, TRACKS = 5, 50
 TRAIN_USERS = 5_000
 """The size of the index is measured here, not the quality of the model."""
-RATE, SECONDS, QUICK_SECONDS = 100, 60, 10
+RATE, SECONDS, QUICK_SECONDS = 120, 60, 10
 CLIENTS = 20
 FILES, QUICK_FILES = 60, 10
 LIMITS = {"requests_per_second": 100, "p95_ms": 100, "file_p50_ms": 150, "start_seconds": 15, "memory_gib": 2}
@@ -51,7 +51,9 @@ def main() -> None:
             in_fresh_process(make_world, root, users)
         with running(root) as (url, process, started):
             warm(url)
+            used = processor_seconds(process.pid)
             load = ask(url, QUICK_SECONDS if quick else SECONDS, users)
+            load["processor_ms_per_request"] = 1e3 * (processor_seconds(process.pid) - used) / load["requests"]
             files = hand_in(url, QUICK_FILES if quick else FILES)
             with httpx.Client(base_url=url, trust_env=False) as client:
                 users = client.get("/readyz").json()["users"]
@@ -173,18 +175,25 @@ def peak_memory_gib(process: int) -> float:
     return kib * 1024 / 2**30
 
 
+def processor_seconds(process: int) -> float:
+    """Return the processor time of a process so far: what a busy machine does not lengthen."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def show(results: dict[str, Any]) -> None:
     """Print each figure beside its limit."""
     rows = []
     for name, limit in LIMITS.items():
         value = results[name]
-        kept = value >= limit * 0.99 if name == "requests_per_second" else value < limit
+        kept = value >= limit if name == "requests_per_second" else value < limit
         rows.append((name.replace("_", " "), f"{value:,.2f}", str(limit), "PASS" if kept else "MISSED"))
     rows.append(("errors", str(results["errors"]), "0", "PASS" if not results["errors"] else "MISSED"))
     print_table(f"The app at {results['users']:,} users", ("Figure", "Measured", "Limit", ""), rows)
     console.print(
         f"{results['requests']:,} requests; p50 {results['p50_ms']:.0f} ms, p99 {results['p99_ms']:.0f} ms; "
-        f"files p95 {results['file_p95_ms']:.0f} ms"
+        f"files p95 {results['file_p95_ms']:.0f} ms; {results['processor_ms_per_request']:.1f} ms of processor time per "
+        "request"
     )
 
 

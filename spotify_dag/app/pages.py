@@ -177,6 +177,7 @@ def _find(service: Service) -> _Part:
             return
         who, plain = service.identity, _plain(request)
         yield from _followed(
+            service,
             lambda: service.add_profile(
                 name[:500], wish(agreed, least, artist_count, playlist_count),
                 proven=who.proven(plain), login=who.spotify_token(plain),
@@ -185,7 +186,7 @@ def _find(service: Service) -> _Part:
 
     def by_file(event: gr.EventData) -> Iterator[str]:
         """Follow the reading of a file that the page has sent."""
-        yield from _followed(lambda: service.jobs.find(str(event.job)[:100]))
+        yield from _followed(service, lambda: service.jobs.find(str(event.job)[:100]))
 
     for trigger in (go.click, profile.submit):
         trigger(
@@ -338,7 +339,7 @@ def _map_frame(user_id: str) -> str:
     return f'<iframe class="sd-map" title="Taste map" loading="lazy" src="/map?{query}"></iframe>'
 
 
-def _followed(begin: Callable[[], Job]) -> Iterator[str]:
+def _followed(service: Service, begin: Callable[[], Job]) -> Iterator[str]:
     """Yield how far a job is, then its result."""
     import time
 
@@ -351,8 +352,12 @@ def _followed(begin: Callable[[], Job]) -> Iterator[str]:
     while True:
         for name, data in job.events[told:]:
             told += 1
-            if name != "progress":
-                yield cards.matches(data) if name == "result" else cards.problem(data)
+            if name == "problem":
+                yield cards.problem(data)
+                return
+            if name == "result":
+                yield cards.matches(data)
+                yield cards.matches(service.with_top_tracks(data))
                 return
             yield cards.progress(data)
         time.sleep(LOOK_SECONDS)

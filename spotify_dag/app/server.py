@@ -33,10 +33,11 @@ def create_app(project: Project, *, pages: bool = True) -> FastAPI:
     from spotify_dag.app.docs_page import page
 
     service = Service(project)
+    # What takes longest begins first, beside the making of the pages.
+    service.start()
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        service.start()
         try:
             yield
         finally:

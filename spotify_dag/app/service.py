@@ -22,6 +22,7 @@ from spotify_dag.app.workspace import Workspace
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.resources.matcher import Match, UnknownUserError
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, user_buckets
+from spotify_dag.sources.spotify import drop_user
 from spotify_dag.sources.spotify.names import parse_user
 from spotify_dag.sources.spotify.one import one_user
 
@@ -152,14 +153,17 @@ class Service:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def top_tracks(self, user_ids: list[str], limit: int = TOP_TRACKS) -> dict[str, list[tuple[str, str]]]:
-        """Return the tracks that users of the lake have most often, as (title, artist)."""
+    def with_top_tracks(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return matches with the tracks that each of them has most often: read from the lake, and so not at once."""
         import polars as pl
 
-        buckets = sorted(set(user_buckets(user_ids, self.project.lake.n_buckets)))
-        return _top_tracks(
-            self.project.lake.scan(RAW_PLAYLISTS, buckets).filter(pl.col("user_id").is_in(user_ids)), limit
-        )
+        users = [match["user_id"] for match in found["matches"]]
+        buckets = sorted(set(user_buckets(users, self.project.lake.n_buckets)))
+        raw = self.project.lake.scan(RAW_PLAYLISTS, buckets).filter(pl.col("user_id").is_in(users))
+        tracks = _top_tracks(raw, TOP_TRACKS)
+        return found | {
+            "matches": [match | {"top_tracks": tracks.get(match["user_id"], [])} for match in found["matches"]]
+        }
 
     def forget(self, user_id: str) -> dict[str, int]:
         """Delete everything there is of a user, here and everywhere; return what was deleted, per place.
@@ -171,6 +175,7 @@ class Service:
         """
         from spotify_dag.resources.forgetting import forget
 
+        drop_user(self.project.settings, user_id)
         try:
             done = forget(self.project, user_id)
         except SpotifyDagError as error:
@@ -199,7 +204,7 @@ class Service:
             job.progress("searching", user_id=user_id)
             person = snapshot.person(user_id)
             matches = snapshot.matches(person, wish.k, min_shared=wish.min_shared)
-            return self._shown(_answer(snapshot, user_id, person, matches))
+            return _answer(snapshot, user_id, person, matches)
         if not self.project.settings.spotify_client_id:
             raise AppError(
                 404, f"'{user_id[:80]}' is not known here, and this app is not connected to Spotify. Hand in a file."
@@ -245,7 +250,7 @@ class Service:
         found = _answer(snapshot, newcomer.user_id, newcomer.person, matches)
         found |= {"playlists": newcomer.playlists, "known_genres": round(newcomer.known_genres, 3)}
         found["kept"] = wish.consent
-        return self._shown(found)
+        return found
 
     def _refined(self, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> list[Match]:
         """Return matches in the order that other settings give, applied to both sides alike."""
@@ -274,15 +279,6 @@ class Service:
             for match, score in zip(here, scores, strict=True)
         ]
         return sorted(again, key=lambda match: (-match.score, match.user_id))[: wish.k]
-
-    def _shown(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Add what a card shows beside the match itself."""
-        tracks = self.top_tracks([match["user_id"] for match in found["matches"]]) if found["matches"] else {}
-        for match in found["matches"]:
-            match["top_tracks"] = [
-                {"title": title, "artist": artist} for title, artist in tracks.get(match["user_id"], [])
-            ]
-        return found
 
 
 def file_name(name: str) -> str:
@@ -324,7 +320,7 @@ def profile_url(user_id: str) -> str:
     return f"https://open.spotify.com/user/{quote(user_id, safe='')}"
 
 
-def _top_tracks(raw: pl.LazyFrame, limit: int) -> dict[str, list[tuple[str, str]]]:
+def _top_tracks(raw: pl.LazyFrame, limit: int) -> dict[str, list[dict[str, str]]]:
     import polars as pl
 
     rows = (
@@ -336,7 +332,7 @@ def _top_tracks(raw: pl.LazyFrame, limit: int) -> dict[str, list[tuple[str, str]
         .head(limit)
         .collect()
     )
-    found: dict[str, list[tuple[str, str]]] = {}
+    found: dict[str, list[dict[str, str]]] = {}
     for user, title, artist in rows.select("user_id", "track_name", "artist_name").iter_rows():
-        found.setdefault(user, []).append((title, artist))
+        found.setdefault(user, []).append({"title": title, "artist": artist})
     return found

@@ -109,7 +109,10 @@ def publish_model(project: Project, seed: int) -> str:
     card = {"feature_version": feature_version(project)}
     version = project.registry.save(UserModel(parts, tower.eval(), scale), card, metrics={}, history=[])
     index = project.user_index(version)
-    keys = users.select("user_id", "user_bucket", "content_hash", "feature_version")
+    shown = project.lake.scan(USERS).select("user_id", "opted_in").collect()
+    keys = users.select("user_id", "user_bucket", "content_hash", "feature_version").join(
+        shown, on="user_id", maintain_order="left"
+    )
     column = pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1]))
     index.replace(BUCKETS, keys.with_columns(column))
     project.publish(version)

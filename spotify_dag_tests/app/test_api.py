@@ -111,7 +111,7 @@ class TestNewUsers:
         assert not found["kept"]
         assert "token" not in found
         assert found["matches"][0]["shared_artists"]
-        assert found["matches"][0]["top_tracks"]
+        assert served.service.with_top_tracks(found)["matches"][0]["top_tracks"][0].keys() == {"title", "artist"}
         assert sorted(path for path in served.project.settings.data.rglob("*") if "spotify" not in str(path)) == before
 
     def test_with_consent_it_waits_in_the_inbox_and_the_token_opens_it(self, served: Served) -> None:

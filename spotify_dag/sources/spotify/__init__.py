@@ -322,6 +322,15 @@ def add_user(settings: Settings, user_id: str) -> None:
             write_atomically(file, "\n".join([*before, user_id]).encode(), private=True)
 
 
+def drop_user(settings: Settings, user_id: str) -> None:
+    """Have a user read no more who was added by `add_user`."""
+    file = added_users(settings)
+    with locked(file.with_suffix(".lock")):
+        before = file.read_text().splitlines() if file.is_file() else []
+        if user_id in before:
+            write_atomically(file, "\n".join(user for user in before if user != user_id).encode(), private=True)
+
+
 def _is_data_set(name: str) -> bool:
     return name.count("/") == 1 and all(part and part.strip(".") for part in name.split("/"))
 
