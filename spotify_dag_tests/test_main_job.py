@@ -14,7 +14,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner, Result
 
+from spotify_dag.cli import app
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, TABLES, USER_EMBEDDINGS
 from spotify_dag.settings import Settings
@@ -35,6 +37,11 @@ def spotify_dag(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         env=ENVIRONMENT | {"HOME": str(data.parent)},
         check=False,
     )
+
+
+def ask(data: Path, *arguments: str) -> Result:
+    """Run a command that answers, in this process: starting one takes longer than most answers."""
+    return CliRunner(env={"COLUMNS": "160"}).invoke(app, ["--data", str(data), *arguments])
 
 
 def content(data: Path) -> dict[str, pl.DataFrame]:
@@ -89,7 +96,7 @@ def test_batch_answers_equal_single_answers(world):
 
 @of_one_world
 def test_recommend_prints_what_machines_expect(world):
-    done = spotify_dag(world, "recommend", "synthetic-000007", "-k", "3", "--json")
+    done = ask(world, "recommend", "synthetic-000007", "-k", "3", "--json")
     answer = json.loads(done.stdout)
     assert set(answer) == {"user_id", "model_version", "matches"}
     assert answer["user_id"] == "synthetic-000007"
@@ -115,7 +122,7 @@ def test_recommend_prints_a_table_for_people(world):
 @of_one_world
 def test_compare_is_symmetric(world):
     one, other = (
-        json.loads(spotify_dag(world, "compare", a, b, "--json").stdout)
+        json.loads(ask(world, "compare", a, b, "--json").stdout)
         for a, b in (("synthetic-000001", "synthetic-000002"), ("synthetic-000002", "synthetic-000001"))
     )
     assert one["score"] == other["score"]
@@ -127,14 +134,14 @@ def test_compare_is_symmetric(world):
 
 @of_one_world
 def test_compare_with_oneself_is_a_perfect_match(world):
-    answer = json.loads(spotify_dag(world, "compare", "synthetic-000001", "synthetic-000001", "--json").stdout)
+    answer = json.loads(ask(world, "compare", "synthetic-000001", "synthetic-000001", "--json").stdout)
     assert answer["score"] == pytest.approx(1, abs=1e-5)
     assert answer["new_to_you"] == []
 
 
 @of_one_world
 def test_sql_sees_the_lake(world):
-    done = spotify_dag(world, "sql", "select count(*) as users, sum(rows_kept) as items from users", "--json")
+    done = ask(world, "sql", "select count(*) as users, sum(rows_kept) as items from users", "--json")
     (row,) = json.loads(done.stdout)
     items = Project.open(Settings(data=world)).lake.scan(RAW_PLAYLISTS).select(pl.len()).collect().item()
     assert row == {"users": 1_000, "items": items}
@@ -142,16 +149,16 @@ def test_sql_sees_the_lake(world):
 
 @of_one_world
 def test_a_wrong_query_names_the_tables(world):
-    done = spotify_dag(world, "sql", "select * from nothing")
-    assert done.returncode != 0
+    done = ask(world, "sql", "select * from nothing")
+    assert done.exit_code != 0
     assert "Traceback" not in done.stderr
     assert "user_embeddings" in done.stderr
 
 
 @of_one_world
 def test_an_unknown_user_is_told_what_to_do(world):
-    done = spotify_dag(world, "recommend", "000007")
-    assert done.returncode == 1
+    done = ask(world, "recommend", "000007")
+    assert done.exit_code == 1
     assert done.stdout == ""
     assert "Unknown user '000007'" in done.stderr
     assert "synthetic-000007" in done.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -257,6 +258,12 @@ def _als(settings: FactorSettings, seed: int) -> Any:
 
 
 def _one_blas_thread() -> Any:
-    from threadpoolctl import threadpool_limits
+    return _blas().limit(limits=1, user_api="blas")
 
-    return threadpool_limits(1, "blas")
+
+@cache
+def _blas() -> Any:
+    """Return what sets threads of BLAS: found once, as looking through all loaded libraries takes longer than a fit."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

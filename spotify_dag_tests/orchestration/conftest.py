@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
+from spotify_dag.files import locked
 from spotify_dag.orchestration.run import bring_up_to_date
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
@@ -17,16 +19,28 @@ from spotify_dag_tests.orchestration.hook import Hook
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data root of 40 users in two buckets, up to date."""
-    data = tmp_path_factory.mktemp("built") / "data"
+def built(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """Data root of 40 users in two buckets, up to date; made by one of the processes that run tests."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    data = shared / "built" / "data"
+    with locked(shared / "built.lock"):
+        if not (shared / "built.done").is_file():
+            _build(data, empty_store)
+            (shared / "built.done").touch()
+    return data
+
+
+def _build(data: Path, empty_store: Path) -> None:
     project = Project.open(Settings(data=data, n_buckets=2))
+    project.registry.root.mkdir(parents=True)
+    shutil.copy(empty_store, project.registry.root / "mlflow.db")
     project.inbox.register_source("synthetic", {"users": 40, "playlists": 2, "tracks": 10})
     definitions = build_definitions(settings=project.settings)
     with dg.DagsterInstance.ephemeral() as instance:
         stages = [stage.stage for stage in bring_up_to_date(project, definitions, instance)]
     assert stages == ["ingest", "features", "tracks", "train", "index"]
-    return data
 
 
 @pytest.fixture
