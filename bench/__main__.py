@@ -11,6 +11,8 @@ BENCHES = {
     "tower": "training on HetRec-2011 and on 100,000 users: seconds, peak memory, what is not a matrix product",
     "exports": "files that people hand in: 2,000 damaged ones, a history of 1 GiB, 100,000 users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
+    "arrival": "10 new users on bases of 1,000 and 100,000: seconds, ratio, where the time goes",
+    "crash": "a load of 1,000 users killed 30 times; 8 processes that add, run and ask at once",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
 }
 """In the order they run: `seed_loop` quotes the figure of the one before it."""
