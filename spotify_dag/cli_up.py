@@ -72,12 +72,13 @@ class Part:
     def look(self) -> str:
         """Return how it is, and start it again where it has ended."""
         if self.process is None or self.process.poll() is not None:
-            ended = "" if self.process is None else f"ended with status {self.process.returncode}; "
+            ended = None if self.process is None else f"ended with status {self.process.returncode}, is started again"
             ran = time.monotonic() - self.started
-            if ran < self.wait:
-                return f"{ended}starts again, see {self.log}"
-            self.wait = FIRST_WAIT_SECONDS if ran > STEADY_SECONDS else min(2 * self.wait, LONGEST_WAIT_SECONDS)
-            self.start()
+            if ended is None or ran >= self.wait:
+                self.wait = FIRST_WAIT_SECONDS if ran > STEADY_SECONDS else min(2 * self.wait, LONGEST_WAIT_SECONDS)
+                self.start()
+            if ended:
+                return f"{ended}; see {self.log}"
         return self.health() or "starting"
 
     def stop(self, how: signal.Signals) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
+from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.genres import genre_coverage
 from spotify_dag.orchestration.partitions import current_week, ranges, user_bucket_partitions
 from spotify_dag.orchestration.processes import PROCESS_TAG, is_dead, process_tag
@@ -26,12 +29,17 @@ from spotify_dag.orchestration.staleness import (
 from spotify_dag.resources.policy import nothing_to_train_on
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.registry import write_atomically
+from spotify_dag.resources.repair import drop_damaged
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, TRACK_CATALOGUE, USER_EMBEDDINGS
 from spotify_dag.sources.base import COUNTED
 
 INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
 TERMINAL_TAG = "spotify_dag/terminal"
 """Tag of a run that somebody at a terminal waits for."""
+
+
+class DiskFullError(SpotifyDagError):
+    """There is no room for what a stage writes. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,8 @@ def bring_up_to_date(
     Each stage that was run.
     """
     _close_runs_of_dead_processes(instance)
+    for damaged in drop_damaged(project):
+        started("repair", damaged)
     for due in due_stages(project, train=train, only_features=only_features):
         started(due.stage, due.reason)
         begun = time.monotonic()
@@ -204,11 +214,20 @@ def _notes(project: Project) -> list[str]:
 
 def _execute(definitions: dg.Definitions, instance: dg.DagsterInstance, stage: str, tags: dict[str, str]) -> None:
     job = definitions.resolve_job_def(stage)
-    job.execute_in_process(
-        instance=instance,
-        tags={**tags, PROCESS_TAG: process_tag(), TERMINAL_TAG: "", "dagster/triggered_by": "spotify-dag run"},
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )
+    try:
+        job.execute_in_process(
+            instance=instance,
+            tags={**tags, PROCESS_TAG: process_tag(), TERMINAL_TAG: "", "dagster/triggered_by": "spotify-dag run"},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    except Exception as error:
+        # Every library says it in its own class; what the operating system says is in all of them.
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise DiskFullError(
+                f"The disk is full: stage {stage} could not be written. What was there is whole. Make room, and run "
+                "spotify-dag run again"
+            ) from error
+        raise
 
 
 def report_known_users(project: Project, instance: dg.DagsterInstance, buckets: list[int]) -> None:

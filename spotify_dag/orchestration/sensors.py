@@ -13,6 +13,7 @@ import dagster as dg
 from spotify_dag.orchestration.run import due_stages, known_users_observations, stage_tags
 from spotify_dag.orchestration.staleness import known_users_versions
 from spotify_dag.resources.project import Project
+from spotify_dag.resources.repair import drop_damaged
 
 SWEEP_SECONDS = 20
 """Time that one tick may take requests in; Dagster gives a tick 60 s. What is left is for the next."""
@@ -73,6 +74,8 @@ def _catch_up(context: dg.SensorEvaluationContext, project: Project) -> dg.Senso
     after twice the time before.
     """
     state = json.loads(context.cursor or "{}")
+    for damaged in drop_damaged(project):
+        context.log.warning(damaged)
     due = {found.stage: found for found in due_stages(project)}
     if context.instance.get_runs(UNFINISHED, limit=1):
         return dg.SensorResult(skip_reason="A stage is being run.", cursor=context.cursor)

@@ -1,0 +1,179 @@
+"""An incremental load that is killed at random moments, and made again each time, ends as an undisturbed one.
+
+1,000 users are handed in on a small base. ``spotify-dag run`` takes them in; its whole process group gets SIGKILL at a
+random moment, and it is started again, until 30 kills were survived. Whenever a load gets to its end, tables and index
+are compared with those of an undisturbed load, and it begins anew. Before that, 8 processes add users, run, and ask for
+matches all at once; nobody may be lost, be there twice, or be told of an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.measure import console, describe, is_quick, machine, write_results
+
+NAME = "crash"
+BASE_USERS = 200
+NEW_USERS, QUICK_NEW_USERS = 1_000, 60
+KILLS, QUICK_KILLS = 30, 4
+ROLES = ("add", "add", "add", "run", "run", "ask", "ask", "ask")
+SECONDS, QUICK_SECONDS = 60, 25
+COMMAND = [sys.executable, "-m", "spotify_dag"]
+ENVIRONMENT = {**os.environ, "SPOTIFY_DAG_TRAIN_USERS": str(BASE_USERS), "COLUMNS": "200"}
+
+
+def main() -> None:
+    """Run, print and write the figures."""
+    quick = is_quick(__doc__)
+    facts = machine()
+    console.print(f"[bold]Kills and crowds[/]\n{describe(facts)}")
+    with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
+        base = Path(folder) / "base"
+        world = ["--source", "synthetic", "--users", str(BASE_USERS), "--playlists", "3", "--tracks", "20"]
+        spotify_dag(base, "run", *world)
+        crowd = crowded(shutil.copytree(base, Path(folder) / "crowd"), QUICK_SECONDS if quick else SECONDS)
+        hand_in(base, "load", QUICK_NEW_USERS if quick else NEW_USERS)
+        killed = survive(base, Path(folder), QUICK_KILLS if quick else KILLS)
+    console.print_json(json.dumps({"killed": killed, "crowd": crowd}))
+    passed = not (killed["differing"] or killed["left_over"] or crowd["lost"] or crowd["twice"] or crowd["errors"])
+    console.print(f"[bold]{'PASS' if passed else 'FAIL'}[/]")
+    write_results(NAME + "_quick" * quick, {"machine": facts, "killed": killed, "crowd": crowd, "passed": passed})
+
+
+def survive(base: Path, folder: Path, kills: int) -> dict[str, Any]:
+    """Load users with kills until there were enough; return what differs from an undisturbed load, and what is left."""
+    calm = shutil.copytree(base, folder / "calm")
+    begun = time.monotonic()
+    spotify_dag(calm, "run")
+    seconds = time.monotonic() - begun
+    expected = content(calm)
+    drawn = random.Random(7)
+    found: dict[str, Any] = {"calm_seconds": seconds, "kills": 0, "loads": 0, "differing": [], "left_over": []}
+    while found["kills"] < kills:
+        rough = shutil.copytree(base, folder / "rough")
+        while not run_killed(rough, drawn.uniform(0.5, seconds)):
+            found["kills"] += 1
+            if found["kills"] >= kills:
+                spotify_dag(rough, "run")
+                break
+        found["loads"] += 1
+        found["differing"] += [name for name, frame in content(rough).items() if not same(frame, expected[name])]
+        found["left_over"] += left_over(rough)
+        shutil.rmtree(rough)
+        console.print(f"{found['kills']} kills in {found['loads']} loads")
+    return found
+
+
+def run_killed(root: Path, seconds: float) -> bool:
+    """Start a run and kill its process group after some seconds; return whether it was at its end before."""
+    process = subprocess.Popen(
+        [*COMMAND, "--data", str(root), "run"], env=ENVIRONMENT, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        return process.wait(seconds) == 0
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return False
+
+
+def crowded(root: Path, seconds: float) -> dict[str, Any]:
+    """Let 8 processes add users, bring the graph up to date, and ask, all at once; return what went wrong."""
+    until = time.time() + seconds
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.crash_worker", str(root), role, str(number), str(until)],
+            env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number, role in enumerate(ROLES)
+    ]  # fmt: skip
+    told = [worker.communicate() for worker in workers]
+    errors = [err.strip().splitlines()[-1] for worker, (_, err) in zip(workers, told, strict=True) if worker.returncode]
+    added = {user for out, _ in told for user in out.split() if user.startswith("export-")}
+    asked = sum(int(word) for out, _ in told for word in out.split() if word.isdigit())
+    spotify_dag(root, "run")
+    made = content(root)
+    users, index = made["users"]["user_id"], made["user_index"]["user_id"]
+    return {
+        "added": len(added),
+        "asked": asked,
+        "lost": len(added - set(users)) + len(added - set(index)),
+        "twice": users.len() - users.n_unique() + index.len() - index.n_unique(),
+        "errors": errors,
+    }
+
+
+def hand_in(root: Path, name: str, users: int) -> list[str]:
+    """Hand in users who listen to what others in the base listen to; return their ids."""
+    import polars as pl
+
+    from spotify_dag.resources.project import Project
+    from spotify_dag.schemas import RAW_PLAYLISTS
+    from spotify_dag.settings import Settings
+    from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
+    from spotify_dag.sources.export.kept import kept_frame
+
+    project = Project.open(Settings(data=root))
+    rows = project.lake.scan(RAW_PLAYLISTS).select(RECORD_COLUMNS).collect()
+    models = rows.partition_by("user_id", maintain_order=True)
+    ids = [f"export-{name}-{number}" for number in range(users)]
+    for number, user in enumerate(ids):
+        records = models[number % len(models)].with_columns(pl.lit(user).alias("user_id"))
+        project.inbox.requests.hand_in("export", user, [kept_frame(records, no_rejects())], opted_in=True)
+    return ids
+
+
+def content(root: Path) -> dict[str, Any]:
+    """Return every keyed table and the index, without the time of reading."""
+    from spotify_dag.resources.project import Project
+    from spotify_dag.schemas import TABLES
+    from spotify_dag.settings import Settings
+
+    project = Project.open(Settings(data=root))
+    tables = {
+        table.name: project.lake.scan(table).drop("fetched_at", strict=False).sort(table.key).collect()
+        for table in TABLES
+        if table.key
+    }
+    return {**tables, "user_index": project.matcher.index()[0].rows(with_vectors=True)}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two frames are equal, vectors to five digits."""
+    from polars.testing import assert_frame_equal
+
+    try:
+        assert_frame_equal(one, other, abs_tol=1e-5)
+    except AssertionError:
+        return False
+    return True
+
+
+def left_over(root: Path) -> list[str]:
+    """Return temporary files that nobody will finish."""
+    found = [file for file in root.rglob("*") if file.name.startswith(".new-") or file.name.endswith((".tmp", "#1"))]
+    return [str(file.relative_to(root)) for file in found]
+
+
+def spotify_dag(root: Path, *arguments: str) -> None:
+    """Run a command that has to succeed."""
+    done = subprocess.run(
+        [*COMMAND, "--data", str(root), *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"spotify-dag {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    main()
