@@ -8,8 +8,8 @@ import dagster as dg
 
 from spotify_dag.assets.common import OWNERS, bar_chart, histogram, lake_asset, preview, report
 from spotify_dag.orchestration.changes import changed_requests, read_requests
+from spotify_dag.orchestration.failures import TERMINAL_TAG
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.orchestration.run import TERMINAL_TAG
 from spotify_dag.orchestration.staleness import known_users_versions
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project

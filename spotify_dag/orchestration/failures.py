@@ -26,7 +26,7 @@ from spotify_dag.errors import SpotifyDagError
 
 RETRIES = 3
 BACKOFF = 5.0
-TERMINAL = ("dagster/triggered_by", "spotify-dag run")
+TERMINAL_TAG = "spotify_dag/terminal"
 """Tag of a run that somebody at a terminal waits for, who is told in the program's own words."""
 
 # By name, anywhere among the classes of an error: importing the libraries they belong to takes seconds.
@@ -63,8 +63,7 @@ def _ended_well(context: dg.AssetExecutionContext) -> Iterator[None]:
             wait = BACKOFF * 2**context.op_execution_context.retry_number * random.uniform(1, 1.5)  # noqa: S311
             context.log.warning("%s: %s. Again in %.0f s.", type(error).__name__, error, wait)
             raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=wait) from error
-        name, value = TERMINAL
-        if isinstance(error, SpotifyDagError) and context.run.tags.get(name) != value:
+        if isinstance(error, SpotifyDagError) and TERMINAL_TAG not in context.run.tags:
             raise dg.Failure(str(error), allow_retries=False) from error
         raise
 

@@ -15,6 +15,7 @@ import yaml
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.genres import genre_coverage
+from spotify_dag.orchestration.failures import TERMINAL_TAG
 from spotify_dag.orchestration.partitions import current_week, ranges, user_bucket_partitions
 from spotify_dag.orchestration.processes import PROCESS_TAG, is_dead, process_tag
 from spotify_dag.orchestration.staleness import (
@@ -34,7 +35,6 @@ from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, TRACK_CATALOGUE
 from spotify_dag.sources.base import COUNTED
 
 INSTANCE_CONFIG = Path(__file__).parents[2] / "dagster.yaml"
-TERMINAL_TAG = "spotify_dag/terminal"
 """Tag of a run that somebody at a terminal waits for."""
 
 

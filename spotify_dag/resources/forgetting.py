@@ -128,6 +128,7 @@ def remove(project: Project, user_id: str) -> Forgotten:
             steps[f"lake/{table.name}"] = _from_table(project, table, bucket, user_id)
     for index in project.user_indexes():
         steps[f"vectors/{index.name}"] = index.expunge(user_id)
+    steps["models/tracks"] = project.track_model.forget(user_id)
     steps["dagster"] = _from_dagster(project, user_id)
     done.deleted = {place: count for place, count in steps.items() if count}
     return done
@@ -142,7 +143,7 @@ def _off_lists(project: Project, user_id: str, still_named: list[str]) -> int:
     """Take a user off the lists under the data root; note those lists that are an operator's own."""
     data = project.settings.data
     taken = 0
-    for file in {*(data / "spotify").glob("users-*.txt"), *project.inbox.user_lists()}:
+    for file in {*(data / "spotify").glob("*.txt"), *project.inbox.user_lists()}:
         try:
             lines = file.read_text(errors="surrogateescape").splitlines(keepends=True)
         except OSError:

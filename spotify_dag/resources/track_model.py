@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tempfile
@@ -89,6 +90,24 @@ class TrackModel:
         import polars as pl
 
         return pl.read_parquet(self._serving / "users.parquet")
+
+    def forget(self, user_id: str) -> int:
+        """Take the id of a user out of what it was learned from; return 1, or 0 if it is not there.
+
+        A nameless row stays in its place: somebody is missing from now on, so the model is learned anew.
+        """
+        import polars as pl
+
+        taken = 0
+        for file in self.root.glob("*/users.parquet"):
+            users = pl.read_parquet(file.read_bytes())
+            if user_id in users["user_id"]:
+                named = pl.col("user_id")
+                content = io.BytesIO()
+                users.select(pl.when(named != user_id).then(named).alias("user_id")).write_parquet(content)
+                write_atomically(file, content.getvalue())
+                taken = 1
+        return taken
 
     def load(self) -> LoadedModel:
         """Return the version that serves.

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.run import TERMINAL_TAG
+from spotify_dag.orchestration.failures import TERMINAL_TAG
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, USERS
 from spotify_dag.settings import Settings

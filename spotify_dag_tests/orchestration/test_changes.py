@@ -69,16 +69,16 @@ def test_one_by_one_is_as_together(project, tmp_path, instance):
     first = {"anna": ["Radiohead", "Björk", "Björk", ""], "ben": ["Radiohead", "Somebody Unheard"], "eve": ["Muse"]}
     for name, artists in first.items():
         hand_in(project, name, artists)
-        assert bring_up(project, instance) == ["ingest", "features", "index"]
+        assert bring_up(project, instance) == ["ingest", "features", "tracks", "index"]
     # Changed, private now, gone; and one whose spelling of an artist becomes the most frequent one of the bucket.
     hand_in(project, "ben", ["Metallica", "Muse"])
-    assert bring_up(project, instance) == ["ingest", "features", "index"]
+    assert bring_up(project, instance) == ["ingest", "features", "tracks", "index"]
     hand_in(project, "eve", ["Muse"], opted_in=False)
     assert bring_up(project, instance) == ["ingest"]
     leave(project, "anna")
-    assert bring_up(project, instance) == ["ingest", "features", "index"]
+    assert bring_up(project, instance) == ["ingest", "features", "tracks", "index"]
     hand_in(project, "zoe", ["BJÖRK"] * 5 + ["MUSE"] * 5)
-    assert bring_up(project, instance) == ["ingest", "features", "index"]
+    assert bring_up(project, instance) == ["ingest", "features", "tracks", "index"]
     assert bring_up(project, instance) == []
 
     hand_in(together, "ben", ["Metallica", "Muse"])

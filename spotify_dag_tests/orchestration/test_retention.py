@@ -92,7 +92,7 @@ def test_somebody_new_takes_nothing_from_whom_retention_emptied(
         # The tower encodes a bucket at a time, and rounds with the number of rows.
         assert_frame_equal(after[name].filter(anna), before[name].filter(anna), abs_tol=1e-4)
     gone = kept.lake.scan(USERS).filter(pl.col("dropped_at").is_not_null()).collect()
-    assert gone["user_id"].to_list() == ["export-anna"]  # the others were read again, from a source that has them
+    assert gone.height == 41  # nobody else was read again, either
     assert kept.lake.scan(RAW_PLAYLISTS).filter(anna).collect().height == 0
     assert bring_up(kept, instance) == {}
     kept.matcher.recommend(["export-anna"], 5)
