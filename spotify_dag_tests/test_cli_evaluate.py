@@ -67,3 +67,17 @@ def test_what_cannot_be_is_one_line(data: Path, arguments: tuple[str, ...], comp
     assert done.exit_code == 1
     assert complaint in done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("tracks", "--path", "/nowhere.csv"), "There is no file '/nowhere.csv'"),
+        (("tracks", "--path", "/nowhere.csv", "--only", "magic"), "--only is 'magic'"),
+    ],
+)
+def test_evaluate_tracks_refuses_in_one_line(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    done = evaluate(tmp_path / "data", *arguments)
+    assert done.exit_code == 1
+    assert complaint in done.stderr
+    assert "Traceback" not in done.output

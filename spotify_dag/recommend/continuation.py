@@ -78,7 +78,7 @@ SHRINKAGE, NEIGHBOURS = 80.0, 200
 """Of item-kNN, as its figures were published for the Million Playlist Dataset."""
 TITLE_FLOOR = 0.2
 """Cosine of titles that have nothing to do with each other: what is below says nothing."""
-GENRE_FLOOR = 0.4
+GENRE_FLOOR = 0.5
 """Cosine from which on a playlist's title speaks of a genre by its name."""
 MATCH_FLOOR = 0.35
 """Cosine from which on a playlist's title and a track's title and artist speak of the same thing."""

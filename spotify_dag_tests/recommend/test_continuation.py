@@ -20,6 +20,7 @@ from spotify_dag.recommend.continuation import (
     Tracks,
     Unseen,
 )
+from spotify_dag.recommend.metrics import ndcg
 
 BLOCKS, BLOCK, DIM = 4, 30, 8
 """Tracks of one block stand in the same playlists, and every third of them is by the same artist."""
@@ -162,3 +163,54 @@ def test_item_knn_is_the_shrunk_cosine(model):
     expected = both / (np.sqrt(ours[:, 31].sum() * ours.sum(axis=0)) + 7)
     expected[31] = 0
     assert np.allclose(score, expected, atol=1e-6)
+
+
+def test_item_knn_is_one_of_the_signals(model):
+    seeds = np.array([31, 35, 58, 2])
+    expected = item_knn(model)(Request(seeds))
+    found = model.from_neighbours(seeds)
+    others = np.setdiff1d(np.arange(len(found)), seeds)
+    assert np.allclose(found[others], expected[others], rtol=1e-4, atol=1e-6)
+
+
+def test_of_item_knn_the_nearest_neighbours_count(model, monkeypatch):
+    monkeypatch.setattr("spotify_dag.recommend.continuation.NEIGHBOURS", 3)
+    assert 3 <= (model.from_neighbours(np.array([31])) > 0).sum() < BLOCK - 1
+
+
+def test_without_sound_names_and_years_it_does_not_fall_behind_item_knn():
+    rng = np.random.default_rng(5)
+    count, lists = 400, 260
+    # Lists are stretches of a ring of tracks with gaps: only company tells what is near.
+    starts = rng.integers(0, count, lists)
+    rows = [(start + np.sort(rng.permutation(30)[:14])) % count for start in starts]
+    tracks = Tracks(
+        artist=np.arange(count),
+        album=np.full(count, -1),
+        song=np.arange(count),
+        audio=np.full((count, len(SCALED)), np.nan, np.float32),
+        year=np.full(count, np.nan, np.float32),
+        popularity=np.full(count, np.nan, np.float32),
+        genres=csr_matrix((count, 1), dtype=np.float32),
+        genre_text=np.zeros((1, DIM), np.float32),
+        text=np.zeros((count, DIM), np.float32),
+    )
+    playlists = Playlists(
+        np.arange(0, lists * 14 + 1, 14, dtype=np.int64),
+        np.concatenate(rows).astype(np.int32),
+        np.full(lists, -1, np.int32),
+        np.zeros((0, DIM), np.float32),
+    )
+    train = playlists.take(np.arange(200))
+    model = Continuation(tracks, train, weights=learn_weights(tracks, train))
+    model.factors = learn_factors(model.by_playlist)
+    anchor = item_knn(model)
+    ours, theirs = [], []
+    for own in rows[200:]:
+        request = Request(own[:5])
+        for found, score in ((ours, model.score), (theirs, anchor)):
+            scores = score(request).astype(np.float64).copy()
+            scores[own[:5]] = -np.inf
+            found.append(ndcg(np.argsort(-scores, kind="stable"), own[5:]))
+    assert np.mean(theirs) > 0.3
+    assert np.mean(ours) > 0.99 * np.mean(theirs)
