@@ -141,6 +141,8 @@ class SpotifySource:
                 raise sweep.stopped
             if alone:
                 mirror.keep_only(user_ids)
+                for user_id in Tombstones(self.settings.data).among(user_ids):  # forgotten while they were fetched
+                    mirror.remove(user_id)
 
     def artist_genres(self) -> pl.DataFrame | None:
         """Return ``artist_id, artist_name, genres`` of the artists that Spotify tells genres of, as fetched last."""
