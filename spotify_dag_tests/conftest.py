@@ -12,7 +12,6 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # As many processes as cores run tests: threads of two on the same cores would mostly wait for one another.
 for library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 REPOSITORY = Path(__file__).parents[1]
 
