@@ -102,13 +102,12 @@ class UserRequests:
         return [UserRequest(*row) for row in table.select(FIELDS).iter_rows()]
 
     def waiting(self) -> list[UserRequest]:
-        """Return the requests that nobody has looked at yet, those that can be taken in."""
-        present = set(os.listdir(self.content)) if self.content.is_dir() else set()
+        """Return the requests that nobody has looked at yet, as far as they can be read."""
         found = []
         for file in self._new():
             # One that a sweep takes in meanwhile waits no more.
-            with suppress(SourceError, FileNotFoundError):
-                found.append(_read(file, present))
+            with suppress(ValidationError, OSError):
+                found.append(REQUEST.validate_json(file.read_bytes()))
         return found
 
     def sweep(self) -> Sweep:
