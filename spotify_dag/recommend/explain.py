@@ -39,7 +39,7 @@ class Explanation:
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain lists and numbers."""
         # Not `asdict`, which copies every name and number: that takes longer than finding them.
-        return {name: [dict(vars(entry)) for entry in entries] for name, entries in vars(self).items()}
+        return {name: tuple(dict(vars(entry)) for entry in entries) for name, entries in vars(self).items()}
 
 
 def explain(tastes: pl.DataFrame, user_id: str, others: Sequence[str], limit: int | None = 10) -> list[Explanation]:
