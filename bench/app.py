@@ -192,8 +192,8 @@ def show(results: dict[str, Any]) -> None:
     print_table(f"The app at {results['users']:,} users", ("Figure", "Measured", "Limit", ""), rows)
     console.print(
         f"{results['requests']:,} requests; p50 {results['p50_ms']:.0f} ms, p99 {results['p99_ms']:.0f} ms; "
-        f"files p95 {results['file_p95_ms']:.0f} ms; {results['processor_ms_per_request']:.1f} ms of processor time per "
-        "request"
+        f"files p95 {results['file_p95_ms']:.0f} ms; processor time per request "
+        f"{results['processor_ms_per_request']:.1f} ms"
     )
 
 

@@ -48,7 +48,7 @@ def _answers(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/users/{user_id}/matches", response_model=models.MatchesAnswer)
-    def matches(
+    async def matches(
         request: Request,
         user_id: UserId,
         k: Annotated[int, Query(ge=1, le=MOST_MATCHES, description="Number of matches")] = 10,
@@ -56,7 +56,11 @@ def _answers(service: Service) -> APIRouter:
         token: Token = None,
     ) -> Response:
         """Return the users who listen most like one, and why."""
-        return Json(service.matches(user_id, k, min_shared, service.identity.proven(request)))
+        proven = service.identity.proven(request)
+        if min_shared:
+            return Json(await run_in_threadpool(service.matches, user_id, k, min_shared, proven))
+        # In a few milliseconds: handing it to a thread and back would cost a good part of that again.
+        return Json(service.matches(user_id, k, min_shared, proven))
 
     @router.get("/compare", response_model=models.CompareAnswer)
     def compare(

@@ -24,6 +24,8 @@ NEWCOMERS = f"{API}/users"
 UPLOADS = (NEWCOMERS, "/gradio_api/upload")
 STREAMS = (f"{API}/jobs/", "/gradio_api/queue/data", "/gradio_api/heartbeat/")
 """Answers that go on for as long as there is something to tell."""
+ASSETS = ("/assets/", "/static/", "/theme.css")
+"""Scripts and styles of the pages: a page asks for dozens of them at once, and they cost nothing."""
 SMALL_BODY = 1 << 20
 MB = 1_000_000
 MOST_CLIENTS = 100_000
@@ -124,7 +126,8 @@ class Guard:
         if path in OPEN:
             return
         client = (scope.get("client") or ("unknown", 0))[0]
-        self._all.admit(client)
+        if not path.startswith(ASSETS):
+            self._all.admit(client)
         self._check_entrance(headers)
         if method not in ("GET", "HEAD", "OPTIONS"):
             _check_same_site(headers, scope, self.settings.app_url)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXACT_ROWS = 20_000
 """Up to so many users all coordinates of all vectors are compared; beyond, those on the principal axes come first."""
-AXES = 192
+AXES = 128
 SHORTLIST = 1_000
 """Users whom the principal axes choose to be compared in full, at least."""
 MAP_GENRES = 10

@@ -179,6 +179,8 @@ class TestAtTheDoor:
             assert int(late.headers["retry-after"]) >= 1
             assert late.headers["content-type"] == "application/problem+json"
             assert served.client.get("/healthz").status_code == 200
+            # A page asks for dozens of scripts at once: they do not count.
+            assert {served.client.get("/assets/none.js").status_code for _ in range(30)} == {404}
 
     def test_what_is_too_large_is_refused_as_announced_and_as_it_comes(self, served: Served) -> None:
         large = b"x" * 4_000_000
