@@ -17,9 +17,12 @@ from spotify_dag.cli import app
 from spotify_dag.cli_up import Part, keep_running
 from spotify_dag.files import locked
 
-STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print('here', flush=True); time.sleep(60)"
-)
+STEADY = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("here", flush=True)
+time.sleep(60)
+"""
 
 
 def part(folder: Path, name: str, code: str) -> Part:
@@ -35,7 +38,7 @@ def until(condition, seconds: float = 20) -> None:
 
 
 def test_parts_are_kept_running_and_end_with_an_interrupt(tmp_path, capsys):
-    steady, brief = part(tmp_path, "steady", STUBBORN), part(tmp_path, "brief", "print('once', flush=True)")
+    steady, brief = part(tmp_path, "steady", STEADY), part(tmp_path, "brief", "print('once', flush=True)")
 
     def interrupt() -> None:
         try:
@@ -54,7 +57,7 @@ def test_parts_are_kept_running_and_end_with_an_interrupt(tmp_path, capsys):
     assert steady.process.returncode == -signal.SIGINT
     told = capsys.readouterr().out
     assert "steady" in told
-    assert "ended with status 0; starts again, see " in told
+    assert "ended with status 0, is started again; see " in told
 
 
 def up(data: Path, *arguments: object) -> tuple[int, str]:

@@ -13,13 +13,15 @@ from typer.testing import CliRunner
 
 from spotify_dag.cli import app
 from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.partitions import current_week
 from spotify_dag.orchestration.run import bring_up_to_date, summary
 from spotify_dag.resources.listening import training_users
 from spotify_dag.resources.policy import nothing_to_train_on, trainable_users
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import RAW_PLAYLISTS, USER_EMBEDDINGS, USERS
+from spotify_dag.schemas import RAW_PLAYLISTS, USER_EMBEDDINGS, USERS, user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.tower.gate import decide
+from spotify_dag_tests.orchestration.test_changes import hand_in
 
 SOUND = {"weights_finite": 1.0, "random_pair_cosine": 0.1}
 
@@ -122,6 +124,28 @@ print([name for name in ("mlflow", "sqlalchemy", "dagster") if name in sys.modul
         assert project.registry.champion() == project.published() == former
 
 
+class TestSwitch:
+    def test_the_live_version_takes_new_users_while_the_next_is_built_and_nobody_is_missing_after(
+        self, project, instance
+    ):
+        live = project.published()
+        passed = another_tower(project, SOUND | {"mrr": 0.9})
+        project.registry.promote(passed, decide(SOUND | {"mrr": 0.9}, None, {}))
+        hand_in(project, "anna", ["Radiohead", "Muse"])
+        (bucket,) = user_buckets(["export-anna"], 2)
+        definitions = build_definitions(settings=project.settings)
+        for stage in ("ingest", "features", "index"):
+            definitions.resolve_job_def(stage).execute_in_process(instance=instance, partition_key=f"{bucket:02d}")
+        assert project.published() == live
+        assert project.user_index(live).rows().height == 41
+        assert "export-anna" in project.user_index(passed).vectors(["export-anna"])
+        assert project.user_index(passed).rows().height < 41
+        assert list(stages(project, instance)) == ["index"]
+        assert project.published() == passed
+        assert project.user_index(passed).rows().height == 41
+        assert project.user_index(live).rows().height == 41
+
+
 class TestGate:
     def test_a_challenger_that_fails_leaves_the_champion_and_says_why(self, project, instance):
         champion = project.registry.champion()
@@ -200,7 +224,7 @@ class TestDataPolicy:
         from_spotify(project, EVERYBODY)
         before = project.registry.versions()
         job = build_definitions(settings=project.settings).resolve_job_def("train")
-        result = job.execute_in_process(instance=instance)
+        result = job.execute_in_process(instance=instance, partition_key=current_week())
         assert result.success
         assert not result.asset_materializations_for_node("user_tower")
         assert project.registry.versions() == before
