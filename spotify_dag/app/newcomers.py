@@ -24,6 +24,7 @@ from spotify_dag.features.genres import artist_key, bucket_artists, genre_covera
 from spotify_dag.features.tastes import user_tastes
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.encoder import load_vectors
+from spotify_dag.resources.forgetting import let_in_again
 from spotify_dag.resources.matcher import UnknownUserError
 from spotify_dag.resources.registry import NoModelError
 from spotify_dag.resources.requests import UserRequests
@@ -272,7 +273,8 @@ def hand_in(project: Project, user_id: str, source: ExportSource, *, opted_in: b
 
 
 def hand_in_login(project: Project, user_id: str, token: Mapping[str, Any]) -> None:
-    """Let the graph read a user of Spotify who has logged in, from now on."""
+    """Let the graph read a user of Spotify who has logged in, from now on; they are who a tombstone waits for."""
+    let_in_again(project, user_id)
     logins = Logins(project.settings)
     with logins.lock():
         logins.keep(user_id, dict(token), time.time())
