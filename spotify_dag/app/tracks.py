@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -40,34 +39,28 @@ class Tracks:
     """
 
     def __init__(self, project: Project) -> None:
-        self.project: Any = project
-        self._lock = Lock()
-        self._answers: tuple[str | None, Any] | None = None
+        self._project = project
+        # One for all requests: it holds the model that serves, and follows it.
+        self._answers = project.track_answers
 
     def available(self) -> bool:
         """Return whether there are tracks to be found."""
-        return hasattr(self.project, "track_index") and self.project.track_index.table is not None
+        return self._project.track_index.table is not None
 
     def search(self, text: str, k: int, **filters: Any) -> list[dict[str, Any]]:
         """Return the tracks that a text names or means, best first."""
-        answers = self._loaded()
         from spotify_dag.recommend.search import Filters
 
-        return answers.search(text, k, Filters(**filters))
+        self._must_be_there()
+        return self._answers.search(text, k, Filters(**filters))
 
     def continued(self, request: Continuation) -> dict[str, Any]:
         """Return how a playlist goes on: ``recommendations``, ``seeds`` and ``unknown``."""
-        answers = self._loaded()
         from spotify_dag.resources.track_answers import ContinueRequest
 
-        return answers.continued(ContinueRequest(**request.model_dump()))
+        self._must_be_there()
+        return self._answers.continued(ContinueRequest(**request.model_dump()))
 
-    def _loaded(self) -> Any:
-        """Return the answers of the catalogue as it is now; what they read is kept until it is made anew."""
+    def _must_be_there(self) -> None:
         if not self.available():
             raise AppError(404, "There are no tracks here. Ask whoever runs this app to add some: spotify-dag run.")
-        version = self.project.track_catalogue_version()
-        with self._lock:
-            if self._answers is None or self._answers[0] != version:
-                self._answers = (version, self.project.track_answers)
-            return self._answers[1]

@@ -34,6 +34,7 @@ from spotify_dag.simulator.server import Simulator, serve
 from spotify_dag.simulator.settings import SimulatorSettings
 from spotify_dag.sources.ingestion import Ingestion
 from spotify_dag.tower.factors import FactorSettings
+from spotify_dag.tower.mix import Mix
 from spotify_dag.tower.model import UserModel, UserTower
 from spotify_dag.tower.parts import PartMap
 from spotify_dag.tower.score import ScoreScale
@@ -100,9 +101,11 @@ def publish_model(project: Project, seed: int) -> str:
     users = project.lake.scan(USER_EMBEDDINGS).sort("user_bucket", "user_id").collect()
     listening, catalogue = read_listening(project, BUCKETS, users)
     parts, _ = PartMap.fit(listening, catalogue, factors=FactorSettings(dim=8), axes=16, seed=seed)
+    mix = Mix(axes=4.0, kept=64, power=0.5)
+    parts = replace(parts, latent=parts.latent.weighed(mix.kept, mix.power))
     torch.manual_seed(seed)
     dims = [part.shape[1] for part in parts.over(catalogue)(listening).parts]
-    tower = UserTower(dims, hidden=16, part_out=8, dim=8, anchor_dim=2, sketch_weight=1.0)
+    tower = UserTower(dims, hidden=16, part_out=8, dim=8, anchor_dim=2, mix=mix)
     blank = ScoreScale(np.zeros(160, np.float32), 5.0)
     vectors = UserModel(parts, tower.eval(), blank).encode(listening, catalogue)
     scale = ScoreScale(ScoreScale.fit(vectors, vectors, vectors, listening.tracks).cosines, 20.0)
