@@ -180,7 +180,7 @@ class Service:
             done = forget(self.project, user_id)
         except SpotifyDagError as error:
             raise UnknownUserError(str(error)) from None
-        self.serving.look_again()
+        self.serving.hide(user_id)
         return done.deleted
 
     def _warm(self) -> None:

@@ -37,6 +37,7 @@ class Serving:
         self.problem = "The app is still reading its users."
         self.current: Snapshot | None = None
         self._read_at: tuple[object, ...] = ()
+        self._hidden: set[str] = set()
         self.ended = threading.Event()
         self._now = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="serving", daemon=True)
@@ -52,8 +53,11 @@ class Serving:
         if self._thread.is_alive():
             self._thread.join()
 
-    def look_again(self) -> None:
-        """Look at once whether something changed: somebody was forgotten."""
+    def hide(self, user_id: str) -> None:
+        """Show a user who was forgotten to nobody from now on, and read anew what is there without them."""
+        self._hidden.add(user_id)
+        if self.current is not None:
+            self.current.hide(user_id)
         self._now.set()
 
     def snapshot(self) -> Snapshot:
@@ -75,7 +79,13 @@ class Serving:
             found = self._stamp()
             if found == self._read_at:
                 return
-            self.current = Snapshot.read(self.project)
+            hidden = set(self._hidden)
+            read = Snapshot.read(self.project)
+            # Whoever was forgotten while it was read may still be in it.
+            for user in self._hidden - hidden:
+                read.hide(user)
+            self._hidden -= hidden
+            self.current = read
             self._read_at = found
         except SpotifyDagError as error:
             self.problem = str(error)

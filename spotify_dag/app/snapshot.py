@@ -118,6 +118,13 @@ class Snapshot:
         """The row of each user."""
         return {user: row for row, user in enumerate(self.user_ids)}
 
+    def hide(self, user_id: str) -> None:
+        """Show a user to nobody any more: they were forgotten, and what is read next is without them."""
+        row = self.row_of.pop(user_id, None)
+        if row is not None:
+            self.public[row] = False
+        self.__dict__.pop("taste_map", None)
+
     @cached_property
     def taste_map(self) -> dict[str, Any]:
         """All who are shown, on a plane: see `models.MapAnswer`. The plane is made once per snapshot."""
