@@ -9,21 +9,25 @@ import pytest
 from typer.testing import CliRunner
 
 from spotify_dag.cli import app
+from spotify_dag_tests.conftest import made_once
 
 
 def evaluate(data: Path, *arguments: str):
     return CliRunner().invoke(app, ["--data", str(data), "evaluate", *arguments])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with the features of 60 users, and nothing trained."""
+    return made_once(tmp_path_factory, "evaluated", _make)
+
+
+def _make(root: Path) -> None:
     from spotify_dag.definitions import build_definitions
     from spotify_dag.orchestration.run import bring_up_to_date, open_instance
     from spotify_dag.resources.project import Project
     from spotify_dag.settings import Settings
 
-    root = tmp_path_factory.mktemp("evaluate") / "data"
     project = Project.open(Settings(data=root))
     project.check_layout()
     project.inbox.register_source("synthetic", {"users": 60, "playlists": 2, "tracks": 10})
@@ -31,7 +35,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         definitions = build_definitions(settings=project.settings, overrides={"project": project})
         stages = bring_up_to_date(project, definitions, instance, only_features=True)
         assert [stage.stage for stage in stages] == ["ingest", "features"]
-    return root
 
 
 def test_machines_get_the_protocol_and_a_row_per_model(data: Path) -> None:

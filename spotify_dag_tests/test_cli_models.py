@@ -56,7 +56,9 @@ def indexed(project: Project, version: str) -> None:
         project.lake.scan(USER_EMBEDDINGS).select("user_id", "user_bucket", "content_hash", "feature_version").collect()
     )
     vectors = pl.Series("vector", [[1.0, 0.0]] * keys.height, dtype=pl.Array(pl.Float32, 2))
-    project.user_index(version).replace(keys["user_bucket"].to_list(), keys.with_columns(vectors))
+    project.user_index(version).replace(
+        keys["user_bucket"].to_list(), keys.with_columns(vectors, pl.lit(None, pl.Boolean).alias("opted_in"))
+    )
 
 
 def models(project: Project, *arguments: str) -> Result:

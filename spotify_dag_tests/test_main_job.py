@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from spotify_dag.resources.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, TABLES, USER_EMBEDDINGS
 from spotify_dag.settings import Settings
 from spotify_dag.sources.synthetic import SyntheticSource
+from spotify_dag_tests.conftest import made_once
 
 COMMAND = Path(sys.executable).parent / "spotify-dag"
 # Tests run beside each other: threads of two processes on the same cores would mostly wait for one another.
@@ -59,10 +61,13 @@ of_one_world = pytest.mark.xdist_group("world")
 """One worker makes the world that these tests share, in the order of this file."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def world(tmp_path_factory) -> Path:
     """A base of 1,000 synthetic users."""
-    data = tmp_path_factory.mktemp("world") / "data"
+    return made_once(tmp_path_factory, "world", lambda folder: make_world(folder / "data")) / "data"
+
+
+def make_world(data: Path) -> None:
     done = spotify_dag(data, "run", *WORLD, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -70,7 +75,6 @@ def world(tmp_path_factory) -> Path:
     assert report["sources"][0]["users"] == report["users_in_index"] == 1_000
     assert report["genre_coverage"] > 0.98
     assert report["not_embedded"] == report["rejects"] == []
-    return data
 
 
 @of_one_world
@@ -193,21 +197,21 @@ def test_the_runs_are_in_the_dagster_instance(world):
 
 
 @of_one_world
-def test_new_users_touch_only_their_buckets(world):
-    """The last of this module that needs the world as it was: the world grows by two users."""
-    before = content(world)["user_embeddings"]
-    done = spotify_dag(world, "run", "--source", "synthetic", "--users", "1002", "--json")
+def test_new_users_touch_only_their_buckets(world, tmp_path):
+    grown = shutil.copytree(world, tmp_path / "data")
+    before = content(grown)["user_embeddings"]
+    done = spotify_dag(grown, "run", "--source", "synthetic", "--users", "1002", "--json")
     stages = {stage["stage"]: stage["buckets"] for stage in json.loads(done.stdout)["materialised"]}
     assert set(stages) == {"ingest", "features", "tracks", "index"}  # two users more are no reason to train
     assert stages["features"] == stages["index"] <= 2
-    after = content(world)["user_embeddings"]
+    after = content(grown)["user_embeddings"]
     assert after.height == 1_002
     assert after.head(1_000).equals(before)
 
 
 def test_the_same_seed_gives_the_same_result_whatever_happens_on_the_way(tmp_path):
     """A run killed at several moments, and made again each time, ends as an undisturbed one."""
-    small = ("run", "--source", "synthetic", "--users", "120", "--tracks", "20")
+    small = ("run", "--source", "synthetic", "--users", "60", "--tracks", "20")
     assert spotify_dag(tmp_path / "calm", *small).returncode == 0
     killed = 0
     for seconds in (2.5, 4.0, 7.0, 10.0, 12.0):

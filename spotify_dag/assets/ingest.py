@@ -83,6 +83,7 @@ def _read_whole(project: Project, buckets: list[int], progress: Progress, now: d
         n_buckets=lake.n_buckets,
         profiles_count=project.settings.profiles_count,
         now=now,
+        forgotten=project.tombstones.among,
     )
     counts = [source.n_batches() for source in ingestion.sources]
     total = None if None in counts else sum(count or 0 for count in counts)

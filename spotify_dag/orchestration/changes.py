@@ -130,11 +130,19 @@ def read_requests(project: Project, changes: Changes, now: datetime) -> Ingestio
 
     lake, count = project.lake, project.settings.profiles_count
     sources = [source for source in project.inbox.sources() if isinstance(source, RequestSource)]
-    whole = Ingestion(sources, buckets=changes.some, n_buckets=lake.n_buckets, profiles_count=count, now=now)
+    whole = Ingestion(
+        sources,
+        buckets=changes.some,
+        n_buckets=lake.n_buckets,
+        profiles_count=count,
+        now=now,
+        forgotten=project.tombstones.among,
+    )
     chosen = set(changes.users)
     some = Ingestion(
         [source.only([request for request in source.requests if request.user_id in chosen]) for source in sources],
         buckets=changes.some, n_buckets=lake.n_buckets, profiles_count=None, now=now,
+        forgotten=project.tombstones.among,
     )  # fmt: skip
     rows = pl.concat([RAW_PLAYLISTS.empty(), *some.records()])
     lake.replace_users(RAW_PLAYLISTS, changes.some, changes.users, rows)

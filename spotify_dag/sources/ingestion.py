@@ -53,12 +53,15 @@ class Ingestion:
         At most this many users of each source, the first ones; None for all.
     now
         Becomes ``fetched_at``.
+    forgotten
+        Tells who of some users was forgotten: they are read over, and not counted.
     """
 
     def __init__(
         self, sources: Sequence[Source], *, buckets: Sequence[int], n_buckets: int, profiles_count: int | None,
-        now: datetime,
+        now: datetime, forgotten: Callable[[list[str]], set[str]] = lambda _users: set(),
     ) -> None:  # fmt: skip
+        self._forgotten = forgotten
         self.buckets = list(buckets)
         self.sources: list[Source] = []
         self._versions: list[tuple[str, int, str]] = []
@@ -140,7 +143,8 @@ class Ingestion:
             {"user_id": known, "user_bucket": user_buckets(known, self.n_buckets)},
             schema={"user_id": pl.String, "user_bucket": pl.Int32},
         )
-        return len(known), numbered.filter(pl.col("user_bucket").is_in(self.buckets))
+        here = numbered.filter(pl.col("user_bucket").is_in(self.buckets))
+        return len(known), here.filter(~pl.col("user_id").is_in(self._forgotten(here["user_id"].to_list())))
 
     def _take(self, source: Source, batch: Batch, allowed: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -168,6 +172,8 @@ class Ingestion:
         self._users.append(users)
         # A row that names no user is filed under its file, so that it belongs to one bucket too.
         rejects = batch.rejects.with_columns(pl.coalesce("user_id", "file").alias("owner"))
+        forgotten = self._forgotten(rejects["user_id"].drop_nulls().unique().to_list())
+        rejects = rejects.filter(~pl.col("user_id").is_in(forgotten).fill_null(False))
         owners = rejects["owner"].unique()
         filed = pl.DataFrame({"owner": owners, "user_bucket": user_buckets(owners.to_list(), self.n_buckets)}).cast(
             {"user_bucket": pl.Int32, "owner": pl.String}

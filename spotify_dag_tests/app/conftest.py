@@ -38,6 +38,7 @@ from spotify_dag.tower.mix import Mix
 from spotify_dag.tower.model import UserModel, UserTower
 from spotify_dag.tower.parts import PartMap
 from spotify_dag.tower.score import ScoreScale
+from spotify_dag_tests.conftest import made_once
 
 BUCKETS = [0, 1]
 WORLD = {"users": 30, "playlists": 2, "tracks": 12}
@@ -165,9 +166,7 @@ def serving(project: Project, *, pages: bool = False, wait: bool = True) -> Iter
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data root of 30 users, with a model that answers and another one."""
-    data = tmp_path_factory.mktemp("app") / "data"
-    make_world(data)
-    return data
+    return made_once(tmp_path_factory, "app", lambda folder: make_world(folder / "data")) / "data"
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,25 +10,17 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.files import locked
 from spotify_dag.orchestration.run import bring_up_to_date
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
+from spotify_dag_tests.conftest import made_once
 from spotify_dag_tests.orchestration.hook import Hook
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """Data root of 40 users in two buckets, up to date; made by one of the processes that run tests."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    data = shared / "built" / "data"
-    with locked(shared / "built.lock"):
-        if not (shared / "built.done").is_file():
-            _build(data, empty_store)
-            (shared / "built.done").touch()
-    return data
+    return made_once(tmp_path_factory, "built", lambda folder: _build(folder / "data", empty_store)) / "data"
 
 
 def _build(data: Path, empty_store: Path) -> None:

@@ -140,7 +140,7 @@ class TestSwitch:
         assert project.user_index(live).rows().height == 41
         assert "export-anna" in project.user_index(passed).vectors(["export-anna"])
         assert project.user_index(passed).rows().height < 41
-        assert list(stages(project, instance)) == ["index"]
+        assert list(stages(project, instance)) == ["tracks", "index"]
         assert project.published() == passed
         assert project.user_index(passed).rows().height == 41
         assert project.user_index(live).rows().height == 41
@@ -199,7 +199,7 @@ class TestDataPolicy:
         index = project.user_index(champion)
         index.replace([0], index.rows(with_vectors=True).clear())
         assert index.rows().height < 40
-        assert list(stages(project, instance, train=True)) == ["index"]
+        assert list(stages(project, instance, train=True)) == ["tracks", "index"]
         assert index.rows().height == 40
         assert project.published() == project.registry.champion() == champion
         assert stages(project, instance) == {}
@@ -208,8 +208,8 @@ class TestDataPolicy:
         from_spotify(project, EVERYBODY)
         shutil.rmtree(project.registry.root)
         shutil.rmtree(project.vectors)
-        for _ in range(2):
-            assert stages(project, instance) == {}
+        for expected in (["tracks"], []):  # the policy changed for what playlists teach, too
+            assert list(stages(project, instance)) == expected
         (note,) = summary(project)["notes"]
         assert note.startswith("Nothing to train on: 40 of 40 users come from the Spotify Web API")
         for word in ("SPOTIFY_DAG_TRAIN_ON_SPOTIFY=true", "export", "synthetic", "lastfm"):
