@@ -24,9 +24,8 @@ demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 thr
 	@seq -f 'synthetic-%06g' 500 504 > $(DEMO)/spotify_users.txt
 	@$(SIMULATE) $(BIN)/spotify-dag --data $(DEMO) run --source spotify --path $(DEMO)/spotify_users.txt
 	@$(BIN)/spotify-dag --data $(DEMO) recommend synthetic-000007 -k 5
-	@echo 'Watch the graph in the Dagster UI (http://127.0.0.1:3000):'
-	@echo '  export SPOTIFY_DAG_DATA=$(CURDIR)/$(DEMO) DAGSTER_HOME=$(CURDIR)/$(DEMO)/dagster'
-	@echo '  $(SIMULATE) $(BIN)/dg dev'
+	@echo 'The pages people use, the graph in the Dagster UI and a simulated Spotify, in one terminal:'
+	@echo '  $(BIN)/spotify-dag --data $(DEMO) up'
 
 test: venv  ## Run all tests
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -35,11 +35,14 @@ def tagged_buckets(tags: Mapping[str, str]) -> list[int]:
     return list(range(int(first), int(last) + 1)) if first.isdigit() and last.isdigit() else []
 
 
-def ranges(buckets: Iterable[int]) -> list[tuple[int, int]]:
-    """Return buckets as ranges (first, last) without gaps: Dagster runs a range of partitions in one run."""
+def ranges(buckets: Iterable[int], *, through: Collection[int] = ()) -> list[tuple[int, int]]:
+    """Return buckets as ranges (first, last): Dagster runs a range of partitions in one run.
+
+    A range has no gaps but those that are all ``through``: buckets in which there is nothing to do, and no run to save.
+    """
     found: list[tuple[int, int]] = []
     for bucket in sorted(set(buckets)):
-        if found and bucket == found[-1][1] + 1:
+        if found and all(between in through for between in range(found[-1][1] + 1, bucket)):
             found[-1] = (found[-1][0], bucket)
         else:
             found.append((bucket, bucket))

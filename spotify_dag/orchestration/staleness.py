@@ -238,6 +238,6 @@ def _differing(wanted: pl.DataFrame, present: pl.DataFrame) -> list[int]:
     import polars as pl
 
     key = wanted.columns
-    missing = wanted.join(present, on=key, how="anti")
-    surplus = present.join(wanted, on=key, how="anti")
+    missing = wanted.join(present, on=key, how="anti", nulls_equal=True)
+    surplus = present.join(wanted, on=key, how="anti", nulls_equal=True)
     return sorted(pl.concat([missing["user_bucket"], surplus["user_bucket"]]).unique().to_list())

@@ -17,6 +17,9 @@ def test_ranges_have_no_gaps():
     assert ranges([]) == []
     assert ranges([5]) == [(5, 5)]
     assert ranges([3, 1, 2, 7, 2]) == [(1, 3), (7, 7)]
+    assert ranges([1, 4, 6], through={2, 3}) == [(1, 4), (6, 6)]
+    assert ranges([1, 4], through={2}) == [(1, 1), (4, 4)]
+    assert ranges([5], through={0, 4, 6}) == [(5, 5)]
 
 
 @given(st.sets(st.integers(0, 200)))
