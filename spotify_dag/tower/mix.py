@@ -39,10 +39,12 @@ class Mix:
 DEFAULT_MIX = Mix()
 NETWORK_ALONE = Mix(anchor=0.0, factors=0.0, axes=0.0, kept=0)
 _AXES = ((128, 0.0), (128, 0.5), (256, 0.5), (256, 1.0))
-_GRID = list(product(enumerate(_AXES), enumerate((2.0, 1.0, 4.0, 8.0, 0.5)), enumerate((1.0, 0.5, 0.0))))
+_GRID = list(product(enumerate(_AXES), enumerate((2.0, 1.0, 4.0, 8.0, 16.0, 0.5)), enumerate((1.0, 0.5))))
 MIXES = tuple(
     Mix(anchor=anchor, axes=weight, kept=kept, power=power)
-    for (_, (kept, power)), (_, weight), (_, anchor) in sorted(_GRID, key=lambda one: sum(place for place, _ in one))
+    for (_, (kept, power)), (_, weight), (_, anchor) in sorted(
+        _GRID, key=lambda one: one[0][0] + one[1][0] + 3 * one[2][0]
+    )
 )
 """Mixes to choose from, those first that are to be had where the data does not tell: what friends share, which training
 cannot see, is best kept by the anchor and few, broad axes."""
