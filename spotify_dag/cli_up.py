@@ -18,7 +18,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,7 +116,7 @@ def up(
         project = open_project(context)
         project.check_layout()
         ports = {"ui": port}
-        if not no_app and find_spec("spotify_dag.app") is not None:
+        if not no_app:
             ports["app"] = app_port
         if not no_simulator and project.settings.spotify_client_id is None:
             ports["simulator"] = simulator_port

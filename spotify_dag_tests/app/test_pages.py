@@ -204,7 +204,6 @@ class TestPages:
         assert page.get_by_role("tab", name="Search").is_visible() == served.service.tracks.available()
 
     def test_forget_me(self, visit: Callable[..., Any], fresh: Callable[..., Any]) -> None:
-        pytest.importorskip("spotify_dag.resources.forgetting", reason="nobody can be forgotten yet")
         with fresh(pages=True) as served:
             page = visit(served=served)
             log_in(page, 5)
