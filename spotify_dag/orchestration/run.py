@@ -67,7 +67,7 @@ def dagster_home(project: Project) -> Path:
     if home is None:
         home = project.settings.data / "dagster"
         config = yaml.safe_load(INSTANCE_CONFIG.read_text())
-        config["storage"]["sqlite"]["base_dir"] = str(home)
+        config["storage"]["custom"]["config"]["base_dir"] = str(home)
         write_atomically(home / "dagster.yaml", yaml.safe_dump(config).encode())
     return home
 

@@ -208,6 +208,6 @@ def _from_sqlite(file: Path, wanted: Wanted) -> int:
                 f'where typeof("{column}") = \'text\' and names_user("{column}")'
             ).rowcount
         if changed:
-            connection.execute("pragma wal_checkpoint(truncate)")
             connection.execute("vacuum")
+            connection.execute("pragma wal_checkpoint(truncate)")
     return changed

@@ -11,7 +11,7 @@ class Progress:
     """Progress that nobody watches."""
 
     @contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[float], None]]:
         """Yield a function that is told how many more of ``total`` steps are done."""
         yield lambda _: None
 
@@ -20,7 +20,7 @@ class TerminalProgress(Progress):
     """A progress bar on standard error, where that is a terminal."""
 
     @contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[float], None]]:
         """Show a bar while the task runs."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -135,7 +135,7 @@ def dataset(
     halvings: Sequence[By],
     friends: np.ndarray,
     seed: int,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Dataset:
     """Halve users for evaluation.
 

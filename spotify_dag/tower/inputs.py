@@ -61,6 +61,24 @@ class Listening:
         )  # fmt: skip
 
 
+def joined(pieces: list[Listening]) -> Listening:
+    """Return users of several pieces as one, in their order, and empty ``pieces``, so that both are not kept."""
+    if len(pieces) == 1:
+        return pieces.pop()
+    from scipy.sparse import vstack
+
+    found = Listening(
+        tuple(np.concatenate(part) for part in zip(*(piece.embeddings for piece in pieces), strict=True)),
+        np.concatenate([piece.known for piece in pieces]),
+        np.concatenate([piece.statistics for piece in pieces]),
+        vstack([piece.artists for piece in pieces], "csr"),
+        vstack([piece.genres for piece in pieces], "csr"),
+        np.concatenate([piece.tracks for piece in pieces]),
+    )
+    pieces.clear()
+    return found
+
+
 def catalogue(artist_genres: pl.DataFrame, text_vectors: TextVectors) -> Catalogue:
     """Return the artists of `schemas.ARTIST_GENRES` rows and their genres.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,13 +11,14 @@ import numpy as np
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
 from spotify_dag.features.genres import artist_key
 from spotify_dag.features.tastes import items, user_tastes
-from spotify_dag.tower.inputs import Catalogue, Listening, catalogue, listening, weights
+from spotify_dag.tower.inputs import Catalogue, Listening, catalogue, joined, listening, weights
 
 if TYPE_CHECKING:
     import polars as pl
     from scipy.sparse import csr_matrix
 
 By = Literal["item", "playlist"]
+HALVED_AT_ONCE = 10_000
 
 
 def halves(raw: pl.DataFrame, *, by: By, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -124,12 +125,41 @@ class UserData:
         )
         return weights(played, known.artists, self.users.height)
 
-    def halved(self, by: Sequence[By], *, seed: int, progress: Callable[[int], None] = lambda _: None) -> Halved:
-        """Return the users with one halving per entry of ``by``; ``progress`` hears of each one that is done."""
-        known, counted = self.catalogue(), self.counted()
-        pairs = []
-        for number, kind in enumerate(by):
-            first, second = halves(counted, by=kind, seed=seed * 1_000 + number)
-            pairs.append((self.listening(first, known), self.listening(second, known)))
-            progress(1)
-        return Halved(self.listening(counted, known), pairs, known)
+    def halved(
+        self,
+        by: Sequence[By],
+        *,
+        seed: int,
+        progress: Callable[[float], None] = lambda _: None,
+        at_once: int = HALVED_AT_ONCE,
+    ) -> Halved:
+        """Return the users with one halving per entry of ``by``.
+
+        Parameters
+        ----------
+        by
+            How each halving splits.
+        seed
+            Of the splits.
+        progress
+            Hears how much more is done, in halvings.
+        at_once
+            Users whose listening is halved at a time: what it takes in between is many times the size of the result.
+        """
+        import polars as pl
+
+        known = self.catalogue()
+        whole: list[Listening] = []
+        pairs: list[tuple[list[Listening], list[Listening]]] = [([], []) for _ in by]
+        for begin in range(0, max(self.users.height, 1), at_once):
+            users = self.users[begin : begin + at_once]
+            some = replace(self, users=users, raw=self.raw.filter(pl.col("user_id").is_in(users["user_id"].implode())))
+            counted = some.counted()
+            whole.append(some.listening(counted, known))
+            for number, kind in enumerate(by):
+                for pieces, half in zip(
+                    pairs[number], halves(counted, by=kind, seed=seed * 1_000 + number), strict=True
+                ):
+                    pieces.append(some.listening(half, known))
+                progress(users.height / max(self.users.height, 1))
+        return Halved(joined(whole), [(joined(first), joined(second)) for first, second in pairs], known)

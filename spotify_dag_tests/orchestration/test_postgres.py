@@ -119,6 +119,6 @@ def test_a_run_is_recorded_and_outlives_a_crash_of_the_server(
 
 def test_both_configurations_are_the_same_but_for_where_they_store() -> None:
     sqlite, postgres = (yaml.safe_load(file.read_text()) for file in (INSTANCE_CONFIG, CONFIG))
-    assert set(sqlite.pop("storage")) == {"sqlite"}
+    assert set(sqlite.pop("storage")) == {"custom"}
     assert set(postgres.pop("storage")) == {"postgres"}
     assert sqlite == postgres, "deploy/dagster-postgres.yaml does not say what dagster.yaml says"

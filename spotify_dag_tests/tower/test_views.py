@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import Any, Literal
 
@@ -253,9 +254,28 @@ class TestHalved:
             assert all(same(side, one.take(rows)) for side, one in zip(pair, all_, strict=True))
 
     def test_progress_hears_of_each(self) -> None:
-        heard: list[int] = []
+        heard: list[float] = []
         user_data(SIZES).halved(("item", "playlist", "item"), seed=0, progress=heard.append)
         assert heard == [1, 1, 1]
+
+    @pytest.mark.parametrize("at_once", [1, 2, 100])
+    def test_a_few_at_a_time_or_all_at_once(self, at_once: int) -> None:
+        data, kinds = user_data(SIZES, playlists_count=3), ("item", "playlist")
+        heard: list[float] = []
+        halved, expected = (
+            data.halved(kinds, seed=1, at_once=at_once, progress=heard.append),
+            data.halved(kinds, seed=1),
+        )
+        assert sum(heard) == pytest.approx(len(kinds))
+        assert same(halved.whole, expected.whole)
+        for pair, expected_pair in zip(halved.halves, expected.halves, strict=True):
+            assert all(same(side, other) for side, other in zip(pair, expected_pair, strict=True))
+
+    def test_nobody(self) -> None:
+        assert (
+            len(dataclasses.replace(user_data(SIZES), users=user_data(SIZES).users.clear()).halved(("item",), seed=0))
+            == 0
+        )
 
     @pytest.mark.parametrize("by", ["item", "playlist"])
     @pytest.mark.parametrize(("playlists_count", "items"), [(1, 10), (2, 20), (3, 30), (4, 40), (None, 40)])

@@ -1,0 +1,73 @@
+"""What Dagster records, in SQLite, without a wait for the disk at every event.
+
+Dagster opens a connection for each event and closes it again. SQLite waits for the disk when it commits and, whenever
+the last connection to a file closes, once more to move its write-ahead log into the file: on the machine this was
+measured on, 28 of the 67 seconds in which 64 buckets of features were made. Here a commit is written to the log without
+waiting, and one idle connection per file stays open, so that the log is moved once in a thousand pages.
+
+A process that is killed loses nothing. A machine that loses its power may lose the last events, never a file
+(https://sqlite.org/pragma.html#pragma_synchronous); what is stale is read from the tables, not from events.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Self
+
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+KEPT_OPEN = 16
+"""Files, those used last: every run has one of its own."""
+
+
+class QuickSqliteStorage(DagsterSqliteStorage):
+    """Dagster's own storage in SQLite files, whose connections are hurried."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        if not event.contains(Engine, "connect", _hurry):
+            event.listen(Engine, "connect", _hurry)
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
+        """Return one from ``dagster.yaml``."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+
+_kept: OrderedDict[str, sqlite3.Connection] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _hurry(connection: Any, _record: object) -> None:
+    """Make a new connection to a SQLite file that has a write-ahead log quick, and keep another one open."""
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    if connection.execute("pragma journal_mode").fetchone() != ("wal",):
+        return
+    connection.execute("pragma synchronous = normal")
+    file = connection.execute("pragma database_list").fetchone()[2]
+    with _lock:
+        if file not in _kept:
+            idle = sqlite3.connect(file, timeout=30, check_same_thread=False)
+            idle.execute("select count(*) from sqlite_master").fetchall()  # until then the file is not open
+            _kept[file] = idle
+        _kept.move_to_end(file)
+        while len(_kept) > KEPT_OPEN:
+            _kept.popitem(last=False)[1].close()
+
+
+def _close_all() -> None:
+    """Close what is kept open, and let nobody open anything until a fork is over: a child must inherit neither."""
+    _lock.acquire()
+    while _kept:
+        _kept.popitem()[1].close()
+
+
+os.register_at_fork(before=_close_all, after_in_parent=_lock.release, after_in_child=_lock.release)
