@@ -80,8 +80,8 @@ def seed_preset() -> TrainingSettings:
     from spotify_dag.tower.training import TrainingSettings
 
     return TrainingSettings(
-        loss="cosine_random", epochs=100, batch=32, learning_rate=1e-4, weight_decay=0.0, part_dropout=0.0,
-        dropout=0.2, mixes=(NETWORK_ALONE,),
+        loss="cosine_random", epochs=100, batches=10**6, batch=32, learning_rate=1e-4, weight_decay=0.0,
+        part_dropout=0.0, dropout=0.2, mixes=(NETWORK_ALONE,),
         parts=("genre_embedding", "artist_embedding", "playlist_embedding"),
     )  # fmt: skip
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RIDGE = 10.0
 """Strength of the prior of the regression from text to factors, in numbers of names."""
 ITERATIONS = 15
+ENTRIES_OF_ONE_THREAD = 2_000_000
+"""Below, threads would mostly wait for each other."""
 PREDICTED_CONFIDENCE = 0.1
 """How much a name counts whose vector is predicted from its text, against 1 for one that was learned."""
 
@@ -104,7 +106,7 @@ class Factors:
             idf = _idf(users[seen], shares.shape[0])
             # Where everybody listens to everything, no name is rarer than another.
             typical = float(np.average(idf, weights=users[seen])) or 1.0
-            model = _als(settings, seed)
+            model = _als(settings, seed, threads=0 if shares.nnz > ENTRIES_OF_ONE_THREAD else 1)
             with _one_blas_thread():
                 model.fit(
                     _confidence(shares[:, seen], settings.power, (idf / typical) ** settings.idf_power),
@@ -243,7 +245,8 @@ def _confidence(shares: csr_matrix, power: float, rarity: np.ndarray) -> csr_mat
     return csr_matrix((values, shares.indices, shares.indptr), shape=shares.shape)
 
 
-def _als(settings: FactorSettings, seed: int) -> Any:
+def _als(settings: FactorSettings, seed: int, *, threads: int = 1) -> Any:
+    """Return the solver, on so many threads, 0 for one per core: each row is solved by one, whatever their number."""
     import warnings
 
     with warnings.catch_warnings():
@@ -253,7 +256,7 @@ def _als(settings: FactorSettings, seed: int) -> Any:
 
         return AlternatingLeastSquares(
             factors=settings.dim, regularization=settings.ridge, alpha=settings.alpha, iterations=ITERATIONS,
-            random_state=seed, num_threads=1,
+            random_state=seed, num_threads=threads,
         )  # fmt: skip
 
 

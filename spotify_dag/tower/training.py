@@ -45,6 +45,8 @@ class TrainingSettings:
     """How to train."""
 
     epochs: int = 30
+    batches: int = 2_000
+    """At most so many, but an epoch at least: of many users, fewer epochs teach as much."""
     batch: int = 512
     learning_rate: float = 1e-3
     weight_decay: float = 5e-2
@@ -96,7 +98,12 @@ def halvings(users: int) -> Sequence[By]:
 
 def epochs_of(users: int, settings: TrainingSettings) -> int:
     """Return how many epochs training on this many users takes at most."""
-    return settings.epochs * (1 if settings.validation_share * users >= VALIDATION_USERS[0] else 2)
+    return _epochs(users, settings) * (1 if settings.validation_share * users >= VALIDATION_USERS[0] else 2)
+
+
+def _epochs(users: int, settings: TrainingSettings) -> int:
+    """Return how many epochs a network sees this many users at most."""
+    return max(min(settings.epochs, settings.batches // -(-users // settings.batch)), 1)
 
 
 def train_tower(
@@ -247,12 +254,13 @@ def _descend(
     )
     users = len(views[0][0])
     batches = -(-users // settings.batch)
+    most = _epochs(users, settings)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.epochs * batches, pct_start=0.1
+        optimiser, settings.learning_rate, total_steps=max(most, epochs or 0) * batches, pct_start=0.1
     )
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
-    for epoch in range(epochs or settings.epochs):
+    for epoch in range(epochs or most):
         tower.train()
         pair = views[int(rng.integers(len(views)))]
         losses = []
