@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from spotify_dag.cli import app
 from spotify_dag_tests.conftest import made_once
 
+pytestmark = pytest.mark.xdist_group("evaluate")  # one process makes the data, and the other does not wait for it
+
 
 def evaluate(data: Path, *arguments: str):
     return CliRunner().invoke(app, ["--data", str(data), "evaluate", *arguments])
