@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 By = Literal["item", "playlist"]
-HALVED_AT_ONCE = 10_000
+HALVED_AT_ONCE = 5_000
 
 
 def halves(raw: pl.DataFrame, *, by: By, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
