@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -238,9 +239,9 @@ class Lake:
         return ids.collect()["user_id"].to_list()
 
     @contextmanager
-    def bucket_locked(self, bucket: int) -> Iterator[None]:
-        """Hold the lock that a run has on its buckets from its first step to its last; waits for that."""
-        with locked_range(self.root / ".locks" / "buckets", bucket, bucket):
+    def bucket_locked(self, bucket: int, *, seconds: float = inf) -> Iterator[None]:
+        """Hold the lock that a run has on its buckets from its first step to its last; waits for that, or so long."""
+        with locked_range(self.root / ".locks" / "buckets", bucket, bucket, seconds=seconds):
             yield
 
     @contextmanager

@@ -210,6 +210,17 @@ def test_a_bucket_is_one_run_s_at_a_time_between_processes(project, definitions,
     assert other.exitcode == 0
 
 
+def test_who_waits_for_a_bucket_for_so_long_goes_on_without(tmp_path):
+    with locked_range(tmp_path / "buckets", 0, 63):
+        begun = time.monotonic()
+        with locked_range(tmp_path / "buckets", 5, 5, seconds=0.3):
+            assert 0.3 <= time.monotonic() - begun < 3
+        with locked_range(tmp_path / "others", 5, 5, seconds=60):
+            pass
+    with locked_range(tmp_path / "buckets", 5, 5, seconds=60):
+        assert time.monotonic() - begun < 10
+
+
 def test_a_killed_holder_gives_its_buckets_back(tmp_path):
     context = multiprocessing.get_context("spawn")
     got, release = context.Event(), context.Event()
