@@ -185,6 +185,14 @@ def stale_catalogue(project: Project) -> str | None:
     return "tracks are new or changed" if new >= max(CATALOGUE_USERS, CATALOGUE_SHARE * count) else None
 
 
+def tracks_wait_until(project: Project) -> datetime | None:
+    """Return until when, at the latest, the tracks of new users wait for those of others; None where none wait."""
+    card = project.track_catalogue_card()
+    if not card or card["made_from"] == catalogue_version(project):
+        return None
+    return datetime.fromisoformat(card["made_at"]) + CATALOGUE_AGE
+
+
 def stale_tracks(project: Project, *, train: bool = False) -> str | None:
     """Return why the tracks have to be brought up to date, or None."""
     if stale_audio(project):

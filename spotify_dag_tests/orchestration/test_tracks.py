@@ -16,7 +16,7 @@ from spotify_dag.assets.catalogue import learn_continuation
 from spotify_dag.cli import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.freshness import waiting
-from spotify_dag.orchestration.run import bring_up_to_date
+from spotify_dag.orchestration.run import bring_up_to_date, summary
 from spotify_dag.orchestration.staleness import stale_continuation, stale_tracks
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.track_answers import ContinueRequest, RequestError, TrackDescription, read_requests
@@ -144,6 +144,7 @@ def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, ins
     handed_in("anna")
     assert stages(project, instance) == ["ingest", "features", "index"]
     assert waiting(project)["tracks"] == []
+    assert "Tracks of new users wait" in summary(project)["notes"][0]
     card = project.track_catalogue_card()
     made(made_at=(datetime.now(UTC) - timedelta(hours=23)).isoformat())
     assert stale_tracks(project) is None
@@ -155,6 +156,7 @@ def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, ins
     handed_in("ben")
     assert stages(project, instance) == ["ingest", "features", "tracks", "index"]
     assert {"Song of anna", "Song of ben"} <= set(catalogue(project)["track_name"])
+    assert summary(project)["notes"] == []
     made(made_at=(datetime.now(UTC) - timedelta(days=9)).isoformat())
     assert stale_tracks(project) is None  # nobody came: age alone is no reason
 
