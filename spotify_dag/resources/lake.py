@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 import time
 from collections import Counter
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
     from deltalake import DeltaTable
+
+# Delta has as many threads as there are cores, and the writer keeps one waiting for frames, which are read with Delta,
+# too: on a single core both would wait for ever. Delta looks when it is first used.
+if (os.cpu_count() or 1) == 1 or (hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1):
+    os.environ.setdefault("TOKIO_WORKER_THREADS", "2")
 
 CHUNK_ROWS = 2_000_000
 """Rows a transform holds at once: large enough to be vectorised, small enough for a laptop."""
