@@ -249,7 +249,7 @@ class UserIndex:
         table = self._table()
         indices = table.list_indices() if table is not None else []
         of_vectors = [index for index in indices if index.columns == ["vector"]]
-        return " ".join(f"{index.index_uuid}:{index.num_indexed_rows}" for index in of_vectors) or None
+        return " ".join(str(index.index_uuid) for index in of_vectors) or None
 
     def recall(self, queries: np.ndarray, k: int) -> float:
         """Return what share of the ``k`` nearest users of each query, ``[queries, dim]``, a search finds.

@@ -71,19 +71,23 @@ def test_one_by_one_is_as_together(project, tmp_path, instance):
 
     together = Project.open(project.settings.model_copy(update={"data": tmp_path / "together"}))
     shutil.copytree(project.settings.data, together.settings.data)
+
+    def made() -> list[str]:  # tracks wait for the second user, and are tested elsewhere
+        return [stage for stage in bring_up(project, instance) if stage != "tracks"]
+
     first = {"anna": ["Radiohead", "Björk", "Björk", ""], "ben": ["Radiohead", "Somebody Unheard"], "eve": ["Muse"]}
     for name, artists in first.items():
         hand_in(project, name, artists)
-        assert bring_up(project, instance) == ["ingest", "features", "index"]
+        assert made() == ["ingest", "features", "index"]
     # Changed, private now, gone; and one whose spelling of an artist becomes the most frequent one of the bucket.
     hand_in(project, "ben", ["Metallica", "Muse"])
-    assert bring_up(project, instance) == ["ingest", "features", "index"]
+    assert made() == ["ingest", "features", "index"]
     hand_in(project, "eve", ["Muse"], opted_in=False)
-    assert bring_up(project, instance) == ["ingest", "index"]
+    assert made() == ["ingest", "index"]
     leave(project, "anna")
-    assert bring_up(project, instance) == ["ingest", "features", "index"]
+    assert made() == ["ingest", "features", "index"]
     hand_in(project, "zoe", ["BJÖRK"] * 5 + ["MUSE"] * 5)
-    assert bring_up(project, instance) == ["ingest", "features", "index"]
+    assert made() == ["ingest", "features", "index"]
     assert bring_up(project, instance) == []
 
     hand_in(together, "ben", ["Metallica", "Muse"])

@@ -21,7 +21,8 @@ from spotify_dag.orchestration.staleness import stale_continuation, stale_tracks
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.track_answers import ContinueRequest, RequestError, TrackDescription, read_requests
 from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS
-from spotify_dag.sources.base import RECORD_COLUMNS
+from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
+from spotify_dag.sources.export.kept import kept_frame
 
 
 def stages(project: Project, instance) -> list[str]:
@@ -132,9 +133,10 @@ def test_what_a_killed_run_left_undone_is_seen(project, instance):
 
 def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, instance):
     def handed_in(name: str) -> None:
-        rows = project.lake.scan(RAW_PLAYLISTS).head(3).collect().with_columns(track_id=pl.lit(None, pl.String))
-        records = rows.with_columns(pl.format("Song of {}", pl.lit(name)).alias("track_name"))
-        project.inbox.requests.hand_in("export", f"export-{name}", [records.select(RECORD_COLUMNS)], opted_in=True)
+        rows = project.lake.scan(RAW_PLAYLISTS).select(RECORD_COLUMNS).head(3).collect()
+        records = rows.with_columns(track_id=pl.lit(None, pl.String), track_name=pl.lit(f"Song of {name}"))
+        kept = kept_frame(records, no_rejects())
+        project.inbox.requests.hand_in("export", f"export-{name}", [kept], opted_in=True)
         project.inbox.requests.sweep()
 
     def made(**changed: str) -> None:
