@@ -183,14 +183,16 @@ def same(one: Any, other: Any) -> bool:
 def left_over(root: Path) -> list[str]:
     """Return temporary files, and files of tables that nobody needs, that housekeeping leaves.
 
-    It takes for abandoned what is older than a day, so all files are made to be.
+    It takes for abandoned what is older than a day, so all files are made to be; twice, as it leaves files for readers
+    that it has just replaced.
     """
     from deltalake import DeltaTable
 
     long_ago = time.time() - 2 * 24 * 3600
-    for file in root.rglob("*"):
-        os.utime(file, (long_ago, long_ago))
-    spotify_dag(root, "tidy")
+    for _ in range(2):
+        for file in root.rglob("*"):
+            os.utime(file, (long_ago, long_ago))
+        spotify_dag(root, "tidy")
     found = [file for file in root.rglob("*") if file.name.startswith(".new-") or file.name.endswith((".tmp", "#1"))]
     for log in root.glob("lake/*/_delta_log"):
         unneeded = DeltaTable(str(log.parent)).vacuum(0, dry_run=True, enforce_retention_duration=False)
