@@ -148,7 +148,6 @@ def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, ins
     assert waiting(project)["tracks"] == []
     assert "Tracks of new users wait" in summary(project)["notes"][0]
     card = project.track_catalogue_card()
-    made(made_at=(datetime.now(UTC) - timedelta(hours=23)).isoformat())
     assert stale_tracks(project) is None
     made(made_at=(datetime.now(UTC) - timedelta(hours=25)).isoformat())
     assert "a day old" in str(stale_tracks(project))
