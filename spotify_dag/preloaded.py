@@ -22,7 +22,6 @@ import pyarrow.parquet  # noqa: E402, F401, TID253
 import safetensors.torch  # noqa: E402, F401, TID253
 import scipy.sparse  # noqa: E402, F401, TID253
 import sentence_transformers  # noqa: E402, F401, TID253
-
 import upath  # noqa: E402, F401
 
 import spotify_dag.definitions  # noqa: E402
