@@ -14,6 +14,7 @@ from typing import IO
 from uuid import uuid4
 
 LOOK_SECONDS = 0.05
+"""Between two looks whether a lock is free, where waiting has an end."""
 
 
 def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:

@@ -188,7 +188,7 @@ def stale_catalogue(project: Project) -> str | None:
 def tracks_wait_until(project: Project) -> datetime | None:
     """Return until when, at the latest, the tracks of new users wait for those of others; None where none wait."""
     card = project.track_catalogue_card()
-    if not card or card["made_from"] == catalogue_version(project):
+    if "made_at" not in card or card["made_from"] == catalogue_version(project):
         return None
     return datetime.fromisoformat(card["made_at"]) + CATALOGUE_AGE
 
