@@ -15,7 +15,8 @@ BENCHES = {
     "app_contract": "the app against its own description: thousands of generated requests, no server error",
     "updates": "10,000 updates of one user each: files and bytes beside a fresh build, the slowest answer meanwhile",
     "arrival": "10 new users on bases of 1,000 and 100,000: seconds, ratio, where the time goes",
-    "crash": "a load of 1,000 users killed 30 times; 8 processes that add, run and ask at once",
+    "findable": "from spotify-dag add to the index under a warm spotify-dag up: seconds, where they go",
+    "crash": "a load of 1,000 users killed 30 times; 8 processes that add, refresh, forget, run and ask at once",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
     "million_tracks": "1,000,000 tracks to search and to continue playlists with: seconds, peak memory, ms per query",
 }

@@ -148,8 +148,8 @@ def hand_in(url: str, count: int) -> dict[str, Any]:
     return {"file_p50_ms": 1e3 * statistics.median(seconds), "file_p95_ms": 1e3 * seconds[int(0.95 * len(seconds))]}
 
 
-def one_file(url: str, number: int) -> float:
-    """Hand in a playlist of 100 tracks; return the seconds until the matches were there."""
+def exported(number: int) -> bytes:
+    """Return a playlist of 100 tracks, as Exportify writes it."""
     catalogue = (Path(__file__).parents[1] / "data" / "catalogue" / "artists.csv").read_text().splitlines()[1:]
     names = [line.split(",")[0].strip('"') for line in catalogue]
     head = "Track URI,Track Name,Album Name,Artist Name(s),Release Date,Popularity,Explicit\n"
@@ -157,9 +157,15 @@ def one_file(url: str, number: int) -> float:
         f'spotify:track:{place:022d},Song {place},Album,"{name}",2001-01-01,50,false\n'
         for place, name in enumerate(names[(number * 37 + step) % len(names)] for step in range(0, 300, 3))
     )
+    return (head + rows).encode()
+
+
+def one_file(url: str, number: int) -> float:
+    """Hand in a playlist of 100 tracks; return the seconds until the matches were there."""
+    content = exported(number)
     with httpx.Client(base_url=url, trust_env=False, timeout=120) as client:
         begun = time.perf_counter()
-        answer = client.post("/api/v1/users", files={"file": ("list.csv", (head + rows).encode())})
+        answer = client.post("/api/v1/users", files={"file": ("list.csv", content)})
         answer.raise_for_status()
         told = client.get(answer.json()["events"]).text
         took = time.perf_counter() - begun

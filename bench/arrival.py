@@ -7,6 +7,8 @@ a warm process, through Dagster, three times; the median counts.
 
 from __future__ import annotations
 
+import argparse
+import shutil
 import statistics
 import tempfile
 import time
@@ -17,7 +19,6 @@ from bench.measure import (
     console,
     describe,
     in_fresh_process,
-    is_quick,
     machine,
     print_others,
     print_table,
@@ -35,15 +36,25 @@ LIMIT = 1.5
 
 def main() -> None:
     """Run, print and write the figures."""
-    quick = is_quick(__doc__)
-    facts = machine()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
+    parser.add_argument("--bases", type=Path, help="folder in which bases are kept for the next time, and copied from")
+    arguments = parser.parse_args()
+    quick, facts = arguments.quick, machine()
     console.print(f"[bold]{NEW_USERS} new users[/]\n{describe(facts)}")
     results: dict[str, Any] = {"machine": facts, "bases": {}}
     costs = {}
     for users in QUICK_BASES if quick else BASES:
         with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
-            in_fresh_process(build, Path(folder), users)
-            measured, costs[f"{users:,} users"] = in_fresh_process(arrive, Path(folder))
+            root = Path(folder) / "data"
+            if arguments.bases is None:
+                in_fresh_process(build, root, users)
+            else:
+                kept = arguments.bases / f"{users}"
+                if not kept.exists():
+                    in_fresh_process(build, kept, users)
+                shutil.copytree(kept, root)
+            measured, costs[f"{users:,} users"] = in_fresh_process(arrive, root)
         results["bases"][users] = measured
     small, large = results["bases"].values()
     results["ratio"] = large["seconds"] / small["seconds"]

@@ -1,4 +1,4 @@
-"""One of the processes of `bench.crash`: adds users, brings the graph up to date, or asks, until its time is up."""
+"""One of the processes of `bench.crash`: adds, refreshes or forgets users, runs, or asks, until its time is up."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bench.crash import hand_in
 
+FORGETS = 2
+"""Users who are handed in and forgotten together: some before a run took them in, some after, some in between."""
+REFRESHED = 9
+"""Buckets that are read again in one run: a seventh, as every day."""
+
 
 def main() -> None:
-    """Work; print the users added, or how many questions were answered. An error ends it with status 1."""
+    """Work; print what was done, a word and a value per line. An error ends it with status 1."""
     root, role, number, until = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-    {"add": add, "run": run, "ask": ask}[role](root, number, until)
+    {"add": add, "run": run, "refresh": refresh, "forget": forget, "ask": ask}[role](root, number, until)
 
 
 def add(root: Path, number: int, until: float) -> None:
@@ -21,40 +27,85 @@ def add(root: Path, number: int, until: float) -> None:
     turn = 0
     while time.time() < until:
         for user in hand_in(root, f"crowd-{number}-{turn // 2}", 3):
-            sys.stdout.write(f"{user}\n")
+            say("added", user)
         turn += 1
         time.sleep(0.2)
 
 
 def run(root: Path, number: int, until: float) -> None:
     """Bring the graph up to date, over and over."""
-    from spotify_dag.definitions import build_definitions
     from spotify_dag.orchestration.run import bring_up_to_date, open_instance
-    from spotify_dag.resources.project import Project
-    from spotify_dag.settings import Settings
 
-    project = Project.open(Settings(data=root))
-    definitions = build_definitions(settings=project.settings)
+    project, definitions = opened(root)
+    ran = 0
     with open_instance(project) as instance:
         while time.time() < until:
             project.inbox.requests.sweep()
-            list(bring_up_to_date(project, definitions, instance))
+            ran += len(list(bring_up_to_date(project, definitions, instance)))
+    say("ran", ran)
+
+
+def refresh(root: Path, number: int, until: float) -> None:
+    """Read a seventh of the buckets again, over and over, as the schedule does once a day."""
+    from spotify_dag.orchestration.run import open_instance
+
+    project, definitions = opened(root)
+    drawn, refreshed = random.Random(number), 0
+    job = definitions.resolve_job_def("ingest")
+    with open_instance(project) as instance:
+        while time.time() < until:
+            first = drawn.randrange(project.lake.n_buckets - REFRESHED)
+            tags = {
+                "dagster/asset_partition_range_start": f"{first:02d}",
+                "dagster/asset_partition_range_end": f"{first + REFRESHED - 1:02d}",
+            }
+            quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+            job.execute_in_process(instance=instance, tags=tags, run_config=quiet)
+            refreshed += REFRESHED
+    say("refreshed", refreshed)
+
+
+def forget(root: Path, number: int, until: float) -> None:
+    """Hand in users and forget them after a while, in which a run may or may not have begun to take them in."""
+    from spotify_dag.resources import forgetting
+
+    project, _ = opened(root)
+    drawn, turn = random.Random(number), 0
+    while time.time() < until:
+        users = hand_in(root, f"gone-{number}-{turn}", FORGETS)
+        time.sleep(drawn.uniform(0, 6))
+        for user in users:
+            forgetting.forget(project, user)
+            say("forgot", user)
+        turn += 1
 
 
 def ask(root: Path, number: int, until: float) -> None:
     """Ask for matches of users of the base."""
-    from spotify_dag.resources.project import Project
-    from spotify_dag.settings import Settings
-
-    drawn, asked = random.Random(number), 0
-    matcher = Project.open(Settings(data=root)).matcher
+    project, _ = opened(root)
+    drawn, asked, matcher = random.Random(number), 0, project.matcher
     while time.time() < until:
         user = f"synthetic-{drawn.randrange(200):06d}"
         _, (matches,) = matcher.recommend([user], 10)
         if len(matches) != 10:
             raise SystemExit(f"{user} has {len(matches)} matches")
         asked += 1
-    sys.stdout.write(f"{asked}\n")
+    say("asked", asked)
+
+
+def opened(root: Path) -> tuple[Any, Any]:
+    """Return the project of a data root, and the graph."""
+    from spotify_dag.definitions import build_definitions
+    from spotify_dag.resources.project import Project
+    from spotify_dag.settings import Settings
+
+    project = Project.open(Settings(data=root))
+    return project, build_definitions(settings=project.settings)
+
+
+def say(what: str, value: object) -> None:
+    """Print one thing that was done."""
+    sys.stdout.write(f"{what} {value}\n")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
+
+LOOK_SECONDS = 0.05
+"""Between two looks whether a lock is free, where waiting has an end."""
 
 
 def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
@@ -56,7 +62,9 @@ def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[b
 
 
 @contextmanager
-def locked_range(path: Path, first: int, last: int, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def locked_range(
+    path: Path, first: int, last: int, waiting: Callable[[], None] = lambda: None, *, seconds: float = inf
+) -> Iterator[None]:
     """Hold a lock on the numbers ``first`` to ``last``: whoever wants one of them waits, others do not.
 
     Like `locked`, it holds between processes and between the threads of one, and a killed holder gives it back.
@@ -67,6 +75,8 @@ def locked_range(path: Path, first: int, last: int, waiting: Callable[[], None] 
         What the numbers are numbers of: an empty file that stays.
     waiting
         Called once if others have to be waited for.
+    seconds
+        After so long the block runs without the lock.
     """
     if not hasattr(fcntl, "F_OFD_SETLKW"):  # no locks on ranges that threads respect: one for all numbers
         with locked(path):
@@ -79,5 +89,19 @@ def locked_range(path: Path, first: int, last: int, waiting: Callable[[], None] 
             fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
         except BlockingIOError:
             waiting()
-            fcntl.fcntl(file, fcntl.F_OFD_SETLKW, wanted)
+            if seconds == inf:
+                fcntl.fcntl(file, fcntl.F_OFD_SETLKW, wanted)
+            else:
+                _try_until(time.monotonic() + seconds, file, wanted)
         yield
+
+
+def _try_until(end: float, file: IO[str], wanted: bytes) -> None:
+    """Ask for a lock until it is got or the time has come: the kernel knows no wait with an end."""
+    while time.monotonic() < end:
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
+        except BlockingIOError:
+            time.sleep(LOOK_SECONDS)
+        else:
+            return

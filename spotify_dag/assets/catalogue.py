@@ -1,5 +1,6 @@
 """Tracks: how they sound, the catalogue of all of them, their vectors, their index, and what continues playlists."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,7 +10,13 @@ from spotify_dag.features.audio import RANGES, believable
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.moods import PHRASES, mood_pull
 from spotify_dag.features.tracks import catalogue, distinct_tracks
-from spotify_dag.orchestration.staleness import catalogue_version, index_difference, stale_audio, stale_continuation
+from spotify_dag.orchestration.staleness import (
+    catalogue_rules,
+    catalogue_version,
+    index_difference,
+    stale_audio,
+    stale_continuation,
+)
 from spotify_dag.recommend.blend import learn_factors, learn_weights
 from spotify_dag.recommend.continuation import SIGNALS, Continuation
 from spotify_dag.recommend.corpus import (
@@ -76,7 +83,9 @@ def _tables() -> list[Any]:
         import polars as pl
 
         lake = project.lake
-        version = catalogue_version(project)  # before the rows are read: what comes meanwhile is for the next run
+        # Before the rows are read: what comes meanwhile is for the next run.
+        card = {"made_from": catalogue_version(project), "rules": catalogue_rules(project)}
+        begun = datetime.now(UTC)
         known = lake.scan(TRACK_CATALOGUE).collect()
         genres = lake.scan(ARTIST_GENRES).drop_nulls("genres").group_by("artist_key").agg(pl.col("genres").first())
         seen = distinct_tracks(lake.scan(RAW_PLAYLISTS)).collect(engine="streaming")
@@ -88,7 +97,7 @@ def _tables() -> list[Any]:
         elif new.height:
             # Only additions: the files that are there stay as they are.
             lake.append(TRACK_CATALOGUE, [new])
-        project.set_track_catalogue_version(version)
+        project.set_track_catalogue_card(**card, made_at=begun)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": made.height,

@@ -12,6 +12,8 @@ from typing import Any
 import dagster as dg
 
 MODEL = dg.AssetSelection.assets("user_tower", "tower_evaluation")
+LATER = {"dagster/priority": "-1"}
+"""Tags of a check that only warns: what a run makes is made first."""
 AUTOMATED = ("raw_playlists", "artist_genres", "user_tastes", "text_vectors", "user_embeddings", "user_index")
 
 

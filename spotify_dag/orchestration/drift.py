@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from spotify_dag.orchestration.automation import LATER
 from spotify_dag.orchestration.partitions import tagged_buckets
 from spotify_dag.orchestration.staleness import feature_version
 from spotify_dag.resources.project import Project
@@ -152,6 +153,7 @@ def drift_checks(settings: Settings) -> list[Any]:
         @dg.asset_check(
             asset=table,
             name=name,
+            op_tags=LATER,
             description=f"{description} (against the last {HISTORY} runs; a warning, blocks nothing).",
         )
         def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:

@@ -15,6 +15,7 @@ import dagster as dg
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.orchestration.alerts import Alert, send
+from spotify_dag.orchestration.automation import LATER
 from spotify_dag.orchestration.jobs import STAGES
 from spotify_dag.orchestration.partitions import spelled
 from spotify_dag.orchestration.staleness import (
@@ -72,6 +73,7 @@ def freshness_checks() -> list[Any]:
         @dg.asset_check(
             asset=STAGES[stage][-1],
             name=CHECK,
+            op_tags=LATER,
             description=f"Nothing new waits for this stage for more than {POLICY[stage] / HOUR:g} hours. Looked at "
             f"every {INTERVAL // 60} minutes by the sensor 'freshness'.",
         )

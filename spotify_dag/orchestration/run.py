@@ -26,6 +26,7 @@ from spotify_dag.orchestration.staleness import (
     stale_ingests,
     stale_tracks,
     tower_is_stale,
+    tracks_wait_until,
 )
 from spotify_dag.resources.policy import nothing_to_train_on
 from spotify_dag.resources.project import Project
@@ -201,6 +202,11 @@ def summary(project: Project) -> dict[str, Any]:
 def _notes(project: Project) -> list[str]:
     reason = nothing_to_train_on(project)
     notes = [reason] if reason else []
+    if until := tracks_wait_until(project):
+        notes.append(
+            f"Tracks of new users wait for those of others, until {until:%Y-%m-%d %H:%M} UTC at the latest. "
+            "Not to wait: dg launch --assets 'group:tracks'"
+        )
     latest, champion = project.registry.latest(), project.registry.champion()
     if latest is not None and latest != champion:
         decision = project.registry.decision(latest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.embeddings import FEATURES_CODE
@@ -27,6 +28,9 @@ CATALOGUE_CODE = "1"
 """Changes when what the catalogue says of the same tracks changes."""
 GROWTH = 0.1
 """Share by which the catalogue, or the playlists, may change before the continuation model is learned anew."""
+CATALOGUE_SHARE, CATALOGUE_USERS, CATALOGUE_AGE = 0.01, 2, timedelta(days=1)
+"""New users wait for their tracks to be looked through with those of others: everybody's listening is, each time. They
+wait until they are this share of all users and this many, or until the catalogue is that old."""
 
 
 def known_users_versions(project: Project) -> list[str]:
@@ -159,12 +163,42 @@ def catalogue_version(project: Project) -> str:
     return hashlib.sha256("|".join(hashes).encode()).hexdigest()[:16]
 
 
+def catalogue_rules(project: Project) -> str:
+    """Return a fingerprint of what decides, besides the listening, what the catalogue says of a track."""
+    return f"{CATALOGUE_CODE}-{project.inbox.artist_genres_version()}"
+
+
+def stale_catalogue(project: Project) -> str | None:
+    """Return why the catalogue of tracks has to be made anew, or None; a few new users are no reason yet."""
+    import polars as pl
+
+    card = project.track_catalogue_card()
+    if card.get("rules") != catalogue_rules(project):
+        return "the catalogue of tracks was made by other rules" if card else "there is no catalogue of tracks"
+    if card["made_from"] == catalogue_version(project):
+        return None
+    made_at = datetime.fromisoformat(card["made_at"])
+    if datetime.now(UTC) - made_at >= CATALOGUE_AGE:
+        return "the catalogue of tracks is a day old, and users are new or changed"
+    read = (pl.col("fetched_at") >= made_at).sum()
+    new, count = project.lake.scan(USERS).select(read, pl.len()).collect().row(0)
+    return "tracks are new or changed" if new >= max(CATALOGUE_USERS, CATALOGUE_SHARE * count) else None
+
+
+def tracks_wait_until(project: Project) -> datetime | None:
+    """Return until when, at the latest, the tracks of new users wait for those of others; None where none wait."""
+    card = project.track_catalogue_card()
+    if "made_at" not in card or card["made_from"] == catalogue_version(project):
+        return None
+    return datetime.fromisoformat(card["made_at"]) + CATALOGUE_AGE
+
+
 def stale_tracks(project: Project, *, train: bool = False) -> str | None:
     """Return why the tracks have to be brought up to date, or None."""
     if stale_audio(project):
         return "audio features are new or changed"
-    if project.track_catalogue_version() != catalogue_version(project):
-        return "tracks are new or changed"
+    if reason := stale_catalogue(project):
+        return reason
     if any(frame.height for frame in index_difference(project)):
         return "the track index is incomplete"
     if reason := stale_continuation(project):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FORGOTTEN = "[forgotten]"
 """What stands in Dagster's records where an id was."""
+LONGEST_RUN_SECONDS = 60.0
+"""A run of a bucket takes seconds. One that goes on longer may be waiting for its source, for as long as a day."""
 NEXT_TRAINING = (
     "The next training snapshot is without this user. Models trained before keep what they learnt, which names nobody; "
     "to be rid of that too: spotify-dag run --train"
@@ -62,8 +64,9 @@ class Forgotten:
 def forget(project: Project, user_id: str) -> Forgotten:
     """Delete a user everywhere under the data root, and leave a tombstone so that no source brings them back.
 
-    Safe at any time, beside runs and answers, and safe to kill; doing it again finishes it. It waits for a table that
-    somebody is writing to. Answers that are being made from what is deleted may be made again.
+    Safe at any time, beside runs and answers, and safe to kill; doing it again finishes it. It waits for a run that has
+    the user's bucket, though not for one that waits itself, and for a table that somebody is writing to. Answers that
+    are being made from what is deleted may be made again.
 
     Parameters
     ----------
@@ -83,7 +86,10 @@ def forget(project: Project, user_id: str) -> Forgotten:
             'spotify-dag sql "select user_id from users"'
         )
     project.tombstones.add(user_id)
-    return remove(project, user_id)
+    bucket = user_buckets([user_id], project.lake.n_buckets)[0]
+    # Beside a run of the bucket, its checks would count a user who is in one table still and in another no more.
+    with project.lake.bucket_locked(bucket, seconds=LONGEST_RUN_SECONDS):
+        return remove(project, user_id)
 
 
 def let_in_again(project: Project, user_id: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
     from deltalake import DeltaTable
+
+# Delta has as many threads as there are cores, and the writer keeps one waiting for frames, which are read with Delta,
+# too: on a single core both would wait for ever. Delta looks when it is first used.
+if (os.cpu_count() or 1) == 1 or (hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1):
+    os.environ.setdefault("TOKIO_WORKER_THREADS", "2")
 
 CHUNK_ROWS = 2_000_000
 """Rows a transform holds at once: large enough to be vectorised, small enough for a laptop."""
@@ -238,9 +245,9 @@ class Lake:
         return ids.collect()["user_id"].to_list()
 
     @contextmanager
-    def bucket_locked(self, bucket: int) -> Iterator[None]:
-        """Hold the lock that a run has on its buckets from its first step to its last; waits for that."""
-        with locked_range(self.root / ".locks" / "buckets", bucket, bucket):
+    def bucket_locked(self, bucket: int, *, seconds: float = inf) -> Iterator[None]:
+        """Hold the lock that a run has on its buckets from its first step to its last; waits for that, or so long."""
+        with locked_range(self.root / ".locks" / "buckets", bucket, bucket, seconds=seconds):
             yield
 
     @contextmanager

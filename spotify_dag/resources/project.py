@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,14 +87,15 @@ class Project:
         """
         self.user_index(model_version).publish(self.registry.load(model_version).scale)
 
-    def track_catalogue_version(self) -> str | None:
-        """Return the fingerprint of what the catalogue of tracks was made from; None where it was never made."""
+    def track_catalogue_card(self) -> dict[str, str]:
+        """Return what the catalogue of tracks was made from, by which rules, and when; empty where it never was."""
         path = self._catalogue_card
-        return json.loads(path.read_text())["made_from"] if path.is_file() else None
+        return json.loads(path.read_text()) if path.is_file() else {}
 
-    def set_track_catalogue_version(self, version: str) -> None:
-        """Say what the catalogue, as it is now, was made from."""
-        write_atomically(self._catalogue_card, json.dumps({"made_from": version}).encode())
+    def set_track_catalogue_card(self, *, made_from: str, rules: str, made_at: datetime) -> None:
+        """Say of the catalogue of tracks, as it is now, what `track_catalogue_card` returns."""
+        card = {"made_from": made_from, "rules": rules, "made_at": made_at.isoformat()}
+        write_atomically(self._catalogue_card, json.dumps(card).encode())
 
     @property
     def _catalogue_card(self) -> Path:

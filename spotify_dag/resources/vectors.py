@@ -240,10 +240,16 @@ class UserIndex:
         added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
         return found.with_columns(added).select(columns).sort("user_id")
 
-    def approximate(self) -> bool:
-        """Whether searches go through a vector index, which may miss a neighbour."""
+    def approximation(self) -> str | None:
+        """Return a name for the vector index that searches go through, and may miss a neighbour by; None without one.
+
+        The name changes when the index is built anew and when rows are folded into it. Rows beside it are compared one
+        by one, so while the name is the same, nobody more is missed.
+        """
         table = self._table()
-        return table is not None and any(index.columns == ["vector"] for index in table.list_indices())
+        indices = table.list_indices() if table is not None else []
+        of_vectors = [index for index in indices if index.columns == ["vector"]]
+        return " ".join(str(index.index_uuid) for index in of_vectors) or None
 
     def recall(self, queries: np.ndarray, k: int) -> float:
         """Return what share of the ``k`` nearest users of each query, ``[queries, dim]``, a search finds.

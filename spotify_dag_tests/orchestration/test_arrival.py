@@ -19,6 +19,7 @@ from spotify_dag.orchestration.run import bring_up_to_date, report_known_users
 from spotify_dag.orchestration.staleness import known_users_versions
 from spotify_dag.resources.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, user_buckets
+from spotify_dag.settings import Settings
 from spotify_dag_tests.orchestration.test_changes import hand_in
 
 KNOWN_USERS = dg.AssetKey("known_users")
@@ -66,16 +67,20 @@ class Daemon:
         }
 
 
-@pytest.fixture
-def daemon(project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance) -> Daemon:
-    """A daemon that has seen the base as it is, made by runs that are in its instance."""
+def with_everything_made(project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance) -> Daemon:
+    """Return a daemon that has seen the base as it is, made by runs that are in its instance."""
     found = Daemon(project, definitions, instance)
     for name in AUTOMATED:
-        for partition in ("00", "01"):
-            instance.report_runless_asset_event(dg.AssetMaterialization(name, partition=partition))
+        for bucket in range(project.lake.n_buckets):
+            instance.report_runless_asset_event(dg.AssetMaterialization(name, partition=f"{bucket:02d}"))
     found.sensor("arrivals")
     found.requested()
     return found
+
+
+@pytest.fixture
+def daemon(project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance) -> Daemon:
+    return with_everything_made(project, definitions, instance)
 
 
 def test_one_new_user_asks_for_every_stage_of_one_bucket(project: Project, daemon: Daemon) -> None:
@@ -92,6 +97,20 @@ def test_nothing_new_asks_for_nothing_over_twenty_ticks(daemon: Daemon) -> None:
     for _ in range(20):
         assert daemon.sensor("arrivals").asset_events == []
         assert daemon.requested() == set()
+
+
+def test_of_64_buckets_none_is_asked_for_over_twenty_ticks_and_then_one(tmp_path):
+    project = Project.open(Settings(data=tmp_path / "data"))
+    project.inbox.register_source("synthetic", {"users": 500})
+    with dg.DagsterInstance.ephemeral() as instance:
+        daemon = with_everything_made(project, build_definitions(settings=project.settings), instance)
+        for _ in range(20):
+            assert daemon.sensor("arrivals").asset_events == []
+            assert daemon.requested() == set()
+        hand_in(project, "anna", ["Radiohead"])
+        (bucket,) = user_buckets(["export-anna"], 64)
+        assert len(daemon.sensor("arrivals").asset_events) == 1
+        assert daemon.requested() == {(name, f"{bucket:02d}") for name in AUTOMATED}
 
 
 def test_a_lost_cursor_reports_everything_and_starts_nothing(daemon: Daemon) -> None:
@@ -208,6 +227,17 @@ def test_a_bucket_is_one_run_s_at_a_time_between_processes(project, definitions,
         assert len(waited) == 1
     other.join(30)
     assert other.exitcode == 0
+
+
+def test_who_waits_for_a_bucket_for_so_long_goes_on_without(tmp_path):
+    with locked_range(tmp_path / "buckets", 0, 63):
+        begun = time.monotonic()
+        with locked_range(tmp_path / "buckets", 5, 5, seconds=0.3):
+            assert 0.3 <= time.monotonic() - begun < 3
+        with locked_range(tmp_path / "others", 5, 5, seconds=60):
+            pass
+    with locked_range(tmp_path / "buckets", 5, 5, seconds=60):
+        assert time.monotonic() - begun < 10
 
 
 def test_a_killed_holder_gives_its_buckets_back(tmp_path):

@@ -140,7 +140,7 @@ class TestSwitch:
         assert project.user_index(live).rows().height == 41
         assert "export-anna" in project.user_index(passed).vectors(["export-anna"])
         assert project.user_index(passed).rows().height < 41
-        assert list(stages(project, instance)) == ["tracks", "index"]
+        assert list(stages(project, instance)) == ["index"]
         assert project.published() == passed
         assert project.user_index(passed).rows().height == 41
         assert project.user_index(live).rows().height == 41

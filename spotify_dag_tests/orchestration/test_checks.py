@@ -183,15 +183,39 @@ def test_a_search_that_finds_the_nearest_passes_and_one_that_does_not_is_found(p
 
     index, name = project.user_index(project.registry.latest()), "user_index:index_finds_the_nearest"
     table = connect(project.vectors).open_table(index.name)
-    assert not index.approximate()
+    assert index.approximation() is None
+    assert outcomes(project, instance)[name]
     table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=4))
-    assert index.approximate()
+    assert index.approximation()
     assert outcomes(project, instance)[name]
     coarse = IvfPq(distance_type="cosine", num_partitions=1, num_sub_vectors=2, num_bits=4)
     table.create_index("vector", config=coarse, replace=True)
     assert index.recall(index.rows(with_vectors=True)["vector"].to_numpy(), 10) < 0.8
     assert not outcomes(project, instance)[name]
+    assert not outcomes(project, instance)[name]  # what failed is measured again
     assert index.recall([], 10) == 1
+
+
+def test_recall_is_measured_once_for_each_state_of_the_index(project, instance):
+    from lancedb import connect
+    from lancedb.index import IvfFlat
+
+    def asked() -> int | None:
+        outcomes(project, instance)
+        key = dg.AssetCheckKey(dg.AssetKey("user_index"), "index_finds_the_nearest")
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        return record.event.asset_check_evaluation.metadata["users_asked"].value
+
+    index = project.user_index(project.registry.latest())
+    table = connect(project.vectors).open_table(index.name)
+    table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=4))
+    assert asked() == 40
+    somebody = index.rows(with_vectors=True).head(1)
+    index.merge(somebody, [])  # beside the index
+    index.merge(somebody.clear(), index.rows()["user_id"][5:].to_list())
+    assert asked() == 40  # as measured before: five users would be there to ask
+    index.optimise()
+    assert asked() == 5
 
 
 def test_a_tower_with_a_weight_that_is_not_finite_is_found(project, instance):

@@ -32,7 +32,7 @@ def test_real_time_and_batch_vectors_of_one_user_are_equal(
     project.inbox.requests.sweep()
     definitions = build_definitions(settings=project.settings)
     stages = [stage.stage for stage in bring_up_to_date(project, definitions, instance)]
-    assert stages == ["ingest", "features", "tracks", "index"]
+    assert stages == ["ingest", "features", "index"]
     after = Snapshot.read(project)
     assert after.model_version == before.model_version
     anna = after.person("export-anna")

@@ -40,7 +40,7 @@ def test_a_flag_that_changes_takes_effect_without_embedding_again(
     (tmp_path / "Mix.csv").write_bytes(table(HEADING_A, [row_a(n, [name]) for n, name in enumerate(artists)]))
     add = ["--data", str(project.settings.data), "add", str(tmp_path / "Mix.csv"), "--as", "anna"]
     assert CliRunner().invoke(app, add).exit_code == 0
-    assert bring_up(project) == ["ingest", "features", "tracks", "index"]
+    assert bring_up(project) == ["ingest", "features", "index"]
     assert len(shown_to(project, "export-anna")) == 40
     assert "export-anna" in shown_to(project, "synthetic-000001")
     before = project.lake.snapshot()[USER_EMBEDDINGS.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -14,11 +15,14 @@ from typer.testing import CliRunner
 from spotify_dag.assets.catalogue import learn_continuation
 from spotify_dag.cli import app
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.run import bring_up_to_date
+from spotify_dag.orchestration.freshness import waiting
+from spotify_dag.orchestration.run import bring_up_to_date, summary
 from spotify_dag.orchestration.staleness import stale_continuation, stale_tracks
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.track_answers import ContinueRequest, RequestError, TrackDescription, read_requests
 from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS
+from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
+from spotify_dag.sources.export.kept import kept_frame
 
 
 def stages(project: Project, instance) -> list[str]:
@@ -125,6 +129,37 @@ def test_what_a_killed_run_left_undone_is_seen(project, instance):
     assert stages(project, instance) == ["tracks"]
     assert one in project.track_index.column("track_id")["track_id"]
     assert project.track_model.card() is not None
+
+
+def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, instance):
+    def handed_in(name: str) -> None:
+        rows = project.lake.scan(RAW_PLAYLISTS).select(RECORD_COLUMNS).head(3).collect()
+        records = rows.with_columns(track_id=pl.lit(None, pl.String), track_name=pl.lit(f"Song of {name}"))
+        kept = kept_frame(records, no_rejects())
+        project.inbox.requests.hand_in("export", f"export-{name}", [kept], opted_in=True)
+        project.inbox.requests.sweep()
+
+    def made(**changed: str) -> None:
+        card = project.track_catalogue_card() | changed
+        project.set_track_catalogue_card(**card | {"made_at": datetime.fromisoformat(card["made_at"])})
+
+    handed_in("anna")
+    assert stages(project, instance) == ["ingest", "features", "index"]
+    assert waiting(project)["tracks"] == []
+    assert "Tracks of new users wait" in summary(project)["notes"][0]
+    card = project.track_catalogue_card()
+    assert stale_tracks(project) is None
+    made(made_at=(datetime.now(UTC) - timedelta(hours=25)).isoformat())
+    assert "a day old" in str(stale_tracks(project))
+    made(**card | {"rules": "those of last year"})
+    assert "other rules" in str(stale_tracks(project))
+    made(**card)
+    handed_in("ben")
+    assert stages(project, instance) == ["ingest", "features", "tracks", "index"]
+    assert {"Song of anna", "Song of ben"} <= set(catalogue(project)["track_name"])
+    assert summary(project)["notes"] == []
+    made(made_at=(datetime.now(UTC) - timedelta(days=9)).isoformat())
+    assert stale_tracks(project) is None  # nobody came: age alone is no reason
 
 
 @pytest.fixture

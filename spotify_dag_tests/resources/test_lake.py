@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -464,7 +465,24 @@ class TestProcesses:
             thread.join()
         assert held(Lake(tmp_path, 8)) == [(bucket, 2, 10 if bucket % 2 else 102) for bucket in range(8)]
 
+    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be kept to one core here")
+    def test_on_one_core_rows_that_are_read_from_the_lake_are_written_to_it(self, lake: Lake) -> None:
+        subprocess.run([sys.executable, "-c", ADD_ONE_ON_ONE_CORE, str(lake.root)], check=True, timeout=120)
+        assert held(lake) == [(0, 2, 3), (1, 2, 2), (2, 2, 1)]
 
+
+ADD_ONE_ON_ONE_CORE = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from pathlib import Path
+import polars as pl
+from spotify_dag.resources.lake import Lake
+from spotify_dag.schemas import USERS
+
+lake = Lake(Path(sys.argv[1]), 8)
+frames = (lake.scan(USERS, [bucket]).with_columns(pl.col("rows_kept") + 1).collect() for bucket in range(3))
+lake.replace(USERS, [0, 1, 2], frames)
+"""
 OVERWRITE_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
