@@ -11,7 +11,7 @@ from spotify_dag.features.moods import PHRASES, mood_pull
 from spotify_dag.features.tracks import catalogue, distinct_tracks
 from spotify_dag.orchestration.staleness import catalogue_version, index_difference, stale_audio, stale_continuation
 from spotify_dag.recommend.blend import learn_factors, learn_weights
-from spotify_dag.recommend.continuation import SIGNALS, Continuation
+from spotify_dag.recommend.continuation import Continuation
 from spotify_dag.recommend.corpus import (
     distinct_texts,
     genre_names,
@@ -20,6 +20,7 @@ from spotify_dag.recommend.corpus import (
     text_vectors,
     tracks_of,
 )
+from spotify_dag.recommend.signals import SIGNALS
 from spotify_dag.resources.encoder import encode_missing, encoded, load_vectors, unknown_texts
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.policy import may_be_trained_on

@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spotify_dag.recommend.continuation import (
-    BRACKETS,
-    CONFIDENCE,
-    DEFAULT_WEIGHTS,
-    REGULARISATION,
-    SIGNALS,
-    Content,
-    Continuation,
-    Playlists,
-    Request,
-    Tracks,
-    title_of,
-)
+from spotify_dag.recommend.continuation import BRACKETS, DEFAULT_WEIGHTS, Continuation
+from spotify_dag.recommend.signals import CONFIDENCE, REGULARISATION, SIGNALS, Content
+from spotify_dag.recommend.tracks import Playlists, Request, Tracks, title_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

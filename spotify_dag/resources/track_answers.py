@@ -17,8 +17,8 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.audio import RANGES, believable, scaled
 from spotify_dag.features.genres import artist_key
 from spotify_dag.features.moods import PHRASES, mood_pull
-from spotify_dag.recommend.continuation import Request, Unseen
 from spotify_dag.recommend.search import Filters
+from spotify_dag.recommend.tracks import Request, Unseen
 from spotify_dag.resources.encoder import Encoder
 from spotify_dag.resources.track_index import SHOWN, Found, TrackIndex
 from spotify_dag.resources.track_model import LoadedModel, NoTracksError, TrackModel

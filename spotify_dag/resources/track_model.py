@@ -15,7 +15,8 @@ import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import write_atomically
-from spotify_dag.recommend.continuation import Continuation, Playlists, Tracks
+from spotify_dag.recommend.continuation import Continuation
+from spotify_dag.recommend.tracks import Playlists, Tracks
 
 if TYPE_CHECKING:
     import polars as pl
