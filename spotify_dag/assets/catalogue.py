@@ -9,7 +9,8 @@ from spotify_dag.features.audio import RANGES, believable
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.moods import PHRASES, mood_pull
 from spotify_dag.features.tracks import catalogue, distinct_tracks
-from spotify_dag.orchestration.staleness import catalogue_version, index_difference, stale_audio, stale_continuation
+from spotify_dag.orchestration.staleness import index_difference, stale_audio, stale_continuation
+from spotify_dag.orchestration.track_changes import catalogue_inputs, genres_of_artists, touched_tracks
 from spotify_dag.recommend.blend import learn_factors, learn_weights
 from spotify_dag.recommend.continuation import Continuation
 from spotify_dag.recommend.corpus import (
@@ -26,7 +27,7 @@ from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.policy import may_be_trained_on
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, Table
+from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, Table
 from spotify_dag.sources.base import HasAudioFeatures
 
 if TYPE_CHECKING:
@@ -77,24 +78,34 @@ def _tables() -> list[Any]:
         import polars as pl
 
         lake = project.lake
-        version = catalogue_version(project)  # before the rows are read: what comes meanwhile is for the next run
-        known = lake.scan(TRACK_CATALOGUE).collect()
-        genres = lake.scan(ARTIST_GENRES).drop_nulls("genres").group_by("artist_key").agg(pl.col("genres").first())
-        seen = distinct_tracks(lake.scan(RAW_PLAYLISTS)).collect(engine="streaming")
-        made = TRACK_CATALOGUE.conform(catalogue(seen, known, genres.sort("artist_key").collect(), _audio(lake)))
-        same = ["track_id", "content_hash"]
+        inputs = catalogue_inputs(project)  # before the rows are read: what comes meanwhile is for the next run
+        card = project.track_catalogue_card()
+        touched = touched_tracks(lake, card.get("made_from"), inputs)
+        before, items = lake.scan(TRACK_CATALOGUE), lake.scan(RAW_PLAYLISTS)
+        given = before.select(pl.col("catalogue_number").max().fill_null(-1) + 1).collect().item()
+        first_free = max(given, card.get("first_free_number", 0))
+        if touched is None:
+            known, seen = before.collect(), distinct_tracks(items).collect(engine="streaming")
+        else:
+            known = before.filter(pl.col("track_id").is_in(touched)).collect()
+            nameless = pl.col("track_id").is_null()
+            near = distinct_tracks(items.filter(nameless | pl.col("track_id").is_in(touched)))
+            seen = near.filter(pl.col("track_id").is_in(touched)).collect(engine="streaming")
+        made = catalogue(seen, known, genres_of_artists(lake).collect(), _audio(lake, touched), first_free)
+        made, same = TRACK_CATALOGUE.conform(made), ["track_id", "content_hash"]
         new = made.join(known, on=same, how="anti")
         if known.join(made, on=same, how="anti").height:
-            lake.overwrite(TRACK_CATALOGUE, [made])
+            others = before.filter(~pl.col("track_id").is_in(known["track_id"].implode())).collect()
+            lake.overwrite(TRACK_CATALOGUE, [others, made])
         elif new.height:
             # Only additions: the files that are there stay as they are.
             lake.append(TRACK_CATALOGUE, [new])
-        project.set_track_catalogue_version(version)
+        first_free = max(first_free, made.select(pl.col("catalogue_number").max().fill_null(-1) + 1).item())
+        project.set_track_catalogue_card({"made_from": inputs, "first_free_number": first_free})
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": made.height,
-                "songs": made["song_key"].n_unique(),
-                "artists": made["artist_key"].n_unique(),
+                "dagster/row_count": lake.scan(TRACK_CATALOGUE).select(pl.len()).collect().item(),
+                "looked_at": made.height,
                 "new_or_changed": new.height,
                 "preview": preview(new.drop("part", "content_hash")),
             }
@@ -125,7 +136,7 @@ def _answering() -> list[Any]:
         """Keep every track findable by its trigrams, its words and its meaning, filtered by genre, year and sound."""
         index = project.track_index
         changed, gone = index_difference(project)
-        audio = _audio(project.lake)
+        audio = _audio(project.lake, changed["track_id"].implode())
         with progress.task("Indexing tracks", changed.height) as advance:
             for rows in changed.iter_slices(INDEX_ROWS):
                 known = _vectors_of(project, distinct_texts(rows))
@@ -211,7 +222,11 @@ def _vectors_of(project: Project, texts: "pl.DataFrame") -> TextVectors:
     return load_vectors(project.lake, project.encoder, texts)
 
 
-def _audio(lake: Lake) -> "pl.DataFrame":
-    """Return the audio features of every track that has any: those of the first source by name that knows it."""
-    kept = lake.scan(AUDIO_FEATURES).sort("source").unique("track_id", keep="first", maintain_order=True)
-    return kept.select("track_id", *RANGES).collect()
+def _audio(lake: Lake, track_ids: "pl.Series | None" = None) -> "pl.DataFrame":
+    """Return the audio features of all tracks, or of some, that have any: of the first source by name that has them."""
+    import polars as pl
+
+    kept = lake.scan(AUDIO_FEATURES)
+    kept = kept if track_ids is None else kept.filter(pl.col("track_id").is_in(track_ids))
+    first = kept.sort("source").unique("track_id", keep="first", maintain_order=True)
+    return first.select("track_id", *RANGES).collect()

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.embeddings import FEATURES_CODE
+from spotify_dag.orchestration.track_changes import catalogue_inputs
 from spotify_dag.resources.policy import may_be_trained_on, trainable_users
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.vectors import UserIndex
-from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
+from spotify_dag.schemas import AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import HasAudioFeatures, Source
 from spotify_dag.sources.ingestion import source_versions
 from spotify_dag.tower.gate import soundness
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-CATALOGUE_CODE = "1"
-"""Changes when what the catalogue says of the same tracks changes."""
 GROWTH = 0.1
 """Share by which the catalogue, or the playlists, may change before the continuation model is learned anew."""
 
@@ -144,26 +143,11 @@ def stale_audio(project: Project) -> dict[str, str | None]:
     return {**changed, **dict.fromkeys(present.keys() - wanted.keys())}
 
 
-def catalogue_version(project: Project) -> str:
-    """Return a fingerprint of the rows that the catalogue of tracks is made from."""
-    parts = {
-        USERS: ["user_id", "content_hash"],
-        ARTIST_GENRES: ["artist_key", "genres"],
-        AUDIO_FEATURES: ["source", "source_version"],
-    }
-    hashes = [CATALOGUE_CODE]
-    for table, columns in parts.items():
-        rows = project.lake.scan(table).select(columns).unique().collect()
-        # Without an order: a sum that wraps around.
-        hashes.append(str(rows.hash_rows().sum()) if rows.height else "")
-    return hashlib.sha256("|".join(hashes).encode()).hexdigest()[:16]
-
-
 def stale_tracks(project: Project, *, train: bool = False) -> str | None:
     """Return why the tracks have to be brought up to date, or None."""
     if stale_audio(project):
         return "audio features are new or changed"
-    if project.track_catalogue_version() != catalogue_version(project):
+    if project.track_catalogue_card().get("made_from") != catalogue_inputs(project):
         return "tracks are new or changed"
     if any(frame.height for frame in index_difference(project)):
         return "the track index is incomplete"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.resources.encoder import Encoder
@@ -86,14 +86,14 @@ class Project:
         """
         self.user_index(model_version).publish(self.registry.load(model_version).scale)
 
-    def track_catalogue_version(self) -> str | None:
-        """Return the fingerprint of what the catalogue of tracks was made from; None where it was never made."""
+    def track_catalogue_card(self) -> dict[str, Any]:
+        """Return what the catalogue of tracks was made from, and what else is to be kept of it; nothing without one."""
         path = self._catalogue_card
-        return json.loads(path.read_text())["made_from"] if path.is_file() else None
+        return json.loads(path.read_text()) if path.is_file() else {}
 
-    def set_track_catalogue_version(self, version: str) -> None:
+    def set_track_catalogue_card(self, card: dict[str, Any]) -> None:
         """Say what the catalogue, as it is now, was made from."""
-        write_atomically(self._catalogue_card, json.dumps({"made_from": version}).encode())
+        write_atomically(self._catalogue_card, json.dumps(card).encode())
 
     @property
     def _catalogue_card(self) -> Path:
