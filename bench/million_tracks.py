@@ -73,13 +73,16 @@ def prepare(folder: str, tracks: int) -> None:
 
 
 def add(folder: str, count: int) -> None:
-    """Write two more playlists of tracks that were never seen."""
+    """Write a few more playlists: every other track was never seen, the others are those of playlists before."""
     import numpy as np
+    import polars as pl
 
     from spotify_dag.schemas import TRACK_CATALOGUE
 
-    first = 10**8 + _project(folder).lake.scan(TRACK_CATALOGUE).collect().height
-    _write(folder, np.arange(first, first + count), first_playlist=first)
+    known = _project(folder).lake.scan(TRACK_CATALOGUE).select(pl.len()).collect().item()
+    new = 10**8 + known + np.arange(count)
+    old = np.random.default_rng(known).permutation(min(known, TRACKS))[:count]
+    _write(folder, np.column_stack([new, old]).ravel(), first_playlist=int(new[0]))
 
 
 def bring_up_to_date(folder: str) -> dict[str, float]:
