@@ -168,7 +168,7 @@ def test_item_knn_is_one_of_the_signals(model):
 
 
 def test_of_item_knn_the_nearest_neighbours_count(model, monkeypatch):
-    monkeypatch.setattr("spotify_dag.recommend.continuation.NEIGHBOURS", 3)
+    monkeypatch.setattr("spotify_dag.recommend.signals.NEIGHBOURS", 3)
     assert 3 <= (model.from_neighbours(np.array([31])) > 0).sum() < BLOCK - 1
 
 
