@@ -8,9 +8,9 @@ from spotify_dag.assets.common import OWNERS, bar_chart, preview, table_schema
 from spotify_dag.features.audio import RANGES, believable
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.moods import PHRASES, mood_pull
-from spotify_dag.features.tracks import catalogue, distinct_tracks
+from spotify_dag.features.tracks import catalogue, distinct_tracks, track_identity
 from spotify_dag.orchestration.staleness import index_difference, stale_audio, stale_continuation
-from spotify_dag.orchestration.track_changes import catalogue_inputs, genres_of_artists, touched_tracks
+from spotify_dag.orchestration.track_changes import among, catalogue_inputs, genres_of_artists, touched_tracks
 from spotify_dag.recommend.blend import learn_factors, learn_weights
 from spotify_dag.recommend.continuation import Continuation
 from spotify_dag.recommend.corpus import (
@@ -82,29 +82,28 @@ def _tables() -> list[Any]:
         card = project.track_catalogue_card()
         touched = touched_tracks(lake, card.get("made_from"), inputs)
         before, items = lake.scan(TRACK_CATALOGUE), lake.scan(RAW_PLAYLISTS)
-        given = before.select(pl.col("catalogue_number").max().fill_null(-1) + 1).collect().item()
-        first_free = max(given, card.get("first_free_number", 0))
-        if touched is None:
-            known, seen = before.collect(), distinct_tracks(items).collect(engine="streaming")
-        else:
-            known = before.filter(pl.col("track_id").is_in(touched)).collect()
-            nameless = pl.col("track_id").is_null()
-            near = distinct_tracks(items.filter(nameless | pl.col("track_id").is_in(touched)))
-            seen = near.filter(pl.col("track_id").is_in(touched)).collect(engine="streaming")
-        made = catalogue(seen, known, genres_of_artists(lake).collect(), _audio(lake, touched), first_free)
+        last = before.select(pl.col("catalogue_number").max().fill_null(-1)).collect().item()
+        first_free = max(last + 1, card.get("first_free_number", 0))
+        known = before.filter(among(pl.col("track_id"), touched)).collect()
+        seen = distinct_tracks(items.filter(among(track_identity(), touched))).collect(engine="streaming")
+        if seen.height > known.height:
+            project.encoder.load_ahead()  # for the names of new tracks
+        audio = _audio(lake, among(pl.col("track_id"), touched))
+        made = catalogue(seen, known, genres_of_artists(lake).collect(), audio, first_free)
         made, same = TRACK_CATALOGUE.conform(made), ["track_id", "content_hash"]
         new = made.join(known, on=same, how="anti")
         if known.join(made, on=same, how="anti").height:
-            others = before.filter(~pl.col("track_id").is_in(known["track_id"].implode())).collect()
+            others = before.filter(~among(pl.col("track_id"), touched)).collect()
             lake.overwrite(TRACK_CATALOGUE, [others, made])
         elif new.height:
             # Only additions: the files that are there stay as they are.
             lake.append(TRACK_CATALOGUE, [new])
-        first_free = max(first_free, made.select(pl.col("catalogue_number").max().fill_null(-1) + 1).item())
-        project.set_track_catalogue_card({"made_from": inputs, "first_free_number": first_free})
+        now = lake.scan(TRACK_CATALOGUE)
+        rows, last = now.select(pl.len(), pl.col("catalogue_number").max().fill_null(-1)).collect().row(0)
+        project.set_track_catalogue_card({"made_from": inputs, "first_free_number": max(first_free, last + 1)})
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": lake.scan(TRACK_CATALOGUE).select(pl.len()).collect().item(),
+                "dagster/row_count": rows,
                 "looked_at": made.height,
                 "new_or_changed": new.height,
                 "preview": preview(new.drop("part", "content_hash")),
@@ -134,9 +133,11 @@ def _answering() -> list[Any]:
     @_asset(kinds={"lancedb"}, deps=["track_catalogue", "track_vectors"])
     def track_index(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
         """Keep every track findable by its trigrams, its words and its meaning, filtered by genre, year and sound."""
+        import polars as pl
+
         index = project.track_index
         changed, gone = index_difference(project)
-        audio = _audio(project.lake, changed["track_id"].implode())
+        audio = _audio(project.lake, pl.col("track_id").is_in(changed["track_id"].implode()))
         with progress.task("Indexing tracks", changed.height) as advance:
             for rows in changed.iter_slices(INDEX_ROWS):
                 known = _vectors_of(project, distinct_texts(rows))
@@ -196,7 +197,7 @@ def learn_continuation(project: Project, frame: "pl.DataFrame") -> "tuple[Contin
         ]
     )
     known = encoded(lake, encoder, titles.unique())
-    tracks = tracks_of(frame, _audio(lake), project.track_index.vectors(frame["track_id"]), known)
+    tracks = tracks_of(frame, _audio(lake, pl.lit(value=True)), project.track_index.vectors(frame["track_id"]), known)
     playlists = playlists_of(table, known)
     moods = mood_pull(playlists.title_vectors, known.rows(pl.Series(PHRASES)))
     model = Continuation(tracks, playlists, weights=learn_weights(tracks, playlists, moods, seed=seed))
@@ -222,11 +223,7 @@ def _vectors_of(project: Project, texts: "pl.DataFrame") -> TextVectors:
     return load_vectors(project.lake, project.encoder, texts)
 
 
-def _audio(lake: Lake, track_ids: "pl.Series | None" = None) -> "pl.DataFrame":
-    """Return the audio features of all tracks, or of some, that have any: of the first source by name that has them."""
-    import polars as pl
-
-    kept = lake.scan(AUDIO_FEATURES)
-    kept = kept if track_ids is None else kept.filter(pl.col("track_id").is_in(track_ids))
-    first = kept.sort("source").unique("track_id", keep="first", maintain_order=True)
-    return first.select("track_id", *RANGES).collect()
+def _audio(lake: Lake, chosen: "pl.Expr") -> "pl.DataFrame":
+    """Return the audio features of every chosen track that has any: those of the first source by name that knows it."""
+    kept = lake.scan(AUDIO_FEATURES).filter(chosen).sort("source").unique("track_id", keep="first", maintain_order=True)
+    return kept.select("track_id", *RANGES).collect()

@@ -48,7 +48,7 @@ def genres_of_artists(lake: Lake) -> pl.LazyFrame:
 
 
 def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any]) -> pl.Series | None:
-    """Return the ids of all tracks whose row in the catalogue may have to change; None where any may.
+    """Return the keys of all tracks whose row in the catalogue may have to change; None where any may.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any
 
     Returns
     -------
-    A series of one list, as `Expr.is_in` takes it.
+    A series of one list, for `among`.
     """
     import polars as pl
 
@@ -68,22 +68,36 @@ def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any
     buckets = [bucket for bucket, users in enumerate(now["users"]) if users != before["users"][bucket]]
     if len(buckets) > WHOLE_SHARE * lake.n_buckets:
         return None
+    items = lake.scan(RAW_PLAYLISTS).filter(pl.col("track_name").is_not_null())
     listed = (
-        lake.scan(RAW_PLAYLISTS)
-        .filter(pl.col("track_name").is_not_null())
-        .group_by(track_identity())
-        .agg(pl.len().cast(pl.Int32).alias("now"), pl.col("user_bucket").is_in(buckets).any().alias("near"))
+        items.select(_key(track_identity()), pl.col("user_bucket").is_in(buckets).alias("near"))
+        .group_by("key")
+        .agg(pl.len().cast(pl.Int32).alias("now"), pl.col("near").any())
     )
-    known = lake.scan(TRACK_CATALOGUE).select("track_id", "playlists", "artist_key")
+    known = lake.scan(TRACK_CATALOGUE).select(_key(pl.col("track_id")), "playlists", "artist_key")
     # Its row is another one only where a playlist of these buckets holds a track, or did and is one less to do so.
-    touched = known.join(listed, on="track_id", how="full", coalesce=True).filter(
+    moved = known.join(listed, on="key", how="full", coalesce=True).filter(
         pl.col("near") | pl.col("now").ne_missing(pl.col("playlists"))
     )
+    touched = [moved.select("key")]
     if before["genres"] != now["genres"]:
         had = lake.scan(TRACK_CATALOGUE).group_by("artist_key").agg(pl.col("genres").first())
         have = had.join(genres_of_artists(lake), on="artist_key", how="left", suffix="_now")
         others = have.filter(pl.col("genres").ne_missing(pl.col("genres_now")))
-        touched = pl.concat(
-            [touched.select("track_id"), known.join(others, on="artist_key", how="semi").select("track_id")]
-        )
-    return touched.select(pl.col("track_id").unique()).collect(engine="streaming")["track_id"].implode()
+        touched.append(known.join(others, on="artist_key", how="semi").select("key"))
+    return pl.concat(touched).collect()["key"].unique().implode()
+
+
+def among(track_id: pl.Expr, touched: pl.Series | None) -> pl.Expr:
+    """Return whether tracks are among those of `touched_tracks`."""
+    import polars as pl
+
+    return pl.lit(value=True) if touched is None else _key(track_id).is_in(touched)
+
+
+def _key(track_id: pl.Expr) -> pl.Expr:
+    """Return a number for a track: to group and join a million of them takes a third of the time that ids take.
+
+    Two that share one are looked at together.
+    """
+    return track_id.hash().alias("key")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,14 +23,22 @@ BUCKETS, TRACKS, PER_USER = 16, 90, 6
 NO_AUDIO = pl.DataFrame(schema={"track_id": pl.String, **dict.fromkeys(RANGES, pl.Float32)})
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A data root of 40 users, of whose tracks a third has no id, and its catalogue."""
-    project = Project.open(Settings(data=tmp_path, n_buckets=BUCKETS))
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data root of 40 users, of whose tracks a third has no id, with its catalogue."""
+    folder = tmp_path_factory.mktemp("base")
+    project = Project.open(Settings(data=folder, n_buckets=BUCKETS))
     listens(project, {f"user-{number}": number for number in range(40)})
     genres(project, 0)
     assert brought_up_to_date(project) == TRACKS
-    return project
+    return folder
+
+
+@pytest.fixture
+def project(base: Path, tmp_path: Path) -> Project:
+    """A copy of it."""
+    shutil.copytree(base, tmp_path / "data")
+    return Project.open(Settings(data=tmp_path / "data", n_buckets=BUCKETS))
 
 
 def listens(project: Project, users: dict[str, int], spelling: str = "") -> None:
@@ -74,11 +83,15 @@ def conformed(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([table.empty(), rows], how="diagonal_relaxed").pipe(table.conform)
 
 
+def materialise(project: Project) -> None:
+    job = build_definitions(settings=project.settings).resolve_job_def("tracks")
+    assert job.execute_in_process(asset_selection=[dg.AssetKey("track_catalogue")]).success
+
+
 def brought_up_to_date(project: Project) -> int:
     """Materialise the catalogue, and compare it with one that is made of everything; return its size."""
     kept = project.lake.scan(TRACK_CATALOGUE).collect()
-    job = build_definitions(settings=project.settings).resolve_job_def("tracks")
-    assert job.execute_in_process(asset_selection=[dg.AssetKey("track_catalogue")]).success
+    materialise(project)
     lake = project.lake
     made = lake.scan(TRACK_CATALOGUE).sort("track_id").collect()
     items = distinct_tracks(lake.scan(RAW_PLAYLISTS)).collect()
@@ -140,7 +153,6 @@ def test_a_number_is_never_given_twice(project):
     listens(project, dict.fromkeys(holders["user_id"].unique().to_list(), -1))
     brought_up_to_date(project)
     listens(project, {"new": 1}, " once more")
-    job = build_definitions(settings=project.settings).resolve_job_def("tracks")
-    job.execute_in_process(asset_selection=[dg.AssetKey("track_catalogue")])
+    materialise(project)
     added = project.lake.scan(TRACK_CATALOGUE).filter(pl.col("track_name").str.ends_with("once more")).collect()
     assert added["catalogue_number"].min() > last["catalogue_number"]
