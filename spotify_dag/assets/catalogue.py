@@ -33,6 +33,8 @@ from spotify_dag.sources.base import HasAudioFeatures
 if TYPE_CHECKING:
     import polars as pl
 
+LARGE = 100_000
+"""From so many tracks on, it takes seconds to write the catalogue and to check it: the encoder is loaded meanwhile."""
 INDEX_ROWS = 200_000
 """Tracks whose vectors are in memory at once while they are indexed; a killed run loses at most these."""
 FEW_TEXTS = 500
@@ -86,7 +88,7 @@ def _tables() -> list[Any]:
         first_free = max(last + 1, card.get("first_free_number", 0))
         known = before.filter(among(pl.col("track_id"), touched)).collect()
         seen = distinct_tracks(items.filter(among(track_identity(), touched))).collect(engine="streaming")
-        if seen.height > known.height:
+        if last > LARGE and seen.height > known.height:
             project.encoder.load_ahead()  # for the names of new tracks
         audio = _audio(lake, among(pl.col("track_id"), touched))
         made = catalogue(seen, known, genres_of_artists(lake).collect(), audio, first_free)
