@@ -81,15 +81,14 @@ def _tables() -> list[Any]:
 
         lake = project.lake
         inputs = catalogue_inputs(project)  # before the rows are read: what comes meanwhile is for the next run
-        card = project.track_catalogue_card()
-        touched = touched_tracks(lake, card.get("made_from"), inputs)
-        before, items = lake.scan(TRACK_CATALOGUE), lake.scan(RAW_PLAYLISTS)
+        card, before, items = project.track_catalogue_card(), lake.scan(TRACK_CATALOGUE), lake.scan(RAW_PLAYLISTS)
         last = before.select(pl.col("catalogue_number").max().fill_null(-1)).collect().item()
         first_free = max(last + 1, card.get("first_free_number", 0))
+        if first_free > LARGE and card.get("made_from") != inputs:
+            project.encoder.load_ahead()  # for the names of new tracks
+        touched = touched_tracks(lake, card.get("made_from"), inputs)
         known = before.filter(among(pl.col("track_id"), touched)).collect()
         seen = distinct_tracks(items.filter(among(track_identity(), touched))).collect(engine="streaming")
-        if last > LARGE and seen.height > known.height:
-            project.encoder.load_ahead()  # for the names of new tracks
         audio = _audio(lake, among(pl.col("track_id"), touched))
         made = catalogue(seen, known, genres_of_artists(lake).collect(), audio, first_free)
         made, same = TRACK_CATALOGUE.conform(made), ["track_id", "content_hash"]
