@@ -27,8 +27,6 @@ MOST_ANSWERS = 1_000
 MOST_UNSEEN = 1_000
 """Seeds that the model does not have, because they came later, or are described only; of more of either, the first."""
 LINK = re.compile(r"^\s*(?:spotify:track:|(?:https?://)?open\.spotify\.com/(?:intl-\w+/)?track/)([^/?#\s]+)")
-
-
 NO_TRACK = "A track is an id, a URI, a URL, a catalogue number, or an object with a title and an artist"
 
 
@@ -37,8 +35,10 @@ class RequestError(SpotifyDagError):
 
 
 def _whole(text: str) -> str:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("it has half of a letter that JSON writes in two (a lone surrogate)")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it has half of a letter that JSON writes in two (a lone surrogate)") from error
     return text
 
 
