@@ -44,9 +44,10 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how well users' own other halves, friends and artists are found; docs/evaluation.md has the protocol."""
-    if context.invoked_subcommand:
-        return
     with clear_errors():
+        if context.invoked_subcommand:
+            _refuse_options(context)
+            return
         project = open_project(context)
         if source is not None:
             project = _project_of(project, source, path, artist_genres)
@@ -64,6 +65,17 @@ def evaluate(
             style = "bold green" if row["model"] == "tower" else None
             table.add_row(row["model"], *(_number(row, key) for key in SHOWN), style=style)
         out.print(table)
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Refuse what was written before the name of a command: it would be of no effect."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            raise SourceError(
+                f"{option.opts[0]} stands before '{context.invoked_subcommand}', which does not know it. "
+                f"See: spotify-dag evaluate {context.invoked_subcommand} --help"
+            )
 
 
 def _evaluate(project: Project, *, folds: int, seeds: int, wanted: str | None) -> dict[str, Any]:

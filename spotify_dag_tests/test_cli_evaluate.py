@@ -79,6 +79,8 @@ def test_what_cannot_be_is_one_line(data: Path, arguments: tuple[str, ...], comp
     [
         (("tracks", "--path", "/nowhere.csv"), "There is no file '/nowhere.csv'"),
         (("tracks", "--path", "/nowhere.csv", "--only", "magic"), "--only is 'magic'"),
+        (("--models", "tower", "tracks", "--path", "/nowhere.csv"), "--models stands before 'tracks'"),
+        (("--json", "tracks", "--path", "/nowhere.csv"), "--json stands before 'tracks'"),
     ],
 )
 def test_evaluate_tracks_refuses_in_one_line(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:

@@ -9,16 +9,11 @@ from spotify_dag.assets.common import OWNERS, bar_chart, preview, table_schema
 from spotify_dag.features.audio import RANGES, believable
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.moods import PHRASES, mood_pull
-from spotify_dag.features.tracks import catalogue, distinct_tracks
-from spotify_dag.orchestration.staleness import (
-    catalogue_rules,
-    catalogue_version,
-    index_difference,
-    stale_audio,
-    stale_continuation,
-)
+from spotify_dag.features.tracks import catalogue, distinct_tracks, track_identity
+from spotify_dag.orchestration.staleness import index_difference, stale_audio, stale_continuation
+from spotify_dag.orchestration.track_changes import among, catalogue_inputs, genres_of_artists, touched_tracks
 from spotify_dag.recommend.blend import learn_factors, learn_weights
-from spotify_dag.recommend.continuation import SIGNALS, Continuation
+from spotify_dag.recommend.continuation import Continuation
 from spotify_dag.recommend.corpus import (
     distinct_texts,
     genre_names,
@@ -27,17 +22,20 @@ from spotify_dag.recommend.corpus import (
     text_vectors,
     tracks_of,
 )
+from spotify_dag.recommend.signals import SIGNALS
 from spotify_dag.resources.encoder import encode_missing, encoded, load_vectors, unknown_texts
 from spotify_dag.resources.lake import Lake
 from spotify_dag.resources.policy import may_be_trained_on
 from spotify_dag.resources.progress import Progress
 from spotify_dag.resources.project import Project
-from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, Table
+from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, Table
 from spotify_dag.sources.base import HasAudioFeatures
 
 if TYPE_CHECKING:
     import polars as pl
 
+LARGE = 100_000
+"""From so many tracks on, it takes seconds to write the catalogue and to check it: the encoder is loaded meanwhile."""
 INDEX_ROWS = 200_000
 """Tracks whose vectors are in memory at once while they are indexed; a killed run loses at most these."""
 FEW_TEXTS = 500
@@ -83,26 +81,32 @@ def _tables() -> list[Any]:
         import polars as pl
 
         lake = project.lake
-        # Before the rows are read: what comes meanwhile is for the next run.
-        card = {"made_from": catalogue_version(project), "rules": catalogue_rules(project)}
-        begun = datetime.now(UTC)
-        known = lake.scan(TRACK_CATALOGUE).collect()
-        genres = lake.scan(ARTIST_GENRES).drop_nulls("genres").group_by("artist_key").agg(pl.col("genres").first())
-        seen = distinct_tracks(lake.scan(RAW_PLAYLISTS)).collect(engine="streaming")
-        made = TRACK_CATALOGUE.conform(catalogue(seen, known, genres.sort("artist_key").collect(), _audio(lake)))
-        same = ["track_id", "content_hash"]
+        inputs, begun = catalogue_inputs(project), datetime.now(UTC)  # before the rows are read: others come meanwhile
+        card, before, items = project.track_catalogue_card(), lake.scan(TRACK_CATALOGUE), lake.scan(RAW_PLAYLISTS)
+        last = before.select(pl.col("catalogue_number").max().fill_null(-1)).collect().item()
+        first_free = max(last + 1, card.get("first_free_number", 0))
+        if first_free > LARGE and card.get("made_from") != inputs:
+            project.encoder.load_ahead()  # for the names of new tracks
+        touched = touched_tracks(lake, card.get("made_from"), inputs)
+        known = before.filter(among(pl.col("track_id"), touched)).collect()
+        seen = distinct_tracks(items.filter(among(track_identity(), touched))).collect(engine="streaming")
+        audio = _audio(lake, among(pl.col("track_id"), touched))
+        made = catalogue(seen, known, genres_of_artists(lake).collect(), audio, first_free)
+        made, same = TRACK_CATALOGUE.conform(made), ["track_id", "content_hash"]
         new = made.join(known, on=same, how="anti")
         if known.join(made, on=same, how="anti").height:
-            lake.overwrite(TRACK_CATALOGUE, [made])
+            others = before.filter(~among(pl.col("track_id"), touched)).collect()
+            lake.overwrite(TRACK_CATALOGUE, [others, made])
         elif new.height:
             # Only additions: the files that are there stay as they are.
             lake.append(TRACK_CATALOGUE, [new])
-        project.set_track_catalogue_card(**card, made_at=begun)
+        now = lake.scan(TRACK_CATALOGUE)
+        rows, last = now.select(pl.len(), pl.col("catalogue_number").max().fill_null(-1)).collect().row(0)
+        project.set_track_catalogue_card(made_from=inputs, first_free_number=max(first_free, last + 1), made_at=begun)
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": made.height,
-                "songs": made["song_key"].n_unique(),
-                "artists": made["artist_key"].n_unique(),
+                "dagster/row_count": rows,
+                "looked_at": made.height,
                 "new_or_changed": new.height,
                 "preview": preview(new.drop("part", "content_hash")),
             }
@@ -131,9 +135,11 @@ def _answering() -> list[Any]:
     @_asset(kinds={"lancedb"}, deps=["track_catalogue", "track_vectors"])
     def track_index(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
         """Keep every track findable by its trigrams, its words and its meaning, filtered by genre, year and sound."""
+        import polars as pl
+
         index = project.track_index
         changed, gone = index_difference(project)
-        audio = _audio(project.lake)
+        audio = _audio(project.lake, pl.col("track_id").is_in(changed["track_id"].implode()))
         with progress.task("Indexing tracks", changed.height) as advance:
             for rows in changed.iter_slices(INDEX_ROWS):
                 known = _vectors_of(project, distinct_texts(rows))
@@ -193,7 +199,7 @@ def learn_continuation(project: Project, frame: "pl.DataFrame") -> "tuple[Contin
         ]
     )
     known = encoded(lake, encoder, titles.unique())
-    tracks = tracks_of(frame, _audio(lake), project.track_index.vectors(frame["track_id"]), known)
+    tracks = tracks_of(frame, _audio(lake, pl.lit(value=True)), project.track_index.vectors(frame["track_id"]), known)
     playlists = playlists_of(table, known)
     moods = mood_pull(playlists.title_vectors, known.rows(pl.Series(PHRASES)))
     model = Continuation(tracks, playlists, weights=learn_weights(tracks, playlists, moods, seed=seed))
@@ -219,7 +225,7 @@ def _vectors_of(project: Project, texts: "pl.DataFrame") -> TextVectors:
     return load_vectors(project.lake, project.encoder, texts)
 
 
-def _audio(lake: Lake) -> "pl.DataFrame":
-    """Return the audio features of every track that has any: those of the first source by name that knows it."""
-    kept = lake.scan(AUDIO_FEATURES).sort("source").unique("track_id", keep="first", maintain_order=True)
+def _audio(lake: Lake, chosen: "pl.Expr") -> "pl.DataFrame":
+    """Return the audio features of every chosen track that has any: those of the first source by name that knows it."""
+    kept = lake.scan(AUDIO_FEATURES).filter(chosen).sort("source").unique("track_id", keep="first", maintain_order=True)
     return kept.select("track_id", *RANGES).collect()

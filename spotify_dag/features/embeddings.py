@@ -158,7 +158,7 @@ def _text_mean(
     offsets = np.concatenate([[0], counts.cumsum()[:-1]])
     means = torch.nn.functional.embedding_bag(
         torch.from_numpy(rows["vector"].to_numpy().astype(np.int64)),
-        torch.from_numpy(text_vectors.vectors),
+        torch.from_numpy(np.require(text_vectors.vectors, requirements="W")),  # torch warns of what cannot be written
         torch.from_numpy(offsets.astype(np.int64)),
         mode="sum",
         per_sample_weights=torch.from_numpy(rows["share"].to_numpy(writable=True)),

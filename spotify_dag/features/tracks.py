@@ -94,19 +94,23 @@ def with_song_keys(tracks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def catalogue(seen: pl.DataFrame, known: pl.DataFrame, genres: pl.DataFrame, audio: pl.DataFrame) -> pl.DataFrame:
+def catalogue(
+    seen: pl.DataFrame, known: pl.DataFrame, genres: pl.DataFrame, audio: pl.DataFrame, first_free: int = 0
+) -> pl.DataFrame:
     """Return the catalogue as it should be, rows of `schemas.TRACK_CATALOGUE` sorted by catalogue number.
 
     Parameters
     ----------
     seen
-        Rows of `distinct_tracks`.
+        Rows of `distinct_tracks`: of all tracks, or of some.
     known
-        The catalogue so far: a track keeps its number, and keys are worked out once per name.
+        The catalogue so far, of these tracks: a track keeps its number, and keys are worked out once per name.
     genres
         ``artist_key, genres``, one row per artist.
     audio
         ``track_id`` and audio features, one row per track.
+    first_free
+        The number of the first new track.
     """
     import polars as pl
 
@@ -121,7 +125,6 @@ def catalogue(seen: pl.DataFrame, known: pl.DataFrame, genres: pl.DataFrame, aud
         [keyed.filter(named), with_song_keys(keyed.filter(~named).drop("artist_key", "song_key"))], how="diagonal"
     )
     numbered = keyed.drop("names").sort("catalogue_number", "track_id", nulls_last=True)
-    first_free = known.select(pl.col("catalogue_number").max().fill_null(-1) + 1).item()
     new = pl.col("catalogue_number").is_null()
     described = numbered.with_columns(
         pl.coalesce("catalogue_number", first_free + new.cum_sum().cast(pl.Int64) - 1).alias("catalogue_number")

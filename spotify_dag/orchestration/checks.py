@@ -60,7 +60,9 @@ def table_problems(lake: Lake, table: Table, buckets: list[int]) -> dict[str, in
         **{f"{name} is not finite": ~pl.col(name).list.eval(pl.element().is_finite()).list.all() for name in vectors},
     }
     if table.key:
-        rules[f"{', '.join(table.key)} is not unique"] = pl.struct(table.key).is_duplicated()
+        # A column by itself takes a third of the time of a struct of one.
+        key = pl.col(table.key[0]) if len(table.key) == 1 else pl.struct(table.key)
+        rules[f"{', '.join(table.key)} is not unique"] = key.is_duplicated()
     counts = rows.select(rule.fill_null(False).sum().alias(name) for name, rule in rules.items()).collect()
     return {name: count for name, count in zip(counts.columns, counts.row(0), strict=True) if count}
 

@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.embeddings import FEATURES_CODE
+from spotify_dag.orchestration.track_changes import AT_ONCE, catalogue_inputs
 from spotify_dag.resources.policy import may_be_trained_on, trainable_users
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.vectors import UserIndex
-from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
+from spotify_dag.schemas import AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import HasAudioFeatures, Source
 from spotify_dag.sources.ingestion import source_versions
 from spotify_dag.tower.gate import soundness
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-CATALOGUE_CODE = "1"
-"""Changes when what the catalogue says of the same tracks changes."""
 GROWTH = 0.1
 """Share by which the catalogue, or the playlists, may change before the continuation model is learned anew."""
 CATALOGUE_SHARE, CATALOGUE_USERS, CATALOGUE_AGE = 0.01, 2, timedelta(days=1)
@@ -148,34 +147,15 @@ def stale_audio(project: Project) -> dict[str, str | None]:
     return {**changed, **dict.fromkeys(present.keys() - wanted.keys())}
 
 
-def catalogue_version(project: Project) -> str:
-    """Return a fingerprint of the rows that the catalogue of tracks is made from."""
-    parts = {
-        USERS: ["user_id", "content_hash"],
-        ARTIST_GENRES: ["artist_key", "genres"],
-        AUDIO_FEATURES: ["source", "source_version"],
-    }
-    hashes = [CATALOGUE_CODE]
-    for table, columns in parts.items():
-        rows = project.lake.scan(table).select(columns).unique().collect()
-        # Without an order: a sum that wraps around.
-        hashes.append(str(rows.hash_rows().sum()) if rows.height else "")
-    return hashlib.sha256("|".join(hashes).encode()).hexdigest()[:16]
-
-
-def catalogue_rules(project: Project) -> str:
-    """Return a fingerprint of what decides, besides the listening, what the catalogue says of a track."""
-    return f"{CATALOGUE_CODE}-{project.inbox.artist_genres_version()}"
-
-
 def stale_catalogue(project: Project) -> str | None:
     """Return why the catalogue of tracks has to be made anew, or None; a few new users are no reason yet."""
     import polars as pl
 
-    card = project.track_catalogue_card()
-    if card.get("rules") != catalogue_rules(project):
+    card, inputs = project.track_catalogue_card(), catalogue_inputs(project)
+    before = card.get("made_from")
+    if not isinstance(before, dict) or any(before.get(name) != inputs[name] for name in AT_ONCE):
         return "the catalogue of tracks was made by other rules" if card else "there is no catalogue of tracks"
-    if card["made_from"] == catalogue_version(project):
+    if before == inputs:
         return None
     made_at = datetime.fromisoformat(card["made_at"])
     if datetime.now(UTC) - made_at >= CATALOGUE_AGE:
@@ -188,7 +168,7 @@ def stale_catalogue(project: Project) -> str | None:
 def tracks_wait_until(project: Project) -> datetime | None:
     """Return until when, at the latest, the tracks of new users wait for those of others; None where none wait."""
     card = project.track_catalogue_card()
-    if "made_at" not in card or card["made_from"] == catalogue_version(project):
+    if "made_at" not in card or card["made_from"] == catalogue_inputs(project):
         return None
     return datetime.fromisoformat(card["made_at"]) + CATALOGUE_AGE
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from spotify_dag.features.audio import SCALED
 from spotify_dag.recommend.blend import learn_factors
-from spotify_dag.recommend.continuation import NEIGHBOURS, SHRINKAGE, Continuation, Request
+from spotify_dag.recommend.continuation import Continuation
+from spotify_dag.recommend.signals import NEIGHBOURS, SHRINKAGE
+from spotify_dag.recommend.tracks import Request
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spotify_dag.recommend.continuation import (
-    BRACKETS,
-    CONFIDENCE,
-    DEFAULT_WEIGHTS,
-    REGULARISATION,
-    SIGNALS,
-    Content,
-    Continuation,
-    Playlists,
-    Request,
-    Tracks,
-    title_of,
-)
+from spotify_dag.recommend.continuation import BRACKETS, DEFAULT_WEIGHTS, Continuation
+from spotify_dag.recommend.signals import CONFIDENCE, REGULARISATION, SIGNALS, Content
+from spotify_dag.recommend.tracks import Playlists, Request, Tracks, title_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -58,11 +48,13 @@ feedback datasets", ICDM 2008)."""
 def learn_factors(by_playlist: csr_matrix, seed: int = 0) -> np.ndarray:
     """Return factors of co-occurrence, ``[tracks, RANK]`` float32; zero for tracks in no playlist."""
     from implicit.cpu.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
 
-    als = AlternatingLeastSquares(
-        factors=RANK, alpha=CONFIDENCE, regularization=REGULARISATION, iterations=ITERATIONS, random_state=seed
-    )
-    als.fit(by_playlist, show_progress=False)
+    with threadpool_limits(1, "blas"):  # implicit runs threads of its own, and they would wait for those of BLAS
+        als = AlternatingLeastSquares(
+            factors=RANK, alpha=CONFIDENCE, regularization=REGULARISATION, iterations=ITERATIONS, random_state=seed
+        )
+        als.fit(by_playlist, show_progress=False)
     listed = np.diff(by_playlist.T.tocsr().indptr) > 0
     return np.where(listed[:, None], np.nan_to_num(als.item_factors), 0).astype(np.float32)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from spotify_dag.features.audio import scaled
 from spotify_dag.features.tracks import song_title, track_identity
-from spotify_dag.recommend.continuation import Playlists, Tracks
+from spotify_dag.recommend.tracks import Playlists, Tracks
 
 if TYPE_CHECKING:
     import polars as pl

@@ -47,7 +47,7 @@ class Filters:
         """
         clauses = []
         if self.genre is not None:
-            quoted = self.genre.lower().replace("'", "''")
+            quoted = printable(self.genre).lower().replace("'", "''")
             clauses.append(f"array_has_any(genres, ['{quoted}'])")
         if self.explicit is not None:
             clauses.append(f"explicit = {str(self.explicit).lower()}")
@@ -61,6 +61,11 @@ class Filters:
                 raise SearchError(f"The range of {name}, {low:g} to {high:g}, is empty. Give the smaller number first.")
             clauses.append(f"{name} >= {low!r} and {name} <= {high!r}")
         return " and ".join(clauses) or None
+
+
+def printable(text: str) -> str:
+    """Return a text with ``?`` for what is no letter at all, as terminals hand over bytes that they cannot decode."""
+    return text.encode(errors="replace").decode()
 
 
 @lru_cache(maxsize=50_000)

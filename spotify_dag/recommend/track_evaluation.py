@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spotify_dag.recommend.baselines import BASELINES, Baseline
-from spotify_dag.recommend.continuation import Continuation, Playlists, Request, title_of
+from spotify_dag.recommend.continuation import Continuation
 from spotify_dag.recommend.metrics import LENGTH, clicks, hit_rates, ndcg, r_precision, r_precision_with_artists
+from spotify_dag.recommend.tracks import Playlists, Request, title_of
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from spotify_dag.errors import SpotifyDagError
@@ -37,7 +38,7 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.b
 _DECIDING = {".json", ".txt", ".model", ".safetensors"}
 """Suffixes of the files that decide what a vector is: weights, tokenizer, pooling, and how they are put together."""
 _ENCODING = Lock()
-"""One thread encodes at a time: a tokenizer refuses a second one ("Already borrowed")."""
+"""One thread loads or encodes at a time: a tokenizer refuses a second one ("Already borrowed")."""
 REMEDY = "Set SPOTIFY_DAG_ENCODER to a sentence-transformer's folder, or unset it for the installed all-MiniLM-L6-v2."
 
 
@@ -112,6 +113,16 @@ class Encoder:
     def is_loaded(self) -> bool:
         """Whether the model is in memory: until then the first string costs seconds."""
         return "_transformer" in self.__dict__
+
+    def load_ahead(self) -> None:
+        """Load the model beside what its caller does until the first string: it takes five seconds of one core."""
+
+        def load() -> None:
+            with suppress(Exception), _ENCODING:  # what fails here, at exit too, fails again for whoever encodes
+                _ = self._transformer
+
+        if not self.is_loaded:
+            Thread(target=load, name="encoder").start()
 
     @cached_property
     def _transformer(self) -> SentenceTransformer:

@@ -8,29 +8,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError, field_validator
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.audio import RANGES, believable, scaled
 from spotify_dag.features.genres import artist_key
 from spotify_dag.features.moods import PHRASES, mood_pull
-from spotify_dag.recommend.continuation import Request, Unseen
-from spotify_dag.recommend.search import Filters
+from spotify_dag.recommend.search import QUERY_CHARS, Filters
+from spotify_dag.recommend.tracks import Request, Unseen
 from spotify_dag.resources.encoder import Encoder
 from spotify_dag.resources.track_index import SHOWN, Found, TrackIndex
 from spotify_dag.resources.track_model import LoadedModel, NoTracksError, TrackModel
 
 MOST_ANSWERS = 1_000
-MOST_LATE = 1_000
-"""Seeds that are looked up in the index because the model does not have them; of more, the first."""
+MOST_UNSEEN = 1_000
+"""Seeds that the model does not have, because they came later, or are described only; of more of either, the first."""
 LINK = re.compile(r"^\s*(?:spotify:track:|(?:https?://)?open\.spotify\.com/(?:intl-\w+/)?track/)([^/?#\s]+)")
+NO_TRACK = "A track is an id, a URI, a URL, a catalogue number, or an object with a title and an artist"
 
 
 class RequestError(SpotifyDagError):
     """A request that cannot be read. The message names the file, the field, the value and the remedy."""
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it has half of a letter that JSON writes in two (a lone surrogate)") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
 
 
 class TrackDescription(BaseModel):
@@ -38,14 +50,25 @@ class TrackDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    title: str = ""
-    artist: str = ""
+    title: Text = ""
+    artist: Text = ""
     year: float | None = None
     audio: dict[str, float] = Field(default_factory=dict)
     """Audio features in the units of `features.audio.RANGES`."""
 
+    @field_validator("audio")
+    @classmethod
+    def _possible(cls, audio: dict[str, float]) -> dict[str, float]:
+        for name, value in audio.items():
+            if name not in RANGES:
+                raise ValueError(f"there is no audio feature '{name}'; choose from {', '.join(RANGES)}")
+            low, high = RANGES[name]
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value:g}, not from {low:g} to {high:g}")
+        return audio
 
-Item = StrictInt | str | TrackDescription
+
+Item = StrictInt | Text | TrackDescription
 
 
 class ContinueRequest(BaseModel):
@@ -55,9 +78,9 @@ class ContinueRequest(BaseModel):
 
     tracks: list[Item] = Field(default_factory=list)
     """Track ids, URIs, URLs, catalogue numbers or descriptions, in order."""
-    title: str | None = None
+    title: Text | None = None
     """Title of the playlist."""
-    mood: str | None = None
+    mood: Text | None = None
     """How it should sound: "calm acoustic evening"."""
     count: int = Field(20, ge=1, le=MOST_ANSWERS)
     popularity: float = Field(0.0, ge=-1, le=1)
@@ -69,7 +92,7 @@ class SeedRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    search: str = ""
+    search: Text = ""
     playlist: list[Item] = Field(default_factory=list)
     recommender_neighbors: int = Field(10, ge=0, le=MOST_ANSWERS)
     search_neighbors: int = Field(10, ge=0, le=MOST_ANSWERS)
@@ -169,10 +192,10 @@ class TrackAnswers:
         rest = [item for item in items if item not in numbers]
         # What the index has and the model has not came after the model was learned: it counts by its content.
         late = self.index.rows(
-            [item for item in rest if isinstance(item, str)][:MOST_LATE],
+            [item for item in rest if isinstance(item, str)][:MOST_UNSEEN],
             ["vector", *RANGES],
         )
-        described = [item for item in request.tracks if isinstance(item, TrackDescription)]
+        described = [item for item in request.tracks if isinstance(item, TrackDescription)][:MOST_UNSEEN]
         wish = (request.mood or "").strip()
         written = wish or (request.title or "").strip()
         texts = [text for item in described for text in (item.title, item.artist) if text]
@@ -187,7 +210,8 @@ class TrackAnswers:
 
     def _vectors(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         distinct = list(dict.fromkeys(texts))
-        return dict(zip(distinct, self.encoder.encode(distinct), strict=True)) if distinct else {}
+        vectors = self.encoder.encode([text[:QUERY_CHARS] for text in distinct]) if distinct else ()
+        return dict(zip(distinct, vectors, strict=True))
 
 
 def read_requests(path: Path) -> tuple[list[ContinueRequest | SeedRequest], bool]:
@@ -217,12 +241,14 @@ def _request(entry: Any, where: str) -> ContinueRequest | SeedRequest:
     try:
         return kind.model_validate(entry)
     except ValidationError as error:
-        problem = error.errors()[0]
-        # In a union every member says why not; the place up to there is what helps.
-        place = ".".join(str(part) for part in problem["loc"][:2])
-        known = ", ".join(kind.model_fields)
+        # Of a track every form that it might have says why it has not: what helps is the complaint that went deepest.
+        problem = max(error.errors(), key=lambda one: len(one["loc"]))
+        place = problem["loc"]  # the field; of a track its number, the form it was taken for, and what is in it
+        of = TrackDescription if len(place) > 3 else kind
+        complaint = NO_TRACK if len(place) == 3 else problem["msg"].removeprefix("Value error, ")
         raise RequestError(
-            f"{where}: {place} is {_short(problem['input'])}: {problem['msg']}. Fields are: {known}."
+            f"{where}: {'.'.join(map(str, place[:2] + place[3:]))} is {_short(problem['input'])}: {complaint}. "
+            f"Fields are: {', '.join(of.model_fields)}."
         ) from error
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spotify_dag.features.audio import RANGES
 from spotify_dag.features.tracks import folded
-from spotify_dag.recommend.search import QUERY_CHARS, Filters, gram_text, grams, likeness
+from spotify_dag.recommend.search import QUERY_CHARS, Filters, gram_text, grams, likeness, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +196,8 @@ class TrackIndex:
             If a filter cannot be.
         """
         where = (filters or Filters()).where()
-        query = fold(text[:QUERY_CHARS])
+        text = printable(text[:QUERY_CHARS])
+        query = fold(text)
         table = self.table
         if table is None:
             return []
@@ -210,7 +211,7 @@ class TrackIndex:
             scored |= _scored(query, _matching(table, query, "words", where, BY_WORDS))
             best = max((score for score, _ in scored.values()), default=0.0)
         if best < VAGUE:
-            for cosine, row in self.nearest(encode([text[:QUERY_CHARS]])[0], BY_MEANING, where):
+            for cosine, row in self.nearest(encode([text])[0], BY_MEANING, where):
                 score = max(MEANING * cosine, scored.get(row["track_id"], (0.0, row))[0])
                 scored[row["track_id"]] = (score, row)
         return self._songs(list(scored.values()), k)
@@ -277,7 +278,7 @@ def fold(text: str) -> str:
     """Return one text as `features.tracks.folded` does a column."""
     import polars as pl
 
-    return pl.select(folded(pl.lit(text.encode(errors="replace").decode()))).item()
+    return pl.select(folded(pl.lit(text))).item()
 
 
 def _arrow(rows: pl.DataFrame, vectors: np.ndarray) -> pa.Table:

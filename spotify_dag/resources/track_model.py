@@ -15,12 +15,14 @@ import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import write_atomically
-from spotify_dag.recommend.continuation import Continuation, Playlists, Tracks
+from spotify_dag.recommend.continuation import Continuation
+from spotify_dag.recommend.tracks import Playlists, Tracks
 
 if TYPE_CHECKING:
     import polars as pl
 
 TRACK_ARRAYS = ("artist", "album", "song", "audio", "year", "popularity", "text", "genre_text")
+LAST_NUMBER = 2**63 - 1
 PLAYLIST_ARRAYS = ("indptr", "indices", "title", "title_vectors")
 
 
@@ -155,7 +157,7 @@ class LoadedModel:
 
     def catalogue_numbers(self, wanted: Sequence[int]) -> dict[int, int]:
         """Return the numbers of the tracks of some catalogue numbers."""
-        return self._places("catalogue_number", wanted)
+        return self._places("catalogue_number", [number for number in wanted if 0 <= number <= LAST_NUMBER])
 
     def _places(self, column: str, wanted: Sequence[Any]) -> dict[Any, int]:
         import polars as pl

@@ -19,7 +19,7 @@ def items(*rows: tuple[str | None, str | None, str]) -> pl.LazyFrame:
 
 def made(seen: pl.LazyFrame, known: pl.DataFrame | None = None, audio: pl.DataFrame = NO_AUDIO) -> pl.DataFrame:
     known = TRACK_CATALOGUE.empty() if known is None else known
-    return TRACK_CATALOGUE.conform(catalogue(distinct_tracks(seen).collect(), known, NO_GENRES, audio))
+    return TRACK_CATALOGUE.conform(catalogue(distinct_tracks(seen).collect(), known, NO_GENRES, audio, known.height))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,8 +19,15 @@ from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.freshness import waiting
 from spotify_dag.orchestration.run import bring_up_to_date, summary
 from spotify_dag.orchestration.staleness import stale_continuation, stale_tracks
+from spotify_dag.recommend.search import Filters
 from spotify_dag.resources.project import Project
-from spotify_dag.resources.track_answers import ContinueRequest, RequestError, TrackDescription, read_requests
+from spotify_dag.resources.track_answers import (
+    MOST_UNSEEN,
+    ContinueRequest,
+    RequestError,
+    TrackDescription,
+    read_requests,
+)
 from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS
 from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
 from spotify_dag.sources.export.kept import kept_frame
@@ -139,7 +147,7 @@ def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, ins
         project.inbox.requests.hand_in("export", f"export-{name}", [kept], opted_in=True)
         project.inbox.requests.sweep()
 
-    def made(**changed: str) -> None:
+    def made(**changed: Any) -> None:
         card = project.track_catalogue_card() | changed
         project.set_track_catalogue_card(**card | {"made_at": datetime.fromisoformat(card["made_at"])})
 
@@ -151,7 +159,7 @@ def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, ins
     assert stale_tracks(project) is None
     made(made_at=(datetime.now(UTC) - timedelta(hours=25)).isoformat())
     assert "a day old" in str(stale_tracks(project))
-    made(**card | {"rules": "those of last year"})
+    made(**card | {"made_from": card["made_from"] | {"code": "of last year"}})
     assert "other rules" in str(stale_tracks(project))
     made(**card)
     handed_in("ben")
@@ -235,6 +243,11 @@ def test_search_from_the_command_line(project):
         ('{"trakcs": []}', "trakcs is"),
         ('[{"search": "a"}, {"search": 5}]', "request 2: search is 5"),
         ('{"tracks": [], "count": 0}', "count is 0"),
+        ('{"tracks": [[1]]}', r"tracks\.0 is \[1\]: A track is an id"),
+        ('{"tracks": [7, {"titel": "a"}]}', r"tracks\.1\.titel .* Fields are: title, artist"),
+        ('{"tracks": [{"audio": {"energi": 1}}]}', "no audio feature 'energi'; choose from danceability"),
+        ('{"tracks": [{"audio": {"tempo": 0.8}}]}', r"tempo is 0\.8, not from 30 to 300"),
+        ('{"title": "\\ud83d"}', "half of a letter"),
     ],
 )
 def test_requests_that_cannot_be_read_say_where(tmp_path, content, message):
@@ -250,6 +263,26 @@ def test_a_playlist_of_a_hundred_thousand_is_answered(answers, project):
     found = answers.continued(ContinueRequest(tracks=listed, count=5))
     assert len(found["unknown"]) == 100_000
     assert len(found["recommendations"]) == 5
+
+
+def test_a_playlist_of_ten_thousand_descriptions_is_answered(answers):
+    described = [TrackDescription(title=f"Song {number} " + "x" * 10_000, artist="A") for number in range(10_000)]
+    begun = time.process_time()
+    found = answers.continued(ContinueRequest(tracks=described, title="y" * 10**6, count=5))
+    assert found["seeds"] == MOST_UNSEEN
+    assert len(found["recommendations"]) == 5
+    assert time.process_time() - begun < 30
+
+
+def test_numbers_that_no_track_can_have_are_unknown(answers):
+    found = answers.continued(ContinueRequest(tracks=[-1, 2**63, 10**30], count=1))
+    assert found["unknown"] == [-1, 2**63, 10**30]
+
+
+@pytest.mark.parametrize("text", ["\udcff", "a\x00b", "'; drop", "\\", "AND OR NOT", "*:*", '"'])
+def test_search_takes_whatever_is_typed(answers, text):
+    assert isinstance(answers.search(text, 3), list)
+    assert answers.search(text, 3, Filters(genre=text)) == []
 
 
 def test_threads_share_one_and_hear_the_same(answers, project):

@@ -11,16 +11,10 @@ from scipy.sparse import csr_matrix
 from spotify_dag.features.audio import SCALED
 from spotify_dag.recommend.baselines import BASELINES, item_knn
 from spotify_dag.recommend.blend import learn_factors, learn_weights
-from spotify_dag.recommend.continuation import (
-    BRACKETS,
-    SIGNALS,
-    Continuation,
-    Playlists,
-    Request,
-    Tracks,
-    Unseen,
-)
+from spotify_dag.recommend.continuation import BRACKETS, Continuation
 from spotify_dag.recommend.metrics import ndcg
+from spotify_dag.recommend.signals import SIGNALS
+from spotify_dag.recommend.tracks import Playlists, Request, Tracks, Unseen
 
 BLOCKS, BLOCK, DIM = 4, 30, 8
 """Tracks of one block stand in the same playlists, and every third of them is by the same artist."""
@@ -174,7 +168,7 @@ def test_item_knn_is_one_of_the_signals(model):
 
 
 def test_of_item_knn_the_nearest_neighbours_count(model, monkeypatch):
-    monkeypatch.setattr("spotify_dag.recommend.continuation.NEIGHBOURS", 3)
+    monkeypatch.setattr("spotify_dag.recommend.signals.NEIGHBOURS", 3)
     assert 3 <= (model.from_neighbours(np.array([31])) > 0).sum() < BLOCK - 1
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from spotify_dag.recommend.continuation import Playlists
 from spotify_dag.recommend.track_evaluation import (
     SCENARIOS,
     evaluate_search,
@@ -19,6 +18,7 @@ from spotify_dag.recommend.track_evaluation import (
     split_playlists,
     typo,
 )
+from spotify_dag.recommend.tracks import Playlists
 
 TRACKS = pl.DataFrame(
     {

@@ -319,3 +319,22 @@ class TestKept:
 def unit(places: list[int]) -> np.ndarray:
     """Return vectors that can be told apart: 1 at a place each, 0 elsewhere."""
     return np.eye(TEXT_DIM, dtype=np.float32)[places]
+
+
+class TestAhead:
+    def test_a_model_that_is_loaded_ahead_is_the_one_that_encodes(self, bundled: Encoder) -> None:
+        ahead = Encoder()
+        ahead.load_ahead()
+        assert np.allclose(ahead.encode(NAMES), bundled.encode(NAMES))
+        loaded = ahead.__dict__["_transformer"]
+        ahead.load_ahead()
+        assert ahead.__dict__["_transformer"] is loaded
+
+    def test_what_cannot_be_loaded_ahead_is_told_to_whoever_encodes(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        nothing = Encoder(str(tmp_path))
+        nothing.load_ahead()
+        with pytest.raises(EncoderError, match=encoder.WEIGHTS_FILE):
+            nothing.encode(["a"])
+        assert "Traceback" not in capfd.readouterr().err

@@ -1,0 +1,108 @@
+"""What a continuation is computed from: tracks, playlists, and what is asked about them, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What is known of the tracks of a catalogue; row ``i`` of everything is track ``i``."""
+
+    artist: np.ndarray
+    """``[tracks]`` int, number of the artist."""
+    album: np.ndarray
+    """``[tracks]`` int, number of the album, -1 where unknown."""
+    song: np.ndarray
+    """``[tracks]`` int, number of the song: its recordings share it."""
+    audio: np.ndarray
+    """``[tracks, 13]`` float32, `features.audio.scaled`."""
+    year: np.ndarray
+    """``[tracks]`` float32, NaN where unknown."""
+    popularity: np.ndarray
+    """``[tracks]`` float32, 0 to 1, NaN where unknown."""
+    genres: csr_matrix
+    """``[tracks, genres]``, multi-hot."""
+    genre_text: np.ndarray
+    """``[genres, dim]`` float32, unit vectors of the genres' names; zero where there is none."""
+    text: np.ndarray
+    """``[tracks, dim]`` float32, unit vectors of title and artist; zero where there is none."""
+
+    def __len__(self) -> int:
+        """Return the number of tracks."""
+        return len(self.artist)
+
+
+@dataclass(frozen=True)
+class Playlists:
+    """Playlists to learn from: numbers of tracks in their order, and vectors of their titles."""
+
+    indptr: np.ndarray
+    """``[playlists + 1]`` int64; playlist ``p`` is ``indices[indptr[p] : indptr[p + 1]]``."""
+    indices: np.ndarray
+    """``[items]`` int32, numbers of tracks."""
+    title: np.ndarray
+    """``[playlists]`` int32, number of the title, -1 where there is none."""
+    title_vectors: np.ndarray
+    """``[titles, dim]`` float32, unit vectors of the distinct titles."""
+
+    def __len__(self) -> int:
+        """Return the number of playlists."""
+        return len(self.indptr) - 1
+
+    def __getitem__(self, playlist: int) -> np.ndarray:
+        """Return the tracks of a playlist."""
+        return self.indices[self.indptr[playlist] : self.indptr[playlist + 1]]
+
+    def take(self, chosen: np.ndarray) -> Playlists:
+        """Return some playlists."""
+        rows = [self[playlist] for playlist in chosen]
+        ends = np.cumsum([0, *map(len, rows)])
+        indices = np.concatenate([np.empty(0, np.int32), *rows])
+        return Playlists(ends.astype(np.int64), indices, self.title[chosen], self.title_vectors)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Tracks that the catalogue does not have, known by what was said of them."""
+
+    artist: np.ndarray
+    """``[rows]`` int, number of the artist in the catalogue, -1 where it has none."""
+    audio: np.ndarray
+    """``[rows, 13]``, `features.audio.scaled`."""
+    year: np.ndarray
+    """``[rows]``, NaN where unknown."""
+    text: np.ndarray
+    """``[rows, dim]``, unit vectors of title and artist; zero where there is none."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to continue: tracks, of the catalogue or not, and what was written about it."""
+
+    seeds: np.ndarray
+    """Numbers of tracks, in order; may be empty."""
+    title: np.ndarray | None = None
+    """``[dim]``, unit vector of the playlist's title or of a mood."""
+    mood: np.ndarray | None = None
+    """``[13]``, what the title says about sound: pull of each audio feature, from -1 to 1."""
+    wish: bool = False
+    """Whether the title is no title but a wish for a mood: it then says how tracks sound, not what they are called."""
+    unseen: Unseen | None = None
+    """Further seeds."""
+
+    def __len__(self) -> int:
+        """Return the number of seeds."""
+        return len(self.seeds) + (0 if self.unseen is None else len(self.unseen.artist))
+
+
+def title_of(playlists: Playlists, playlist: int) -> np.ndarray | None:
+    """Return the vector of a playlist's title."""
+    number = playlists.title[playlist]
+    return playlists.title_vectors[number] if number >= 0 else None
