@@ -6,7 +6,6 @@ matches at a rate of 120 a second, a client of its own for files. ``--world PATH
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import socket
@@ -22,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from bench.measure import console, describe, in_fresh_process, machine, print_table, write_results
+from bench.measure import console, in_fresh_process, print_table, run
 from bench.pipeline import register_world, run_stages
 
 NAME = "app"
@@ -36,18 +35,12 @@ FILES, QUICK_FILES = 60, 10
 LIMITS = {"requests_per_second": 100, "p95_ms": 100, "file_p50_ms": 150, "start_seconds": 15, "memory_gib": 2}
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
-    parser.add_argument("--world", type=Path, help="a data root that was made before")
-    arguments = parser.parse_args()
-    quick, facts = arguments.quick, machine()
+def measure(quick: bool, world: Path | None) -> dict[str, Any]:
+    """Measure, print and return the figures."""
     users = QUICK_USERS if quick else USERS
-    console.print(f"[bold]The app at {users:,} users[/]\n{describe(facts)}")
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
-        root = arguments.world or Path(folder)
-        if arguments.world is None:
+        root = world or Path(folder)
+        if world is None:
             in_fresh_process(make_world, root, users)
         with running(root) as (url, process, started):
             warm(url)
@@ -58,9 +51,9 @@ def main() -> None:
             with httpx.Client(base_url=url, trust_env=False) as client:
                 users = client.get("/readyz").json()["users"]
             memory = peak_memory_gib(process.pid)
-    results = {"machine": facts, "users": users, "start_seconds": started, "memory_gib": memory, **load, **files}
+    results = {"users": users, "start_seconds": started, "memory_gib": memory, **load, **files}
     show(results)
-    write_results(NAME + "_quick" * quick, results)
+    return results
 
 
 def make_world(root: Path, users: int) -> None:
@@ -198,4 +191,4 @@ def show(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure, world="a data root that was made before")

@@ -9,21 +9,20 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from bench.measure import console, describe, is_quick, machine, write_results
+from bench.measure import console, run
 
 NAME = "app_contract"
 CASES, QUICK_CASES = 500, 30
 """Per operation and phase; there are a dozen operations."""
 
 
-def main() -> None:
-    """Run, print and write the figures."""
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
     from spotify_dag_tests.app.conftest import make_world
     from spotify_dag_tests.app.contract import contract
 
-    quick, facts = is_quick(__doc__), machine()
-    console.print(f"[bold]The API against its own description[/]\n{describe(facts)}")
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder) / "data"
         make_world(root)
@@ -34,11 +33,10 @@ def main() -> None:
             found = contract(url, QUICK_CASES if quick else CASES, Path(folder))
     console.print(f"{found['cases']:,} cases, {found['failures']:,} failures")
     said = found.pop("said")
-    write_results(NAME + "_quick" * quick, {"machine": facts, **found})
     if found["failures"]:
         console.print(said)
-        sys.exit(1)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(bool(run(NAME, __doc__, measure)["failures"]))
