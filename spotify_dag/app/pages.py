@@ -56,6 +56,9 @@ def _theme() -> gr.themes.Base:
         button_primary_text_color="white", button_primary_text_color_dark="white",
         button_cancel_background_fill="#9b1c1c", button_cancel_background_fill_dark="#9b1c1c",
         button_cancel_text_color="white", button_cancel_text_color_dark="white",
+        # Where something is filled in or ticked has to be seen, too (WCAG 2.2, 1.4.11).
+        input_border_width="1px", input_border_color="*neutral_500", input_border_color_dark="*neutral_400",
+        checkbox_border_color="*neutral_500", checkbox_border_color_dark="*neutral_400",
         input_placeholder_color="*neutral_600", input_placeholder_color_dark="*neutral_300",
         body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
         **{f"{part}_{name}": value for part in ("block_info", "block_title", "block_label")

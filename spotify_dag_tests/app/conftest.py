@@ -196,6 +196,23 @@ def served(world: Path, connected: dict[str, Any], tmp_path_factory: pytest.Temp
         yield running
 
 
+@pytest.fixture(scope="session")
+def with_tracks(world: Path, connected: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The app with its pages over the same world, whose tracks the graph has made findable."""
+
+    def add_tracks(folder: Path) -> None:
+        from spotify_dag.definitions import build_definitions
+
+        shutil.copytree(world, folder / "data")
+        definitions = build_definitions(settings=Settings(data=folder / "data", n_buckets=len(BUCKETS)))
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        assert definitions.resolve_job_def("tracks").execute_in_process(run_config=quiet).success
+
+    data = made_once(tmp_path_factory, "app-tracks", add_tracks) / "data"
+    with serving(Project.open(Settings(data=data, **connected)), pages=True) as running:
+        yield running
+
+
 @pytest.fixture
 def fresh(world: Path, connected: dict[str, Any], tmp_path: Path) -> Callable[..., Any]:
     """Serve a copy of the world: ``with fresh(setting=…) as served``."""
