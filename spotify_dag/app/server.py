@@ -65,7 +65,7 @@ def create_app(project: Project, *, pages: bool = True) -> FastAPI:
 
         add_pages(app, service)
     app.add_middleware(Watched, telemetry=service.telemetry)
-    app.add_middleware(Guard, settings=project.settings)
+    app.add_middleware(Guard, settings=project.settings, newcomers=service.newcomer_rate)
     return app
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
+from spotify_dag.app.guard import Rate
 from spotify_dag.app.identity import Identity, Signer
 from spotify_dag.app.jobs import Job, Jobs
 from spotify_dag.app.newcomers import Newcomer, Newcomers, hand_in, hand_in_login, handed_in
@@ -63,6 +64,7 @@ class Service:
         self.project = project
         self.serving = Serving(project)
         self.newcomers = Newcomers(project)
+        self.newcomer_rate = Rate(project.settings.app_newcomers_per_minute)
         self.tracks = Tracks(project)
         self.jobs = Jobs()
         self.identity = Identity(project.settings, Signer(project.settings.data / "app" / "key"))

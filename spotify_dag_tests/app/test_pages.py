@@ -165,6 +165,9 @@ class TestNewUser:
         page.get_by_role("button", name="Show what is stored").click()
         page.get_by_text("You are compared with others").wait_for()
         assert "export-" in page.locator(".sd-facts").inner_text()
+        with page.expect_download() as saved:
+            page.get_by_role("link", name="CSV").click()
+        assert Path(saved.value.path()).read_text().startswith("user_bucket")
 
     def test_few_data_are_said_to_be_few(self, visit: Callable[..., Any], tmp_path: Path) -> None:
         page = visit()
@@ -216,6 +219,16 @@ class TestPages:
         frame.get_by_role("link", name="find their people").click()
         page.locator(".sd-card").first.wait_for()
         assert page.get_by_label("Spotify profile").input_value() == user_id(7)
+        places = zip(found["user_ids"], found["x"], found["y"], strict=True)
+        user = next(user for user, x, y in places if user != user_id(7) and max(abs(x - 0.5), abs(y - 0.5)) < 0.25)
+        page.get_by_label("Spotify profile").fill(user)
+        page.keyboard.press("Enter")
+        page.get_by_role("tab", name="Taste map").click()
+        frame.locator("#tip", has_text=user).wait_for()
+        # Enlarged about whoever is ringed, who is then in the middle.
+        frame.get_by_role("button", name="Nearer").click()
+        frame.locator("#plane").click()
+        assert user in frame.locator("#tip").inner_text()
 
     def test_tabs_of_tracks_are_hidden_where_there_are_none(self, visit: Callable[..., Any], served: Served) -> None:
         page = visit()
@@ -237,6 +250,18 @@ class TestPages:
         assert page.locator(".sd-tracks:visible li").count() == 20
         assert page.locator(".sd-tracks:visible small").first.is_visible()  # why
         assert page.get_by_text("nobody-knows-it").last.is_visible()
+
+    def test_whoever_asks_for_new_users_too_often_is_told_so(
+        self, visit: Callable[..., Any], fresh: Callable[..., Any]
+    ) -> None:
+        with fresh(pages=True, app_newcomers_per_minute=1) as served:
+            # The page counts with the API.
+            assert served.client.post("/api/v1/users", data={"profile": user_id(7)}).status_code == 202
+            assert served.client.post("/api/v1/users", data={"profile": user_id(7)}).status_code == 429
+            page = visit(served=served)
+            page.get_by_label("Spotify profile").fill(user_id(7))
+            page.keyboard.press("Enter")
+            page.get_by_text("Too many requests").wait_for()
 
     def test_forget_me(self, visit: Callable[..., Any], fresh: Callable[..., Any]) -> None:
         with fresh(pages=True) as served:
