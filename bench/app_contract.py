@@ -1,4 +1,4 @@
-"""The API against its own description: requests that schemathesis makes up, over a small world on loopback.
+"""The API against its own description: requests that schemathesis makes up, over a small world with tracks on loopback.
 
 No answer may be a server error, and none may have a status, a media type or a form that the description does not name.
 """
@@ -20,12 +20,13 @@ CASES, QUICK_CASES = 500, 30
 
 def measure(quick: bool) -> dict[str, Any]:
     """Measure, print and return the figures."""
-    from spotify_dag_tests.app.conftest import make_world
+    from spotify_dag_tests.app.conftest import add_tracks, make_world
     from spotify_dag_tests.app.contract import contract
 
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder) / "data"
         make_world(root)
+        add_tracks(root)
         os.environ["SPOTIFY_DAG_N_BUCKETS"] = "2"
         from bench.app import running
 

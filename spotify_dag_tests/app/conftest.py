@@ -123,6 +123,15 @@ def publish_model(project: Project, seed: int) -> str:
     return version
 
 
+def add_tracks(data: Path) -> None:
+    """Have the graph make the tracks of a world findable, and playlists continuable."""
+    from spotify_dag.definitions import build_definitions
+
+    definitions = build_definitions(settings=Settings(data=data, n_buckets=len(BUCKETS)))
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    assert definitions.resolve_job_def("tracks").execute_in_process(run_config=quiet).success
+
+
 @dataclass
 class Served:
     """An app that listens, and a client without cookies of its own."""
@@ -198,17 +207,13 @@ def served(world: Path, connected: dict[str, Any], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session")
 def with_tracks(world: Path, connected: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The app with its pages over the same world, whose tracks the graph has made findable."""
+    """The app with its pages over the same world, with tracks."""
 
-    def add_tracks(folder: Path) -> None:
-        from spotify_dag.definitions import build_definitions
-
+    def make(folder: Path) -> None:
         shutil.copytree(world, folder / "data")
-        definitions = build_definitions(settings=Settings(data=folder / "data", n_buckets=len(BUCKETS)))
-        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        assert definitions.resolve_job_def("tracks").execute_in_process(run_config=quiet).success
+        add_tracks(folder / "data")
 
-    data = made_once(tmp_path_factory, "app-tracks", add_tracks) / "data"
+    data = made_once(tmp_path_factory, "app-tracks", make) / "data"
     with serving(Project.open(Settings(data=data, **connected)), pages=True) as running:
         yield running
 
