@@ -244,7 +244,7 @@ class TestPages:
         page.locator(".sd-tracks li", has_text="Usher").first.wait_for()
         (song, *_) = with_tracks.client.get("/api/v1/search", params={"q": "Usher", "k": 1}).json()["tracks"]
         page.get_by_role("tab", name="Continue a playlist").click()
-        page.get_by_label("Tracks", exact=True).fill(f"spotify:track:{song['track_id']}\nnobody-knows-it")
+        page.get_by_placeholder("Links, URIs or ids").fill(f"spotify:track:{song['track_id']}\nnobody-knows-it")
         page.get_by_role("button", name="Continue", exact=True).click()
         page.locator(".sd-tracks:visible li").first.wait_for()
         assert page.locator(".sd-tracks:visible li").count() == 20
@@ -313,7 +313,7 @@ def _search(page: Any, served: Served) -> None:
 
 def _continue(page: Any, served: Served) -> None:
     found = served.client.get("/api/v1/search", params={"q": "Frank Ocean", "k": 3}).json()["tracks"]
-    page.get_by_label("Tracks", exact=True).fill("\n".join(f"spotify:track:{track['track_id']}" for track in found))
+    page.get_by_placeholder("Links, URIs or ids").fill("\n".join(f"spotify:track:{track['track_id']}" for track in found))
     page.get_by_label("Mood").fill("calm evening")
     page.get_by_role("button", name="Continue", exact=True).click()
     page.locator(".sd-tracks:visible li").first.wait_for()
