@@ -313,8 +313,10 @@ def _search(page: Any, served: Served) -> None:
 
 def _continue(page: Any, served: Served) -> None:
     found = served.client.get("/api/v1/search", params={"q": "Frank Ocean", "k": 3}).json()["tracks"]
-    page.get_by_placeholder("Links, URIs or ids").fill("\n".join(f"spotify:track:{track['track_id']}" for track in found))
-    page.get_by_label("Mood").fill("calm evening")
+    page.get_by_placeholder("Links, URIs or ids").fill(
+        "\n".join(f"spotify:track:{track['track_id']}" for track in found)
+    )
+    page.get_by_placeholder("calm acoustic evening").fill("calm evening")
     page.get_by_role("button", name="Continue", exact=True).click()
     page.locator(".sd-tracks:visible li").first.wait_for()
 
