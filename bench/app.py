@@ -1,12 +1,13 @@
 """The app at 100,000 users on loopback: matches per second, new users from a file, start and memory.
 
 The app runs in a process of its own, as ``spotify-dag app`` starts it; the load comes from this machine too: locust for
-matches at a rate of 120 a second, a client of its own for files. ``--world PATH`` asks a data root that is there.
+matches at a rate of 120 a second, a client of its own for files. Then matches are asked for once more while somebody
+new is taken in by the graph and another version of the model becomes champion; this may be slow, and fails nobody.
+``--world PATH`` asks a data root that `make_world` made before.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import socket
@@ -22,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from bench.measure import console, describe, in_fresh_process, machine, print_table, write_results
+from bench.measure import console, in_fresh_process, print_table, run
 from bench.pipeline import register_world, run_stages
 
 NAME = "app"
@@ -36,18 +37,12 @@ FILES, QUICK_FILES = 60, 10
 LIMITS = {"requests_per_second": 100, "p95_ms": 100, "file_p50_ms": 150, "start_seconds": 15, "memory_gib": 2}
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
-    parser.add_argument("--world", type=Path, help="a data root that was made before")
-    arguments = parser.parse_args()
-    quick, facts = arguments.quick, machine()
+def measure(quick: bool, world: Path | None) -> dict[str, Any]:
+    """Measure, print and return the figures."""
     users = QUICK_USERS if quick else USERS
-    console.print(f"[bold]The app at {users:,} users[/]\n{describe(facts)}")
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
-        root = arguments.world or Path(folder)
-        if arguments.world is None:
+        root = world or Path(folder)
+        if world is None:
             in_fresh_process(make_world, root, users)
         with running(root) as (url, process, started):
             warm(url)
@@ -55,18 +50,30 @@ def main() -> None:
             load = ask(url, QUICK_SECONDS if quick else SECONDS, users)
             load["processor_ms_per_request"] = 1e3 * (processor_seconds(process.pid) - used) / load["requests"]
             files = hand_in(url, QUICK_FILES if quick else FILES)
-            with httpx.Client(base_url=url, trust_env=False) as client:
-                users = client.get("/readyz").json()["users"]
+            users = ready(url)["users"]
             memory = peak_memory_gib(process.pid)
-    results = {"machine": facts, "users": users, "start_seconds": started, "memory_gib": memory, **load, **files}
+            changes = ask_while_it_changes(root, url, users)
+            after = peak_memory_gib(process.pid)
+    results = {
+        "users": users, "start_seconds": started, "memory_gib": memory, **load, **files,
+        "while_it_changes": {**changes, "memory_gib": after},
+    }  # fmt: skip
     show(results)
-    write_results(NAME + "_quick" * quick, results)
+    return results
 
 
 def make_world(root: Path, users: int) -> None:
-    """Make a data root of generated users, up to date."""
+    """Make a data root of generated users, up to date, with two versions of the model that know everybody."""
+    from spotify_dag.resources.project import Project
+    from spotify_dag.settings import Settings
+
     os.environ["SPOTIFY_DAG_TRAIN_USERS"] = str(TRAIN_USERS)
     register_world(root, users, PLAYLISTS, TRACKS)
+    run_stages(root, "index")
+    os.environ["SPOTIFY_DAG_SEED"] = "1"
+    run_stages(root, "train", train=True)
+    registry = Project.open(Settings(data=root)).registry
+    registry.promote(str(registry.latest()))
     run_stages(root, "index")
 
 
@@ -90,9 +97,9 @@ def running(root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
     try:
         while True:
             try:
-                if httpx.get(f"{url}/readyz", trust_env=False, timeout=10).status_code == 200:
-                    break
-            except httpx.TransportError:
+                ready(url)
+                break
+            except httpx.HTTPError:
                 pass
             if process.poll() is not None or time.monotonic() - begun > 300:
                 raise RuntimeError("the app did not start")
@@ -103,6 +110,13 @@ def running(root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
         process.wait(30)
 
 
+def ready(url: str) -> dict[str, Any]:
+    """Return what the app says it answers from."""
+    answer = httpx.get(f"{url}/readyz", trust_env=False, timeout=10).raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
+
+
 def warm(url: str) -> None:
     """Wait until a new user need not wait for anything to be loaded."""
     for _ in range(3):
@@ -110,19 +124,59 @@ def warm(url: str) -> None:
 
 
 def ask(url: str, seconds: int, users: int) -> dict[str, Any]:
-    """Ask for matches of users at random, at a fixed rate, with locust in a process of its own."""
-    done = subprocess.run(
+    """Ask for matches of users at random, at a fixed rate."""
+    with asking(url, users) as figures:
+        time.sleep(seconds)
+    return figures
+
+
+def ask_while_it_changes(root: Path, url: str, users: int) -> dict[str, Any]:
+    """Ask while the graph takes somebody new in, and while another version becomes champion."""
+
+    def answers_with(name: str, value: Any) -> None:
+        end = time.monotonic() + 300
+        while ready(url)[name] != value:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the app does not answer with {name} {value}")
+            time.sleep(0.2)
+
+    begun, before = time.monotonic(), ready(url)
+    with asking(url, users) as figures:
+        one_file(url, 0, consent=True)
+        spotify_dag(root, "run")
+        answers_with("users", before["users"] + 1)
+        champion = json.loads(spotify_dag(root, "models", "rollback", "--json"))["champion"]
+        spotify_dag(root, "run")
+        answers_with("model_version", champion)
+    return {"seconds": time.monotonic() - begun, **figures}
+
+
+def spotify_dag(root: Path, *arguments: str) -> str:
+    """Run a command on a data root; return what it prints."""
+    command = [sys.executable, "-m", "spotify_dag", "--data", str(root), *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+
+
+@contextmanager
+def asking(url: str, users: int) -> Iterator[dict[str, Any]]:
+    """Ask for matches of users at random with locust, in a process of its own; the figures are there afterwards."""
+    figures: dict[str, Any] = {}
+    with subprocess.Popen(
         [
             sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("app_load.py")), "--headless",
-            "--host", url, "--users", str(CLIENTS), "--spawn-rate", str(CLIENTS), "--run-time", f"{seconds}s",
-            "--json", "--only-summary",
+            "--host", url, "--users", str(CLIENTS), "--spawn-rate", str(CLIENTS), "--json", "--only-summary",
         ],
-        env={**os.environ, "BENCH_USERS": str(users), "BENCH_RATE": str(RATE / CLIENTS)}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    (found,) = json.loads(done.stdout[done.stdout.index("[") :])
+        env={**os.environ, "BENCH_USERS": str(users), "BENCH_RATE": str(RATE / CLIENTS)},
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as locust:  # fmt: skip
+        try:
+            yield figures
+        finally:
+            locust.terminate()
+            told, _ = locust.communicate()
+    (found,) = json.loads(told[told.index("[") :])
     times = {float(key): count for key, count in found["response_times"].items()}
-    return {
+    figures |= {
         "requests": found["num_requests"],
         "errors": found["num_failures"],
         "requests_per_second": found["num_requests"] / (found["last_request_timestamp"] - found["start_time"]),
@@ -160,12 +214,13 @@ def exported(number: int) -> bytes:
     return (head + rows).encode()
 
 
-def one_file(url: str, number: int) -> float:
-    """Hand in a playlist of 100 tracks; return the seconds until the matches were there."""
+def one_file(url: str, number: int, *, consent: bool = False) -> float:
+    """Hand in a playlist of 100 tracks, perhaps to be kept; return the seconds until the matches were there."""
     content = exported(number)
     with httpx.Client(base_url=url, trust_env=False, timeout=120) as client:
         begun = time.perf_counter()
-        answer = client.post("/api/v1/users", files={"file": ("list.csv", content)})
+        file = {"file": ("list.csv", content)}
+        answer = client.post("/api/v1/users", files=file, data={"consent": str(consent)})
         answer.raise_for_status()
         told = client.get(answer.json()["events"]).text
         took = time.perf_counter() - begun
@@ -194,14 +249,18 @@ def show(results: dict[str, Any]) -> None:
         value = results[name]
         kept = value >= limit if name == "requests_per_second" else value < limit
         rows.append((name.replace("_", " "), f"{value:,.2f}", str(limit), "PASS" if kept else "MISSED"))
-    rows.append(("errors", str(results["errors"]), "0", "PASS" if not results["errors"] else "MISSED"))
+    changes = results["while_it_changes"]
+    for name, errors in (("errors", results["errors"]), ("errors while it changes", changes["errors"])):
+        rows.append((name, str(errors), "0", "PASS" if not errors else "MISSED"))
     print_table(f"The app at {results['users']:,} users", ("Figure", "Measured", "Limit", ""), rows)
     console.print(
         f"{results['requests']:,} requests; p50 {results['p50_ms']:.0f} ms, p99 {results['p99_ms']:.0f} ms; "
         f"files p95 {results['file_p95_ms']:.0f} ms; processor time per request "
-        f"{results['processor_ms_per_request']:.1f} ms"
+        f"{results['processor_ms_per_request']:.1f} ms\n"
+        f"While it changes: {changes['requests']:,} requests in {changes['seconds']:.0f} s, "
+        f"p50 {changes['p50_ms']:.0f} ms, p95 {changes['p95_ms']:.0f} ms; memory {changes['memory_gib']:.2f} GiB"
     )
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure, world="a data root that was made before")

@@ -1,4 +1,4 @@
-"""The API against its own description: requests that schemathesis makes up, over a small world on loopback.
+"""The API against its own description: requests that schemathesis makes up, over a small world with tracks on loopback.
 
 No answer may be a server error, and none may have a status, a media type or a form that the description does not name.
 """
@@ -9,24 +9,24 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from bench.measure import console, describe, is_quick, machine, write_results
+from bench.measure import console, run
 
 NAME = "app_contract"
 CASES, QUICK_CASES = 500, 30
 """Per operation and phase; there are a dozen operations."""
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    from spotify_dag_tests.app.conftest import make_world
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
+    from spotify_dag_tests.app.conftest import add_tracks, make_world
     from spotify_dag_tests.app.contract import contract
 
-    quick, facts = is_quick(__doc__), machine()
-    console.print(f"[bold]The API against its own description[/]\n{describe(facts)}")
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder) / "data"
         make_world(root)
+        add_tracks(root)
         os.environ["SPOTIFY_DAG_N_BUCKETS"] = "2"
         from bench.app import running
 
@@ -34,11 +34,10 @@ def main() -> None:
             found = contract(url, QUICK_CASES if quick else CASES, Path(folder))
     console.print(f"{found['cases']:,} cases, {found['failures']:,} failures")
     said = found.pop("said")
-    write_results(NAME + "_quick" * quick, {"machine": facts, **found})
     if found["failures"]:
         console.print(said)
-        sys.exit(1)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(bool(run(NAME, __doc__, measure)["failures"]))

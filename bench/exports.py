@@ -15,16 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.measure import (
-    console,
-    describe,
-    in_fresh_process,
-    is_quick,
-    machine,
-    print_others,
-    print_table,
-    write_results,
-)
+from bench.measure import console, in_fresh_process, print_others, print_table, run
 
 NAME = "exports"
 MUTANTS, QUICK_MUTANTS = 2_000, 200
@@ -33,11 +24,8 @@ USERS, QUICK_USERS = 100_000, 5_000
 LIMIT_MIB = 300
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    quick = is_quick(__doc__)
-    facts = machine()
-    console.print(f"[bold]Files that people hand in[/]\n{describe(facts)}")
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder)
         fuzz, fuzz_cost = in_fresh_process(read_mutants, root, QUICK_MUTANTS if quick else MUTANTS)
@@ -63,7 +51,7 @@ def main() -> None:
     print_others(costs)
     found = {"mutants": fuzz, "history": history, "inbox": inbox}
     results = {name: {**figures, **asdict(costs[name])} for name, figures in found.items()}
-    write_results(NAME + "_quick" * quick, {"machine": facts, "passed": passed, **results})
+    return {"passed": passed, **results}
 
 
 def read_mutants(root: Path, count: int) -> dict[str, int]:
@@ -148,4 +136,4 @@ def fill_inbox(root: Path, users: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure)

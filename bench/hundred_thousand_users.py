@@ -13,17 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.measure import (
-    Cost,
-    console,
-    describe,
-    in_fresh_process,
-    is_quick,
-    machine,
-    print_others,
-    print_table,
-    write_results,
-)
+from bench.measure import Cost, console, in_fresh_process, print_others, print_table, run
 from bench.pipeline import lake_bytes, register_world, run_stages
 
 NAME = "hundred_thousand_users"
@@ -33,18 +23,15 @@ PLAYLISTS, TRACKS = 5, 50
 LIMIT_GIB = 8.0
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    quick = is_quick(__doc__)
-    users, facts = QUICK_USERS if quick else USERS, machine()
-    console.print(f"[bold]{users:,} users to user embeddings[/]\n{describe(facts)}")
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
+    users = QUICK_USERS if quick else USERS
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder)
         embedding_stages, embedding = in_fresh_process(embed, root, users)
         size, _ = in_fresh_process(sizes, root)
         serving_stages, serving = in_fresh_process(run_stages, root, "index")
     results = {
-        "machine": facts,
         "world": {"users": users, "playlists_per_user": PLAYLISTS, "mean_tracks_per_playlist": TRACKS},
         **size,
         "to_user_embeddings": {
@@ -57,7 +44,7 @@ def main() -> None:
         "train_and_index": {**asdict(serving), "stages": serving_stages},
     }
     show(results, embedding, serving)
-    write_results(NAME + "_quick" * quick, results)
+    return results
 
 
 def embed(root: Path, users: int) -> list[dict[str, Any]]:
@@ -125,4 +112,4 @@ def _cost_row(name: str, cost: Cost) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure)

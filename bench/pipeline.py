@@ -26,8 +26,10 @@ def register(root: Path, source: str, options: dict[str, Any], artist_genres: Pa
     project.inbox.register_source(source, options)
 
 
-def run_stages(root: Path, last: str) -> list[dict[str, Any]]:
+def run_stages(root: Path, last: str, *, train: bool = False) -> list[dict[str, Any]]:
     """Bring a data root up to date through Dagster, as the command line does, up to the stage ``last``.
+
+    With ``train`` a new tower is trained even if the present one will do.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def run_stages(root: Path, last: str) -> list[dict[str, Any]]:
     stages: list[dict[str, Any]] = []
     begun = time.process_time()
     with open_instance(project) as instance:
-        for run in bring_up_to_date(project, definitions, instance):
+        for run in bring_up_to_date(project, definitions, instance, train=train):
             used, begun = time.process_time() - begun, time.process_time()
             stages.append({"stage": run.stage, "seconds": run.seconds, "cpu_seconds": used, "peak_gib": peak_gib()})
             if run.stage == last:

@@ -37,18 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import hundred_thousand_users
-from bench.measure import (
-    Cost,
-    console,
-    describe,
-    in_fresh_process,
-    is_quick,
-    machine,
-    print_others,
-    print_table,
-    read_results,
-    write_results,
-)
+from bench.measure import Cost, console, in_fresh_process, print_others, print_table, read_results, run
 from bench.pipeline import register_world, run_stages
 
 if TYPE_CHECKING:
@@ -69,11 +58,9 @@ REPEATS = 5
 AIM = 500.0
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    quick = is_quick(__doc__)
-    users, facts = QUICK_USERS if quick else USERS, machine()
-    console.print(f"[bold]The seed system's loop beside ours, {users} users[/]\n{describe(facts)}")
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
+    users = QUICK_USERS if quick else USERS
     seed, seed_cost = in_fresh_process(time_seed_loop, users)
     memory, memory_cost = in_fresh_process(time_in_memory, users)
     lake, lake_costs = time_in_lake(users)
@@ -96,7 +83,6 @@ def main() -> None:
         speeds[f"ours, {count:,} users, stage in a new process, cold"] = count / features["seconds"]
         speeds[f"ours, {count:,} users, from nothing"] = from_nothing["users_per_second"]
     results = {
-        "machine": facts,
         "users": users,
         "seed": seed,
         "ours_in_memory": memory,
@@ -108,7 +94,7 @@ def main() -> None:
     }
     show(results)
     print_others(costs)
-    write_results(NAME + "_quick" * quick, results)
+    return results
 
 
 def time_seed_loop(users: int) -> dict[str, Any]:
@@ -305,4 +291,4 @@ def _median_cosine(theirs: dict[str, list[float]], ours: dict[str, list[float]])
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure)

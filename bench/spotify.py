@@ -27,7 +27,7 @@ from threading import Thread
 from typing import Any
 from urllib.request import Request, urlopen
 
-from bench.measure import console, describe, in_fresh_process, is_quick, machine, print_table, write_results
+from bench.measure import in_fresh_process, print_table, run
 
 NAME = "spotify"
 USERS, QUICK_USERS = 300, 40
@@ -39,25 +39,22 @@ LIMIT_MIB = 300
 Row = tuple[str, str, int, str]
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    quick = is_quick(__doc__)
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
     users = QUICK_USERS if quick else USERS
-    facts = machine()
-    console.print(f"[bold]{users} users of a simulated Spotify[/]\n{describe(facts)}")
-    results: dict[str, Any] = {"machine": facts, "users": users, "concurrency": CONCURRENCY}
-    for name, measure in (
+    results: dict[str, Any] = {"users": users, "concurrency": CONCURRENCY}
+    for name, part in (
         ("no_latency", partial(throughput, users, 0)),
         ("latency_100_ms", partial(throughput, users, LATENCY)),
         ("faults_and_kills", partial(faults_and_kills, users, QUICK_KILLS if quick else KILLS)),
         ("long_limit", partial(long_limit, users)),
         ("fuzz", partial(fuzz, QUICK_MUTATIONS if quick else MUTATIONS)),
     ):
-        results[name] = measure()
+        results[name] = part()
         print_table(
             name.replace("_", " "), ("", "Value"), [(key, shown(value)) for key, value in results[name].items()]
         )
-    write_results(NAME + "_quick" * quick, results)
+    return results
 
 
 def throughput(users: int, latency: float) -> dict[str, Any]:
@@ -389,4 +386,4 @@ def _wait_for(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure)

@@ -198,7 +198,7 @@ def _tracks(service: Service) -> APIRouter:
         years = None if (from_year, to_year) == (0, 3_000) else (from_year, to_year)
         return Json({"tracks": service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)})
 
-    @router.post("/continue")
+    @router.post("/continue", response_model=models.ContinueAnswer)
     def continue_playlist(request: Continuation) -> Response:
         """Say how a playlist goes on, and why; seeds never come back."""
         return Json(service.tracks.continued(request))

@@ -9,6 +9,8 @@ from urllib.parse import quote, urlencode
 
 MOST_NAME = 120
 """Characters of a name that are shown."""
+BAR = 48
+"""Share of its cell that the longest bar of a chart takes, in percent; the number stands beside it."""
 FEW_TRACKS = 30
 """With fewer items than this, a page says that its matches are a hint."""
 STAGES = {
@@ -176,9 +178,9 @@ def _two_sides(entries: Sequence[Mapping[str, Any]], you: str, other: str) -> st
         return "<p>Nothing in common.</p>"
     most = max(max(entry["yours"], entry["theirs"]) for entry in entries) or 1
     rows = "".join(
-        f"<tr><td class='sd-left'><span style='width:{100 * entry['yours'] / most:.0f}%'></span>"
+        f"<tr><td class='sd-left'><span style='width:{BAR * entry['yours'] / most:.0f}%'></span>"
         f"<b>{entry['yours']:.1%}</b></td><th scope='row'>{text(entry['name'])}</th>"
-        f"<td class='sd-right'><span style='width:{100 * entry['theirs'] / most:.0f}%'></span>"
+        f"<td class='sd-right'><span style='width:{BAR * entry['theirs'] / most:.0f}%'></span>"
         f"<b>{entry['theirs']:.1%}</b></td></tr>"
         for entry in entries[:12]
     )

@@ -81,11 +81,11 @@ class Rate:
 class Guard:
     """ASGI middleware around the whole app, pages included."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, newcomers: Rate) -> None:
         self.app = app
         self.settings = settings
         self._all = Rate(settings.app_requests_per_minute)
-        self._newcomers = Rate(settings.app_newcomers_per_minute)
+        self._newcomers = newcomers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with a problem."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, Field
 
 
@@ -115,7 +113,41 @@ class HealthAnswer(BaseModel):
     users: int | None = None
 
 
-class TracksAnswer(BaseModel):
-    """Tracks, best first."""
+class TrackAnswer(BaseModel):
+    """A track of the catalogue, and how well it fits."""
 
-    tracks: list[dict[str, Any]]
+    track_id: str
+    catalogue_number: int
+    track_name: str | None
+    artist_name: str | None
+    album_name: str | None
+    release_year: int | None
+    popularity: float | None = Field(description="0 to 100")
+    genres: list[str] | None
+    score: float
+
+
+class FoundTrack(TrackAnswer):
+    """A song that was searched for."""
+
+    recordings: int = Field(description="How many recordings of the song there are; the best known is shown", ge=1)
+
+
+class TracksAnswer(BaseModel):
+    """Songs, best first."""
+
+    tracks: list[FoundTrack]
+
+
+class NextTrack(TrackAnswer):
+    """A track that continues a playlist."""
+
+    why: list[str]
+
+
+class ContinueAnswer(BaseModel):
+    """How a playlist goes on."""
+
+    recommendations: list[NextTrack]
+    seeds: int = Field(description="Tracks of the request that are known", ge=0)
+    unknown: list[str] = Field(description="Tracks of the request that are not")

@@ -18,6 +18,7 @@ from spotify_dag.app.jobs import LOOK_SECONDS, Job
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.tracks import Continuation
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.sources.spotify.names import UserNameError, parse_user
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -56,6 +57,9 @@ def _theme() -> gr.themes.Base:
         button_primary_text_color="white", button_primary_text_color_dark="white",
         button_cancel_background_fill="#9b1c1c", button_cancel_background_fill_dark="#9b1c1c",
         button_cancel_text_color="white", button_cancel_text_color_dark="white",
+        # Where something is filled in or ticked has to be seen, too (WCAG 2.2, 1.4.11).
+        input_border_width="1px", input_border_color="*neutral_500", input_border_color_dark="*neutral_400",
+        checkbox_border_color="*neutral_500", checkbox_border_color_dark="*neutral_400",
         input_placeholder_color="*neutral_600", input_placeholder_color_dark="*neutral_300",
         body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
         **{f"{part}_{name}": value for part in ("block_info", "block_title", "block_label")
@@ -82,6 +86,16 @@ def _blocks(service: Service) -> gr.Blocks:
                 _continue(service)
             with gr.Tab("My data", id="mine"):
                 login = _mine(service)
+
+        def ring(name: str) -> str:
+            """Show on the map whoever was asked for."""
+            try:
+                return _map_frame(parse_user(name))
+            except UserNameError:
+                return _map_frame("")
+
+        for asked_for in find.triggers:
+            asked_for(ring, find.profile, taste_map, api_visibility="private", show_progress="hidden")
 
         def arrive(request: gr.Request) -> Iterator[dict[Any, Any]]:
             """Show what the address asks for: a user, two users, or nothing yet."""
@@ -176,25 +190,29 @@ def _find(service: Service) -> _Part:
             yield cards.message("hint", "Whose profile?", "Paste the link from Spotify: Profile, Share, Copy link.")
             return
         who, plain = service.identity, _plain(request)
-        yield from _followed(
-            service,
-            lambda: service.add_profile(
+
+        def begin() -> Job:
+            # Here as at the API: pages send what they ask for by way of Gradio's queue.
+            service.newcomer_rate.admit(plain.client.host if plain.client else "unknown")
+            return service.add_profile(
                 name[:500], wish(agreed, least, artist_count, playlist_count),
                 proven=who.proven(plain), login=who.spotify_token(plain),
-            )
-        )  # fmt: skip
+            )  # fmt: skip
+
+        yield from _followed(service, begin)
 
     def by_file(event: gr.EventData) -> Iterator[str]:
         """Follow the reading of a file that the page has sent."""
         yield from _followed(service, lambda: service.jobs.find(str(event.job)[:100]))
 
-    for trigger in (go.click, profile.submit):
+    triggers = (go.click, profile.submit)
+    for trigger in triggers:
         trigger(
             by_profile, [profile, consent, shared, top, count], answer, api_visibility="private",
             show_progress="hidden", trigger_mode="once",
         )  # fmt: skip
     upload.submit(by_file, None, answer, api_visibility="private", show_progress="hidden")
-    return _Part(profile=profile, answer=answer, by_profile=by_profile, defaults=(artists, lists))
+    return _Part(profile=profile, answer=answer, by_profile=by_profile, defaults=(artists, lists), triggers=triggers)
 
 
 def _compare(service: Service) -> _Part:
@@ -271,7 +289,10 @@ def _mine(service: Service) -> gr.HTML:
         info="What you were given when you handed in a file; leave it empty if you have logged in",
     )  # fmt: skip
     show = gr.Button("Show what is stored", variant="primary")
-    answer = _html(cards.message("empty", "Your data is yours", "See it, take it away, or have all of it deleted."))
+    answer = gr.HTML(
+        cards.message("empty", "Your data is yours", "See it, take it away, or have all of it deleted."),
+        apply_default_css=False, js_on_load=_static("download.js"),
+    )  # fmt: skip
     with gr.Accordion("Forget me", open=False):
         sure = gr.Checkbox(False, label="Delete everything that is stored of me. This cannot be undone.")
         forget = gr.Button("Forget me", variant="stop")
@@ -284,7 +305,7 @@ def _mine(service: Service) -> gr.HTML:
         user = who(given, request)
         if user is None:
             return _unproven()
-        return _or_problem(lambda: cards.stored(my_data.overview(service.project, user)) + _downloads(user, given))
+        return _or_problem(lambda: cards.stored(my_data.overview(service.project, user)) + _downloads(user))
 
     def forgotten(given: str, agreed: bool, request: gr.Request) -> str:
         """Delete all there is of somebody who asks for it."""
@@ -309,13 +330,12 @@ def _html(value: str, **options: Any) -> gr.HTML:
     return gr.HTML(value, apply_default_css=False, js_on_load=None, **options)
 
 
-def _downloads(user_id: str, token: str) -> str:
-    """Return links to take everything away; with a token, which no address may hold, the command for it."""
+def _downloads(user_id: str) -> str:
+    """Return links to take everything away; the page sends the token with them, which no address may hold."""
     path = f"/api/v1/users/{cards.quote(user_id, safe='')}/data"
-    if token.strip():
-        return f"<p>To take it away: <code>curl -H '{TOKEN_HEADER}: …' '{cards.attribute(path)}?format=csv'</code></p>"
     links = (
-        f'<a class="sd-button" href="{cards.attribute(path)}?format={form}">{form.upper()}</a>'
+        f'<a class="sd-button" data-header="{TOKEN_HEADER}" download="spotify_dag.{form}" '
+        f'href="{cards.attribute(path)}?format={form}">{form.upper()}</a>'
         for form in ("json", "csv")
     )
     return f"<p class='sd-message'>Take it away: {' '.join(links)}</p>"

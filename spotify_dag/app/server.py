@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_dag.app.guard import API, Guard
 from spotify_dag.app.no_files import NoFiles
 from spotify_dag.app.problems import Problem, add_handlers
-from spotify_dag.app.service import Service
+from spotify_dag.app.service import Service, keep_what_is_loaded
 from spotify_dag.app.telemetry import Watched
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def create_app(project: Project, *, pages: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        keep_what_is_loaded()
         try:
             yield
         finally:
@@ -65,7 +66,7 @@ def create_app(project: Project, *, pages: bool = True) -> FastAPI:
 
         add_pages(app, service)
     app.add_middleware(Watched, telemetry=service.telemetry)
-    app.add_middleware(Guard, settings=project.settings)
+    app.add_middleware(Guard, settings=project.settings, newcomers=service.newcomer_rate)
     return app
 
 

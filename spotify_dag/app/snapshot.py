@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 EXACT_ROWS = 20_000
 """Up to so many users all coordinates of all vectors are compared; beyond, those on the principal axes come first."""
-AXES = 128
-SHORTLIST = 1_000
+AXES = 64
+"""So few that the vectors of 100,000 users on them stay in a processor's cache: reading them is what a search costs."""
+SHORTLIST = 2_000
 """Users whom the principal axes choose to be compared in full, at least."""
 MAP_GENRES = 10
 SAMPLE = 20_000

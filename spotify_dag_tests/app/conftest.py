@@ -123,6 +123,15 @@ def publish_model(project: Project, seed: int) -> str:
     return version
 
 
+def add_tracks(data: Path) -> None:
+    """Have the graph make the tracks of a world findable, and playlists continuable."""
+    from spotify_dag.definitions import build_definitions
+
+    definitions = build_definitions(settings=Settings(data=data, n_buckets=len(BUCKETS)))
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    assert definitions.resolve_job_def("tracks").execute_in_process(run_config=quiet).success
+
+
 @dataclass
 class Served:
     """An app that listens, and a client without cookies of its own."""
@@ -193,6 +202,19 @@ def served(world: Path, connected: dict[str, Any], tmp_path_factory: pytest.Temp
     shutil.copytree(world, data)
     with serving(Project.open(Settings(data=data, **connected)), pages=True) as running:
         running.service.newcomers.warm(running.service.serving.snapshot())
+        yield running
+
+
+@pytest.fixture(scope="session")
+def with_tracks(world: Path, connected: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The app with its pages over the same world, with tracks."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(world, folder / "data")
+        add_tracks(folder / "data")
+
+    data = made_once(tmp_path_factory, "app-tracks", make) / "data"
+    with serving(Project.open(Settings(data=data, **connected)), pages=True) as running:
         yield running
 
 

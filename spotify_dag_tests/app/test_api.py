@@ -285,11 +285,11 @@ class TestModelSwitch:
             for one in asking:
                 one.start()
             second = publish_model(served.project, 1)
-            end = time.monotonic() + 20
-            while served.client.get("/readyz").json()["model_version"] != second:
+            end = time.monotonic() + 60
+            # Until all of them have heard of it: on a busy machine that is long after the switch.
+            while [version for _, version, _ in answers[-10:]] != [second] * 10:
                 assert time.monotonic() < end
                 time.sleep(0.05)
-            time.sleep(0.3)
             done.set()
             for one in asking:
                 one.join()

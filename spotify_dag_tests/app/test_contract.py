@@ -8,7 +8,7 @@ from spotify_dag_tests.app.conftest import Served
 from spotify_dag_tests.app.contract import contract
 
 
-def test_no_request_is_answered_wrongly(served: Served, tmp_path: Path) -> None:
-    found = contract(served.url, 2, tmp_path)
+def test_no_request_is_answered_wrongly(with_tracks: Served, tmp_path: Path) -> None:
+    found = contract(with_tracks.url, 2, tmp_path)
     assert found["failures"] == 0, found["said"]
     assert found["cases"] >= 300

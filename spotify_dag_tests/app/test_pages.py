@@ -1,10 +1,13 @@
 """The pages in a real browser, as people use them.
 
-``pytest spotify_dag_tests/app/test_pages.py --screenshots`` writes the pictures that the documentation shows.
+``pytest spotify_dag_tests/app/test_pages.py --screenshots`` writes the pictures that the documentation shows, of a
+larger world that the real graph makes for it.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from spotify_dag_tests.app.conftest import EVIL, Served, exportify, user_id
+from spotify_dag.resources.project import Project
+from spotify_dag.settings import Settings
+from spotify_dag_tests.app.conftest import EVIL, Served, exportify, serving, user_id
 from spotify_dag_tests.conftest import REPOSITORY
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -90,6 +95,19 @@ def visit(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
     assert wrong == []
 
 
+@pytest.fixture(scope="module")
+def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The app that every page is looked at of, with tracks; for pictures, with as many users as a picture needs."""
+    if not request.config.getoption("--screenshots"):
+        yield request.getfixturevalue("with_tracks")
+        return
+    data = tmp_path_factory.mktemp("shown") / "data"
+    command = [sys.executable, "-m", "spotify_dag", "--data", str(data), "run", "--source", "synthetic"]
+    subprocess.run([*command, "--users", "500"], check=True, capture_output=True)
+    with serving(Project.open(Settings(data=data)), pages=True) as running:
+        yield running
+
+
 @contextmanager
 def file_of(name: str, content: bytes, folder: Path) -> Iterator[Path]:
     path = folder / name
@@ -147,6 +165,9 @@ class TestNewUser:
         page.get_by_role("button", name="Show what is stored").click()
         page.get_by_text("You are compared with others").wait_for()
         assert "export-" in page.locator(".sd-facts").inner_text()
+        with page.expect_download() as saved:
+            page.get_by_role("link", name="CSV").click()
+        assert Path(saved.value.path()).read_text().startswith("user_bucket")
 
     def test_few_data_are_said_to_be_few(self, visit: Callable[..., Any], tmp_path: Path) -> None:
         page = visit()
@@ -198,10 +219,49 @@ class TestPages:
         frame.get_by_role("link", name="find their people").click()
         page.locator(".sd-card").first.wait_for()
         assert page.get_by_label("Spotify profile").input_value() == user_id(7)
+        places = zip(found["user_ids"], found["x"], found["y"], strict=True)
+        user = next(user for user, x, y in places if user != user_id(7) and max(abs(x - 0.5), abs(y - 0.5)) < 0.25)
+        page.get_by_label("Spotify profile").fill(user)
+        page.keyboard.press("Enter")
+        page.get_by_role("tab", name="Taste map").click()
+        frame.locator("#tip", has_text=user).wait_for()
+        # Enlarged about whoever is ringed, who is then in the middle.
+        frame.get_by_role("button", name="Nearer").click()
+        frame.locator("#plane").click()
+        assert user in frame.locator("#tip").inner_text()
 
     def test_tabs_of_tracks_are_hidden_where_there_are_none(self, visit: Callable[..., Any], served: Served) -> None:
         page = visit()
-        assert page.get_by_role("tab", name="Search").is_visible() == served.service.tracks.available()
+        assert not served.service.tracks.available()
+        for title in ("Search", "Continue a playlist"):
+            assert not page.get_by_role("tab", name=title).is_visible()
+
+    def test_tracks_are_found_and_continue_a_playlist(self, visit: Callable[..., Any], with_tracks: Served) -> None:
+        page = visit(served=with_tracks)
+        page.get_by_role("tab", name="Search").click()
+        page.get_by_label("Search tracks").fill("Usher")
+        page.keyboard.press("Enter")
+        page.locator(".sd-tracks li", has_text="Usher").first.wait_for()
+        (song, *_) = with_tracks.client.get("/api/v1/search", params={"q": "Usher", "k": 1}).json()["tracks"]
+        page.get_by_role("tab", name="Continue a playlist").click()
+        page.get_by_placeholder("Links, URIs or ids").fill(f"spotify:track:{song['track_id']}\nnobody-knows-it")
+        page.get_by_role("button", name="Continue", exact=True).click()
+        page.locator(".sd-tracks:visible li").first.wait_for()
+        assert page.locator(".sd-tracks:visible li").count() == 20
+        assert page.locator(".sd-tracks:visible small").first.is_visible()  # why
+        assert page.get_by_text("nobody-knows-it").last.is_visible()
+
+    def test_whoever_asks_for_new_users_too_often_is_told_so(
+        self, visit: Callable[..., Any], fresh: Callable[..., Any]
+    ) -> None:
+        with fresh(pages=True, app_newcomers_per_minute=1) as served:
+            # The page counts with the API.
+            assert served.client.post("/api/v1/users", data={"profile": user_id(7)}).status_code == 202
+            assert served.client.post("/api/v1/users", data={"profile": user_id(7)}).status_code == 429
+            page = visit(served=served)
+            page.get_by_label("Spotify profile").fill(user_id(7))
+            page.keyboard.press("Enter")
+            page.get_by_text("Too many requests").wait_for()
 
     def test_forget_me(self, visit: Callable[..., Any], fresh: Callable[..., Any]) -> None:
         with fresh(pages=True) as served:
@@ -233,28 +293,60 @@ class TestPages:
         page.get_by_text("Nobody called").wait_for()
 
 
+def _compare(page: Any, served: Served) -> None:
+    (nearest,) = served.client.get(f"/api/v1/users/{user_id(7)}/matches", params={"k": 1}).json()["matches"]
+    page.get_by_label("One listener").fill(user_id(7))
+    page.get_by_label("Another").fill(nearest["user_id"])
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.locator(".sd-compare").wait_for()
+
+
+def _map(page: Any, served: Served) -> None:
+    page.frame_locator("iframe.sd-map").locator("#legend li").first.wait_for()
+
+
+def _search(page: Any, served: Served) -> None:
+    page.get_by_label("Search tracks").fill("Frank Ocen")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator(".sd-tracks:visible li").first.wait_for()
+
+
+def _continue(page: Any, served: Served) -> None:
+    found = served.client.get("/api/v1/search", params={"q": "Frank Ocean", "k": 3}).json()["tracks"]
+    page.get_by_placeholder("Links, URIs or ids").fill(
+        "\n".join(f"spotify:track:{track['track_id']}" for track in found)
+    )
+    page.get_by_placeholder("calm acoustic evening").fill("calm evening")
+    page.get_by_role("button", name="Continue", exact=True).click()
+    page.locator(".sd-tracks:visible li").first.wait_for()
+
+
+PAGES: dict[str, tuple[str, Callable[[Any, Served], None]]] = {
+    "Find my people": ("find", lambda page, served: None),
+    "Compare two": ("compare", _compare),
+    "Taste map": ("map", _map),
+    "Search": ("search", _search),
+    "Continue a playlist": ("continue", _continue),
+    "My data": ("mine", lambda page, served: None),
+}
+"""Titles of the pages, names of their pictures, and what is done on them first."""
+
+
 class TestForEverybody:
     @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
     @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
     def test_every_page_can_be_read_and_fits(
-        self, visit: Callable[..., Any], size: dict[str, int], dark: bool, pytestconfig: pytest.Config
+        self, visit: Callable[..., Any], shown: Served, size: dict[str, int], dark: bool, pytestconfig: pytest.Config
     ) -> None:
-        page = visit(f"/?user={user_id(7)}", size=size, dark=dark)
+        page = visit(f"/?user={user_id(7)}", size=size, dark=dark, served=shown)
         page.locator(".sd-card").first.wait_for()
-        pages = {"Find my people": "find", "Compare two": "compare", "Taste map": "map", "My data": "mine"}
-        for title, name in pages.items():
+        for title, (name, use) in PAGES.items():
             if page.get_by_role("tab", name=title).is_visible():
                 page.get_by_role("tab", name=title).click()
             else:  # on a phone, behind a menu
                 page.locator(".overflow-menu > button").click()
                 page.locator(".overflow-dropdown button", has_text=title).click()
-            if name == "compare":
-                page.get_by_label("One listener").fill(user_id(7))
-                page.get_by_label("Another").fill(user_id(8))
-                page.get_by_role("button", name="Compare", exact=True).click()
-                page.locator(".sd-compare").wait_for()
-            if name == "map":
-                page.frame_locator("iframe.sd-map").locator("#legend li").first.wait_for()
+            use(page, shown)
             page.wait_for_timeout(300)  # until what fades in has
             assert page.evaluate(CONTRAST) == []
             wide = page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -289,9 +290,9 @@ class TestFiles:
     def test_the_name_of_a_file_leads_nowhere(self, given: str, taken: str) -> None:
         assert file_name(given) == taken
 
-    def test_a_killed_app_leaves_nothing_of_an_upload(self, world: Path, tmp_path: Path) -> None:
-        """Killed while a file is read, and while one is sent; the next app sweeps up."""
-        import shutil
+    def test_a_killed_app_leaves_nobody_by_halves(self, world: Path, tmp_path: Path) -> None:
+        """Killed while one file is on its way to the inbox and another is sent; the next app sweeps up."""
+        import polars as pl
 
         data = tmp_path / "data"
         shutil.copytree(world, data)
@@ -302,8 +303,8 @@ class TestFiles:
             [sys.executable, "-c", code, "--data", str(data), "app", "--port", str(port)],
             env={**os.environ, "SPOTIFY_DAG_N_BUCKETS": "2"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        url = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        artists = ARTISTS * 100
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
             end = time.monotonic() + 60
             while True:
                 try:
@@ -312,7 +313,6 @@ class TestFiles:
                 except httpx.TransportError:
                     assert time.monotonic() < end
                 time.sleep(0.1)
-            client.post("/api/v1/users", files={"file": ("a.csv", exportify(ARTISTS * 100))}, data={"consent": "true"})
             with socket.create_connection(("127.0.0.1", port)) as half:
                 half.sendall(
                     b"POST /api/v1/users HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -320,15 +320,20 @@ class TestFiles:
                     b'Content-Disposition: form-data; name="file"; filename="a.csv"'
                     b"\r\n\r\n" + b"x" * 500_000
                 )
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+                sent = client.post(
+                    "/api/v1/users", files={"file": ("a.csv", exportify(artists))}, data={"consent": "true"}
+                )
+                with client.stream("GET", sent.json()["events"]) as told:
+                    assert any('"stage": "searching"' in line for line in told.iter_lines())
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
         project = Project.open(Settings(data=data, n_buckets=2))
-        assert project.inbox.requests.waiting() == []
+        requests = project.inbox.requests
+        for request in requests.waiting():
+            assert pl.read_parquet(requests.content / request.content).height == len(artists)
         Workspace(data / "app").open()
         assert list((data / "app").rglob("*.csv")) == []
         assert len(list((data / "app").glob("work-*"))) == 1
-        content = data / "inbox" / "requests" / "content"
-        assert not content.is_dir() or list(content.iterdir()) == []
 
     def test_cells_that_would_be_formulas_are_text(self, served: Served) -> None:
         with log_in(served, 0) as browser:

@@ -126,7 +126,7 @@ class TestManyUsers:
             "v", "f", None, ids, np.ones(users, bool), [""] * users, np.ones(users, np.int64), vectors, axes,
             vectors @ axes, nobody,
         )  # fmt: skip
-        assert axes.shape == (dim, 128)
+        assert axes.shape == (dim, 64)
         hits = 0
         for row in range(50):
             wanted = np.argsort(-np.where(np.arange(users) == row, -9, vectors @ vectors[row]))[:10]
