@@ -7,7 +7,7 @@ is wanted, as it is exactly that in lists set aside for learning.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,11 +34,9 @@ FEWEST_PLAYLISTS = 20
 ALONE = ("neighbours", "factors", "playlists_track")
 """Signals each of which is a recommender by itself: item-kNN, iALS and playlist-kNN."""
 LIKELY = 400
-"""Tracks beside the wanted that rankings are compared on: so many that score well, half as many by each of these."""
-WORTH = 1.003
+"""Tracks beside the wanted that rankings are compared on: so many that score well, and so many by item-kNN."""
+WORTH = 1.01
 """What a ranking has to gain for a weight to be changed."""
-STEPS, FACTORS, PASSES = (0.1, 0.3, 1.0), (0.0, 0.5, 2.0), 4
-"""What is added of a signal, as a share of the largest score, and what it is multiplied by; how often all are tried."""
 NEGATIVES = (200, 150)
 """Tracks not in the playlist that a learned request is compared with: any, and of the thousand that score best."""
 HARD_SHARE = 0.3
@@ -133,8 +131,8 @@ def _sample(
         return signals[wanted], signals[others], signals[others], signals[others]
     count = min(1_000, len(others))
     likely = others[np.argpartition(-signals[others].sum(axis=1), count - 1)[:count]]
-    alone = signals[others][:, [SIGNALS.index(name) for name in ALONE]]
-    near = others[np.argpartition(-alone, min(LIKELY // 2, count) - 1, axis=0)[: LIKELY // 2]]
+    neighbours = signals[others, SIGNALS.index("neighbours")]
+    near = others[np.argpartition(-neighbours, min(LIKELY, count) - 1)[:LIKELY]]
     return (
         signals[wanted],
         signals[rng.choice(others, NEGATIVES[0])],
@@ -176,30 +174,24 @@ def _fit(samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
 def _tuned(weights: np.ndarray, samples: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
     """Return the weights, or better ones: those that rank the withheld tracks of the same playlists best.
 
-    A logistic regression tells wanted tracks from others anywhere; what counts is the top of the ranking. So, greedily,
-    a signal is added, counts half or twice as much, or is left out, wherever that is worth `WORTH` (after Caruana et
-    al., "Ensemble selection from libraries of models", ICML 2004). This begins with the regression, or with whichever
-    signal of `ALONE` ranks better than it.
+    A logistic regression tells wanted tracks from others anywhere; what counts is the top of the ranking. Tried are the
+    signals of `ALONE`, each by itself and together, item-kNN beside the blend, and every weight halved and doubled; a
+    change has to be worth `WORTH`. More freedom than that fits these few requests and loses on others.
     """
     worth = _Rankings(samples)
-    each = np.eye(len(SIGNALS))
     scale = worth.spread(weights)
+    neighbours, *others = (scale * np.eye(len(SIGNALS))[SIGNALS.index(name)] for name in ALONE)
     best, value = weights, worth(weights)
-
-    def choose(candidates: Iterable[np.ndarray]) -> None:
-        nonlocal best, value
-        for candidate in candidates:
+    together = [neighbours, *others, neighbours + others[0], neighbours + sum(others)]
+    for candidate in (*together, *(weights + step * neighbours for step in (0.25, 1.0, 4.0))):
+        if (found := worth(candidate)) > value * WORTH:
+            best, value = candidate, found
+    for place in np.flatnonzero(best):
+        for factor in (0.5, 2.0):
+            candidate = best.copy()
+            candidate[place] *= factor
             if (found := worth(candidate)) > value * WORTH:
                 best, value = candidate, found
-
-    choose([scale * each[SIGNALS.index(name)] for name in ALONE])
-    for _ in range(PASSES):
-        before = value
-        for one in each:
-            choose([best + step * scale * one for step in STEPS])
-            choose([best * (1 + (factor - 1) * one) for factor in FACTORS])
-        if value == before:
-            break
     return best
 
 
