@@ -84,8 +84,11 @@ def _tables() -> list[Any]:
 
         lake = project.lake
         # Before the rows are read: what comes meanwhile is for the next run.
-        card = {"made_from": catalogue_version(project), "rules": catalogue_rules(project)}
-        begun = datetime.now(UTC)
+        card = {
+            "made_from": catalogue_version(project),
+            "rules": catalogue_rules(project),
+            "made_at": datetime.now(UTC).isoformat(),
+        }
         known = lake.scan(TRACK_CATALOGUE).collect()
         genres = lake.scan(ARTIST_GENRES).drop_nulls("genres").group_by("artist_key").agg(pl.col("genres").first())
         seen = distinct_tracks(lake.scan(RAW_PLAYLISTS)).collect(engine="streaming")
@@ -97,7 +100,7 @@ def _tables() -> list[Any]:
         elif new.height:
             # Only additions: the files that are there stay as they are.
             lake.append(TRACK_CATALOGUE, [new])
-        project.set_track_catalogue_card(**card, made_at=begun)
+        project.set_track_catalogue_card(card)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": made.height,

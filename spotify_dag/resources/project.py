@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.resources.encoder import Encoder
@@ -87,14 +86,13 @@ class Project:
         """
         self.user_index(model_version).publish(self.registry.load(model_version).scale)
 
-    def track_catalogue_card(self) -> dict[str, str]:
-        """Return what the catalogue of tracks was made from, by which rules, and when; empty where it never was."""
+    def track_catalogue_card(self) -> dict[str, Any]:
+        """Return what the catalogue of tracks was made from, and what else is to be kept of it; nothing without one."""
         path = self._catalogue_card
         return json.loads(path.read_text()) if path.is_file() else {}
 
-    def set_track_catalogue_card(self, *, made_from: str, rules: str, made_at: datetime) -> None:
-        """Say of the catalogue of tracks, as it is now, what `track_catalogue_card` returns."""
-        card = {"made_from": made_from, "rules": rules, "made_at": made_at.isoformat()}
+    def set_track_catalogue_card(self, card: dict[str, Any]) -> None:
+        """Say what the catalogue, as it is now, was made from."""
         write_atomically(self._catalogue_card, json.dumps(card).encode())
 
     @property
