@@ -28,7 +28,6 @@ from bench.measure import (
     in_fresh_process,
     is_quick,
     machine,
-    print_others,
     print_table,
     write_results,
 )
@@ -54,14 +53,13 @@ def main() -> None:
         root = Path(folder)
         in_fresh_process(build, root)
         with running(root):
-            adds, cost = in_fresh_process(add_all, root, QUICK_ADDS if quick else ADDS)
+            adds, _ = in_fresh_process(add_all, root, QUICK_ADDS if quick else ADDS)
     parts = {name: statistics.median(add[name] for add in adds) for name in adds[0]}
     seconds = sorted(add["all"] for add in adds)
     print_table("Seconds, median", ("Part", "Seconds"), [(name, f"{value:.2f}") for name, value in parts.items()])
     console.print(f"All: {', '.join(f'{value:.1f}' for value in seconds)}")
     good = parts["all"] <= LIMIT
     console.print(f"[bold]{'PASS' if good else 'OVER THE LIMIT'}[/]: median {parts['all']:.1f} s, limit {LIMIT:.0f} s")
-    print_others({"adding (what up does is in it)": cost})
     write_results(
         NAME + "_quick" * quick, {"machine": facts, "median": parts, "seconds": seconds, "within_limit": good}
     )

@@ -102,7 +102,9 @@ def _tables() -> list[Any]:
             lake.append(TRACK_CATALOGUE, [new])
         now = lake.scan(TRACK_CATALOGUE)
         rows, last = now.select(pl.len(), pl.col("catalogue_number").max().fill_null(-1)).collect().row(0)
-        project.set_track_catalogue_card(made_from=inputs, first_free_number=max(first_free, last + 1), made_at=begun)
+        project.set_track_catalogue_card(
+            {"made_from": inputs, "first_free_number": max(first_free, last + 1), "made_at": begun.isoformat()}
+        )
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": rows,

@@ -10,6 +10,7 @@ Written against Dagster's interface for run launchers, which it has no public na
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping
 from multiprocessing import get_context
@@ -22,9 +23,12 @@ from dagster._core.storage.dagster_run import DagsterRun
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
+from spotify_dag.orchestration.jobs import STAGES
 from spotify_dag.orchestration.processes import PROCESS_TAG, is_dead, living, process_tag
 
 _PRELOADED = "spotify_dag.preloaded"
+NICENESS = 5
+"""Of runs of whole stages, which sensors and schedules start: nobody waits for them as for somebody who was added."""
 
 
 class ForkingRunLauncher(RunLauncher, ConfigurableClass):
@@ -53,7 +57,10 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
         """Start the process of a run and note in the run which one it is."""
         run = context.dagster_run
         arguments = ExecuteRunArgs(check.not_none(context.job_code_origin), run.run_id, self._instance.get_ref())
-        process = _runs().Process(target=_execute, args=(serialize_value(arguments),), name=f"run {run.run_id}")
+        gives_way = run.job_name in STAGES
+        process = _runs().Process(
+            target=_execute, args=(serialize_value(arguments), gives_way), name=f"run {run.run_id}"
+        )
         process.start()
         self._instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag(process.pid)})
 
@@ -95,5 +102,7 @@ def _runs() -> Any:
     return context
 
 
-def _execute(arguments: str) -> None:
+def _execute(arguments: str, gives_way: bool) -> None:
+    if gives_way:
+        os.nice(NICENESS)
     execute_run_command.main(args=[arguments], standalone_mode=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,13 +87,12 @@ class Project:
         self.user_index(model_version).publish(self.registry.load(model_version).scale)
 
     def track_catalogue_card(self) -> dict[str, Any]:
-        """Return what the catalogue of tracks was made from, when, and its first free number; empty without one."""
+        """Return what the catalogue of tracks was made from, and what else is to be kept of it; nothing without one."""
         path = self._catalogue_card
         return json.loads(path.read_text()) if path.is_file() else {}
 
-    def set_track_catalogue_card(self, *, made_from: dict[str, Any], first_free_number: int, made_at: datetime) -> None:
-        """Say of the catalogue of tracks, as it is now, what `track_catalogue_card` returns."""
-        card = {"made_from": made_from, "first_free_number": first_free_number, "made_at": made_at.isoformat()}
+    def set_track_catalogue_card(self, card: dict[str, Any]) -> None:
+        """Say what the catalogue, as it is now, was made from."""
         write_atomically(self._catalogue_card, json.dumps(card).encode())
 
     @property

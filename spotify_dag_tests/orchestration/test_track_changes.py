@@ -142,7 +142,7 @@ def test_after_a_change_of_most_buckets_everything_is_made_anew(project):
 
 
 def test_what_an_older_version_wrote_is_made_anew(project):
-    project.set_track_catalogue_card(made_from="0123456789abcdef", first_free_number=0, made_at=datetime.now(UTC))
+    project.set_track_catalogue_card({"made_from": "0123456789abcdef"})
     assert touched(project) is None
     brought_up_to_date(project)
 

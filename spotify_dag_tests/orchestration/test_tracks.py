@@ -148,8 +148,7 @@ def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, ins
         project.inbox.requests.sweep()
 
     def made(**changed: Any) -> None:
-        card = project.track_catalogue_card() | changed
-        project.set_track_catalogue_card(**card | {"made_at": datetime.fromisoformat(card["made_at"])})
+        project.set_track_catalogue_card(project.track_catalogue_card() | changed)
 
     handed_in("anna")
     assert stages(project, instance) == ["ingest", "features", "index"]
