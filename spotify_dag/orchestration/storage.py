@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
@@ -47,20 +48,24 @@ _lock = threading.Lock()
 
 def _hurry(connection: Any, _record: object) -> None:
     """Make a new connection to a SQLite file that has a write-ahead log quick, and keep another one open."""
-    if not isinstance(connection, sqlite3.Connection):
-        return
-    if connection.execute("pragma journal_mode").fetchone() != ("wal",):
-        return
-    connection.execute("pragma synchronous = normal")
-    file = connection.execute("pragma database_list").fetchone()[2]
-    with _lock:
-        if file not in _kept:
-            idle = sqlite3.connect(file, timeout=30, check_same_thread=False)
-            idle.execute("select count(*) from sqlite_master").fetchall()  # until then the file is not open
-            _kept[file] = idle
-        _kept.move_to_end(file)
-        while len(_kept) > KEPT_OPEN:
-            _kept.popitem(last=False)[1].close()
+    # What is no database, or a locked one, is told when it is used, by whoever opened it.
+    with suppress(sqlite3.DatabaseError):
+        if not isinstance(connection, sqlite3.Connection) or not _has_log(connection):
+            return
+        connection.execute("pragma synchronous = normal")
+        file = connection.execute("pragma database_list").fetchone()[2]
+        with _lock:
+            if file not in _kept:
+                idle = sqlite3.connect(file, timeout=30, check_same_thread=False)
+                _kept[file] = idle
+                _has_log(idle)  # until it is asked something, it has not opened the file
+            _kept.move_to_end(file)
+            while len(_kept) > KEPT_OPEN:
+                _kept.popitem(last=False)[1].close()
+
+
+def _has_log(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("pragma journal_mode").fetchone() == ("wal",))
 
 
 def _close_all() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import DatabaseError
 
 from spotify_dag.orchestration import storage
 from spotify_dag.orchestration.run import open_instance
@@ -77,5 +78,12 @@ def test_no_more_files_than_so_many_stay_open(project: Project, tmp_path: Path) 
                 connection.execute(text("pragma journal_mode = wal"))
             with engine.connect():
                 assert str(tmp_path / f"{number}.db") in storage._kept
-    held = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    held = {os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()}
     assert sum(file.endswith(".db") and str(tmp_path) in file for file in held) <= storage.KEPT_OPEN
+
+
+def test_what_is_no_database_is_told_by_whoever_uses_it(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_bytes(b"no database" * 100)
+    engine = create_engine(f"sqlite:///{tmp_path / 'broken.db'}", poolclass=NullPool)
+    with open_instance(project), engine.connect() as connection, pytest.raises(DatabaseError, match="not a database"):
+        connection.execute(text("select 1 from sqlite_master"))
