@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from spotify_dag.tower.inputs import Catalogue, Listening
     from spotify_dag.tower.views import UserData
 
+BUCKETS_AT_ONCE = 8
+"""Buckets whose listening is read and put in order at a time, which takes several times the room of what it gives."""
+
 
 def taste_texts(project: Project, buckets: Sequence[int], users: Sequence[str] | None = None) -> pl.DataFrame:
     """Return the distinct strings (column ``text``) that tastes of some buckets, or users of these, speak of."""
@@ -45,6 +48,8 @@ def read_listening(project: Project, buckets: Sequence[int], embeddings: pl.Data
 
 def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -> UserData:
     """Read the listening of ``chosen`` users (``user_id``), in an order that does not depend on when they came."""
+    import polars as pl
+
     from spotify_dag.tower.views import UserData
 
     lake = project.lake
@@ -52,11 +57,18 @@ def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -
         "user_bucket", "user_id", "playlist_id", "playlist_position", "position", "artist_name", "release_year",
         "popularity", "explicit", "plays",
     )  # fmt: skip
-    chosen = chosen.select("user_id")
-    raw = lake.scan(RAW_PLAYLISTS, buckets).join(chosen, on="user_id", how="semi").select(columns)
+    chosen = chosen.select("user_id").collect().lazy()
+    read = [
+        lake.scan(RAW_PLAYLISTS, buckets[first : first + BUCKETS_AT_ONCE])
+        .join(chosen, on="user_id", how="semi")
+        .select(columns)
+        .sort("user_id", "playlist_id", "position")
+        .collect()
+        for first in range(0, len(buckets), BUCKETS_AT_ONCE)
+    ]
     return UserData(
         users=lake.scan(USERS, buckets).join(chosen, on="user_id", how="semi").sort("user_id").collect(),
-        raw=raw.sort("user_id", "playlist_id", "position").collect(),
+        raw=pl.concat(read),
         artist_genres=lake.scan(ARTIST_GENRES, buckets).sort("user_bucket", "artist_key").collect(),
         text_vectors=load_vectors(lake, project.encoder, taste_texts(project, buckets)),
         top_artist_count=project.settings.top_artist_count,
