@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,21 +62,23 @@ class Listening:
 
 
 def joined(pieces: list[Listening]) -> Listening:
-    """Return users of several pieces as one, in their order, and empty ``pieces``, so that both are not kept."""
+    """Return users of several pieces as one, in their order; ``pieces`` is emptied, array by array, not kept as well."""
     if len(pieces) == 1:
         return pieces.pop()
-    from scipy.sparse import vstack
+    from scipy.sparse import issparse, vstack
 
-    found = Listening(
-        tuple(np.concatenate(part) for part in zip(*(piece.embeddings for piece in pieces), strict=True)),
-        np.concatenate([piece.known for piece in pieces]),
-        np.concatenate([piece.statistics for piece in pieces]),
-        vstack([piece.artists for piece in pieces], "csr"),
-        vstack([piece.genres for piece in pieces], "csr"),
-        np.concatenate([piece.tracks for piece in pieces]),
-    )
+    arrays: dict[str, list[Any]] = {
+        field.name: [getattr(piece, field.name) for piece in pieces] for field in fields(Listening)
+    }
+    embeddings = [list(part) for part in zip(*arrays.pop("embeddings"), strict=True)]
     pieces.clear()
-    return found
+
+    def whole(parts: list[Any]) -> Any:
+        found = vstack(parts, "csr") if issparse(parts[0]) else np.concatenate(parts)
+        parts.clear()
+        return found
+
+    return Listening(tuple(map(whole, embeddings)), **{name: whole(parts) for name, parts in arrays.items()})
 
 
 def catalogue(artist_genres: pl.DataFrame, text_vectors: TextVectors) -> Catalogue:
