@@ -62,7 +62,7 @@ class Listening:
 
 
 def joined(pieces: list[Listening]) -> Listening:
-    """Return users of several pieces as one, in their order; ``pieces`` is emptied, array by array, not kept as well."""
+    """Return users of several pieces as one, in order; ``pieces`` are emptied array by array, not kept as well."""
     if len(pieces) == 1:
         return pieces.pop()
     from scipy.sparse import issparse, vstack
