@@ -256,8 +256,19 @@ def known_users_observations(versions: Mapping[int, str], n_buckets: int) -> lis
 
 
 def _close_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
-    """Mark runs as failed whose process on this machine is gone: killed, they could not say so themselves."""
+    """Mark runs as failed whose process on this machine is gone: killed, they could not say so themselves.
+
+    Nor could they give back their place in a pool, which everybody after them would wait for.
+    """
     unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(unfinished):
         if is_dead(run):
             instance.report_run_failed(run, "The process that ran this was killed. The next run does what was left.")
+    storage = instance.event_log_storage
+    for pool in storage.get_concurrency_keys():
+        places = storage.get_concurrency_info(pool)
+        holders = {place.run_id for place in places.claimed_slots} | {step.run_id for step in places.pending_steps}
+        for run_id in holders:
+            holder = instance.get_run_by_id(run_id)
+            if holder is None or holder.is_finished:
+                storage.free_concurrency_slots_for_run(run_id)

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DatabaseError
 
+from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration import storage
-from spotify_dag.orchestration.run import open_instance
+from spotify_dag.orchestration.run import bring_up_to_date, open_instance
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
 
@@ -22,7 +23,7 @@ RECORD = """
 import os, signal, sys
 from pathlib import Path
 import dagster as dg
-from spotify_dag.orchestration.run import open_instance
+from spotify_dag.orchestration.run import bring_up_to_date, open_instance
 from spotify_dag.resources.project import Project
 from spotify_dag.settings import Settings
 
@@ -87,3 +88,17 @@ def test_what_is_no_database_is_told_by_whoever_uses_it(project: Project, tmp_pa
     engine = create_engine(f"sqlite:///{tmp_path / 'broken.db'}", poolclass=NullPool)
     with open_instance(project), engine.connect() as connection, pytest.raises(DatabaseError, match="not a database"):
         connection.execute(text("select 1 from sqlite_master"))
+
+
+def test_a_killed_run_gives_its_place_in_a_pool_back_with_the_next(project: Project) -> None:
+    project.check_layout()
+    project.inbox.register_source("synthetic", {"users": 2, "playlists": 1, "tracks": 3})
+    with open_instance(project) as instance:
+        records = instance.event_log_storage
+        records.initialize_concurrency_limit_to_default("training")
+        claimed = records.claim_concurrency_slot("training", "a-run-that-is-no-more", "model_training")
+        assert claimed.is_claimed
+        assert not records.claim_concurrency_slot("training", "next", "model_training").is_claimed
+        records.free_concurrency_slot_for_step("next", "model_training")
+        next(bring_up_to_date(project, build_definitions(settings=project.settings), instance))
+        assert records.claim_concurrency_slot("training", "next", "model_training").is_claimed
