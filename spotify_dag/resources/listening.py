@@ -64,7 +64,7 @@ def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -
         .select(columns)
         .sort("user_id", "playlist_id", "position")
         .collect()
-        for first in range(0, len(buckets), BUCKETS_AT_ONCE)
+        for first in range(0, max(len(buckets), 1), BUCKETS_AT_ONCE)
     ]
     return UserData(
         users=lake.scan(USERS, buckets).join(chosen, on="user_id", how="semi").sort("user_id").collect(),
