@@ -263,4 +263,4 @@ def show(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    run(NAME, __doc__, measure, world="a data root that was made before")
+    run(NAME, __doc__, measure, world=(Path, "a data root that was made before"))

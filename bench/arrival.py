@@ -7,7 +7,6 @@ a warm process, through Dagster, three times; the median counts.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import tempfile
@@ -15,15 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.measure import (
-    console,
-    describe,
-    in_fresh_process,
-    machine,
-    print_others,
-    print_table,
-    write_results,
-)
+from bench.measure import console, in_fresh_process, print_others, print_table, run
 from bench.pipeline import register_world, run_stages
 
 NAME = "arrival"
@@ -34,23 +25,17 @@ TRAIN_USERS = 500
 LIMIT = 1.5
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
-    parser.add_argument("--bases", type=Path, help="folder in which bases are kept for the next time, and copied from")
-    arguments = parser.parse_args()
-    quick, facts = arguments.quick, machine()
-    console.print(f"[bold]{NEW_USERS} new users[/]\n{describe(facts)}")
-    results: dict[str, Any] = {"machine": facts, "bases": {}}
+def measure(quick: bool, bases: Path | None) -> dict[str, Any]:
+    """Measure, print and return the figures."""
+    results: dict[str, Any] = {"bases": {}}
     costs = {}
     for users in QUICK_BASES if quick else BASES:
         with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
             root = Path(folder) / "data"
-            if arguments.bases is None:
+            if bases is None:
                 in_fresh_process(build, root, users)
             else:
-                kept = arguments.bases / f"{users}"
+                kept = bases / f"{users}"
                 if not kept.exists():
                     in_fresh_process(build, kept, users)
                 shutil.copytree(kept, root)
@@ -74,7 +59,7 @@ def main() -> None:
     verdict = "PASS" if results["within_limit"] else "OVER THE LIMIT"
     console.print(f"[bold]{verdict}[/]: {results['ratio']:.2f} times as much on the large base, limit {LIMIT}")
     print_others(costs)
-    write_results(NAME + "_quick" * quick, results)
+    return results
 
 
 def build(root: Path, users: int) -> None:
@@ -143,4 +128,4 @@ def hand_in(project: Any, repeat: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure, bases=(Path, "folder in which bases are kept for the next time, and copied from"))

@@ -8,7 +8,6 @@ how much memory, and that the blend is not behind the best of what it is blended
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -16,22 +15,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.measure import console, describe, in_fresh_process, machine, print_others, print_table, write_results
+from bench.measure import console, in_fresh_process, print_others, print_table, run
 
+NAME = "continuation"
 PLAYLISTS, QUICK = 10_000, 600
 TRACKS, ARTISTS, STYLES = 60_000, 12_000, 60
 MEAN_TRACKS = 60
 PER_SLICE = 1_000
 
 
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
-    parser.add_argument("--playlists", type=int, default=None, help=f"instead of {PLAYLISTS:,}")
-    arguments = parser.parse_args()
-    playlists, facts = arguments.playlists or (QUICK if arguments.quick else PLAYLISTS), machine()
-    console.print(f"{playlists:,} playlists. {describe(facts)}")
+def measure(quick: bool, playlists: int | None) -> dict[str, Any]:
+    """Measure, print and return the figures."""
+    playlists = playlists or (QUICK if quick else PLAYLISTS)
     with tempfile.TemporaryDirectory() as folder:
         in_fresh_process(write_slices, folder, playlists)
         found, cost = in_fresh_process(evaluate, folder)
@@ -45,7 +40,7 @@ def main() -> None:
     took = "; ".join(f"{name}: {seconds:,.0f} s" for name, seconds in found["seconds"].items())
     console.print(f"{took}; {cost.peak_gib:.1f} GiB")
     print_others({"all": cost})
-    write_results("continuation", {**found, "cost": asdict(cost), "machine": facts})
+    return {**found, "playlists": playlists, "cost": asdict(cost)}
 
 
 def evaluate(folder: str) -> dict[str, Any]:
@@ -126,4 +121,4 @@ def _zipf(rng: Any, count: int, size: int) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure, playlists=(int, f"how many, instead of {PLAYLISTS:,}"))

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.measure import console, describe, is_quick, machine, write_results
+from bench.measure import console, run
 
 NAME = "crash"
 BASE_USERS = 200
@@ -33,11 +33,8 @@ COMMAND = [sys.executable, "-m", "spotify_dag"]
 ENVIRONMENT = {**os.environ, "SPOTIFY_DAG_TRAIN_USERS": str(BASE_USERS), "COLUMNS": "200"}
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    quick = is_quick(__doc__)
-    facts = machine()
-    console.print(f"[bold]Kills and crowds[/]\n{describe(facts)}")
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         base = Path(folder) / "base"
         world = ["--source", "synthetic", "--users", str(BASE_USERS), "--playlists", "3", "--tracks", "20"]
@@ -48,7 +45,7 @@ def main() -> None:
     console.print_json(json.dumps({"killed": killed, "crowd": crowd}))
     passed = not any([*(killed[what] for what in ("differing", "left_over")), *(crowd[what] for what in MUST_BE_NONE)])
     console.print(f"[bold]{'PASS' if passed else 'FAIL'}[/]")
-    write_results(NAME + "_quick" * quick, {"machine": facts, "killed": killed, "crowd": crowd, "passed": passed})
+    return {"killed": killed, "crowd": crowd, "passed": passed}
 
 
 def survive(base: Path, folder: Path, kills: int) -> dict[str, Any]:
@@ -210,4 +207,4 @@ def spotify_dag(root: Path, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure)

@@ -22,15 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.app import exported
-from bench.measure import (
-    console,
-    describe,
-    in_fresh_process,
-    is_quick,
-    machine,
-    print_table,
-    write_results,
-)
+from bench.measure import console, in_fresh_process, print_table, run
 from bench.pipeline import register_world, run_stages
 
 NAME = "findable"
@@ -44,11 +36,8 @@ PAUSE_SECONDS = (2.0, 12.0)
 COMMAND = [sys.executable, "-m", "spotify_dag"]
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    quick = is_quick(__doc__)
-    facts = machine()
-    console.print(f"[bold]From add to found[/]\n{describe(facts)}")
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder)
         in_fresh_process(build, root)
@@ -60,9 +49,7 @@ def main() -> None:
     console.print(f"All: {', '.join(f'{value:.1f}' for value in seconds)}")
     good = parts["all"] <= LIMIT
     console.print(f"[bold]{'PASS' if good else 'OVER THE LIMIT'}[/]: median {parts['all']:.1f} s, limit {LIMIT:.0f} s")
-    write_results(
-        NAME + "_quick" * quick, {"machine": facts, "median": parts, "seconds": seconds, "within_limit": good}
-    )
+    return {"median": parts, "seconds": seconds, "within_limit": good}
 
 
 def build(root: Path) -> None:
@@ -162,4 +149,4 @@ def add_one(project: Any, instance: Any, number: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure)

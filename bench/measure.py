@@ -119,7 +119,7 @@ def read_results(name: str) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def run(name: str, about: str, measure: Callable[..., dict[str, Any]], **paths: str) -> dict[str, Any]:
+def run(name: str, about: str, measure: Callable[..., dict[str, Any]], **options: tuple[type, str]) -> dict[str, Any]:
     """Be the command line of a bench: read it, say what is measured and where, measure, write and return the figures.
 
     Parameters
@@ -129,27 +129,20 @@ def run(name: str, about: str, measure: Callable[..., dict[str, Any]], **paths: 
     about
         The description of the bench, whose first line is its title.
     measure
-        Called with whether sizes are to be smaller, and with ``paths``; prints and returns the figures.
-    paths
-        Further options of the command line that are paths, None where they are not given: what each is for.
+        Called with ``quick``, whether sizes are to be smaller, and with ``options``; prints and returns the figures.
+    options
+        Further options of the command line, None where they are not given: of what type and what for.
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
-    for path, what in paths.items():
-        parser.add_argument(f"--{path}", type=Path, help=what)
+    for option, (kind, what) in options.items():
+        parser.add_argument(f"--{option}", type=kind, help=what)
     given = vars(parser.parse_args())
     facts = machine()
     console.print(f"[bold]{about.splitlines()[0]}[/]\n{describe(facts)}")
     results = {"machine": facts, **measure(**given)}
     write_results(name + "_quick" * given["quick"], results)
     return results
-
-
-def is_quick(description: str) -> bool:
-    """Read a bench's command line: whether ``--quick`` is there."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
-    return bool(parser.parse_args().quick)
 
 
 def _busy_seconds() -> float:

@@ -7,7 +7,6 @@ law, and 100,000 artists, so that almost every title has to be encoded. Reading 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from dataclasses import asdict
@@ -15,16 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.measure import (
-    console,
-    describe,
-    in_fresh_process,
-    machine,
-    print_others,
-    print_table,
-    write_results,
-)
+from bench.measure import in_fresh_process, print_others, print_table, run
 
+NAME = "million_tracks"
 TRACKS, QUICK = 1_000_000, 30_000
 ADDED = 100
 PER_PLAYLIST = 50
@@ -33,18 +25,13 @@ LISTED = 1.5
 QUERIES = 200
 
 
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
-    parser.add_argument("--world", type=Path, help="a data root to keep, or one that was kept before")
-    arguments = parser.parse_args()
-    tracks, facts = QUICK if arguments.quick else TRACKS, machine()
-    console.print(f"{tracks:,} tracks. {describe(facts)}")
-    results: dict[str, Any] = {"tracks": tracks, "machine": facts}
+def measure(quick: bool, world: Path | None) -> dict[str, Any]:
+    """Measure, print and return the figures."""
+    tracks = QUICK if quick else TRACKS
+    results: dict[str, Any] = {"tracks": tracks}
     costs = {}
     with tempfile.TemporaryDirectory() as folder:
-        root = str(arguments.world or folder)
+        root = str(world or folder)
         if not (Path(root) / "lake").exists():
             in_fresh_process(prepare, root, tracks)
             results["build"], costs["build"] = in_fresh_process(bring_up_to_date, root)
@@ -65,7 +52,7 @@ def main() -> None:
     ]  # fmt: skip
     print_table(f"{tracks:,} tracks", ["", "time", ""], rows)
     print_others(costs)
-    write_results("million_tracks", {**results, "costs": {name: asdict(cost) for name, cost in costs.items()}})
+    return {**results, "costs": {name: asdict(cost) for name, cost in costs.items()}}
 
 
 def prepare(folder: str, tracks: int) -> None:
@@ -196,4 +183,4 @@ def _project(folder: str) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure, world=(Path, "a data root to keep, or one that was kept before"))

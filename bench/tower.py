@@ -14,16 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bench.measure import (
-    console,
-    describe,
-    in_fresh_process,
-    is_quick,
-    machine,
-    print_others,
-    print_table,
-    write_results,
-)
+from bench.measure import console, in_fresh_process, print_others, print_table, run
 from bench.pipeline import register, run_stages
 
 NAME = "tower"
@@ -37,24 +28,19 @@ MATRIX_PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 TEST_DATA = Path(os.environ.get("SPOTIFY_DAG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    quick, facts = is_quick(__doc__), machine()
+def measure(quick: bool) -> dict[str, Any]:
+    """Measure, print and return the figures."""
     users = QUICK_USERS if quick else USERS
-    console.print(f"[bold]Training on HetRec-2011 and on {users:,} synthetic users[/]\n{describe(facts)}")
     worlds = {"synthetic": ("synthetic", {"users": users, "playlists": PLAYLISTS, "tracks": TRACKS}, None)}
     hetrec, genres = TEST_DATA / "hetrec2011-lastfm-2k", TEST_DATA / "artist-genres" / "artist_genres.parquet"
     if hetrec.is_dir() and genres.is_file():
         worlds = {"hetrec": ("lastfm", {"path": str(hetrec)}, genres), **worlds}
     else:
         console.print(f"HetRec-2011 is left out: {hetrec} or {genres} is not there. Set SPOTIFY_DAG_TEST_DATA.")
-    results: dict[str, Any] = {"machine": facts}
-    for name, world in worlds.items():
-        results[name] = measure(name, world, users)
-        write_results(NAME + "_quick" * quick, results)  # each time: the second world takes long
+    return {name: measure_world(name, world, users) for name, world in worlds.items()}
 
 
-def measure(name: str, world: tuple[str, dict[str, Any], Path | None], train_users: int) -> dict[str, Any]:
+def measure_world(name: str, world: tuple[str, dict[str, Any], Path | None], train_users: int) -> dict[str, Any]:
     """Return the figures of one world (source, its options, artist-genre table), after printing them."""
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder)
@@ -172,4 +158,4 @@ def _from_features(root: Path, train_users: int) -> tuple[Any, Any, dict[str, fl
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure)

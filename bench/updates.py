@@ -8,7 +8,6 @@ Nobody may be lost, and no reader may fail.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,15 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.measure import (
-    console,
-    describe,
-    in_fresh_process,
-    machine,
-    print_others,
-    print_table,
-    write_results,
-)
+from bench.measure import console, in_fresh_process, print_others, print_table, run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,15 +36,9 @@ PAUSE_SECONDS = 0.05
 MOST_TIMES, MOST_MS = 3, 250
 
 
-def main() -> None:
-    """Run, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that everything works")
-    parser.add_argument("--updates", type=int, default=UPDATES, help=f"how many, {UPDATES:,} by default")
-    arguments = parser.parse_args()
-    updates = QUICK_UPDATES if arguments.quick else arguments.updates
-    facts = machine()
-    console.print(f"[bold]{updates:,} updates of one user each[/]\n{describe(facts)}")
+def measure(quick: bool, updates: int | None) -> dict[str, Any]:
+    """Measure, print and return the figures."""
+    updates = updates or (QUICK_UPDATES if quick else UPDATES)
     with tempfile.TemporaryDirectory() as folder:
         fresh, fresh_cost = in_fresh_process(build, Path(folder) / "fresh")
         build_cost = in_fresh_process(build, Path(folder) / "updated")[1]
@@ -82,10 +67,10 @@ def main() -> None:
     print_others({"updates": cost})
     good = max(times.values()) <= MOST_TIMES and answers["index"][2] < MOST_MS and not answers["errors"]
     console.print(f"{'Within' if good and not left['lost'] else '[red]Not within[/]'} the limits. Lost: {left['lost']}")
-    write_results(NAME + "_quick" * (updates < UPDATES), {
-        "machine": facts, "updates": updates, "seconds": seconds, "fresh": fresh, "most": most, "end": left,
+    return {
+        "updates": updates, "seconds": seconds, "fresh": fresh, "most": most, "end": left,
         "times_fresh": times, "answers": answers, "build_seconds": [fresh_cost.seconds, build_cost.seconds],
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def opened(root: Path) -> Project:
@@ -250,4 +235,4 @@ def finish(root: Path, updates: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__, measure, updates=(int, f"how many, instead of {UPDATES:,}"))
