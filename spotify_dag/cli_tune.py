@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
-from spotify_dag.resources.policy import LEAST_USERS, nothing_to_train_on, trainable_users
+from spotify_dag.resources.policy import nothing_to_train_on
 from spotify_dag.resources.progress import TerminalProgress
 from spotify_dag.resources.project import Project
 from spotify_dag.resources.training_config import save_training_settings, training_config
@@ -46,7 +46,6 @@ def tune(
 def _halved_once(project: Project) -> Halved:
     """Return the users that may be trained on and are not held out for evaluation, with their halves."""
     import numpy as np
-    import polars as pl
 
     from spotify_dag.resources.listening import training_users
     from spotify_dag.tower.evaluation import held_out
@@ -54,12 +53,6 @@ def _halved_once(project: Project) -> Halved:
 
     if reason := nothing_to_train_on(project):
         raise TuningError(reason)
-    users = trainable_users(project).select(pl.len()).collect().item()
-    if users < LEAST_USERS:
-        raise TuningError(
-            f"{users} users of {project.settings.data} can be trained on; tuning needs at least {LEAST_USERS}. "
-            "Add users: spotify-dag run --source …"
-        )
     data = training_users(project)
     kinds = halvings(data.users.height)
     with TerminalProgress().task("Halving users", len(kinds)) as advance:

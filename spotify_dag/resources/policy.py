@@ -46,26 +46,25 @@ def training_digest(project: Project) -> str:
 
 
 def nothing_to_train_on(project: Project) -> str | None:
-    """Return why the data policy leaves no tower to train, and what can be done; None where it leaves enough."""
+    """Return why there is nobody to train a tower on, and what can be done; None where there is."""
     import polars as pl
 
+    trainable = trainable_users(project).select(pl.len()).collect().item()
+    if trainable >= LEAST_USERS:
+        return None
     dropped = project.lake.scan(USERS).filter(pl.col("dropped_at").is_not_null()).select(pl.len()).collect().item()
-    if dropped and trainable_users(project).select(pl.len()).collect().item() < LEAST_USERS:
+    if dropped:
         return (
             f"Nothing to train on: what {dropped:,} users listen to was dropped for its age "
             "(SPOTIFY_DAG_RETENTION_DAYS). Hand it in again, or add users: spotify-dag run --source …"
         )
-    if project.settings.train_on_spotify:
-        return None
-    counts = (
-        project.lake.scan(USER_EMBEDDINGS)
-        .filter(pl.col("unembedded_reason").is_null())
-        .select(pl.len().alias("embedded"), may_be_trained_on(project).sum().alias("trainable"))
-        .collect()
-    )
-    embedded, trainable = counts.row(0)
-    if trainable >= LEAST_USERS or embedded == trainable:
-        return None
+    rows = project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null())
+    embedded = rows.select(pl.len()).collect().item()
+    if embedded == trainable:
+        return (
+            f"Nothing to train on: of {embedded} users something is known, and a tower takes at least {LEAST_USERS}. "
+            "Add users: spotify-dag run --source …"
+        )
     return (
         f"Nothing to train on: {embedded - trainable:,} of {embedded:,} users come from the Spotify Web API, whose "
         "terms forbid training on them. Add users of another source (export, synthetic, lastfm), for example: "

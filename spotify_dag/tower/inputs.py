@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -61,24 +61,42 @@ class Listening:
         )  # fmt: skip
 
 
-def joined(pieces: list[Listening]) -> Listening:
-    """Return users of several pieces as one, in order; ``pieces`` are emptied array by array, not kept as well."""
-    if len(pieces) == 1:
-        return pieces.pop()
-    from scipy.sparse import issparse, vstack
+class Gathered:
+    """Listening that comes in pieces, of some users at a time, put where it belongs at once.
 
-    arrays: dict[str, list[Any]] = {
-        field.name: [getattr(piece, field.name) for piece in pieces] for field in fields(Listening)
-    }
-    embeddings = [list(part) for part in zip(*arrays.pop("embeddings"), strict=True)]
-    pieces.clear()
+    Kept as pieces until they are joined, it would be in memory twice.
 
-    def whole(parts: list[Any]) -> Any:
-        found = vstack(parts, "csr") if issparse(parts[0]) else np.concatenate(parts)
-        parts.clear()
-        return found
+    Parameters
+    ----------
+    users
+        Of all pieces together.
+    """
 
-    return Listening(tuple(map(whole, embeddings)), **{name: whole(parts) for name, parts in arrays.items()})
+    def __init__(self, users: int) -> None:
+        self._users, self._filled = users, 0
+        self._dense: list[np.ndarray] = []
+        self._artists: list[csr_matrix] = []
+        self._genres: list[csr_matrix] = []
+
+    def add(self, piece: Listening) -> None:
+        """Take in the users that come next."""
+        dense = (*piece.embeddings, piece.known, piece.statistics, piece.tracks)
+        if not self._dense:
+            self._dense = [np.empty((self._users, *part.shape[1:]), part.dtype) for part in dense]
+        for whole, part in zip(self._dense, dense, strict=True):
+            whole[self._filled : self._filled + len(piece)] = part
+        self._filled += len(piece)
+        self._artists.append(piece.artists)
+        self._genres.append(piece.genres)
+
+    def listening(self) -> Listening:
+        """Return all users, in the order in which they came."""
+        from scipy.sparse import vstack
+
+        *embeddings, known, statistics, tracks = self._dense
+        return Listening(
+            tuple(embeddings), known, statistics, vstack(self._artists, "csr"), vstack(self._genres, "csr"), tracks
+        )
 
 
 def catalogue(artist_genres: pl.DataFrame, text_vectors: TextVectors) -> Catalogue:

@@ -103,7 +103,7 @@ def epochs_of(users: int, settings: TrainingSettings) -> int:
 
 def _epochs(users: int, settings: TrainingSettings) -> int:
     """Return how many epochs a network sees this many users at most."""
-    return max(min(settings.epochs, settings.batches // -(-users // settings.batch)), 1)
+    return max(min(settings.epochs, settings.batches // max(-(-users // settings.batch), 1)), 1)
 
 
 def train_tower(

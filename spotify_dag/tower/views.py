@@ -11,7 +11,7 @@ import numpy as np
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
 from spotify_dag.features.genres import artist_key
 from spotify_dag.features.tastes import items, user_tastes
-from spotify_dag.tower.inputs import Catalogue, Listening, catalogue, joined, listening, weights
+from spotify_dag.tower.inputs import Catalogue, Gathered, Listening, catalogue, listening, weights
 
 if TYPE_CHECKING:
     import polars as pl
@@ -149,17 +149,16 @@ class UserData:
         import polars as pl
 
         known = self.catalogue()
-        whole: list[Listening] = []
-        pairs: list[tuple[list[Listening], list[Listening]]] = [([], []) for _ in by]
+        whole = Gathered(self.users.height)
+        pairs = [(Gathered(self.users.height), Gathered(self.users.height)) for _ in by]
         for begin in range(0, max(self.users.height, 1), at_once):
             users = self.users[begin : begin + at_once]
             some = replace(self, users=users, raw=self.raw.filter(pl.col("user_id").is_in(users["user_id"].implode())))
             counted = some.counted()
-            whole.append(some.listening(counted, known))
+            whole.add(some.listening(counted, known))
             for number, kind in enumerate(by):
-                for pieces, half in zip(
-                    pairs[number], halves(counted, by=kind, seed=seed * 1_000 + number), strict=True
-                ):
-                    pieces.append(some.listening(half, known))
+                split = halves(counted, by=kind, seed=seed * 1_000 + number)
+                for gathered, half in zip(pairs[number], split, strict=True):
+                    gathered.add(some.listening(half, known))
                 progress(users.height / max(self.users.height, 1))
-        return Halved(joined(whole), [(joined(first), joined(second)) for first, second in pairs], known)
+        return Halved(whole.listening(), [(first.listening(), second.listening()) for first, second in pairs], known)
