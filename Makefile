@@ -28,7 +28,7 @@ demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 thr
 	@echo '  $(BIN)/spotify-dag --data $(DEMO) up'
 
 test: venv  ## Run all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
 lint: venv  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -10,11 +10,16 @@ import pytest
 
 # Tests look at stores with MLflow's own client, which reports usage to its makers unless told not to.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-# As many processes as cores run tests: threads of two on the same cores would mostly wait for one another.
+# Several processes run tests: threads of two on the same cores would mostly wait for one another.
 for library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes: at the end, one process would work on it while the others have nothing to do."""
+    items.sort(key=lambda item: item.path.name != "test_main_job.py")
 
 
 @pytest.fixture(scope="session")

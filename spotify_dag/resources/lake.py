@@ -133,9 +133,9 @@ class Lake:
                 # By digest: Delta writes the condition to its log, where nobody would look for a user.
                 named = ", ".join(f"'{hashlib.sha256(user.encode()).hexdigest()}'" for user in users)
                 predicate = f"{_in_buckets(buckets)} and encode(sha256(user_id), 'hex') in ({named})"
-                self._write(table, [allowed], mode="overwrite", predicate=predicate)
+                self._commit(table, [allowed], mode="overwrite", predicate=predicate)
             elif allowed.height:
-                self._write(table, [allowed], mode="append")
+                self._commit(table, [allowed], mode="append")
 
     def overwrite(self, table: Table, frames: Iterable[pl.DataFrame], *, part: str | None = None) -> None:
         """Replace a whole table, or the part of it whose ``partition_by`` equals ``part``, in one commit."""
@@ -253,6 +253,8 @@ class Lake:
     @contextmanager
     def _writing(self, table: Table, *, alone: bool = False, wait: bool = True) -> Iterator[bool]:
         """Write to a table, together with others or alone. Who waits to be alone keeps new writers from coming in.
+
+        Not to be entered twice: between the two, somebody may wait to be alone, and both would wait for ever.
 
         Yields whether it may be written to, which is not so only where somebody else does and one does not ``wait``.
         """

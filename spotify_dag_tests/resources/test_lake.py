@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from polars.testing import assert_frame_equal
 
+from spotify_dag.files import locked
 from spotify_dag.resources.lake import Lake
 from spotify_dag.schemas import (
     ARTIST_GENRES,
@@ -32,6 +33,7 @@ from spotify_dag.schemas import (
     USERS,
     Table,
 )
+from spotify_dag.tombstones import Tombstones
 
 SPAWN = multiprocessing.get_context("spawn")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
@@ -464,6 +466,28 @@ class TestProcesses:
         for thread in threads:
             thread.join()
         assert held(Lake(tmp_path, 8)) == [(bucket, 2, 10 if bucket % 2 else 102) for bucket in range(8)]
+
+    def test_who_waits_to_be_alone_does_not_stop_a_write_that_has_begun(self, lake: Lake) -> None:
+        alone = threading.Thread(target=lake.expunge, args=(USERS, 1, pl.col("user_id") == "user-1-0"), daemon=True)
+
+        class AskedWhileAnotherWaits(Tombstones):
+            def among(self, user_ids: Iterable[str]) -> set[str]:
+                alone.start()
+                free = True
+                while free:
+                    with locked(lake.root / ".locks" / "users.gate", wait=False) as free:
+                        time.sleep(0.01)
+                return super().among(user_ids)
+
+        writer = Lake(lake.root, 8, AskedWhileAnotherWaits(lake.root.parent))
+        begun = threading.Thread(
+            target=writer.replace_users, args=(USERS, [0], ["user-0-0"], users(0, 1, 2)), daemon=True
+        )
+        begun.start()
+        for thread in (begun, alone):
+            thread.join(30)
+            assert not thread.is_alive()
+        assert held(lake) == [(0, 1, 2), (0, 2, 1), (1, 1, 1), (2, 1, 1)]
 
     @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be kept to one core here")
     def test_on_one_core_rows_that_are_read_from_the_lake_are_written_to_it(self, lake: Lake) -> None:
