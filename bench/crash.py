@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -180,16 +181,20 @@ def same(one: Any, other: Any) -> bool:
 def left_over(root: Path) -> list[str]:
     """Return temporary files, and files of tables that nobody needs, that housekeeping leaves.
 
-    It takes for abandoned what is older than a day, so all files are made to be; twice, as it leaves files for readers
-    that it has just replaced.
+    It takes for abandoned what is older than a day, so all files are made to be, and keeps what was replaced for
+    readers for a while, so there are none; twice, as a log is cut at the checkpoint before.
     """
     from deltalake import DeltaTable
+
+    from spotify_dag.resources.housekeeping import tidy
+    from spotify_dag.resources.project import Project
+    from spotify_dag.settings import Settings
 
     long_ago = time.time() - 2 * 24 * 3600
     for _ in range(2):
         for file in root.rglob("*"):
             os.utime(file, (long_ago, long_ago))
-        spotify_dag(root, "tidy")
+        tidy(Project.open(Settings(data=root)), timedelta(0))
     found = [file for file in root.rglob("*") if file.name.startswith(".new-") or file.name.endswith((".tmp", "#1"))]
     for log in root.glob("lake/*/_delta_log"):
         unneeded = DeltaTable(str(log.parent)).vacuum(0, dry_run=True, enforce_retention_duration=False)
