@@ -197,8 +197,9 @@ def left_over(root: Path) -> list[str]:
         tidy(Project.open(Settings(data=root)), timedelta(0))
     found = [file for file in root.rglob("*") if file.name.startswith(".new-") or file.name.endswith((".tmp", "#1"))]
     for log in root.glob("lake/*/_delta_log"):
-        unneeded = DeltaTable(str(log.parent)).vacuum(0, dry_run=True, enforce_retention_duration=False)
-        found += [log.parent / name for name in unneeded]
+        # Also those that no log names, as killed writers leave them; and named are some that are deleted already.
+        unneeded = DeltaTable(str(log.parent)).vacuum(0, dry_run=True, enforce_retention_duration=False, full=True)
+        found += [log.parent / name for name in unneeded if (log.parent / name).exists()]
     return [str(file.relative_to(root)) for file in found]
 
 
