@@ -27,7 +27,7 @@ from spotify_dag_tests.conftest import made_once
 COMMAND = Path(sys.executable).parent / "spotify-dag"
 # Tests run beside each other: threads of two processes on the same cores would mostly wait for one another.
 ENVIRONMENT = {"PATH": os.environ["PATH"], "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
-WORLD = ("--source", "synthetic", "--users", "1000")
+WORLD = ("--source", "synthetic", "--tracks", "30", "--users", "1000")
 
 
 def spotify_dag(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +80,7 @@ def make_world(data: Path) -> None:
 @of_one_world
 def test_neighbours_share_the_taste_that_was_planted(world):
     index, _ = Project.open(Settings(data=world)).matcher.index()
-    truth = dict(SyntheticSource(users=1_000).tastes().select("user_id", "community").iter_rows())
+    truth = dict(SyntheticSource(users=1_000, tracks=30).tastes().select("user_id", "community").iter_rows())
     rows = index.rows(with_vectors=True)
     # The neighbours that `recommend` explains, without ten thousand explanations.
     nearest = index.nearest(rows["vector"].to_numpy(), 11)
@@ -200,7 +200,7 @@ def test_the_runs_are_in_the_dagster_instance(world):
 def test_new_users_touch_only_their_buckets(world, tmp_path):
     grown = shutil.copytree(world, tmp_path / "data")
     before = content(grown)["user_embeddings"]
-    done = spotify_dag(grown, "run", "--source", "synthetic", "--users", "1002", "--json")
+    done = spotify_dag(grown, "run", *WORLD[:-1], "1002", "--json")
     stages = {stage["stage"]: stage["buckets"] for stage in json.loads(done.stdout)["materialised"]}
     assert set(stages) == {"ingest", "features", "tracks", "index"}  # two users more are no reason to train
     assert stages["features"] == stages["index"] <= 2
@@ -243,17 +243,17 @@ def test_the_same_seed_gives_the_same_result_whatever_happens_on_the_way(tmp_pat
 
 
 def test_real_listeners(hetrec_path, test_data, tmp_path):
-    """HetRec-2011, its first 400 listeners: everybody reaches the index, and the numbers are said."""
+    """HetRec-2011, its first 200 listeners: everybody reaches the index, and the numbers are said."""
     genres = test_data / "artist-genres" / "artist_genres.parquet"
     arguments = ("run", "--source", "lastfm", "--path", hetrec_path, "--artist-genres", genres)
-    done = spotify_dag(tmp_path / "data", *arguments, SPOTIFY_DAG_PROFILES_COUNT="400")
+    done = spotify_dag(tmp_path / "data", *arguments, SPOTIFY_DAG_PROFILES_COUNT="200")
     assert done.returncode == 0, done.stderr
     rows = Project.open(Settings(data=tmp_path / "data")).lake.scan(USER_EMBEDDINGS).collect()
-    assert rows["user_id"].n_unique() == 400
-    assert rows["release_year_embedding"].null_count() == 400  # Last.fm knows no years: unknown is not zero
-    assert re.search(r"lastfm +│ +400 +│", done.stdout)
+    assert rows["user_id"].n_unique() == 200
+    assert rows["release_year_embedding"].null_count() == 200  # Last.fm knows no years: unknown is not zero
+    assert re.search(r"lastfm +│ +200 +│", done.stdout)
     assert float(re.search(r"Genre coverage: ([\d.]+)%", done.stdout)[1]) >= 79
     assert "Not embedded: 0 users" in done.stdout
-    assert "400 users in the index" in done.stdout
-    again = spotify_dag(tmp_path / "data", *arguments, "--json", SPOTIFY_DAG_PROFILES_COUNT="400")
+    assert "200 users in the index" in done.stdout
+    again = spotify_dag(tmp_path / "data", *arguments, "--json", SPOTIFY_DAG_PROFILES_COUNT="200")
     assert json.loads(again.stdout)["materialised"] == []
