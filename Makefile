@@ -27,6 +27,7 @@ demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 thr
 	@echo 'The pages people use, the graph in the Dagster UI and a simulated Spotify, in one terminal:'
 	@echo '  $(BIN)/spotify-dag --data $(DEMO) up'
 
+# Tests wait for processes and limits a sixth of their time: three of them keep two cores busy.
 test: venv  ## Run all tests
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 

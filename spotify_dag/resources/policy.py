@@ -62,7 +62,7 @@ def nothing_to_train_on(project: Project) -> str | None:
     embedded = rows.select(pl.len()).collect().item()
     if embedded == trainable:
         return (
-            f"Nothing to train on: of {embedded} users something is known, and a tower takes at least {LEAST_USERS}. "
+            f"Nothing to train on: a tower takes at least {LEAST_USERS} users, and there are {embedded}. "
             "Add users: spotify-dag run --source …"
         )
     return (

@@ -223,7 +223,9 @@ class TestDataPolicy:
     def test_a_data_root_of_nobody_is_up_to_date_and_says_what_to_do(self, instance, tmp_path):
         project = Project.open(Settings(data=tmp_path / "nobody", n_buckets=2))
         assert list(stages(project, instance)) == ["tracks"]
-        assert nothing_to_train_on(project).startswith("Nothing to train on: of 0 users something is known")
+        assert nothing_to_train_on(project).startswith(
+            "Nothing to train on: a tower takes at least 2 users, and there are 0."
+        )
 
     def test_started_from_the_ui_it_makes_nothing_and_does_not_fail(self, project, instance):
         from_spotify(project, EVERYBODY)

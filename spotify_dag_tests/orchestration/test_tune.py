@@ -34,7 +34,7 @@ def test_nobody_to_tune_on_is_said_and_writes_nothing(project: Project, tmp_path
     empty = tmp_path / "empty"
     done = CliRunner().invoke(app, ["--data", str(empty), "tune"])
     assert done.exit_code == 1
-    assert done.stderr.startswith("Error: Nothing to train on: of 0 users something is known")
+    assert done.stderr.startswith("Error: Nothing to train on: a tower takes at least 2 users, and there are 0.")
     assert not empty.exists()
 
 
