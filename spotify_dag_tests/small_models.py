@@ -11,6 +11,7 @@ from scipy.sparse import random_array
 from spotify_dag.features.embeddings import RELEASE_YEAR_DIM
 from spotify_dag.tower.factors import FactorSettings, Vocabulary
 from spotify_dag.tower.inputs import STATISTICS, Catalogue, Listening
+from spotify_dag.tower.kernel import KernelComponents
 from spotify_dag.tower.mix import Mix
 from spotify_dag.tower.model import UserModel, UserTower
 from spotify_dag.tower.parts import PartMap
@@ -54,4 +55,6 @@ def small_model(seed: int) -> UserModel:
     with torch.no_grad():
         for tensor in tower.state_dict().values():
             tensor.normal_().abs_().add_(0.1)
-    return UserModel(parts, tower.eval(), ScoreScale(np.linspace(-1, 1, len(SHARES), dtype=np.float32), 5.0))
+    model = UserModel(parts, tower.eval(), ScoreScale(np.linspace(-1, 1, len(SHARES), dtype=np.float32), 5.0))
+    components = KernelComponents.fit(model.encode(listening, catalogue), 10, 0.5)
+    return replace(model, components=components, broad=0.4)

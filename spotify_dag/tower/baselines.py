@@ -81,7 +81,7 @@ def seed_preset() -> TrainingSettings:
 
     return TrainingSettings(
         loss="cosine_random", epochs=100, batches=10**6, batch=32, learning_rate=1e-4, weight_decay=0.0,
-        part_dropout=0.0, dropout=0.2, mixes=(NETWORK_ALONE,),
+        part_dropout=0.0, dropout=0.2, mixes=(NETWORK_ALONE,), components=0,
         parts=("genre_embedding", "artist_embedding", "playlist_embedding"),
     )  # fmt: skip
 

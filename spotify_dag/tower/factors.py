@@ -107,7 +107,7 @@ class Factors:
             # Where everybody listens to everything, no name is rarer than another.
             typical = float(np.average(idf, weights=users[seen])) or 1.0
             model = _als(settings, seed, threads=0 if shares.nnz > ENTRIES_OF_ONE_THREAD else 1)
-            with _one_blas_thread():
+            with one_blas_thread():
                 model.fit(
                     _confidence(shares[:, seen], settings.power, (idf / typical) ** settings.idf_power),
                     show_progress=False,
@@ -144,7 +144,7 @@ class Factors:
         # alone gets the vector that the same user gets among others.
         model._YtY = self.gram
         confidence = _confidence(shares, self.settings.power, loadings.confidence)
-        with _one_blas_thread():
+        with one_blas_thread():
             found = model.recalculate_user(np.arange(shares.shape[0]), confidence)
         return unit(found * (np.diff(shares.indptr) > 0)[:, None])
 
@@ -260,7 +260,8 @@ def _als(settings: FactorSettings, seed: int, *, threads: int = 1) -> Any:
         )  # fmt: skip
 
 
-def _one_blas_thread() -> Any:
+def one_blas_thread() -> Any:
+    """Return a context in which BLAS computes on one thread: the same bits on any number of cores, and no waiting."""
     return _blas().limit(limits=1, user_api="blas")
 
 

@@ -62,28 +62,52 @@ class Blocks:
     axes: np.ndarray
 
 
-def choose(
-    first: Blocks,
-    second: Blocks,
-    own: np.ndarray,
-    asked: csr_matrix,
-    wanted: csr_matrix,
-    libraries: csr_matrix,
-    strengths: np.ndarray,
-    mixes: Sequence[Mix],
-) -> Mix:
-    """Return the first of ``mixes`` that is not told from the best one by these users.
+@dataclass(frozen=True)
+class Panel:
+    """Users who ask, and users who answer, whom ways to compare users are tried on; as `metrics.answers` takes them."""
 
-    Of two mixes the better one finds users' own halves (reciprocal rank) and has useful neighbours (NDCG@20), the
-    latter counted `USEFULNESS` times. One that is within a standard error of the best, user by user, is as good
-    (Breiman et al. 1984).
+    own: np.ndarray
+    asked: csr_matrix
+    wanted: csr_matrix
+    libraries: csr_matrix
+
+    def judge(self, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how well ``[asking, answering]`` cosines serve each who asks: reciprocal rank of the own half, NDCG.
+
+        The cosines are written to.
+        """
+        answered = answers(lambda rows: cosines[rows], self.own, self.asked, self.wanted, self.libraries)
+        return 1 / answered.rank, np.nan_to_num(answered.ndcg)
+
+
+def preferred(judged: Sequence[tuple[np.ndarray, np.ndarray]]) -> int:
+    """Return the number of the first of several ways to compare users that is not told from the best one.
+
+    Of two, the better one finds users' own halves (reciprocal rank) and has useful neighbours (NDCG@20), the latter
+    counted `USEFULNESS` times. One that is within a standard error of the best, user by user, is as good (Breiman et
+    al. 1984).
+
+    Parameters
+    ----------
+    judged
+        What a `Panel` says of each, the preferred ones first.
+    """
+    rank, use = (np.stack(side) for side in zip(*judged, strict=True))
+    value = rank / max(rank[0].mean(), 1e-9) + USEFULNESS * use / max(use[0].mean(), 1e-9)
+    lost = value[int(np.argmax(value.mean(axis=1)))] - value
+    error = lost.std(axis=1, ddof=1) / np.sqrt(lost.shape[1])
+    return int(np.flatnonzero(lost.mean(axis=1) <= error)[0])
+
+
+def choose(first: Blocks, second: Blocks, panel: Panel, strengths: np.ndarray, mixes: Sequence[Mix]) -> Mix:
+    """Return the `preferred` one of ``mixes``.
 
     Parameters
     ----------
     first, second
         Halves of listening: of those who ask, and of those who answer.
-    own, asked, wanted, libraries
-        As `metrics.answers` takes them.
+    panel
+        These users.
     strengths
         Of all latent axes.
     mixes
@@ -94,7 +118,7 @@ def choose(
     lengths = {name: [(getattr(side, name) ** 2).sum(axis=1) for side in (first, second)] for name in parts}
     by_axes: dict[tuple[int, float], tuple[np.ndarray, list[np.ndarray]]] = {}
 
-    def found(mix: Mix) -> tuple[np.ndarray, np.ndarray]:
+    def judged(mix: Mix) -> tuple[np.ndarray, np.ndarray]:
         kind = (mix.kept, mix.power)
         if kind not in by_axes:
             sides = [unit(side.axes[:, : mix.kept] / strengths[: mix.kept] ** mix.power) for side in (first, second)]
@@ -105,14 +129,6 @@ def choose(
             np.sqrt(mix.axes * by_axes[kind][1][side] + sum(w * lengths[name][side] for name, w in weights.items()))
             for side in (0, 1)
         ]
-        total /= np.outer(*norms)
-        answered = answers(lambda rows: total[rows], own, asked, wanted, libraries)
-        return 1 / answered.rank, np.nan_to_num(answered.ndcg)
+        return panel.judge(total / np.outer(*norms))
 
-    measured = [found(mix) for mix in mixes]
-    rank, use = (np.stack(side) for side in zip(*measured, strict=True))
-    value = rank / max(rank[0].mean(), 1e-9) + USEFULNESS * use / max(use[0].mean(), 1e-9)
-    best = int(np.argmax(value.mean(axis=1)))
-    lost = value[best] - value
-    error = lost.std(axis=1, ddof=1) / np.sqrt(len(own))
-    return mixes[int(np.flatnonzero(lost.mean(axis=1) <= error)[0])]
+    return mixes[preferred([judged(mix) for mix in mixes])]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, unit
 from spotify_dag.tower.inputs import Catalogue, Listening
+from spotify_dag.tower.kernel import KernelComponents
 from spotify_dag.tower.mix import DEFAULT_MIX, Mix
 from spotify_dag.tower.parts import N_STATISTICS, PARTS, PartMap, TowerInputs
 from spotify_dag.tower.score import ScoreScale
@@ -32,7 +33,7 @@ class UserTower(nn.Module):
     apart from average data. The joint tower sees all of them and the statistics, and a linear path goes past it: the
     network starts as a weighted sum and learns only what that lacks.
 
-    The user vector is what these learned beside blocks of closed form, which keep the broad directions of taste that a
+    The mixed vector is what these learned beside blocks of closed form, which keep the broad directions of taste that a
     contrastive loss flattens, and err elsewhere than the network does: an *anchor*, the projection of the parts on the
     directions in which users differ from each other more than from themselves (Fisher's linear discriminants, here
     between the halves of a user's listening); where users lie by collaborative factors; and where by the latent axes of
@@ -120,9 +121,10 @@ class UserTower(nn.Module):
         self.anchor_centre.copy_(torch.from_numpy(np.asarray(centre)))
 
     @property
-    def width(self) -> int:
-        """Length of a user vector."""
-        return self.config["dim"] + self.config["anchor_dim"] + self.config["part_dims"][FACTORS] + self.mix.kept
+    def broad(self) -> slice:
+        """The columns of `encode` that hold the anchor and the factors."""
+        first = self.config["dim"]
+        return slice(first, first + self.config["anchor_dim"] + self.config["part_dims"][FACTORS])
 
     def forward(self, parts: Sequence[Tensor], known: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Return learned vectors and anchors, ``[batch, dim]`` and ``[batch, anchor_dim]``, of unit length.
@@ -157,7 +159,7 @@ class UserTower(nn.Module):
         return learned, anchored
 
     def encode(self, inputs: TowerInputs) -> np.ndarray:
-        """Return the user vectors of ``inputs``, ``[users, width]`` float32, unit length."""
+        """Return the mixed vectors of ``inputs``, ``[users, width]`` float32, unit length."""
         learned, anchored = self.blocks(inputs)
         mix = self.mix
         weighed = (
@@ -173,13 +175,20 @@ class UserModel:
     parts: PartMap
     tower: UserTower
     scale: ScoreScale
+    components: KernelComponents | None = None
+    """What mixed vectors are projected on; None where they are compared as they are."""
+    broad: float = 0.0
+    """Weight of anchor and factors beside the components: friends agree in broad directions more than in fine ones."""
 
     def encode(self, listening: Listening, catalogue: Catalogue, *, artists_by_name: bool = True) -> np.ndarray:
-        """Return user vectors, ``[users, width]`` float32 of unit length.
+        """Return user vectors, ``[users, dim]`` float32 of unit length.
 
         Without ``artists_by_name`` only the text of artists is used, as if none had been seen in training.
         """
-        return self.tower.encode(self.parts.over(catalogue, artists_by_name=artists_by_name)(listening))
+        mixed = self.tower.encode(self.parts.over(catalogue, artists_by_name=artists_by_name)(listening))
+        if self.components is None:
+            return mixed
+        return unit(np.hstack([self.components.project(mixed), self.broad**0.5 * unit(mixed[:, self.tower.broad])]))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -187,6 +196,7 @@ class UserModel:
         return {
             "tower": self.tower.config,
             "mix": asdict(self.tower.mix),
+            "broad": self.broad,
             "factors": {
                 kind: {"n_users": one.n_users, "typical_idf": one.typical_idf, "settings": asdict(one.settings)}
                 for kind, one in (("artists", self.parts.artists), ("genres", self.parts.genres))
@@ -212,6 +222,8 @@ class UserModel:
             }
         for name, centre, axes in zip(PARTS, self.parts.centres, self.parts.axes, strict=True):
             arrays |= {f"centre.{name}": centre, f"axes.{name}": axes}
+        if self.components is not None:
+            arrays |= {"components.landmarks": self.components.landmarks, "components.axes": self.components.axes}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
         return tensors | {f"tower.{name}": tensor.contiguous() for name, tensor in self.tower.state_dict().items()}
 
@@ -239,7 +251,11 @@ class UserModel:
             middle=array["middle"],
             spread=array["spread"],
         )
-        return cls(parts, tower.eval(), ScoreScale(array["scale.cosines"], config["trust_at"]))
+        components = None
+        if "components.axes" in array:
+            components = KernelComponents(array["components.landmarks"], array["components.axes"])
+        scale = ScoreScale(array["scale.cosines"], config["trust_at"])
+        return cls(parts, tower.eval(), scale, components, config.get("broad", 0.0))
 
 
 def to_tensors(inputs: TowerInputs, device: torch.device) -> tuple[list[Tensor], Tensor, Tensor]:

@@ -19,8 +19,9 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import EMBEDDINGS
 from spotify_dag.tower.factors import FactorSettings
 from spotify_dag.tower.inputs import Listening
+from spotify_dag.tower.kernel import KernelComponents, landmarks_of
 from spotify_dag.tower.metrics import own_half
-from spotify_dag.tower.mix import MIXES, Blocks, Mix, choose
+from spotify_dag.tower.mix import MIXES, Blocks, Mix, Panel, choose, preferred
 from spotify_dag.tower.model import UserModel, UserTower, to_tensors
 from spotify_dag.tower.parts import PARTS, PartMap, TowerInputs
 from spotify_dag.tower.score import ScoreScale
@@ -64,7 +65,13 @@ class TrainingSettings:
     anchor_ridge: float = 1.0
     anchor_power: float = 0.125
     mixes: tuple[Mix, ...] = MIXES
-    """What the mix of the user vector is chosen from."""
+    """What the mix of the blocks is chosen from."""
+    components: int = 512
+    """Kernel principal components that mixed vectors are projected on, at most; 0 compares them as they are."""
+    component_power: float = 0.5
+    """A component is divided by its strength to this power."""
+    broad: float = 0.5
+    """Weight of anchor and factors beside the components."""
     loss: Literal["info_nce", "cosine", "cosine_random"] = "info_nce"
     """``cosine``: both halves of a user alike, random users not; ``cosine_random``: random users alike, as the system
     this project grew out of had it. Both for comparison."""
@@ -87,7 +94,8 @@ class TrainedModel:
     history: list[dict[str, float]] = field(repr=False)
     """Per epoch: ``epoch, loss, mrr, hit@1, hit@10`` on the validation users."""
     metrics: dict[str, float]
-    """``mrr, hit@1, hit@10`` of the kept epoch, ``random_pair_cosine``, and numbers of users."""
+    """``mrr, hit@1, hit@10`` of the model, its ``mix_…`` and number of ``components`` (0 for none),
+    ``random_pair_cosine``, and numbers of users."""
 
 
 def halvings(users: int) -> Sequence[By]:
@@ -141,14 +149,16 @@ def train_tower(
     with torch.random.fork_rng(devices=[]), _one_thread():
         trial = _fit(data, np.setdiff1d(everybody, validation), validation, settings, progress)
         watched = validation if len(validation) else everybody
-        mix = _choose_mix(trial, data, watched, settings) if len(validation) else settings.mixes[0]
-        judge = _joined(trial, mix)
+        mix, judge = _chosen(trial, data, validation, settings)
         # The last halving is one by playlist, as a user's listening is split when matches are judged.
         asked, shown = (judge.encode(half.take(watched), data.catalogue) for half in data.halves[-1])
         others = judge.encode(data.halves[-1][1].take(np.setdiff1d(everybody, watched)), data.catalogue)
         found = own_half(asked, np.concatenate([shown, others]))
         if share < least and len(validation):
-            model = _joined(_fit(data, everybody, validation[:0], settings, progress, epochs=trial.epochs), mix)
+            last = _fit(data, everybody, validation[:0], settings, progress, epochs=trial.epochs)
+            model = _joined(last, mix)
+            if judge.components is not None:
+                model = _projected(model, data, everybody, settings)
         else:
             model = judge
         vectors = model.encode(data.whole.take(everybody), data.catalogue)
@@ -156,6 +166,7 @@ def train_tower(
     metrics = {
         **found,
         **{f"mix_{name}": float(value) for name, value in asdict(mix).items()},
+        "components": float(0 if model.components is None else model.components.axes.shape[1]),
         "random_pair_cosine": random_pair_cosine(vectors, rng),
         "training_users": float(len(everybody) - (len(validation) if model is judge else 0)),
         "validation_users": float(len(validation)),
@@ -200,25 +211,68 @@ def _fit(
     return _Fitted(part_map, tower, history, len(history) if epochs else int(best_epoch(history)) + 1)
 
 
-def _choose_mix(fitted: _Fitted, data: Halved, validation: np.ndarray, settings: TrainingSettings) -> Mix:
-    """Return the mix that serves the validation users best, asking among everybody."""
-    if len(settings.mixes) == 1:
-        return settings.mixes[0]
-    asking = validation[:CHOICE_QUERIES]
-    rest = np.setdiff1d(np.flatnonzero(data.usable), asking)
-    rng = np.random.default_rng(settings.seed)
-    answering = np.concatenate([asking, rng.permutation(rest)[: CHOICE_GALLERY - len(asking)]])
-    bound = fitted.parts.over(data.catalogue)
+@dataclass(frozen=True)
+class _Trial:
+    """Validation users, asking among everybody."""
 
-    def blocks(half: Listening) -> Blocks:
-        inputs = bound(half)
-        return Blocks(*fitted.tower.blocks(inputs), inputs.factors, inputs.axes)
+    data: Halved
+    asking: np.ndarray
+    answering: np.ndarray
 
-    first, second = data.halves[-1]
-    return choose(
-        blocks(first.take(asking)), blocks(second.take(answering)), np.arange(len(asking)), first.artists[asking],
-        second.artists[asking], data.whole.artists[answering], fitted.parts.latent.strengths, settings.mixes,
-    )  # fmt: skip
+    @classmethod
+    def of(cls, data: Halved, validation: np.ndarray, seed: int) -> _Trial:
+        asking = validation[:CHOICE_QUERIES]
+        rest = np.random.default_rng(seed).permutation(np.setdiff1d(np.flatnonzero(data.usable), asking))
+        return cls(data, asking, np.concatenate([asking, rest[: CHOICE_GALLERY - len(asking)]]))
+
+    @property
+    def halves(self) -> tuple[Listening, Listening]:
+        first, second = self.data.halves[-1]
+        return first.take(self.asking), second.take(self.answering)
+
+    @property
+    def panel(self) -> Panel:
+        asked, shown = self.data.halves[-1]
+        return Panel(
+            np.arange(len(self.asking)), asked.artists[self.asking], shown.artists[self.asking],
+            self.data.whole.artists[self.answering],
+        )  # fmt: skip
+
+    def mix(self, fitted: _Fitted, mixes: Sequence[Mix]) -> Mix:
+        """Return the mix that serves them best."""
+        if len(mixes) == 1:
+            return mixes[0]
+        bound = fitted.parts.over(self.data.catalogue)
+
+        def blocks(half: Listening) -> Blocks:
+            inputs = bound(half)
+            return Blocks(*fitted.tower.blocks(inputs), inputs.factors, inputs.axes)
+
+        first, second = self.halves
+        return choose(blocks(first), blocks(second), self.panel, fitted.parts.latent.strengths, mixes)
+
+    def best(self, models: Sequence[UserModel]) -> int:
+        """Return the number of the model that serves them best."""
+
+        def judged(model: UserModel) -> tuple[np.ndarray, np.ndarray]:
+            asked, shown = (model.encode(half, self.data.catalogue) for half in self.halves)
+            return self.panel.judge(asked @ shown.T)
+
+        return preferred([judged(model) for model in models])
+
+
+def _chosen(fitted: _Fitted, data: Halved, validation: np.ndarray, settings: TrainingSettings) -> tuple[Mix, UserModel]:
+    """Return the mix that serves the validation users best, and the model of it, with components if they help."""
+    if not len(validation):
+        return settings.mixes[0], _joined(fitted, settings.mixes[0])
+    trial = _Trial.of(data, validation, settings.seed)
+    mix = trial.mix(fitted, settings.mixes)
+    plain = _joined(fitted, mix)
+    if not settings.components:
+        return mix, plain
+    training = np.setdiff1d(np.flatnonzero(data.usable), validation)
+    models = (plain, _projected(plain, data, training, settings))
+    return mix, models[trial.best(models)]
 
 
 def _joined(fitted: _Fitted, mix: Mix) -> UserModel:
@@ -226,6 +280,13 @@ def _joined(fitted: _Fitted, mix: Mix) -> UserModel:
     fitted.tower.mix = mix
     parts = replace(fitted.parts, latent=fitted.parts.latent.weighed(mix.kept, mix.power))
     return UserModel(parts, fitted.tower, ScoreScale(np.empty(0, np.float32), 1.0))
+
+
+def _projected(model: UserModel, data: Halved, training: np.ndarray, settings: TrainingSettings) -> UserModel:
+    """Return the model with the components of the ``training`` users."""
+    landmarks = model.encode(data.whole.take(landmarks_of(training, settings.seed)), data.catalogue)
+    components = KernelComponents.fit(landmarks, settings.components, settings.component_power)
+    return replace(model, components=components, broad=settings.broad)
 
 
 def _descend(

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from spotify_dag.tower.factors import unit
-from spotify_dag.tower.mix import MIXES, NETWORK_ALONE, Blocks, Mix, choose
+from spotify_dag.tower.mix import MIXES, NETWORK_ALONE, Blocks, Mix, Panel, choose
 
 USERS, AXES = 120, 256
 STRENGTHS = np.geomspace(1, 0.05, AXES).astype(np.float32)
@@ -40,7 +40,7 @@ def chosen(telling: str, mixes: tuple[Mix, ...] = MIXES, **more: float) -> Mix:
     for side, half in enumerate(halves):
         half.data = np.where(np.arange(half.nnz) % 2 == side, half.data, 0).astype(np.float32)
         half.eliminate_zeros()
-    return choose(first, second, np.arange(USERS), *halves, artists, STRENGTHS, mixes)
+    return choose(first, second, Panel(np.arange(USERS), *halves, artists), STRENGTHS, mixes)
 
 
 def test_axes_that_tell_weigh_much_down_to_the_smallest() -> None:
@@ -60,7 +60,8 @@ def test_an_anchor_that_tells_stays_and_one_that_does_not_weighs_less() -> None:
 
 def test_where_all_find_everybody_the_preferred_one_is_taken() -> None:
     first, _, artists = users(telling="axes", noise=0.0)
-    assert choose(first, first, np.arange(USERS), artists, artists, artists, STRENGTHS, MIXES) == MIXES[0]
+    panel = Panel(np.arange(USERS), artists, artists, artists)
+    assert choose(first, first, panel, STRENGTHS, MIXES) == MIXES[0]
 
 
 def test_it_is_one_of_those_offered() -> None:

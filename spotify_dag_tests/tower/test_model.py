@@ -143,9 +143,6 @@ class TestVectors:
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(64), abs=1e-6)
         assert len(np.unique(vectors.round(4), axis=0)) == 64
 
-    def test_width_is_that_of_the_blocks(self) -> None:
-        assert tower().width == 15 + AXES == tower().encode(some_users(2)).shape[1]
-
     def test_a_new_tower_says_nothing_that_is_not_finite_of_a_user_without_anything(self) -> None:
         nothing = TowerInputs(
             tuple(np.zeros((1, dim), np.float32) for dim in DIMS), np.zeros((1, 6), np.float32),

@@ -15,7 +15,7 @@ from spotify_dag.features.tastes import user_tastes
 from spotify_dag.sources.synthetic import SyntheticSource
 from spotify_dag.tower.baselines import seed_preset
 from spotify_dag.tower.metrics import own_half
-from spotify_dag.tower.mix import MIXES, NETWORK_ALONE
+from spotify_dag.tower.mix import MIXES, NETWORK_ALONE, Mix
 from spotify_dag.tower.training import (
     MAX_HALVINGS,
     TrainedModel,
@@ -70,7 +70,7 @@ class TestTraining:
 
     def test_users_do_not_collapse(self, trained: TrainedModel, halved: Halved) -> None:
         vectors = trained.model.encode(halved.whole, halved.catalogue)
-        assert vectors.shape == (150, trained.model.tower.width)
+        assert len(vectors) == 150
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(150), abs=1e-5)
         others = (vectors @ vectors.T)[~np.eye(150, dtype=bool)]
         assert trained.metrics["random_pair_cosine"] == pytest.approx(others.mean(), abs=0.01)
@@ -132,16 +132,30 @@ class TestSeeds:
 
 class TestMix:
     def test_where_halves_share_artists_axes_weigh_more(self, trained: TrainedModel) -> None:
-        mix = trained.model.tower.mix
-        assert mix.axes > MIXES[0].axes
-        named = {f"mix_{name}": value for name, value in dataclasses.asdict(mix).items()}
+        chosen = trained.model.tower.mix
+        assert chosen.axes > MIXES[0].axes
+        named = {f"mix_{name}": value for name, value in dataclasses.asdict(chosen).items()}
         assert named.items() <= trained.metrics.items()
-        assert trained.model.parts.latent.vectors.shape[1] == mix.kept
+        assert trained.model.parts.latent.vectors.shape[1] == chosen.kept
 
     def test_few_users_get_the_mix_that_is_preferred(self, halved: Halved) -> None:
         found = train_tower(halved.take(np.arange(30)), dataclasses.replace(QUICK, epochs=2))
         assert found.metrics["validation_users"] == 0
         assert found.model.tower.mix == MIXES[0]
+
+
+class TestComponents:
+    def test_they_are_kept_where_they_serve_better(self, trained: TrainedModel, halved: Halved) -> None:
+        assert trained.metrics["components"] == 0, "few landmarks hide what is one user's own"
+        assert trained.model.components is None
+        # A network that learned next to nothing: anchor and factors come beside the components.
+        poor = dataclasses.replace(QUICK, epochs=1, mixes=(Mix(anchor=0.01, factors=0.01, axes=0.0, kept=1),))
+        found = train_tower(halved, poor)
+        assert found.model.components is not None
+        assert found.metrics["components"] == found.model.components.axes.shape[1] > 100
+        without = train_tower(halved, dataclasses.replace(poor, components=0))
+        assert without.model.components is None
+        assert without.metrics["components"] == 0
 
 
 class TestSeedPreset:
