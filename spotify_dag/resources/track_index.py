@@ -10,7 +10,8 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -54,8 +55,10 @@ SHOWN = (
     "genres",
 )
 COMPARED = ("song_key", "title", "artist", "album", "playlists")
+CARDS_KEPT = 200_000
+"""Cards kept in memory, about 300 bytes each; those of a catalogue that is no larger are read at once."""
 CARD = "card"
-"""JSON of the columns `SHOWN` and `COMPARED`: one column of fifty rows is read in a third of the time of thirteen."""
+"""JSON of the columns `SHOWN` and `COMPARED`: one column is read in a third of the time of thirteen."""
 
 
 @dataclass(frozen=True)
@@ -70,24 +73,60 @@ class Found:
     """How many recordings of the song were among the candidates."""
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A table and the cards that were read of it, so that a query needs to say only which rows it found.
+
+    To read the cards of fifty rows takes as long as to find them. A row id of LanceDB is a place in a file that is
+    written once: a row that changes gets another one, so a card that was kept is never out of date.
+    """
+
+    table: Any
+    made: tuple[int, int]
+    """Inode of its folder, and when something was last made or renamed in it."""
+    kept: dict[int, str] = field(default_factory=dict)
+
+    def cards(self, row_ids: Sequence[int]) -> list[Any]:
+        """Return the cards of different rows, None for one that was deleted in between."""
+        # Another thread may clear what is kept at any moment.
+        found = {row: self.kept.get(row) for row in row_ids}
+        if missing := [row for row, card in found.items() if card is None]:
+            if not self.kept and self.table.count_rows() <= CARDS_KEPT:
+                cards = self.table.search().limit(None).with_row_id(True).select([CARD]).to_arrow()
+            else:
+                cards = self.table.take_row_ids(missing).with_row_id().select([CARD]).to_arrow()
+            read: dict[int, str] = dict(zip(cards["_rowid"].to_pylist(), cards[CARD].to_pylist(), strict=True))
+            if len(self.kept) + len(read) > CARDS_KEPT:
+                self.kept.clear()
+            self.kept.update(read)
+            found |= {row: read.get(row) for row in missing}
+        return [card and json.loads(card) for card in found.values()]
+
+
 class TrackIndex:
     """The index under one root: ``tracks.lance``."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._opened: Any = None
+        self._opened: _Opened | None = None
 
     @property
     def table(self) -> Any:
         """The LanceDB table as of now; None where it was never written."""
-        if self._opened is None:
-            try:
-                self._opened = _connect(self.root).open_table("tracks")
-            except ValueError as error:
-                if "was not found" in str(error):
-                    return None
-                raise
-        self._opened.checkout_latest()
+        opened = self._open()
+        return opened and opened.table
+
+    def _open(self) -> _Opened | None:
+        try:
+            folder = (self.root / "tracks.lance").stat()
+        except FileNotFoundError:
+            return None
+        # A table that was dropped and made anew, by whatever process, is another one. So, once, is one whose first row
+        # was deleted, which costs no more than a second look.
+        made = (folder.st_ino, folder.st_ctime_ns)
+        if self._opened is None or self._opened.made != made:
+            self._opened = _Opened(_connect(self.root).open_table("tracks"), made)
+        self._opened.table.checkout_latest()
         return self._opened
 
     def column(self, name: Literal["track_id", "content_hash"]) -> pl.DataFrame:
@@ -198,31 +237,31 @@ class TrackIndex:
         where = (filters or Filters()).where()
         text = printable(text[:QUERY_CHARS])
         query = fold(text)
-        table = self.table
-        if table is None:
+        opened = self._open()
+        if opened is None:
             return []
         if not query:
             return self._songs(self._popular(where, k), k)
         typed = " ".join(sorted(grams(query))[:MAX_GRAMS])
         wanted = max(BY_GRAMS, 2 * k)
-        scored = _scored(query, _matching(table, typed, "grams", where, wanted))
+        scored = _scored(query, _matching(opened, typed, "grams", where, wanted))
         best = max((score for score, _ in scored.values()), default=0.0)
         if best < SURE:
-            scored |= _scored(query, _matching(table, query, "words", where, BY_WORDS))
+            with ThreadPoolExecutor(1) as beside:
+                words = beside.submit(_matching, opened, query, "words", where, BY_WORDS)
+                meant = encode([text])[0] if best < VAGUE else None
+            scored |= _scored(query, words.result())
             best = max((score for score, _ in scored.values()), default=0.0)
-        if best < VAGUE:
-            for cosine, row in self.nearest(encode([text])[0], BY_MEANING, where):
+        if best < VAGUE and meant is not None:
+            for cosine, row in _nearest(opened, meant, BY_MEANING, where):
                 score = max(MEANING * cosine, scored.get(row["track_id"], (0.0, row))[0])
                 scored[row["track_id"]] = (score, row)
         return self._songs(list(scored.values()), k)
 
     def nearest(self, vector: np.ndarray, count: int, where: str | None = None) -> list[tuple[float, dict[str, Any]]]:
         """Return the tracks whose vectors are nearest, each after its cosine."""
-        search = self.table.search(vector, vector_column_name="vector").distance_type(METRIC).minimum_nprobes(PROBES)
-        # A rare filter must not end with too few rows: the search goes on until there are enough.
-        search = search.maximum_nprobes(0) if where else search.maximum_nprobes(PROBES)
-        rows = _where(search, where).select([CARD, "_distance"]).limit(count).to_arrow().to_pylist()
-        return [(1 - row["_distance"], json.loads(row[CARD])) for row in rows]
+        opened = self._open()
+        return [] if opened is None else _nearest(opened, vector, count, where)
 
     def rows(self, track_ids: Sequence[str], columns: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
         """Return the columns `SHOWN`, `COMPARED` and ``columns`` of some tracks, by track id."""
@@ -319,12 +358,25 @@ def _scored(query: str, rows: list[dict[str, Any]]) -> dict[str, tuple[float, di
     return {row["track_id"]: (likeness(query, row), row) for row in rows}
 
 
-def _matching(table: Any, text: str, column: str, where: str | None, count: int) -> list[dict[str, Any]]:
+def _matching(opened: _Opened, text: str, column: str, where: str | None, count: int) -> list[dict[str, Any]]:
     from lancedb.query import MatchQuery
 
-    search = table.search(MatchQuery(text, column))  # type: ignore[call-arg]
-    found = _where(search, where).select([CARD, "_score"]).limit(count).to_arrow()
-    return [json.loads(card) for card in found[CARD].to_pylist()]
+    search = opened.table.search(MatchQuery(text, column))  # type: ignore[call-arg]
+    return [card for _, card in _found(opened, _where(search, where), "_score", count)]
+
+
+def _nearest(opened: _Opened, vector: np.ndarray, count: int, where: str | None) -> list[tuple[float, dict[str, Any]]]:
+    search = opened.table.search(vector, vector_column_name="vector").distance_type(METRIC).minimum_nprobes(PROBES)
+    # A rare filter must not end with too few rows: the search goes on until there are enough.
+    search = search.maximum_nprobes(0) if where else search.maximum_nprobes(PROBES)
+    return [(1 - distance, card) for distance, card in _found(opened, _where(search, where), "_distance", count)]
+
+
+def _found(opened: _Opened, search: Any, value: str, count: int) -> list[tuple[float, dict[str, Any]]]:
+    """Return what a query finds: a value of each row, and its card."""
+    found = search.with_row_id(True).select([value]).limit(count).to_arrow()
+    cards = opened.cards(found["_rowid"].to_pylist())
+    return [(value, card) for value, card in zip(found[value].to_pylist(), cards, strict=True) if card is not None]
 
 
 def _where(search: Any, where: str | None) -> Any:

@@ -123,3 +123,28 @@ def test_rows_are_replaced_removed_and_found_before_they_are_optimised(tmp_path)
     assert "a" not in ids(index, "hallo")
     vectors = index.vectors(pl.Series(["c", "nobody", "b"]))
     assert np.array_equal(vectors, np.eye(DIM)[[2, 7, 1]] * np.array([[1], [0], [1]]))
+
+
+def test_what_was_read_before_is_never_shown_again_once_it_changed(tmp_path):
+    reader, writer = TrackIndex(tmp_path), TrackIndex(tmp_path)
+    writer.write(rows(TRACKS), np.eye(DIM, dtype=np.float32))
+    writer.optimise()
+    assert reader.search("hello adele", 1, encode)[0].track["popularity"] == 80
+    louder = [(*TRACKS[0][:5], 81.0, *TRACKS[0][6:])]
+    writer.write(rows(louder), np.eye(DIM, dtype=np.float32)[:1])
+    assert reader.search("hello adele", 1, encode)[0].track["popularity"] == 81
+    writer.table.optimize()
+    assert reader.search("hello adele", 1, encode)[0].track["popularity"] == 81
+    # A table made anew gives the same row ids to other tracks.
+    writer.drop()
+    writer.write(rows(TRACKS[::-1]), np.eye(DIM, dtype=np.float32)[::-1])
+    writer.optimise()
+    assert [ids(reader, text, 1) for text in ("hello adele", "jump van halen")] == [["a"], ["d"]]
+
+
+def test_it_does_not_matter_how_many_cards_are_kept(index, monkeypatch):
+    texts = ("Hello", "kate bush runing", "jump", "beyonce halo")
+    expected = [ids(index, text) for text in texts]
+    monkeypatch.setattr("spotify_dag.resources.track_index.CARDS_KEPT", 3)
+    few = TrackIndex(index.root)
+    assert [ids(few, text) for text in texts for _ in range(2)] == [answer for answer in expected for _ in range(2)]
