@@ -10,7 +10,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -247,13 +246,10 @@ class TrackIndex:
         scored = _scored(query, _matching(opened, typed, "grams", where, wanted))
         best = max((score for score, _ in scored.values()), default=0.0)
         if best < SURE:
-            with ThreadPoolExecutor(1) as beside:
-                words = beside.submit(_matching, opened, query, "words", where, BY_WORDS)
-                meant = encode([text])[0] if best < VAGUE else None
-            scored |= _scored(query, words.result())
+            scored |= _scored(query, _matching(opened, query, "words", where, BY_WORDS))
             best = max((score for score, _ in scored.values()), default=0.0)
-        if best < VAGUE and meant is not None:
-            for cosine, row in _nearest(opened, meant, BY_MEANING, where):
+        if best < VAGUE:
+            for cosine, row in _nearest(opened, encode([text])[0], BY_MEANING, where):
                 score = max(MEANING * cosine, scored.get(row["track_id"], (0.0, row))[0])
                 scored[row["track_id"]] = (score, row)
         return self._songs(list(scored.values()), k)
