@@ -97,7 +97,7 @@ def train(root: Path, train_users: int) -> dict[str, Any]:
     epoch = float(np.diff(ends).mean())
     seconds["factors, part map and anchor"] = ends[0] - epoch - start
     seconds[f"{len(ends)} epochs"] = ends[-1] - ends[0] + epoch
-    seconds["mix and scale of scores"] = end - ends[-1]
+    seconds["mix, components and scale of scores"] = end - ends[-1]
     return {"users": len(data), "mrr": trained.metrics["mrr"], "seconds": end - begun, "parts": seconds}
 
 
