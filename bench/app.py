@@ -64,7 +64,7 @@ def measure(quick: bool, world: Path | None) -> dict[str, Any]:
 
 def make_world(root: Path, users: int) -> None:
     """Make a data root of generated users, up to date, with two versions of the model that know everybody."""
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     os.environ["SPOTIFY_DAG_TRAIN_USERS"] = str(TRAIN_USERS)
@@ -87,7 +87,7 @@ def running(root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], float]]:
         "SPOTIFY_DAG_APP_REQUESTS_PER_MINUTE": "10000000",
         "SPOTIFY_DAG_APP_NEWCOMERS_PER_MINUTE": "1000000",
     }
-    code = "from spotify_dag.cli import main; main()"
+    code = "from spotify_dag.cli.main import main; main()"
     begun = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-c", code, "--data", str(root), "app", "--port", str(port)],

@@ -21,7 +21,7 @@ CASES, QUICK_CASES = 500, 30
 def measure(quick: bool) -> dict[str, Any]:
     """Measure, print and return the figures."""
     from spotify_dag_tests.app.conftest import add_tracks, make_world
-    from spotify_dag_tests.app.contract import contract
+    from spotify_dag_tests.app.schemathesis_cases import contract
 
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder) / "data"

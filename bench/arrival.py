@@ -76,8 +76,8 @@ def arrive(root: Path) -> dict[str, Any]:
     import os
 
     from spotify_dag.definitions import build_definitions
-    from spotify_dag.orchestration.run import bring_up_to_date, open_instance
-    from spotify_dag.resources.project import Project
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     os.environ["SPOTIFY_DAG_TRAIN_USERS"] = str(TRAIN_USERS)

@@ -47,10 +47,10 @@ def evaluate(folder: str) -> dict[str, Any]:
     """Evaluate on the slices in ``folder``; return the report, with the seconds of each part."""
     from contextlib import contextmanager
 
-    from spotify_dag.resources.progress import Progress
-    from spotify_dag.resources.project import Project
-    from spotify_dag.resources.track_evaluation import evaluate_tracks
+    from spotify_dag.progress import Progress
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
+    from spotify_dag.tracks.evaluate_source import evaluate_tracks
 
     seconds: dict[str, float] = {}
 
@@ -61,9 +61,10 @@ def evaluate(folder: str) -> dict[str, Any]:
             yield lambda _=1: None
             seconds[description] = time.monotonic() - begun
 
+    project = Project.open(Settings(data=Path(folder) / "data"))
     report = evaluate_tracks(
-        Project.open(Settings(data=Path(folder) / "data")), Path(folder), queries=1, seed=0, progress=Clock(),
-        search=False, continuation=True,
+        Path(folder), settings=project.settings, lake=project.lake, encoder=project.encoder, queries=1, seed=0,
+        progress=Clock(), search=False, continuation=True,
     )  # fmt: skip
     return {**report, "seconds": seconds}
 

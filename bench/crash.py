@@ -124,8 +124,8 @@ def crowded(root: Path, seconds: float) -> dict[str, Any]:
 
 def still_named(root: Path, forgotten: set[str]) -> list[str]:
     """Return the files that name somebody who was forgotten."""
-    from spotify_dag.resources.mentions import find_mentions
-    from spotify_dag.resources.project import Project
+    from spotify_dag.lifecycle.find_mentions import find_mentions
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     project = Project.open(Settings(data=root))
@@ -136,7 +136,7 @@ def hand_in(root: Path, name: str, users: int) -> list[str]:
     """Hand in users who listen to what others in the base listen to; return their ids."""
     import polars as pl
 
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
     from spotify_dag.schemas import RAW_PLAYLISTS
     from spotify_dag.settings import Settings
     from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
@@ -154,7 +154,7 @@ def hand_in(root: Path, name: str, users: int) -> list[str]:
 
 def content(root: Path) -> dict[str, Any]:
     """Return every keyed table and the index, without the time of reading."""
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
     from spotify_dag.schemas import TABLES
     from spotify_dag.settings import Settings
 
@@ -186,8 +186,8 @@ def left_over(root: Path) -> list[str]:
     """
     from deltalake import DeltaTable
 
-    from spotify_dag.resources.housekeeping import tidy
-    from spotify_dag.resources.project import Project
+    from spotify_dag.lifecycle.housekeeping import tidy
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     long_ago = time.time() - 2 * 24 * 3600

@@ -34,7 +34,7 @@ def add(root: Path, number: int, until: float) -> None:
 
 def run(root: Path, number: int, until: float) -> None:
     """Bring the graph up to date, over and over."""
-    from spotify_dag.orchestration.run import bring_up_to_date, open_instance
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
 
     project, definitions = opened(root)
     ran = 0
@@ -47,7 +47,7 @@ def run(root: Path, number: int, until: float) -> None:
 
 def refresh(root: Path, number: int, until: float) -> None:
     """Read a seventh of the buckets again, over and over, as the schedule does once a day."""
-    from spotify_dag.orchestration.run import open_instance
+    from spotify_dag.orchestration.bring_up_to_date import open_instance
 
     project, definitions = opened(root)
     drawn, refreshed = random.Random(number), 0
@@ -67,7 +67,7 @@ def refresh(root: Path, number: int, until: float) -> None:
 
 def forget(root: Path, number: int, until: float) -> None:
     """Hand in users and forget them after a while, in which a run may or may not have begun to take them in."""
-    from spotify_dag.resources import forgetting
+    from spotify_dag.lifecycle.forget import forget as forget_user
 
     project, _ = opened(root)
     drawn, turn = random.Random(number), 0
@@ -75,7 +75,7 @@ def forget(root: Path, number: int, until: float) -> None:
         users = hand_in(root, f"gone-{number}-{turn}", FORGETS)
         time.sleep(drawn.uniform(0, 6))
         for user in users:
-            forgetting.forget(project, user)
+            forget_user(project, user)
             say("forgot", user)
         turn += 1
 
@@ -96,7 +96,7 @@ def ask(root: Path, number: int, until: float) -> None:
 def opened(root: Path) -> tuple[Any, Any]:
     """Return the project of a data root, and the graph."""
     from spotify_dag.definitions import build_definitions
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     project = Project.open(Settings(data=root))

@@ -73,7 +73,7 @@ def write_history(file: Path, size: int) -> int:
     """Write an extended history as Spotify indents it; return its number of plays."""
     import random
 
-    from spotify_dag_tests.sources.export.files import play
+    from spotify_dag_tests.sources.export.export_files import play
 
     rng, plays = random.Random(0), 0
     with file.open("w") as stream:
@@ -92,7 +92,7 @@ def write_history(file: Path, size: int) -> int:
 
 def hand_in(root: Path, file: Path) -> dict[str, int]:
     """Do what ``spotify-dag add`` does."""
-    from spotify_dag.resources.inbox import Inbox
+    from spotify_dag.inbox.registered_sources import Inbox
     from spotify_dag.sources.export.reading import Reading
 
     reading = Reading(file, "export-anna")
@@ -102,8 +102,8 @@ def hand_in(root: Path, file: Path) -> dict[str, int]:
 
 def fill_inbox(root: Path, users: int) -> dict[str, Any]:
     """Sweep many requests, then one more, then none, and open the source."""
-    from spotify_dag.resources.inbox import Inbox
-    from spotify_dag.resources.requests import REQUEST
+    from spotify_dag.inbox.registered_sources import Inbox
+    from spotify_dag.inbox.user_requests import REQUEST
     from spotify_dag.sources.base import UserRequest
     from spotify_dag.sources.ingestion import source_versions
 

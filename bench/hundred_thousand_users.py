@@ -57,7 +57,7 @@ def sizes(root: Path) -> dict[str, Any]:
     """Return what a data root holds: rows, users embedded, distinct strings encoded, bytes per table."""
     import polars as pl
 
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
     from spotify_dag.schemas import INGESTS, TEXT_VECTORS, USER_EMBEDDINGS
     from spotify_dag.settings import Settings
 

@@ -101,8 +101,8 @@ def search(folder: str, count: int) -> dict[str, tuple[float, float]]:
     """Return p50 and p95 in ms of warm queries of each kind."""
     import numpy as np
 
-    from spotify_dag.recommend.track_evaluation import known_item_queries
     from spotify_dag.schemas import TRACK_CATALOGUE
+    from spotify_dag.tracks.track_evaluation import known_item_queries
 
     project = _project(folder)
     answers = project.track_answers
@@ -180,7 +180,7 @@ def _tracks(project: Any) -> int:
 
 
 def _project(folder: str) -> Any:
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     return Project.open(Settings(data=Path(folder)))

@@ -16,7 +16,7 @@ def register_world(root: Path, users: int, playlists: int, tracks: int) -> None:
 
 def register(root: Path, source: str, options: dict[str, Any], artist_genres: Path | None = None) -> None:
     """Make an empty data root that has a source, and perhaps an artist-genre table, to read."""
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     project = Project.open(Settings(data=root))
@@ -37,8 +37,8 @@ def run_stages(root: Path, last: str, *, train: bool = False) -> list[dict[str, 
     process from its start to the end of the stage.
     """
     from spotify_dag.definitions import build_definitions
-    from spotify_dag.orchestration.run import bring_up_to_date, open_instance
-    from spotify_dag.resources.project import Project
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     project = Project.open(Settings(data=root))

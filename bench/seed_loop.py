@@ -102,7 +102,7 @@ def time_seed_loop(users: int) -> dict[str, Any]:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    from spotify_dag.resources.encoder import Encoder
+    from spotify_dag.stores.text_encoder import Encoder
 
     listening = list(seed_listening(users).items())
     model = SentenceTransformer(str(Encoder().folder), local_files_only=True)
@@ -182,7 +182,7 @@ def time_in_memory(users: int) -> dict[str, Any]:
     """Time the pure functions on the same users, cold and warm: the fastest of `REPEATS` runs, in seconds."""
     import polars as pl
 
-    from spotify_dag.resources.encoder import Encoder
+    from spotify_dag.stores.text_encoder import Encoder
 
     raw, genres = world(users)
     encoder = Encoder()

@@ -80,7 +80,7 @@ def throughput(users: int, latency: float) -> dict[str, Any]:
 
 def faults_and_kills(users: int, kills: int) -> dict[str, Any]:
     """Read users with every kind of fault, killed at random moments, until they are all in."""
-    from spotify_dag.simulator.settings import RATE_KINDS
+    from spotify_dag.simulator.faults_and_limits import RATE_KINDS
 
     rates = dict.fromkeys(RATE_KINDS, FAULT_RATE / len(RATE_KINDS))
     random_ = random.Random(0)
@@ -223,7 +223,7 @@ def expected(users: int) -> str:
 
 def world_rows(users: int) -> list[Row]:
     """Return what the world holds: ``user_id, playlist_id, position, track_id``."""
-    from spotify_dag.simulator.settings import SimulatorSettings
+    from spotify_dag.simulator.faults_and_limits import SimulatorSettings
     from spotify_dag.simulator.world import World
 
     settings = SimulatorSettings(users=users)
@@ -270,7 +270,7 @@ def simulator(users: int, latency: float) -> Iterator[str]:
     """Run a simulator in another process; yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from spotify_dag.cli import main; main()", "simulate"]
+    command = [sys.executable, "-c", "from spotify_dag.cli.main import main; main()", "simulate"]
     options = ["--users", str(users), "--latency", str(latency), "--port", str(port)]
     with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL) as server:
         url = f"http://127.0.0.1:{port}"

@@ -142,11 +142,11 @@ def profile(root: Path, train_users: int) -> dict[str, Any]:
 
 def _from_features(root: Path, train_users: int) -> tuple[Any, Any, dict[str, float]]:
     """Return users with their halves, how to train, and the seconds that reading and halving took."""
-    from spotify_dag.resources.listening import training_users
-    from spotify_dag.resources.project import Project
-    from spotify_dag.resources.training_config import load_training_settings
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
     from spotify_dag.tower.training import halvings
+    from spotify_dag.training_data.listening import training_users
+    from spotify_dag.training_data.training_settings import load_training_settings
 
     project = Project.open(Settings(data=root, train_users=train_users))
     begun = time.monotonic()

@@ -21,7 +21,7 @@ from bench.measure import console, in_fresh_process, print_others, print_table, 
 if TYPE_CHECKING:
     import polars as pl
 
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
 
 NAME = "updates"
 UPDATES, QUICK_UPDATES = 10_000, 300
@@ -75,7 +75,7 @@ def measure(quick: bool, updates: int | None) -> dict[str, Any]:
 
 def opened(root: Path) -> Project:
     """Return the project of a data root."""
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 
     return Project.open(Settings(data=root))
@@ -149,7 +149,7 @@ def build(root: Path) -> dict[str, Any]:
 
 def used(project: Project) -> dict[str, Any]:
     """Return files and bytes of lake and index."""
-    from spotify_dag.resources.housekeeping import usage
+    from spotify_dag.lifecycle.housekeeping import usage
 
     return dict(zip(("files", "bytes"), usage(project), strict=True))
 
@@ -208,7 +208,7 @@ def ask(root: Path, stop: Path) -> dict[str, Any]:
 
 def keep_tidy(root: Path, stop: Path) -> dict[str, Any]:
     """Do what the schedule of housekeeping does, more often; return the most files and bytes there were."""
-    from spotify_dag.resources.housekeeping import tidy
+    from spotify_dag.lifecycle.housekeeping import tidy
 
     project = opened(root)
     most = {"files": 0, "bytes": 0}
@@ -222,7 +222,7 @@ def keep_tidy(root: Path, stop: Path) -> dict[str, Any]:
 
 def finish(root: Path, updates: int) -> dict[str, Any]:
     """Tidy once nobody reads any more; return files, bytes, and how many users are lost or not as updated last."""
-    from spotify_dag.resources.housekeeping import tidy
+    from spotify_dag.lifecycle.housekeeping import tidy
     from spotify_dag.schemas import USERS as USERS_TABLE
 
     project = opened(root)

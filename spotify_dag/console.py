@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 
 # No markup: names of artists may hold brackets, and are data.

@@ -13,24 +13,24 @@ from typing import Any
 
 import dagster as dg
 
-from spotify_dag.assets.catalogue import catalogue_assets
 from spotify_dag.assets.features import feature_assets
 from spotify_dag.assets.ingest import ingest_assets
-from spotify_dag.assets.model import model_assets
 from spotify_dag.assets.serving import serving_assets
+from spotify_dag.assets.track_assets import catalogue_assets
+from spotify_dag.assets.training import model_assets
 from spotify_dag.orchestration.alerts import failure_sensor
 from spotify_dag.orchestration.automation import automated, automation_sensors
+from spotify_dag.orchestration.bucket_locks import with_buckets_locked
 from spotify_dag.orchestration.care import care_jobs, care_schedules
 from spotify_dag.orchestration.checks import asset_checks
-from spotify_dag.orchestration.exclusion import with_buckets_locked
 from spotify_dag.orchestration.freshness import freshness_sensor
 from spotify_dag.orchestration.jobs import stage_jobs
 from spotify_dag.orchestration.refresh import refresh_schedule
 from spotify_dag.orchestration.sensors import sensors
 from spotify_dag.orchestration.track_checks import track_checks
 from spotify_dag.orchestration.weekly import weekly_training
-from spotify_dag.resources.progress import Progress
-from spotify_dag.resources.project import Project
+from spotify_dag.progress import Progress
+from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 
 

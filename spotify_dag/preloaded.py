@@ -25,4 +25,4 @@ import sentence_transformers  # noqa: E402, F401, TID253
 import upath  # noqa: E402, F401
 
 import spotify_dag.definitions  # noqa: E402
-import spotify_dag.tower.model  # noqa: E402, F401, TID253
+import spotify_dag.tower.tower_model  # noqa: E402, F401, TID253

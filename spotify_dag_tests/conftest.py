@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
+
+from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+from spotify_dag.project import Project
+from spotify_dag.settings import Settings
 
 # Tests look at stores with MLflow's own client, which reports usage to its makers unless told not to.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -68,3 +75,34 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let ``--screenshots`` write the pictures that the documentation shows."""
     parser.addoption("--screenshots", action="store_true", help="write docs/screenshots/app")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """Data root of 40 users in two buckets, up to date; made by one of the processes that run tests."""
+    return made_once(tmp_path_factory, "built", lambda folder: _build(folder / "data", empty_store)) / "data"
+
+
+def _build(data: Path, empty_store: Path) -> None:
+    project = Project.open(Settings(data=data, n_buckets=2))
+    project.registry.root.mkdir(parents=True)
+    shutil.copy(empty_store, project.registry.root / "mlflow.db")
+    project.inbox.register_source("synthetic", {"users": 40, "playlists": 2, "tracks": 10})
+    definitions = build_definitions(settings=project.settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        stages = [stage.stage for stage in bring_up_to_date(project, definitions, instance)]
+    assert stages == ["ingest", "features", "tracks", "train", "index"]
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path) -> Project:
+    """A copy of the small base."""
+    shutil.copytree(built, tmp_path / "data")
+    return Project.open(Settings(data=tmp_path / "data", n_buckets=2))
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that forgets."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance

@@ -13,9 +13,9 @@ from spotify_dag.tower.factors import FactorSettings, Vocabulary
 from spotify_dag.tower.inputs import STATISTICS, Catalogue, Listening
 from spotify_dag.tower.kernel import KernelComponents
 from spotify_dag.tower.mix import Mix
-from spotify_dag.tower.model import UserModel, UserTower
 from spotify_dag.tower.parts import PartMap
 from spotify_dag.tower.score import SHARES, ScoreScale
+from spotify_dag.tower.tower_model import UserModel, UserTower
 
 WIDTH = 8
 ARTISTS, GENRES = 30, 12

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Cookie, FastAPI, File, Form, Header, Path, Query,
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 
-from spotify_dag.app import models, my_data
+from spotify_dag.app import api_models, my_data
+from spotify_dag.app.background_jobs import server_sent
 from spotify_dag.app.guard import API
 from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS, TOKEN_HEADER
-from spotify_dag.app.jobs import server_sent
 from spotify_dag.app.problems import AppError, documented
 from spotify_dag.app.service import Service, Wish
-from spotify_dag.app.tracks import Continuation
+from spotify_dag.app.track_questions import Continuation
 
 MOST_MATCHES = 100
 MOST_ENTRIES = 1_000
@@ -47,7 +47,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 def _answers(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
-    @router.get("/users/{user_id}/matches", response_model=models.MatchesAnswer)
+    @router.get("/users/{user_id}/matches", response_model=api_models.MatchesAnswer)
     async def matches(
         request: Request,
         user_id: UserId,
@@ -62,7 +62,7 @@ def _answers(service: Service) -> APIRouter:
         # In a few milliseconds: handing it to a thread and back would cost a good part of that again.
         return Json(service.matches(user_id, k, min_shared, proven))
 
-    @router.get("/compare", response_model=models.CompareAnswer)
+    @router.get("/compare", response_model=api_models.CompareAnswer)
     def compare(
         request: Request,
         a: OtherId,
@@ -85,7 +85,7 @@ def _answers(service: Service) -> APIRouter:
         found = service.compare(a, b, 6, service.identity.proven(request))
         return Response(comparison(found), media_type="image/png")
 
-    @router.get("/map", response_model=models.MapAnswer)
+    @router.get("/map", response_model=api_models.MapAnswer)
     def taste_map() -> Response:
         """Return all users who are shown, on a plane where neighbours have similar taste."""
         return Json(service.serving.snapshot().taste_map)
@@ -96,7 +96,7 @@ def _answers(service: Service) -> APIRouter:
 def _newcomers(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, responses=documented(404, 502))
 
-    @router.post("/users", status_code=202, response_model=models.JobAnswer, response_class=Json)
+    @router.post("/users", status_code=202, response_model=api_models.JobAnswer, response_class=Json)
     async def add_user(
         request: Request,
         profile: Annotated[
@@ -144,7 +144,7 @@ def _newcomers(service: Service) -> APIRouter:
 def _own(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
-    @router.get("/users/{user_id}", response_model=models.StoredAnswer)
+    @router.get("/users/{user_id}", response_model=api_models.StoredAnswer)
     def stored(request: Request, user_id: UserId, token: Token = None) -> Response:
         """Return what is stored of a user and where it came from; only to the user themselves."""
         service.identity.require(request, user_id)
@@ -173,7 +173,7 @@ def _own(service: Service) -> APIRouter:
             return Response(my_data.as_csv(service.project, user_id), headers=named, media_type="text/csv")
         return Json(my_data.everything(service.project, user_id), headers=named)
 
-    @router.delete("/users/{user_id}", response_model=models.ForgottenAnswer)
+    @router.delete("/users/{user_id}", response_model=api_models.ForgottenAnswer)
     def forget(request: Request, user_id: UserId, token: Token = None) -> Response:
         """Delete everything there is of a user; only the user themselves may ask for it."""
         service.identity.require(request, user_id)
@@ -185,7 +185,7 @@ def _own(service: Service) -> APIRouter:
 def _tracks(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
-    @router.get("/search", response_model=models.TracksAnswer)
+    @router.get("/search", response_model=api_models.TracksAnswer)
     def search(
         q: Annotated[str, Query(max_length=1_000, description="Title, artist, album, or what it is about")] = "",
         k: Annotated[int, Query(ge=1, le=100, description="Number of songs")] = 10,
@@ -198,7 +198,7 @@ def _tracks(service: Service) -> APIRouter:
         years = None if (from_year, to_year) == (0, 3_000) else (from_year, to_year)
         return Json({"tracks": service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)})
 
-    @router.post("/continue", response_model=models.ContinueAnswer)
+    @router.post("/continue", response_model=api_models.ContinueAnswer)
     def continue_playlist(request: Continuation) -> Response:
         """Say how a playlist goes on, and why; seeds never come back."""
         return Json(service.tracks.continued(request))
@@ -209,12 +209,12 @@ def _tracks(service: Service) -> APIRouter:
 def _health(service: Service, prefix: str) -> APIRouter:
     router = APIRouter(prefix=prefix, default_response_class=Json, responses=documented())
 
-    @router.get("/healthz", response_model=models.HealthAnswer)
+    @router.get("/healthz", response_model=api_models.HealthAnswer)
     async def alive() -> Response:
         """Say that the process answers."""
         return Json({"status": "alive"})
 
-    @router.get("/readyz", response_model=models.HealthAnswer)
+    @router.get("/readyz", response_model=api_models.HealthAnswer)
     async def ready() -> Response:
         """Say that questions can be answered."""
         snapshot = service.serving.snapshot()

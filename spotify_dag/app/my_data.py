@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from spotify_dag.resources.matcher import UnknownUserError
+from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.schemas import (
     RAW_PLAYLISTS,
     REJECTS,
@@ -20,7 +20,7 @@ from spotify_dag.schemas import (
 if TYPE_CHECKING:
     import polars as pl
 
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
 
 TABLES = (USERS, RAW_PLAYLISTS, REJECTS, USER_TASTES, USER_EMBEDDINGS)
 """The tables with rows of one user."""

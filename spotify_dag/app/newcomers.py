@@ -22,12 +22,9 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
 from spotify_dag.features.genres import artist_key, bucket_artists, genre_coverage, match_genres
 from spotify_dag.features.tastes import user_tastes
-from spotify_dag.orchestration.staleness import feature_version
-from spotify_dag.resources.encoder import load_vectors
-from spotify_dag.resources.forgetting import let_in_again
-from spotify_dag.resources.matcher import UnknownUserError
-from spotify_dag.resources.registry import NoModelError
-from spotify_dag.resources.requests import UserRequests
+from spotify_dag.inbox.user_requests import UserRequests
+from spotify_dag.lifecycle.forget import let_in_again
+from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, user_buckets
 from spotify_dag.sources.base import Source, SourceError
 from spotify_dag.sources.export.kept import ExportSource
@@ -35,14 +32,17 @@ from spotify_dag.sources.export.reading import Reading
 from spotify_dag.sources.ingestion import Ingestion
 from spotify_dag.sources.spotify import add_user
 from spotify_dag.sources.spotify.tokens import Logins
+from spotify_dag.staleness.stale_buckets import feature_version
+from spotify_dag.stores.model_registry import NoModelError
+from spotify_dag.stores.text_encoder import load_vectors
 from spotify_dag.tower.inputs import catalogue, listening
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from spotify_dag.resources.project import Project
-    from spotify_dag.tower.model import UserModel
+    from spotify_dag.project import Project
+    from spotify_dag.tower.tower_model import UserModel
 
 log = logging.getLogger(__name__)
 

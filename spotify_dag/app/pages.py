@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from spotify_dag.app import cards, my_data
+from spotify_dag.app.background_jobs import LOOK_SECONDS, Job
 from spotify_dag.app.identity import TOKEN_HEADER
-from spotify_dag.app.jobs import LOOK_SECONDS, Job
 from spotify_dag.app.service import Service, Wish
-from spotify_dag.app.tracks import Continuation
+from spotify_dag.app.track_questions import Continuation
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.resources.matcher import UnknownUserError
-from spotify_dag.resources.registry import NoModelError
+from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.sources.base import ResumeLaterError, SourceError
-from spotify_dag.sources.spotify.errors import GoneError, LoginExpiredError, SpotifyError
 from spotify_dag.sources.spotify.names import UserNameError
+from spotify_dag.sources.spotify.spotify_errors import GoneError, LoginExpiredError, SpotifyError
+from spotify_dag.stores.model_registry import NoModelError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request

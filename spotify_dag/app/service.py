@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
+from spotify_dag.app.background_jobs import Job, Jobs
 from spotify_dag.app.guard import Rate
 from spotify_dag.app.identity import Identity, Signer
-from spotify_dag.app.jobs import Job, Jobs
 from spotify_dag.app.newcomers import Newcomer, Newcomers, hand_in, hand_in_login, handed_in
 from spotify_dag.app.problems import AppError
-from spotify_dag.app.serving import Serving
+from spotify_dag.app.published_version import Serving
 from spotify_dag.app.snapshot import Person, Snapshot
 from spotify_dag.app.telemetry import Telemetry
-from spotify_dag.app.tracks import Tracks
+from spotify_dag.app.track_questions import Tracks
 from spotify_dag.app.workspace import Workspace
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.resources.matcher import Match, UnknownUserError
+from spotify_dag.matching.matcher import Match, UnknownUserError
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, user_buckets
 from spotify_dag.sources.spotify import drop_user
 from spotify_dag.sources.spotify.names import parse_user
@@ -31,7 +31,7 @@ from spotify_dag.sources.spotify.one import one_user
 if TYPE_CHECKING:
     import polars as pl
 
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
 
 REFINED = 50
 """Of so many matches the order is found anew where somebody moves the sliders."""
@@ -176,7 +176,7 @@ class Service:
         UnknownUserError
             If there is no such user.
         """
-        from spotify_dag.resources.forgetting import forget
+        from spotify_dag.lifecycle.forget import forget
 
         drop_user(self.project.settings, user_id)
         try:

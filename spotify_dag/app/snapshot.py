@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spotify_dag.app.tastes import Taste, Tastes
-from spotify_dag.recommend.explain import Explanation
-from spotify_dag.resources.matcher import Match, UnknownUserError
+from spotify_dag.app.taste_rows import Taste, Tastes
+from spotify_dag.matching.explain import Explanation
+from spotify_dag.matching.matcher import Match, UnknownUserError
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
-    from spotify_dag.resources.project import Project
+    from spotify_dag.project import Project
 
 EXACT_ROWS = 20_000
 """Up to so many users all coordinates of all vectors are compared; beyond, those on the principal axes come first."""

@@ -6,19 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from spotify_dag.assets.common import bar_chart, histogram, lake_asset, markdown_table, preview, report
+from spotify_dag.assets.reporting import bar_chart, histogram, lake_asset, markdown_table, preview, report
 from spotify_dag.features.embeddings import FEATURES_CODE, user_embeddings
 from spotify_dag.features.genres import bucket_artists, genre_coverage, match_genres
 from spotify_dag.features.tastes import user_tastes
-from spotify_dag.orchestration.changes import Changes, changed_features, mark_stale
+from spotify_dag.lifecycle.retention import with_artists_of_dropped, with_dropped
 from spotify_dag.orchestration.partitions import run_buckets
-from spotify_dag.orchestration.staleness import feature_version
-from spotify_dag.resources.encoder import encode_missing, load_vectors, unknown_texts
-from spotify_dag.resources.lake import Lake
-from spotify_dag.resources.listening import taste_texts
-from spotify_dag.resources.progress import Progress
-from spotify_dag.resources.project import Project
-from spotify_dag.resources.retention import with_artists_of_dropped, with_dropped
+from spotify_dag.progress import Progress
+from spotify_dag.project import Project
 from spotify_dag.schemas import (
     ARTIST_GENRES,
     EMBEDDINGS,
@@ -30,6 +25,11 @@ from spotify_dag.schemas import (
     Table,
 )
 from spotify_dag.settings import Settings
+from spotify_dag.staleness.changed_users import Changes, changed_features, mark_stale
+from spotify_dag.staleness.stale_buckets import feature_version
+from spotify_dag.stores.lake import Lake
+from spotify_dag.stores.text_encoder import encode_missing, load_vectors, unknown_texts
+from spotify_dag.training_data.listening import taste_texts
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,17 +6,17 @@ from typing import Any
 
 import dagster as dg
 
-from spotify_dag.assets.common import OWNERS, bar_chart, histogram, lake_asset, preview, report
-from spotify_dag.orchestration.changes import changed_requests, read_requests
-from spotify_dag.orchestration.failures import TERMINAL_TAG
+from spotify_dag.assets.reporting import OWNERS, bar_chart, histogram, lake_asset, preview, report
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.orchestration.staleness import known_users_versions
-from spotify_dag.resources.progress import Progress
-from spotify_dag.resources.project import Project
+from spotify_dag.orchestration.step_failures import TERMINAL_TAG
+from spotify_dag.progress import Progress
+from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import ResumeLaterError
 from spotify_dag.sources.ingestion import Ingestion, carried_over
+from spotify_dag.staleness.changed_users import changed_requests, read_requests
+from spotify_dag.staleness.stale_buckets import known_users_versions
 
 RESUMES = 100
 """Times that Dagster goes on with a source that was not at its end: large lists take days."""

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from spotify_dag.assets.common import OWNERS, report
-from spotify_dag.orchestration.changes import changed_vectors
-from spotify_dag.orchestration.failures import resilient
+from spotify_dag.assets.reporting import OWNERS, report
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.orchestration.staleness import indexed_versions, stale_index
-from spotify_dag.resources.listening import read_listening
-from spotify_dag.resources.progress import Progress
-from spotify_dag.resources.project import Project
+from spotify_dag.orchestration.step_failures import resilient
+from spotify_dag.progress import Progress
+from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 from spotify_dag.settings import Settings
+from spotify_dag.staleness.changed_users import changed_vectors
+from spotify_dag.staleness.stale_buckets import indexed_versions, stale_index
+from spotify_dag.training_data.listening import read_listening
 
 if TYPE_CHECKING:
     import polars as pl

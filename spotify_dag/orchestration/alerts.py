@@ -14,7 +14,7 @@ import dagster as dg
 from pydantic import SecretStr
 
 from spotify_dag.orchestration.partitions import spelled, tagged_buckets
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import USERS
 from spotify_dag.settings import Settings
 from spotify_dag.sources import REQUEST_SOURCES, SOURCES

@@ -4,9 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from spotify_dag.resources.housekeeping import tidy
-from spotify_dag.resources.project import Project
-from spotify_dag.resources.retention import retain
+from spotify_dag.lifecycle.housekeeping import tidy
+from spotify_dag.lifecycle.retention import retain
+from spotify_dag.project import Project
 
 
 @dg.op(name="tidy", description="Joins small files; deletes old versions, old indexes, and what killed runs left.")

@@ -14,9 +14,7 @@ from spotify_dag.orchestration.freshness import freshness_checks
 from spotify_dag.orchestration.integrity import integrity_checks
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
 from spotify_dag.orchestration.recall import recall_check
-from spotify_dag.orchestration.staleness import index_version, stale_index
-from spotify_dag.resources.lake import Lake
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import (
     ARTIST_FACTORS,
     ARTIST_GENRES,
@@ -30,6 +28,8 @@ from spotify_dag.schemas import (
     Table,
 )
 from spotify_dag.settings import Settings
+from spotify_dag.staleness.stale_buckets import index_version, stale_index
+from spotify_dag.stores.lake import Lake
 from spotify_dag.tower.gate import COLLAPSE, soundness
 
 UNIT_TOLERANCE = 1e-3

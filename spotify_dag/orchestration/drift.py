@@ -18,8 +18,7 @@ import dagster as dg
 
 from spotify_dag.orchestration.automation import LATER
 from spotify_dag.orchestration.partitions import tagged_buckets
-from spotify_dag.orchestration.staleness import feature_version
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import (
     ARTIST_GENRES,
     EMBEDDINGS,
@@ -30,6 +29,7 @@ from spotify_dag.schemas import (
     USERS,
 )
 from spotify_dag.settings import Settings
+from spotify_dag.staleness.stale_buckets import feature_version
 
 if TYPE_CHECKING:
     import polars as pl

@@ -18,7 +18,9 @@ from spotify_dag.orchestration.alerts import Alert, send
 from spotify_dag.orchestration.automation import LATER
 from spotify_dag.orchestration.jobs import STAGES
 from spotify_dag.orchestration.partitions import spelled
-from spotify_dag.orchestration.staleness import (
+from spotify_dag.project import Project
+from spotify_dag.schemas import USERS
+from spotify_dag.staleness.stale_buckets import (
     index_version,
     stale_features,
     stale_index,
@@ -26,9 +28,7 @@ from spotify_dag.orchestration.staleness import (
     stale_tracks,
     tower_is_stale,
 )
-from spotify_dag.resources.policy import nothing_to_train_on
-from spotify_dag.resources.project import Project
-from spotify_dag.schemas import USERS
+from spotify_dag.training_data.policy import nothing_to_train_on
 
 HOUR = 3600.0
 POLICY = {

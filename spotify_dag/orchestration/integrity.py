@@ -11,11 +11,11 @@ import dagster as dg
 
 from spotify_dag.features.tastes import items
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
-from spotify_dag.resources.encoder import unknown_texts
-from spotify_dag.resources.listening import taste_texts
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, RAW_PLAYLISTS, REJECTS, USER_TASTES, USERS, user_buckets
 from spotify_dag.settings import Settings
+from spotify_dag.stores.text_encoder import unknown_texts
+from spotify_dag.training_data.listening import taste_texts
 
 if TYPE_CHECKING:
     import polars as pl

@@ -10,9 +10,9 @@ from typing import Any
 import dagster as dg
 
 from spotify_dag.orchestration.partitions import tagged_buckets
-from spotify_dag.orchestration.staleness import index_version
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.settings import Settings
+from spotify_dag.staleness.stale_buckets import index_version
 
 RECALL = 0.95
 AT = 10

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from spotify_dag.orchestration.partitions import ranges, user_bucket_partitions
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import RefreshedSource, last_turn
 

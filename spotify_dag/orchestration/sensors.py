@@ -10,10 +10,10 @@ from typing import Any
 
 import dagster as dg
 
-from spotify_dag.orchestration.run import due_stages, known_users_observations, stage_tags
-from spotify_dag.orchestration.staleness import known_users_versions
-from spotify_dag.resources.project import Project
-from spotify_dag.resources.repair import drop_damaged
+from spotify_dag.lifecycle.repair import drop_damaged
+from spotify_dag.orchestration.bring_up_to_date import due_stages, known_users_observations, stage_tags
+from spotify_dag.project import Project
+from spotify_dag.staleness.stale_buckets import known_users_versions
 
 SWEEP_SECONDS = 20
 """Time that one tick may take requests in; Dagster gives a tick 60 s. What is left is for the next."""

@@ -5,15 +5,15 @@ from typing import Any
 import dagster as dg
 
 from spotify_dag.orchestration.checks import table_problems
-from spotify_dag.orchestration.staleness import index_difference
-from spotify_dag.recommend.corpus import distinct_texts
-from spotify_dag.resources.encoder import unknown_texts
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import AUDIO_FEATURES, TRACK_CATALOGUE, Table
+from spotify_dag.staleness.stale_buckets import index_difference
+from spotify_dag.stores.text_encoder import unknown_texts
+from spotify_dag.tracks.corpus import distinct_texts
 
 
 def track_checks() -> list[Any]:
-    """Return the checks of the assets of `assets.catalogue`."""
+    """Return the checks of the assets of `assets.track_assets`."""
 
     def rows_conform(table: Table) -> Any:
         @dg.asset_check(

@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 
 from spotify_dag.orchestration.partitions import current_week
-from spotify_dag.resources.policy import nothing_to_train_on, training_digest
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
+from spotify_dag.training_data.policy import nothing_to_train_on, training_digest
 
 
 def weekly_training(jobs: Sequence[Any]) -> dg.ScheduleDefinition:

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from spotify_dag.simulator.settings import SimulatorSettings
+from spotify_dag.simulator.faults_and_limits import SimulatorSettings
 from spotify_dag.simulator.world import World
 
 CODE_SECONDS = 600

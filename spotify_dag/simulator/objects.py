@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 
-from spotify_dag.simulator.settings import Faults
+from spotify_dag.simulator.faults_and_limits import Faults
 from spotify_dag.simulator.world import EDITORIAL_OWNER, Ids, Playlist, World, chance, digest
 from spotify_dag.sources.synthetic import AUDIO_FEATURES
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spotify_dag.simulator.settings import RATE_KINDS, Faults
+from spotify_dag.simulator.faults_and_limits import RATE_KINDS, Faults
 from spotify_dag.simulator.world import chance
 
 HTML_PAGE = b"<!doctype html><html><head><title>Sorry</title></head><body>Please try again later.</body></html>"

@@ -1,6 +1,6 @@
 """A generated world of listeners whose tastes are known: the embedded default, and the oracle of the tests.
 
-Artists and their genres are real (``data/catalogue/artists.csv``); listeners, tracks and playlists are drawn. Each
+Artists and their genres are real (``artists.csv`` in this folder); listeners, tracks and playlists are drawn. Each
 user belongs to a taste community (a scene) with a few side interests, an era and favourite artists of its own.
 Playlists have a theme, scene x era x mood, and their tracks follow Zipf's law within the theme. Users are drawn in
 blocks of their own random streams, so a world of 2,000 users begins with the users of the world of 1,000.
@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ from spotify_dag.sources.base import RECORD_COLUMNS, Batch, SourceError, no_reje
 if TYPE_CHECKING:
     import polars as pl
 
-CATALOGUE = Path(__file__).parents[2] / "data" / "catalogue" / "artists.csv"
+CATALOGUE = files("spotify_dag.sources").joinpath("artists.csv")
 BLOCK_USERS = 1_000
 TRACKS_PER_ARTIST = 20
 ERA_YEARS = 12.0
@@ -97,7 +97,7 @@ class SyntheticSource:
         import polars as pl
 
         return (
-            pl.read_csv(CATALOGUE)
+            pl.read_csv(CATALOGUE.read_bytes())
             .with_row_index("number")
             .with_columns(
                 pl.format("synthetic-artist-{}", "number").alias("artist_id"),

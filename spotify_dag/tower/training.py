@@ -22,9 +22,9 @@ from spotify_dag.tower.inputs import Listening
 from spotify_dag.tower.kernel import KernelComponents, landmarks_of
 from spotify_dag.tower.metrics import own_half
 from spotify_dag.tower.mix import MIXES, Blocks, Mix, Panel, choose, preferred
-from spotify_dag.tower.model import UserModel, UserTower, to_tensors
 from spotify_dag.tower.parts import PARTS, PartMap, TowerInputs
 from spotify_dag.tower.score import ScoreScale
+from spotify_dag.tower.tower_model import UserModel, UserTower, to_tensors
 from spotify_dag.tower.views import By, Halved
 
 VALIDATION_USERS = (150, 2_000)

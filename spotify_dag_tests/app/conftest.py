@@ -20,24 +20,24 @@ import pytest
 import torch
 import uvicorn
 
-from spotify_dag.app.server import create_app
+from spotify_dag.app.asgi import create_app
 from spotify_dag.features.embeddings import user_embeddings
 from spotify_dag.features.genres import bucket_artists, match_genres
 from spotify_dag.features.tastes import user_tastes
-from spotify_dag.orchestration.staleness import feature_version
-from spotify_dag.resources.encoder import load_vectors, store_vectors
-from spotify_dag.resources.listening import read_listening, taste_texts
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.settings import Settings
-from spotify_dag.simulator.server import Simulator, serve
-from spotify_dag.simulator.settings import SimulatorSettings
+from spotify_dag.simulator.faults_and_limits import SimulatorSettings
+from spotify_dag.simulator.loopback_server import Simulator, serve
 from spotify_dag.sources.ingestion import Ingestion
+from spotify_dag.staleness.stale_buckets import feature_version
+from spotify_dag.stores.text_encoder import load_vectors, store_vectors
 from spotify_dag.tower.factors import FactorSettings
 from spotify_dag.tower.mix import Mix
-from spotify_dag.tower.model import UserModel, UserTower
 from spotify_dag.tower.parts import PartMap
 from spotify_dag.tower.score import ScoreScale
+from spotify_dag.tower.tower_model import UserModel, UserTower
+from spotify_dag.training_data.listening import read_listening, taste_texts
 from spotify_dag_tests.conftest import made_once
 
 BUCKETS = [0, 1]

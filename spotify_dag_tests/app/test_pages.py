@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from spotify_dag_tests.app.conftest import EVIL, Served, exportify, serving, user_id
 from spotify_dag_tests.conftest import REPOSITORY

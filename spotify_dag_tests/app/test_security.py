@@ -26,7 +26,7 @@ from spotify_dag.app import cards
 from spotify_dag.app.identity import SESSION, Signer, local_path
 from spotify_dag.app.service import file_name
 from spotify_dag.app.workspace import Workspace
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS
 from spotify_dag.settings import Settings
 from spotify_dag_tests.app.conftest import EVIL, PRIVATE, Served, exportify, user_id
@@ -298,7 +298,7 @@ class TestFiles:
         shutil.copytree(world, data)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        code = "from spotify_dag.cli import main; main()"
+        code = "from spotify_dag.cli.main import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", code, "--data", str(data), "app", "--port", str(port)],
             env={**os.environ, "SPOTIFY_DAG_N_BUCKETS": "2"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -10,13 +10,13 @@ import pytest
 
 from spotify_dag.app import snapshot as snapshot_module
 from spotify_dag.app.snapshot import Person, Snapshot
-from spotify_dag.app.tastes import Tastes
-from spotify_dag.recommend.explain import Explanation, explain
-from spotify_dag.resources.lake import Lake
-from spotify_dag.resources.matcher import UnknownUserError
-from spotify_dag.resources.project import Project
+from spotify_dag.app.taste_rows import Tastes
+from spotify_dag.matching.explain import Explanation, explain
+from spotify_dag.matching.matcher import UnknownUserError
+from spotify_dag.project import Project
 from spotify_dag.schemas import USER_TASTES, user_buckets
 from spotify_dag.settings import Settings
+from spotify_dag.stores.lake import Lake
 from spotify_dag_tests.app.conftest import PRIVATE, user_id
 
 

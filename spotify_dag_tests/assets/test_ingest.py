@@ -9,12 +9,12 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.failures import TERMINAL_TAG
-from spotify_dag.resources.project import Project
+from spotify_dag.orchestration.step_failures import TERMINAL_TAG
+from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, USERS
 from spotify_dag.settings import Settings
-from spotify_dag.simulator.server import Simulator, serve
-from spotify_dag.simulator.settings import Faults, SimulatorSettings
+from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
+from spotify_dag.simulator.loopback_server import Simulator, serve
 from spotify_dag.sources.base import ResumeLaterError
 
 RANGE = {"dagster/asset_partition_range_start": "00", "dagster/asset_partition_range_end": "01"}

@@ -8,10 +8,10 @@ from pydantic import SecretStr, ValidationError
 
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.alerts import Alert, cleaner, send
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES
 from spotify_dag.settings import Settings
-from spotify_dag_tests.orchestration.hook import Hook
+from spotify_dag_tests.orchestration.webhook import Hook
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

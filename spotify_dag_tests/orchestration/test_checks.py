@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from spotify_dag.definitions import build_definitions
+from spotify_dag.files import write_atomically
 from spotify_dag.orchestration.checks import table_problems
 from spotify_dag.orchestration.integrity import lost_at_reading
-from spotify_dag.resources.project import Project
-from spotify_dag.resources.registry import write_atomically
+from spotify_dag.project import Project
 from spotify_dag.schemas import (
     ARTIST_GENRES,
     INGESTS,

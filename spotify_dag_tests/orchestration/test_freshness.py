@@ -8,10 +8,10 @@ import pytest
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.freshness import CHECK, HOUR, POLICY, look, since_when
 from spotify_dag.orchestration.jobs import STAGES
-from spotify_dag.resources.project import Project
+from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS
 from spotify_dag.settings import Settings
-from spotify_dag_tests.orchestration.hook import Hook
+from spotify_dag_tests.orchestration.webhook import Hook
 
 NOON = 1_800_000_000.0
 

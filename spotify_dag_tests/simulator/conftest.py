@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from spotify_dag.simulator.server import Simulator, serve
-from spotify_dag.simulator.settings import Faults, SimulatorSettings
+from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
+from spotify_dag.simulator.loopback_server import Simulator, serve
 
 SCOPES = "playlist-read-private user-library-read user-top-read user-read-private user-read-email"
 REDIRECT = "http://127.0.0.1:9999/callback"

@@ -9,7 +9,7 @@ import requests
 import spotipy
 from spotipy.oauth2 import SpotifyClientCredentials, SpotifyOAuth, SpotifyPKCE
 
-from spotify_dag.simulator.settings import Faults
+from spotify_dag.simulator.faults_and_limits import Faults
 from spotify_dag_tests.simulator.conftest import REDIRECT, SCOPES, Client
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -14,7 +14,7 @@ import pytest
 import requests
 from pydantic import ValidationError
 
-from spotify_dag.simulator.settings import RATE_KINDS, Faults
+from spotify_dag.simulator.faults_and_limits import RATE_KINDS, Faults
 from spotify_dag.simulator.wire import endpoint, fault_of
 from spotify_dag_tests.simulator.conftest import Client
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spotify_dag.tower.baselines import baselines, fitted_in_one_pass, tower
 from spotify_dag.tower.evaluation import (
     COLD_ITEMS,
     HOLD_OUT,
@@ -24,6 +23,7 @@ from spotify_dag.tower.evaluation import (
     measure,
 )
 from spotify_dag.tower.metrics import NEAREST, TOP
+from spotify_dag.tower.user_baselines import baselines, fitted_in_one_pass, tower
 from spotify_dag.tower.views import UserData
 from spotify_dag_tests.tower.worlds import QUICK, listeners
 

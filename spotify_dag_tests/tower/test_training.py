@@ -13,7 +13,6 @@ import torch
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.tastes import user_tastes
 from spotify_dag.sources.synthetic import SyntheticSource
-from spotify_dag.tower.baselines import seed_preset
 from spotify_dag.tower.metrics import own_half
 from spotify_dag.tower.mix import MIXES, NETWORK_ALONE, Mix
 from spotify_dag.tower.training import (
@@ -25,6 +24,7 @@ from spotify_dag.tower.training import (
     random_pair_cosine,
     train_tower,
 )
+from spotify_dag.tower.user_baselines import seed_preset
 from spotify_dag.tower.views import Halved, UserData
 from spotify_dag_tests.tower.worlds import QUICK, block_of, neighbours, planted
 

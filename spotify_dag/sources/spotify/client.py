@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from spotify_dag.settings import Settings
-from spotify_dag.sources.spotify.errors import (
+from spotify_dag.sources.spotify.items import (
+    Page,
+    read_artist,
+    read_artists,
+    read_page,
+    read_user_id,
+)
+from spotify_dag.sources.spotify.spotify_errors import (
     GoneError,
     LoginExpiredError,
     MalformedError,
@@ -22,13 +29,6 @@ from spotify_dag.sources.spotify.errors import (
     SpotifyError,
     UnreachableError,
     limit_of,
-)
-from spotify_dag.sources.spotify.items import (
-    Page,
-    read_artist,
-    read_artists,
-    read_page,
-    read_user_id,
 )
 from spotify_dag.sources.spotify.store import Ledger
 from spotify_dag.sources.spotify.tokens import Tokens, ended_login

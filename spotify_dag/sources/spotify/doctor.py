@@ -12,7 +12,7 @@ from typing import Any
 
 from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.client import SpotifyClient
-from spotify_dag.sources.spotify.errors import GoneError, NotPermittedError, RateLimitedError, SpotifyError
+from spotify_dag.sources.spotify.spotify_errors import GoneError, NotPermittedError, RateLimitedError, SpotifyError
 from spotify_dag.sources.spotify.store import DAY, Database, Ledger, Mirror, database_path
 from spotify_dag.sources.spotify.tokens import LOGIN_DAYS, Tokens, service
 

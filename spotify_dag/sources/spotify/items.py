@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spotify_dag.sources.spotify.errors import MalformedError
+from spotify_dag.sources.spotify.spotify_errors import MalformedError
 
 FIELDS = (
     "position", "track_id", "track_name", "album_name", "artist_id", "artist_name", "release_year", "popularity",

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.client import SpotifyClient
-from spotify_dag.sources.spotify.errors import SpotifyError
+from spotify_dag.sources.spotify.spotify_errors import SpotifyError
 from spotify_dag.sources.spotify.store import Database, Ledger, database_path
 from spotify_dag.sources.spotify.tokens import TokenRefusedError, Tokens, asking_for_a_token
 

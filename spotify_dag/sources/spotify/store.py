@@ -18,7 +18,7 @@ from threading import RLock
 from typing import Any, NamedTuple
 
 from spotify_dag.settings import Settings
-from spotify_dag.sources.spotify.errors import QuotaExhaustedError, RateLimitedError
+from spotify_dag.sources.spotify.spotify_errors import QuotaExhaustedError, RateLimitedError
 from spotify_dag.sources.spotify.tokens import service
 
 DAY = 86_400

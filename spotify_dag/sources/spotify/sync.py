@@ -16,7 +16,8 @@ from typing import Any
 
 from spotify_dag.sources.base import ResumeLaterError
 from spotify_dag.sources.spotify.client import PAGE, SpotifyClient
-from spotify_dag.sources.spotify.errors import (
+from spotify_dag.sources.spotify.items import FIELDS, Listing, read_items, read_listing
+from spotify_dag.sources.spotify.spotify_errors import (
     GoneError,
     MalformedError,
     NotPermittedError,
@@ -24,7 +25,6 @@ from spotify_dag.sources.spotify.errors import (
     SpotifyError,
     UnreachableError,
 )
-from spotify_dag.sources.spotify.items import FIELDS, Listing, read_items, read_listing
 from spotify_dag.sources.spotify.store import Content, ListedPlaylist, Mirror, MirroredUser
 
 MOST_PLAYLISTS = 10_000

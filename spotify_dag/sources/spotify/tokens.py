@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from spotify_dag.files import locked, write_atomically
 from spotify_dag.settings import Settings, is_loopback
-from spotify_dag.sources.spotify.errors import (
+from spotify_dag.sources.spotify.spotify_errors import (
     LoginExpiredError,
     NotPermittedError,
     SpotifyError,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.export.reading import Reading
-from spotify_dag_tests.sources.export.files import (
+from spotify_dag_tests.sources.export.export_files import (
     HEADING_A,
     HEADING_A_GERMAN,
     HEADING_B,

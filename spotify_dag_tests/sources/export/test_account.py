@@ -10,7 +10,7 @@ import pytest
 
 from spotify_dag.sources.base import SourceError
 from spotify_dag_tests.sources.export.conftest import Read, read
-from spotify_dag_tests.sources.export.files import (
+from spotify_dag_tests.sources.export.export_files import (
     account_files,
     as_json,
     folder,

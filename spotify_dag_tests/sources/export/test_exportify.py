@@ -9,7 +9,7 @@ import pytest
 
 from spotify_dag.sources.base import SourceError
 from spotify_dag_tests.sources.export.conftest import Read
-from spotify_dag_tests.sources.export.files import (
+from spotify_dag_tests.sources.export.export_files import (
     HEADING_A,
     HEADING_A_GERMAN,
     HEADING_B,

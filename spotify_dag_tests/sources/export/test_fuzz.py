@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spotify_dag_tests.sources.export.files import play
+from spotify_dag_tests.sources.export.export_files import play
 from spotify_dag_tests.sources.export.fuzz import corpora, lost, mutants
 
 LIMIT_MIB = 300

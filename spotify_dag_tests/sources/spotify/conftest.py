@@ -18,8 +18,8 @@ import pytest
 
 from spotify_dag.schemas import RAW_PLAYLISTS
 from spotify_dag.settings import Settings
-from spotify_dag.simulator.server import Simulator, serve
-from spotify_dag.simulator.settings import Faults, SimulatorSettings
+from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
+from spotify_dag.simulator.loopback_server import Simulator, serve
 from spotify_dag.simulator.wire import Traffic
 from spotify_dag.sources.base import ResumeLaterError
 from spotify_dag.sources.ingestion import Ingestion

@@ -15,7 +15,7 @@ import pytest
 import spotipy  # noqa: F401  (loading it takes longer than some deadlines here)
 
 from spotify_dag.sources.spotify.client import SpotifyClient
-from spotify_dag.sources.spotify.errors import (
+from spotify_dag.sources.spotify.spotify_errors import (
     GoneError,
     MalformedError,
     NotPermittedError,

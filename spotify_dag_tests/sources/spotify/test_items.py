@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from spotify_dag.sources.spotify.errors import MalformedError
 from spotify_dag.sources.spotify.items import (
     Listing,
     read_artist,
@@ -19,6 +18,7 @@ from spotify_dag.sources.spotify.items import (
     read_page,
     read_user_id,
 )
+from spotify_dag.sources.spotify.spotify_errors import MalformedError
 
 TRACK = {
     "album": {"name": "Moon Safari", "release_date": "1998-01-16", "release_date_precision": "day"},

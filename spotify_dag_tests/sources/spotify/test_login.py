@@ -19,8 +19,8 @@ import pytest
 import requests
 
 from spotify_dag.settings import Settings
-from spotify_dag.sources.spotify.errors import LoginExpiredError, NotPermittedError, SpotifyError
 from spotify_dag.sources.spotify.login import LoginError, log_in
+from spotify_dag.sources.spotify.spotify_errors import LoginExpiredError, NotPermittedError, SpotifyError
 from spotify_dag.sources.spotify.tokens import Login, Logins, Tokens
 from spotify_dag_tests.sources.spotify.conftest import SECRET, Installation, found_items, ingest, settings_for, user_id
 

@@ -17,11 +17,11 @@ import pytest
 from spotify_dag.files import locked
 from spotify_dag.orchestration.refresh import buckets_of_the_day
 from spotify_dag.schemas import user_buckets
-from spotify_dag.simulator.settings import RATE_KINDS
+from spotify_dag.simulator.faults_and_limits import RATE_KINDS
 from spotify_dag.sources.base import ResumeLaterError, SourceError
 from spotify_dag.sources.ingestion import source_versions
 from spotify_dag.sources.spotify import SpotifySource
-from spotify_dag.sources.spotify.errors import NotPermittedError, QuotaExhaustedError, RateLimitedError
+from spotify_dag.sources.spotify.spotify_errors import NotPermittedError, QuotaExhaustedError, RateLimitedError
 from spotify_dag_tests.sources.spotify.conftest import (
     Installation,
     found_items,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spotify_dag.sources.spotify.errors import QuotaExhaustedError, RateLimitedError
+from spotify_dag.sources.spotify.spotify_errors import QuotaExhaustedError, RateLimitedError
 from spotify_dag.sources.spotify.store import DAY, Content, Database, Ledger, ListedPlaylist, Mirror, MirroredUser
 
 

@@ -1,0 +1,119 @@
+"""Follow what is published: read it anew when it changes, beside the answers that go on from what was read before."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from spotify_dag.app.snapshot import Snapshot
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS
+from spotify_dag.stores.model_registry import NoModelError
+from spotify_dag.stores.user_index import POINTER, UserIndex
+
+if TYPE_CHECKING:
+    from spotify_dag.project import Project
+
+LOOK_SECONDS = 1.0
+"""How often it is looked whether something else is published."""
+REST = 3
+"""After reading, at least this many times as long passes before it is read again: a run changes many tables."""
+log = logging.getLogger(__name__)
+
+
+class Serving:
+    """The snapshot that answers, followed by a thread of its own.
+
+    Parameters
+    ----------
+    project
+        The data root.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.problem = "The app is still reading its users."
+        self.current: Snapshot | None = None
+        self._read_at: tuple[object, ...] = ()
+        self._hidden: set[str] = set()
+        self.ended = threading.Event()
+        self._now = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="serving", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self.ended.set()
+        self._now.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def hide(self, user_id: str) -> None:
+        """Show a user who was forgotten to nobody from now on, and read anew what is there without them."""
+        self._hidden.add(user_id)
+        if self.current is not None:
+            self.current.hide(user_id)
+        self._now.set()
+
+    def snapshot(self) -> Snapshot:
+        """Return what is published; one request asks once.
+
+        Raises
+        ------
+        NoModelError
+            If there is nothing to answer from yet.
+        """
+        snapshot = self.current
+        if snapshot is None:
+            raise NoModelError(self.problem)
+        return snapshot
+
+    def refresh(self) -> None:
+        """Read what is published if it is not what was read last."""
+        try:
+            found = self._stamp()
+            if found == self._read_at:
+                return
+            hidden = set(self._hidden)
+            read = Snapshot.read(self.project)
+            # Whoever was forgotten while it was read may still be in it.
+            for user in self._hidden - hidden:
+                read.hide(user)
+            self._hidden -= hidden
+            self.current = read
+            self._read_at = found
+        except SpotifyDagError as error:
+            self.problem = str(error)
+
+    def _follow(self) -> None:
+        while True:
+            begun = time.monotonic()
+            try:
+                self.refresh()
+            except Exception:
+                # A table that changes while it is read can fail in many ways; what was read before goes on answering.
+                log.warning("What is published could not be read; it is tried again.", exc_info=True)
+            self._now.wait(max(LOOK_SECONDS, REST * (time.monotonic() - begun)))
+            self._now.clear()
+            if self.ended.is_set():
+                return
+
+    def _stamp(self) -> tuple[object, ...]:
+        """Return what changes whenever an answer might."""
+        from deltalake import DeltaTable
+
+        lake, vectors = self.project.lake, self.project.vectors
+        found = UserIndex.published(vectors)
+        if found is None:
+            return (None,)
+        versions = vectors / f"{found[0].name}.lance" / "_versions"
+        return (
+            (vectors / POINTER).read_bytes(),
+            versions.stat().st_mtime_ns,
+            *(DeltaTable(lake.uri(t)).version() for t in (USERS, USER_TASTES, USER_EMBEDDINGS) if lake.exists(t)),
+        )

@@ -1,0 +1,178 @@
+"""The tastes of all users as sparse rows in memory, and explanations of matches from them.
+
+`matching.explain` is the definition; this gives the same lists a thousand times sooner, as it scans no table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spotify_dag.matching.explain import Explanation, New, Shared
+from spotify_dag.schemas import USER_TASTES
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from spotify_dag.stores.lake import Lake
+
+CHUNK_ROWS = 400_000
+"""Rows read at once."""
+KINDS = ("artist", "genre", "year")
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What one user listens to."""
+
+    codes: np.ndarray
+    """``[entries]`` int32, ascending: places in `Tastes.names`."""
+    weights: np.ndarray
+    """``[entries]`` float32: share of the user's listening."""
+
+
+@dataclass(frozen=True)
+class Tastes:
+    """What all users listen to; years are decades."""
+
+    names: list[str]
+    """Artists, then genres, then decades; each part sorted."""
+    ends: tuple[int, int, int]
+    """Where each of `KINDS` ends in ``names``."""
+    starts: np.ndarray
+    """``[users + 1]`` int64: the entries of user i are ``starts[i]:starts[i + 1]``."""
+    codes: np.ndarray
+    """``[entries]`` int32, ascending within a user."""
+    weights: np.ndarray
+    """``[entries]`` float32."""
+
+    @classmethod
+    def read(cls, lake: Lake, users: pl.DataFrame) -> Tastes:
+        """Read them from the lake, some buckets at a time.
+
+        Parameters
+        ----------
+        lake
+            With the table of tastes.
+        users
+            ``user_bucket, user_id``, sorted by them: the order of the rows.
+        """
+        import polars as pl
+
+        found = lake.scan(USER_TASTES).select("kind", _in_decades()).unique().collect()
+        vocabulary = found.sort("kind", "name").with_row_index("code")
+        rows = users.select("user_bucket", "user_id").with_row_index("row")
+        counts = np.zeros(users.height + 1, np.int64)
+        codes, weights = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
+        buckets = users["user_bucket"].unique().sort().to_list()
+        for chunk in lake.chunks(USER_TASTES, buckets, CHUNK_ROWS):
+            # In the order of the buckets, so that the rows of one chunk follow those of the one before.
+            entries = (
+                lake.scan(USER_TASTES, chunk)
+                .select("user_id", "kind", _in_decades(), "weight")
+                .collect()
+                .join(rows, on="user_id")
+                .join(vocabulary, on=["kind", "name"])
+                .group_by("row", "code")
+                .agg(pl.col("weight").sum())
+                .sort("row", "code")
+            )
+            counts[1:] += np.bincount(entries["row"].to_numpy(), minlength=users.height)
+            codes.append(entries["code"].to_numpy().astype(np.int32))
+            weights.append(entries["weight"].to_numpy())
+        per_kind = dict(vocabulary.group_by("kind").len().iter_rows())
+        ends = np.cumsum([per_kind.get(kind, 0) for kind in KINDS])
+        return cls(
+            vocabulary["name"].to_list(), (int(ends[0]), int(ends[1]), int(ends[2])), counts.cumsum(),
+            np.concatenate(codes), np.concatenate(weights),
+        )  # fmt: skip
+
+    def of(self, row: int) -> Taste:
+        """Return the taste of the user in a row."""
+        here = slice(self.starts[row], self.starts[row + 1])
+        return Taste(self.codes[here], self.weights[here])
+
+    def of_rows(self, tastes: pl.DataFrame) -> Taste:
+        """Return the taste that rows of `schemas.USER_TASTES` of one user speak of; names nobody else has are left out.
+
+        What nobody else listens to is shared with nobody.
+        """
+        import polars as pl
+
+        begins = (0, *self.ends[:-1])
+        places = pl.concat(
+            pl.DataFrame({"name": self.names[begin:end]}, schema={"name": pl.String})
+            .with_row_index("code", begin)
+            .with_columns(pl.lit(kind).alias("kind"))
+            for kind, begin, end in zip(KINDS, begins, self.ends, strict=True)
+        )
+        known = (
+            tastes.select("kind", _in_decades(), "weight")
+            .join(places, on=["kind", "name"])
+            .group_by("code")
+            .agg(pl.col("weight").sum())
+            .sort("code")
+        )
+        return Taste(known["code"].to_numpy().astype(np.int32), known["weight"].to_numpy())
+
+    def shared_artists(self, taste: Taste, rows: np.ndarray) -> np.ndarray:
+        """Return how many artists of a taste the users in ``rows`` have, ``[rows]``."""
+        mine = np.zeros(len(self.names), bool)
+        mine[taste.codes[taste.codes < self.ends[0]]] = True
+        owners, entries = self._entries(rows)
+        return np.bincount(owners[mine[self.codes[entries]]], minlength=len(rows))
+
+    def explain(self, taste: Taste, others: Sequence[Taste], limit: int | None = 10) -> list[Explanation]:
+        """Explain the match of a user with each of ``others``, as `recommend.explain.explain` does."""
+        yours = np.zeros(len(self.names), np.float32)
+        yours[taste.codes] = taste.weights
+        return [self._explain(yours, other, limit) for other in others]
+
+    def dominant_genre(self) -> list[str | None]:
+        """Return the genre that weighs most, for each user; None for whom no genre is known."""
+        begin, end = self.ends[0], self.ends[1]
+        owners = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        genres = (self.codes >= begin) & (self.codes < end)
+        owner, code, weight = owners[genres], self.codes[genres], self.weights[genres]
+        order = np.lexsort((code, -weight, owner))
+        first = order[np.unique(owner[order], return_index=True)[1]]
+        found: list[str | None] = [None] * (len(self.starts) - 1)
+        for user, genre in zip(owner[first].tolist(), code[first].tolist(), strict=True):
+            found[user] = self.names[genre]
+        return found
+
+    def _entries(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the entries of some users, and beside each the place of its user in ``rows``."""
+        begins, lengths = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
+        owners = np.repeat(np.arange(len(rows)), lengths)
+        within = np.arange(len(owners)) - np.repeat(lengths.cumsum() - lengths, lengths)
+        return owners, np.repeat(begins, lengths) + within
+
+    def _explain(self, yours: np.ndarray, taste: Taste, limit: int | None) -> Explanation:
+        mine = yours[taste.codes]
+        common = np.minimum(mine, taste.weights)
+        cuts = (0, *np.searchsorted(taste.codes, self.ends).tolist())
+        lists = {}
+        for kind, begin, end in zip(KINDS, cuts, cuts[1:], strict=False):
+            # Stable, and the entries are in the order of names: what weighs the same is in the order of names.
+            order = begin + np.argsort(-common[begin:end], kind="stable")
+            order = order[mine[order] > 0][:limit]
+            triples = zip(taste.codes[order].tolist(), mine[order].tolist(), taste.weights[order].tolist(), strict=True)
+            lists[kind] = tuple(Shared(self.names[code], mine_, theirs) for code, mine_, theirs in triples)
+        artists = slice(0, cuts[1])
+        unheard = np.flatnonzero(mine[artists] == 0)
+        unheard = unheard[np.argsort(-taste.weights[unheard], kind="stable")][:limit]
+        new = zip(taste.codes[unheard].tolist(), taste.weights[unheard].tolist(), strict=True)
+        return Explanation(
+            lists["genre"], lists["artist"], lists["year"], tuple(New(self.names[code], theirs) for code, theirs in new)
+        )
+
+
+def _in_decades() -> pl.Expr:
+    import polars as pl
+
+    decade = pl.format("{}0s", pl.col("name").str.head(3))
+    return pl.when(pl.col("kind") == "year").then(decade).otherwise("name").alias("name")

@@ -1,0 +1,66 @@
+"""Search and continuation, where this data root has tracks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spotify_dag.app.problems import AppError
+
+if TYPE_CHECKING:
+    from spotify_dag.project import Project
+
+MOST_SEEDS = 1_000
+
+
+class Continuation(BaseModel):
+    """What to continue, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tracks: list[Annotated[str, Field(max_length=200)]] = Field(
+        default_factory=list, max_length=MOST_SEEDS, description="Track ids, URIs or URLs, in order"
+    )
+    title: str | None = Field(None, max_length=500, description="Title of the playlist")
+    mood: str | None = Field(None, max_length=500, description="How it should sound: calm acoustic evening")
+    count: int = Field(20, ge=1, le=100)
+    popularity: float = Field(0.0, ge=-1, le=1, description="-1: rather unknown tracks; 1: rather popular ones")
+    diversity: float = Field(0.0, ge=0, le=1)
+
+
+class Tracks:
+    """Answers about tracks.
+
+    Parameters
+    ----------
+    project
+        The data root.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        # One for all requests: it holds the model that serves, and follows it.
+        self._answers = project.track_answers
+
+    def available(self) -> bool:
+        """Return whether there are tracks to be found."""
+        return self._project.track_index.table is not None
+
+    def search(self, text: str, k: int, **filters: Any) -> list[dict[str, Any]]:
+        """Return the tracks that a text names or means, best first."""
+        from spotify_dag.tracks.text_search import Filters
+
+        self._must_be_there()
+        return self._answers.search(text, k, Filters(**filters))
+
+    def continued(self, request: Continuation) -> dict[str, Any]:
+        """Return how a playlist goes on: ``recommendations``, ``seeds`` and ``unknown``."""
+        from spotify_dag.tracks.track_answers import ContinueRequest
+
+        self._must_be_there()
+        return self._answers.continued(ContinueRequest(**request.model_dump()))
+
+    def _must_be_there(self) -> None:
+        if not self.available():
+            raise AppError(404, "There are no tracks here. Ask whoever runs this app to add some: spotify-dag run.")

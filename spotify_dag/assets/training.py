@@ -1,0 +1,270 @@
+"""The model: factors and tower, how good they are, and whether they may serve."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
+from spotify_dag.assets.reporting import OWNERS, markdown_table, table_schema
+from spotify_dag.orchestration.partitions import WEEKS
+from spotify_dag.progress import Progress
+from spotify_dag.project import Project
+from spotify_dag.schemas import ARTIST_FACTORS, USER_TASTES
+from spotify_dag.settings import Settings
+from spotify_dag.staleness.stale_buckets import feature_version, index_version
+from spotify_dag.tower.gate import decide
+from spotify_dag.training_data.listening import training_users
+from spotify_dag.training_data.policy import nothing_to_train_on, trainable_users, training_buckets, training_digest
+from spotify_dag.training_data.training_settings import load_training_settings
+
+EVALUATED_USERS = 2_000
+"""At most this many held-out users are asked about."""
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from spotify_dag.tower.inputs import Catalogue
+    from spotify_dag.tower.tower_model import UserModel
+
+
+def model_assets(settings: Settings) -> list[Any]:
+    """Return the assets of this stage."""
+
+    def spec(name: str, kind: str, deps: list[str], description: str, **more: Any) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            name, deps=list(map(dependency, deps)), group_name="model", kinds={kind}, owners=OWNERS,
+            code_version="2", skippable=True, description=description, **more,
+        )  # fmt: skip
+
+    @dg.multi_asset(
+        name="model_training",
+        partitions_def=WEEKS,
+        pool="training",
+        specs=[
+            spec(
+                "artist_factors",
+                "deltalake",
+                ["raw_playlists", "artist_genres", "text_vectors", "user_embeddings"],
+                "The collaborative vector of every artist: who likes it. Artists that no training user listens to get "
+                "one predicted from their text. Fitted anew with each tower, which works with no others.",
+                metadata={"dagster/column_schema": table_schema(ARTIST_FACTORS)},
+            ),
+            spec(
+                "user_tower",
+                "pytorch",
+                ["artist_factors", "user_embeddings"],
+                "The network that maps users to user vectors, trained so that two halves of one user's listening find "
+                "each other. Kept as a version of its own, which the gate makes champion, or does not.",
+            ),
+        ],
+    )
+    def model_training(
+        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+    ) -> Iterator[dg.MaterializeResult]:
+        import numpy as np
+        import polars as pl
+
+        from spotify_dag.tower.evaluation import held_out
+        from spotify_dag.tower.training import epochs_of, halvings, train_tower
+
+        if reason := nothing_to_train_on(project):
+            context.log.warning(reason)
+            return
+        training = load_training_settings(project)
+        data = training_users(project)
+        kinds = halvings(data.users.height)
+        with progress.task("Halving users", len(kinds)) as advance:
+            halved = data.halved(kinds, seed=settings.seed, progress=advance)
+        tested = held_out(data.users["user_id"].to_list())
+        learners = np.flatnonzero(~tested)
+        with progress.task("Training the tower", epochs_of(len(learners), training)) as advance:
+            trained = train_tower(halved.take(learners), training, lambda _: advance(1))
+        vectors = trained.model.encode(halved.whole, halved.catalogue)
+        pictures = {
+            "training_curve": training_curve(trained.history),
+            "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
+        }
+        card = {
+            "feature_version": feature_version(project),
+            "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
+            "snapshot": project.lake.snapshot(),
+            "trained_on": {
+                "users": data.users.height,
+                "items": data.raw.height,
+                "sources": sources_of(data.users),
+                "digest": training_digest(project),
+            },
+            "training": asdict(training),
+        }
+        version = project.registry.save(
+            trained.model, card, metrics=trained.metrics, history=trained.history, plots=pictures
+        )
+        factors = artist_factors(project, version, trained.model, halved.catalogue)
+        yield dg.MaterializeResult(
+            asset_key="artist_factors",
+            metadata={
+                "model_version": version,
+                "artists": factors.height,
+                "predicted_from_text": int(factors["predicted"].sum()),
+                "nearest": dg.MetadataValue.md(markdown_table(nearest_artists(factors))),
+            },
+            data_version=dg.DataVersion(version),
+        )
+        yield dg.MaterializeResult(
+            asset_key="user_tower",
+            metadata={
+                "model_version": version,
+                "users": data.users.height,
+                "users_held_out_for_evaluation": int(tested.sum()),
+                "parameters": sum(tensor.numel() for tensor in trained.model.tower.parameters()),
+                **trained.metrics,
+                **{name: picture(name, png) for name, png in pictures.items()},
+            },
+            data_version=dg.DataVersion(version),
+        )
+
+    @dg.asset(
+        deps=["user_tower"],
+        group_name="model",
+        kinds={"pytorch"},
+        owners=OWNERS,
+        code_version="1",
+        partitions_def=WEEKS,
+        pool="training",
+        output_required=False,  # where nothing was trained, there is nothing to measure
+        description="The tower trained last, the champion and the baselines on users that none of them was trained "
+        "on, and what the gate makes of it: a challenger that beats them all becomes champion.",
+    )
+    def tower_evaluation(
+        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+    ) -> Iterator[dg.MaterializeResult]:
+        import numpy as np
+        import polars as pl
+
+        from spotify_dag.tower.evaluation import dataset, held_out, measure
+        from spotify_dag.tower.user_baselines import encoders, fitted_in_one_pass
+
+        version = project.registry.latest()
+        if version is None or nothing_to_train_on(project):
+            context.log.warning("There is no tower to evaluate.")
+            return
+        users = training_users(project)
+        data = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=settings.seed)
+        tested = held_out(users.users["user_id"].to_list())
+        test = np.intersect1d(np.flatnonzero(tested), data.usable)[:EVALUATED_USERS]
+        # Too few to hold any out: the gate then only asks for a sound tower.
+        fits = fitted_in_one_pass() if len(test) else {}
+        test = test if len(test) else data.usable
+        model = project.registry.load(version)
+        champion = project.registry.champion()
+        if champion is not None and champion != index_version(project):
+            champion = None  # trained for other features: it cannot serve the users as they are now
+        contenders = {"tower": encoders(model, data.catalogue)}
+        if champion not in (None, version):
+            contenders["champion"] = encoders(project.registry.load(str(champion)), data.catalogue)
+        rows: dict[str, dict[str, Any]] = {}
+        with progress.task("Evaluating the tower", len(contenders) + len(fits)) as advance:
+            for name, one in contenders.items():
+                rows[name] = measure(data, one, test)
+                advance(1)
+            training = data.fit_on(np.flatnonzero(~tested))
+            for name, fit in fits.items():
+                rows[name] = measure(data, fit(training), test)
+                advance(1)
+        theirs = {name: row for name, row in rows.items() if name in fits}
+        decision = decide({**project.registry.card(version)["metrics"], **rows["tower"]}, rows.get("champion"), theirs)
+        if champion != version:
+            if decision.passed:
+                project.registry.promote(version, decision)
+            else:
+                project.registry.record_decision(version, decision)
+        shown = [
+            {"model": name, **{key: f"{value:.3f}" for key, value in row.items() if key != "by"}}
+            for name, row in rows.items()
+        ]
+        halves = [model.encode(side.take(test).listening, data.catalogue) for side in (data.first, data.second)]
+        yield dg.MaterializeResult(
+            metadata={
+                "model_version": version,
+                "users_asked": len(test),
+                "held_out": bool(fits),
+                "gate": decision.summary,
+                "passed": decision.passed,
+                "table": dg.MetadataValue.md(markdown_table(pl.DataFrame(shown))),
+                **{key: value for key, value in rows["tower"].items() if key != "by" and np.isfinite(value)},
+                "metrics": picture("metrics", metric_bars(rows)),
+                "score_calibration": picture("score_calibration", score_calibration(model.scale, *halves)),
+            },
+            data_version=dg.DataVersion(version),
+        )
+
+    return [model_training, tower_evaluation]
+
+
+def dependency(name: str) -> dg.AssetDep:
+    """Return what a week's tower depends on: the factors of the same week, of all else every bucket."""
+    return dg.AssetDep(name, partition_mapping=None if name == "artist_factors" else dg.AllPartitionMapping())
+
+
+def artist_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> "pl.DataFrame":
+    """Store the vector of every artist, once per version, and return the rows."""
+    import numpy as np
+    import polars as pl
+
+    loadings = model.parts.artists.over(catalogue.artists)
+    listeners = np.round(np.exp(loadings.popularity) * (model.parts.artists.n_users + 0.5) - 0.5)
+    rows = pl.DataFrame(
+        {
+            "model_version": [version] * len(loadings.known),
+            "artist_key": catalogue.artists.names,
+            "users": listeners.astype(np.int32),
+            "predicted": ~loadings.known,
+            "vector": pl.Series(loadings.vectors, dtype=pl.Array(pl.Float32, loadings.vectors.shape[1])).arr.to_list(),
+        }
+    )
+    stored = project.lake.scan(ARTIST_FACTORS).filter(pl.col("model_version") == version)
+    if stored.head(1).collect().is_empty():
+        project.lake.append(ARTIST_FACTORS, [rows])
+    return rows
+
+
+def nearest_artists(factors: "pl.DataFrame", shown: int = 8) -> "pl.DataFrame":
+    """Return the most popular artists with the artists whose vectors are nearest to theirs."""
+    import numpy as np
+    import polars as pl
+
+    popular = factors.filter(~pl.col("predicted")).sort("users", "artist_key", descending=[True, False]).head(2_000)
+    if popular.is_empty():
+        return popular.select("artist_key", "users")
+    vectors = np.array(popular["vector"].to_list(), np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    near = np.argsort(-(vectors[:shown] @ vectors.T), axis=1)[:, 1:6]
+    names = popular["artist_key"].to_list()
+    return (
+        popular.head(shown)
+        .select("artist_key", "users")
+        .with_columns(pl.Series("nearest", [", ".join(names[other] for other in row) for row in near], dtype=pl.String))
+    )
+
+
+def sources_of(users: "pl.DataFrame") -> dict[str, int]:
+    """Return the number of users of each source."""
+    return dict(users["source"].value_counts(sort=True).iter_rows())
+
+
+def dominant_genres(project: Project, user_ids: list[str]) -> list[str | None]:
+    """Return the genre with the largest weight of each training user, None without genres."""
+    import polars as pl
+
+    top = (
+        project.lake.scan(USER_TASTES, training_buckets(project))
+        .filter(pl.col("kind") == "genre")
+        .sort("weight", "name", descending=[True, False])
+        .group_by("user_id", maintain_order=True)
+        .agg(pl.col("name").first())
+        .collect()
+    )
+    names = dict(top.iter_rows())
+    return [names.get(user) for user in user_ids]

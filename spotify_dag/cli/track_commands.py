@@ -1,0 +1,150 @@
+"""Commands about tracks: ``spotify-dag search | continue | evaluate tracks``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
+from spotify_dag.progress import TerminalProgress
+from spotify_dag.tracks.text_search import Filters, SearchError
+
+
+def search(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="Title, artist, album, or what it is about, in any order.")] = "",
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of songs.")] = 10,
+    genre: Annotated[str | None, typer.Option(help="Only this genre.", show_default=False)] = None,
+    years: Annotated[
+        str | None, typer.Option(help="Only of these years: 1990-1999, or one year.", show_default=False)
+    ] = None,
+    explicit: Annotated[
+        bool | None, typer.Option("--explicit/--clean", help="Only explicit tracks, or none.", show_default=False)
+    ] = None,
+    audio: Annotated[
+        list[str] | None,
+        typer.Option(help="Only within a range, as energy=0.5-0.9 or tempo=120-130; repeatable.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find tracks by title, artist, album or meaning; typos do not matter. Without a text: what is popular."""
+    with clear_errors():
+        filters = Filters(
+            genre=genre,
+            years=_years(years),
+            explicit=explicit,
+            audio=dict(_audio_range(entry) for entry in audio or []),
+        )
+        songs = open_project(context).track_answers.search(text, k, filters)
+        if as_json:
+            print_json({"query": text, "songs": songs})
+            return
+        _print_tracks(f"Tracks for “{text}”" if text.strip() else "Popular tracks", songs)
+
+
+def continue_playlist(
+    context: typer.Context,
+    request: Annotated[Path, typer.Argument(help="JSON file: a request, or a list of requests.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Continue playlists: `tracks` (ids, URIs, URLs, catalogue numbers or `title` and `artist`), `title`, and more.
+
+    A list of requests is answered by a list, always as JSON; so are requests of the form {"search", "playlist",
+    "recommender_neighbors", "search_neighbors"}.
+    """
+    from spotify_dag.tracks.track_answers import ContinueRequest, read_requests
+
+    with clear_errors():
+        requests, listed = read_requests(request)
+        answers = open_project(context).track_answers
+        found = [answers.answer(one) for one in requests]
+        if as_json or listed or not isinstance(requests[0], ContinueRequest):
+            print_json(found if listed else found[0])
+            return
+        if found[0]["unknown"]:
+            err.print(f"Unknown, left out: {', '.join(map(str, found[0]['unknown'][:10]))}")
+        _print_tracks(f"Continues {found[0]['seeds']} tracks", found[0]["recommendations"])
+
+
+def evaluate_tracks(
+    context: typer.Context,
+    path: Annotated[Path, typer.Option(help="A table of tracks with playlists (.csv, .parquet), or slices of MPD.")],
+    queries: Annotated[int, typer.Option(min=1, help="Search queries of each kind.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the queries and of the hold-out.")] = 0,
+    only: Annotated[str | None, typer.Option(help="search or continuation.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure search and playlist continuation on playlists that are set aside, against baselines."""
+    from spotify_dag.tracks.evaluate_source import evaluate_tracks as evaluate
+
+    with clear_errors():
+        if only not in (None, "search", "continuation"):
+            raise SearchError(f"--only is '{only}'. Choose search or continuation.")
+        project = open_project(context)
+        report = evaluate(
+            path, settings=project.settings, lake=project.lake, encoder=project.encoder, queries=queries, seed=seed,
+            progress=TerminalProgress(), search=only != "continuation", continuation=only != "search",
+        )  # fmt: skip
+        if as_json:
+            print_json(report)
+            return
+        out.print(
+            f"{report['source']}: {report['tracks']:,} tracks of {report['songs']:,} songs in {report['playlists']:,} "
+            f"playlists; seed {seed}"
+        )
+        if "search" in report:
+            _print_figures("Known-item search", report["search"])
+        for scenario, methods in report.get("continuation", {}).items():
+            _print_figures(f"Continuation: {scenario}", methods)
+
+
+def _years(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    low, high = _range("--years", text)
+    return int(low), int(high)
+
+
+def _audio_range(text: str) -> tuple[str, tuple[float, float]]:
+    name, _, limits = text.partition("=")
+    return name.strip(), _range("--audio", limits or text)
+
+
+def _range(option: str, text: str) -> tuple[float, float]:
+    """Return the ends of ``low-high``, or of one number; either may be below zero."""
+    # The first hyphen that follows a digit divides; others are signs.
+    place = next((at for at in range(1, len(text)) if text[at] == "-" and text[at - 1].isdigit()), len(text))
+    try:
+        return float(text[:place]), float(text[place + 1 :] or text[:place])
+    except ValueError as error:
+        raise SearchError(f"{option} is '{text}'. Give two numbers with a hyphen, as 0.5-0.9.") from error
+
+
+def _print_tracks(title: str, tracks: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("", justify="right")
+    for heading in ("Track", "Artist", "Album", "Year"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("Score", justify="right")
+    reasons = any("why" in track for track in tracks)
+    if reasons:
+        table.add_column("Why", overflow="fold")
+    for place, track in enumerate(tracks, 1):
+        names = (track["track_name"], track["artist_name"], track["album_name"], track["release_year"])
+        cells = ["" if name is None else str(name) for name in names]
+        why = ["; ".join(track["why"])] if reasons else []
+        table.add_row(str(place), *cells, f"{track['score']:.3f}", *why)
+    out.print(table if tracks else "Nothing found.")
+
+
+def _print_figures(title: str, rows: dict[str, dict[str, float]]) -> None:
+    table = Table(title=title, title_justify="left")
+    names = list(next(iter(rows.values())))
+    for heading in ("", *names):
+        table.add_column(heading.replace("_", " "), justify="right" if heading else "left")
+    for label, figures in rows.items():
+        table.add_row(label, *(f"{figures[name]:,.4g}" for name in names))
+    out.print(table)

@@ -1,0 +1,1 @@
+"""What has been handed in: registered sources, and users one by one. No Dagster."""

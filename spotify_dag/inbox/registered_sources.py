@@ -1,0 +1,143 @@
+"""What has been handed in: which sources to read, the artist-genre table, and users one by one. Small JSON files.
+
+The inbox says what the graph ought to contain; assets read it, so a run started from the Dagster UI reads the same
+sources as one started from the command line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spotify_dag.files import write_atomically
+from spotify_dag.inbox.user_requests import UserRequests
+from spotify_dag.settings import Settings
+from spotify_dag.sources import REQUEST_SOURCES, open_requests, open_source
+from spotify_dag.sources.base import Source, SourceError, files_version
+from spotify_dag.sources.spotify.tokens import Logins
+from spotify_dag.tombstones import Tombstones
+
+GENRES_FILE = "artist-genres.json"
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The entries under one root."""
+
+    root: Path
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def requests(self) -> UserRequests:
+        """The users who were handed in one by one."""
+        return UserRequests(self.root / "requests", Tombstones(self.settings.data))
+
+    def register_source(self, name: str, options: dict[str, Any]) -> Source:
+        """Remember a source, replacing an earlier entry of the same name; return it opened.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read; the earlier entry then stays.
+        """
+        source = open_source(name, options, self.settings)
+        self._write(f"source-{name}.json", {"source": name, "options": options})
+        return source
+
+    @contextmanager
+    def kept_if_readable(self) -> Iterator[None]:
+        """Put all entries back as they were if what is done meanwhile finds that a source cannot be read."""
+        before = {file: file.read_bytes() for file in self.root.glob("*.json")}
+        try:
+            yield
+        except SourceError:
+            for file in set(self.root.glob("*.json")) - set(before):
+                file.unlink()
+            for file, entry in before.items():
+                write_atomically(file, entry)
+            raise
+
+    def remove_source(self, name: str) -> None:
+        """Forget a source, or all users of a source that takes them one by one; they leave with the next run.
+
+        Raises
+        ------
+        SourceError
+            If it was not registered.
+        """
+        if name in REQUEST_SOURCES and self.requests.remove_source(name):
+            return
+        entry = self.root / f"source-{name}.json"
+        if not entry.is_file():
+            registered = {file.stem.removeprefix("source-") for file in self.root.glob("source-*.json")}
+            known = sorted(registered | {request.source for request in self.requests.all()})
+            raise SourceError(f"Source '{name}' is not registered. Registered: {', '.join(known) or 'none'}.")
+        entry.unlink()
+
+    def register_artist_genres(self, path: Path) -> None:
+        """Remember the artist-genre table, replacing an earlier one.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read; the earlier one then stays.
+        """
+        from spotify_dag.sources.artist_genres import read_artist_genres
+
+        read_artist_genres(path)
+        self._write(GENRES_FILE, {"path": str(path.resolve())})
+
+    def sources(self) -> list[Source]:
+        """Open every registered source, by name, and those whose users were taken in by a sweep."""
+        entries = [json.loads(file.read_text()) for file in sorted(self.root.glob("source-*.json"))]
+        registered = [open_source(entry["source"], entry["options"], self.settings) for entry in entries]
+        taken_in = self.requests.all()
+        handed_in = {name: [request for request in taken_in if request.source == name] for name in REQUEST_SOURCES}
+        return registered + [
+            open_requests(name, requests, self.requests.content) for name, requests in handed_in.items() if requests
+        ]
+
+    def user_lists(self) -> list[Path]:
+        """Return the files with lists of users that sources read."""
+        file = self.root / "source-spotify.json"
+        path = json.loads(file.read_text())["options"].get("path") if file.is_file() else None
+        return [Path(path)] if path and Path(path).is_file() else []
+
+    def drop_empty_logins(self) -> None:
+        """Forget the source of those who logged in at Spotify once nobody is logged in: it could not be opened."""
+        file = self.root / "source-spotify.json"
+        if (
+            file.is_file()
+            and not json.loads(file.read_text())["options"].get("path")
+            and not Logins(self.settings).all()
+        ):
+            file.unlink()
+
+    def artist_genres(self) -> Path | None:
+        """Return where the artist-genre table is, or None."""
+        file = self.root / GENRES_FILE
+        return Path(json.loads(file.read_text())["path"]) if file.is_file() else None
+
+    def artist_genres_version(self) -> str:
+        """Return a fingerprint of the artist-genre table, found without reading it; empty without one.
+
+        Raises
+        ------
+        SourceError
+            If the table is gone: going on would take everybody's genres away.
+        """
+        path = self.artist_genres()
+        if path is None:
+            return ""
+        if not path.is_file():
+            raise SourceError(
+                f"Artist-genre table {path} is gone. Put it back, or give another with --artist-genres PATH."
+            )
+        return files_version([path])
+
+    def _write(self, name: str, entry: dict[str, Any]) -> None:
+        write_atomically(self.root / name, json.dumps(entry, indent=2).encode())

@@ -1,0 +1,316 @@
+"""Users who were handed in one by one: a request each, made at the door and taken in by the next sweep.
+
+========================  ==============================================================================================
+``new/<name>.json``       a request that nobody has looked at yet, one file per user
+``users.parquet``         every user taken in
+``content/<name>``        the listening that a request names
+``rejected/<name>``       a request that could not be taken in, and ``<name>.reason.txt``
+========================  ==============================================================================================
+
+A sweep reads only what is new, in the order of the names: a hundred thousand users cost nothing while nobody new comes.
+It writes the table before it deletes a request: killed in between, it takes the same request in again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from itertools import chain
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from spotify_dag.files import write_atomically
+from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
+from spotify_dag.stores.user_id_search import UserIdSearch
+from spotify_dag.tombstones import Tombstones
+
+if TYPE_CHECKING:
+    import polars as pl
+
+REQUEST = TypeAdapter(UserRequest)
+FIELDS = [field.name for field in fields(UserRequest)]
+MAX_REQUEST_BYTES = 1 << 16
+ABANDONED_SECONDS = 24 * 3600
+"""After this long without an end, whoever wrote a file was killed."""
+
+
+class _ForgottenError(SourceError):
+    """A request of a user who was forgotten."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep did."""
+
+    taken_in: int = 0
+    """Requests that are in the table now."""
+    rejected: list[str] = field(default_factory=list)
+    """Why the others are not, one line each."""
+
+
+@dataclass(frozen=True)
+class UserRequests:
+    """The requests under one root."""
+
+    root: Path
+    tombstones: Tombstones | None = None
+    """Who was forgotten, and is not taken in."""
+
+    @property
+    def content(self) -> Path:
+        """Folder of the listening that requests name."""
+        return self.root / "content"
+
+    def hand_in(
+        self, source: RequestSourceName, user_id: str, frames: Iterable[pl.DataFrame], *, opted_in: bool
+    ) -> UserRequest:
+        """Keep a user's listening and request that it be taken in; replaces what the same user handed in before.
+
+        Parameters
+        ----------
+        source, user_id
+            Who, and of which source.
+        frames
+            The listening: one frame or more of equal columns, streamed. What they raise leaves everything as it was.
+        opted_in
+            Whether others may be told of this user.
+        """
+        written, digest = self._write_content(user_id, frames)
+        try:
+            content = f"{_key(user_id)}-{digest}.parquet"
+            request = UserRequest(source, user_id, content, opted_in, requested_at=datetime.now(UTC))
+            # Together: a sweep between the two would find a file that no request names, and delete it.
+            with self._alone():
+                written.replace(self.content / request.content)
+                self._write_new(request)
+        finally:
+            written.unlink(missing_ok=True)
+        return request
+
+    def all(self) -> list[UserRequest]:
+        """Return every user taken in, by user id."""
+        import polars as pl
+
+        file = self.root / "users.parquet"
+        if not file.is_file():
+            return []
+        # In one go: polars opens a file by name more than once, and a sweep may replace it in between.
+        table = pl.read_parquet(file.read_bytes())
+        return [UserRequest(*row) for row in table.select(FIELDS).iter_rows()]
+
+    def has(self, user_id: str) -> bool:
+        """Whether a user was handed in, taken in or not."""
+        new = (self.root / "new").glob(f"*-{_key(user_id)}.json")
+        return any(new) or any(request.user_id == user_id for request in self.all())
+
+    def waiting(self) -> list[UserRequest]:
+        """Return the requests that nobody has looked at yet, as far as they can be read."""
+        found = []
+        for file in self._new():
+            # One that a sweep takes in meanwhile waits no more.
+            with suppress(ValidationError, OSError):
+                found.append(REQUEST.validate_json(file.read_bytes()))
+        return found
+
+    def sweep(self, *, seconds: float = inf) -> Sweep:
+        """Take in what is new; move aside, with the reason, what cannot be taken in.
+
+        After ``seconds`` what is left is left for the next sweep.
+        """
+        if not self._new():
+            return Sweep()
+        with self._alone():
+            return self._take_in(until=time.monotonic() + seconds)
+
+    def remove_source(self, source: str) -> bool:
+        """Forget every user of a source and their listening; return whether there was one."""
+        with self._alone():
+            self._take_in()
+            users = {request.user_id: request for request in self.all()}
+            left = {user: request for user, request in users.items() if request.source != source}
+            if len(left) < len(users):
+                self._write_users(left)
+                self._drop_unnamed(left)
+        return len(left) < len(users)
+
+    def remove_user(self, user_id: str) -> int:
+        """Delete everything of a user, also what their `hand_in` left that was killed; return how many files it was."""
+        with self._alone():
+            users = {request.user_id: request for request in self.all()}
+            known = users.pop(user_id, None)
+            if known is not None:
+                self._write_users(users)
+            theirs = [file for file in self.content.glob("*") if file.name.lstrip(".").startswith(f"{_key(user_id)}-")]
+            for folder in (self.root / "new", self.root / "rejected"):
+                named = [file for file in folder.glob("*") if _names(file, UserIdSearch(user_id, users))]
+                theirs += [*named, *(file for one in named for file in folder.glob(f"{one.name}.reason.txt"))]
+            for file in dict.fromkeys(theirs):
+                file.unlink(missing_ok=True)
+        return len(theirs) + (known is not None)
+
+    def drop_content(self, before: datetime) -> list[str]:
+        """Delete the listening of users who were handed in before a time, and requests rejected then; return the users.
+
+        The users stay: what was made of their listening is theirs still.
+        """
+        with self._alone():
+            old = [request for request in self.all() if request.requested_at < before]
+            for request in old:
+                (self.content / request.content).unlink(missing_ok=True)
+            for file in (self.root / "rejected").glob("*"):
+                if file.stat().st_mtime < before.timestamp():
+                    file.unlink()
+        return [request.user_id for request in old]
+
+    def _take_in(self, until: float = inf) -> Sweep:
+        users = {request.user_id: request for request in self.all()}
+        before, rejected, done = dict(users), [], []
+        present = set(os.listdir(self.content))
+        for file in self._new():
+            if time.monotonic() > until:
+                break
+            try:
+                request = _read(file, present, self.tombstones)
+            except _ForgottenError as error:
+                file.unlink()  # moved aside, it would keep the very name
+                rejected.append(str(error))
+                continue
+            except SourceError as error:
+                self._reject(file, str(error))
+                rejected.append(str(error))
+                continue
+            known = users.get(request.user_id)
+            if known is None or _wish(request) != _wish(known):
+                users[request.user_id] = request
+            done.append(file)
+        if users != before:
+            self._write_users(users)
+        for file in done:
+            file.unlink()
+        if not self._new():  # what is left for the next sweep names listening, too
+            self._drop_unnamed(users)
+        return Sweep(len(done), rejected)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the one lock of these requests, across processes; a killed holder lets go of it."""
+        self.content.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _new(self) -> list[Path]:
+        folder = self.root / "new"
+        return sorted(file for file in folder.glob("*") if not file.name.startswith(".")) if folder.is_dir() else []
+
+    def _write_new(self, request: UserRequest) -> None:
+        name = f"{request.source}-{_key(request.user_id)}.json"
+        write_atomically(self.root / "new" / name, REQUEST.dump_json(request, indent=2))
+
+    def _reject(self, file: Path, reason: str) -> None:
+        folder = self.root / "rejected"
+        write_atomically(folder / f"{file.name}.reason.txt", f"{reason}\n".encode())
+        file.rename(folder / file.name)
+
+    def _write_users(self, users: dict[str, UserRequest]) -> None:
+        import polars as pl
+
+        ordered = [users[user] for user in sorted(users)]
+        columns = {name: [getattr(request, name) for request in ordered] for name in FIELDS}
+        types = {"opted_in": pl.Boolean(), "requested_at": pl.Datetime("us", "UTC")}
+        table = io.BytesIO()
+        pl.DataFrame(columns, schema={name: types.get(name, pl.String()) for name in FIELDS}).write_parquet(table)
+        write_atomically(self.root / "users.parquet", table.getvalue())
+
+    def _write_content(self, user_id: str, frames: Iterable[pl.DataFrame]) -> tuple[Path, str]:
+        """Write frames to a file beside the others; return it and the digest of its bytes."""
+        import pyarrow.parquet as pq
+
+        self.content.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.content, prefix=f".{_key(user_id)}-", suffix=".tmp")
+        written = Path(name)
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                tables = (frame.to_arrow() for frame in frames)
+                first = next(tables)
+                with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+                    for table in chain([first], tables):
+                        if table.num_rows:
+                            writer.write_table(table)
+                file.flush()
+                os.fsync(file.fileno())
+                file.seek(0)
+                return written, hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        except BaseException:
+            written.unlink(missing_ok=True)
+            raise
+
+    def _drop_unnamed(self, users: dict[str, UserRequest]) -> None:
+        """Delete listening that was replaced, and what writers that were killed left behind."""
+        named = {request.content for request in users.values()}
+        for name in os.listdir(self.content):
+            file = self.content / name
+            if name in named or (name.startswith(".") and time.time() - file.stat().st_mtime < ABANDONED_SECONDS):
+                continue
+            file.unlink()
+
+
+def _key(user_id: str) -> str:
+    """Return a name for the files of a user that any file system takes."""
+    return hashlib.blake2b(user_id.encode(), digest_size=8).hexdigest()
+
+
+def _names(file: Path, wanted: UserIdSearch) -> bool:
+    """Return whether a request, valid or not, is a user's."""
+    if not file.is_file():
+        return False
+    content = file.read_bytes()
+    try:
+        return REQUEST.validate_json(content).user_id == wanted.user_id
+    except ValidationError:
+        return bool(wanted.in_bytes(content))
+
+
+def _wish(request: UserRequest) -> tuple[str, str, bool]:
+    return request.source, request.content, request.opted_in
+
+
+def _read(file: Path, present: set[str], tombstones: Tombstones | None) -> UserRequest:
+    """Return a request; ``present`` are the names of all listening.
+
+    Raises
+    ------
+    SourceError
+        If it is not one that can be taken in.
+    _ForgottenError
+        If it is of somebody who was forgotten.
+    """
+    name = file.name[:80]
+    found = file.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_REQUEST_BYTES:
+        raise SourceError(f"Request {name!r} is no plain file of at most {MAX_REQUEST_BYTES >> 10} KiB.")
+    try:
+        request = REQUEST.validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SourceError(f"Request {name!r} is not valid: {place + ': ' if place else ''}{first['msg']}.") from error
+    if tombstones is not None and request.user_id in tombstones:
+        raise _ForgottenError(f"Request {name!r} is of a user who was forgotten; only spotify-dag add lifts that.")
+    if not request.user_id.startswith(f"{request.source}-"):
+        raise SourceError(f"Request {name!r} has user_id {request.user_id!r}; it begins with '{request.source}-'.")
+    if request.content not in present:
+        raise SourceError(f"Request {name!r} names listening that is not there. Hand it in with: spotify-dag add")
+    return request

@@ -1,0 +1,1 @@
+"""Deletion, retention, repair and housekeeping of a data root. No Dagster."""

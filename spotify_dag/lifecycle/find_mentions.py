@@ -1,0 +1,74 @@
+"""Find where a user is still named under a data root: files, file names, and every version of the LanceDB tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spotify_dag.stores.user_id_search import UserIdSearch
+
+if TYPE_CHECKING:
+    from spotify_dag.project import Project
+
+
+@dataclass
+class Mentions:
+    """Where a user was found."""
+
+    found: dict[str, int] = field(default_factory=dict)
+    """Mentions per file, or table of LanceDB, by its path under the data root."""
+    unreadable: list[str] = field(default_factory=list)
+    """Files that could not be decoded, so that nothing is known of them but their bytes."""
+    files: int = 0
+    """Files looked into."""
+
+    @property
+    def total(self) -> int:
+        """All mentions."""
+        return sum(self.found.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def find_mentions(project: Project, user_id: str, progress: Callable[[int], None] = lambda _: None) -> Mentions:
+    """Look for a user in every file under the data root, and in the files' names; ``progress`` hears each file."""
+    root = project.settings.data
+    wanted = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
+    mentions = Mentions()
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        count = wanted.count(path.name)
+        try:
+            if path.is_dir() and path.suffix == ".lance":
+                count += sum(wanted.count(text) for text in _lance_texts(path, wanted))
+            elif path.is_file():
+                mentions.files += 1
+                count += wanted.in_file(path)
+        except FileNotFoundError:
+            continue  # deleted meanwhile
+        except Exception as error:  # whatever is wrong with a file, the others are still looked into
+            mentions.unreadable.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+        if count:
+            mentions.found[name] = count
+        progress(1)
+    return mentions
+
+
+def _lance_texts(path: Path, wanted: UserIdSearch) -> Iterator[str]:
+    """Return the strings that may name the user of every version of a LanceDB table that can still be opened."""
+    import lancedb
+    import pyarrow as pa
+
+    table: Any = lancedb.connect(str(path.parent)).open_table(path.stem)
+    names = [name for name in table.schema.names if pa.types.is_string(table.schema.field(name).type)]
+    for version in table.list_versions():
+        table.checkout(version["version"])
+        for name in set(names) & set(table.schema.names):
+            for spelled in wanted.spelled:
+                literal = spelled.replace("'", "''")
+                rows = table.search().where(f"contains({name}, '{literal}')").select([name]).limit(None)
+                yield from rows.to_arrow()[name].to_pylist()

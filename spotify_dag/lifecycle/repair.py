@@ -1,0 +1,80 @@
+"""Files of the lake that are damaged: found without reading them, and taken out, so that they are made anew.
+
+A file that is not as long as the log of its table says was cut off: by a full disk, a crash of the machine, a copy that
+broke off. Its bucket leaves the table, and with it what says that the bucket is up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from spotify_dag.files import locked_range
+from spotify_dag.project import Project
+from spotify_dag.schemas import (
+    ARTIST_GENRES,
+    INGESTS,
+    RAW_PLAYLISTS,
+    REJECTS,
+    TABLES,
+    TEXT_VECTORS,
+    USER_EMBEDDINGS,
+    USER_TASTES,
+    USERS,
+    Table,
+)
+
+READ = (RAW_PLAYLISTS, USERS, REJECTS, INGESTS)
+"""Tables that are made anew together, from the sources."""
+MADE = (ARTIST_GENRES, USER_TASTES, USER_EMBEDDINGS)
+"""Tables that are made anew together, from those."""
+
+
+def drop_damaged(project: Project) -> list[str]:
+    """Take what is damaged out of the tables; return one line for each damaged file."""
+    if not next(_damaged(project), None):
+        return []
+    told = []
+    with locked_range(project.lake.root / ".locks" / "buckets", 0, project.lake.n_buckets - 1):
+        for table, part, line in list(_damaged(project)):
+            told.append(line)
+            if table in READ:
+                for other in READ:
+                    _drop(project, other, part)
+            elif table in MADE:
+                _drop(project, USER_EMBEDDINGS, part)
+                _drop(project, table, part)
+            else:
+                if table is TEXT_VECTORS:  # of whom is not known: everybody is embedded again
+                    _drop(project, USER_EMBEDDINGS, None)
+                _drop(project, table, part)
+    return told
+
+
+def _damaged(project: Project) -> Iterator[tuple[Table, Any, str]]:
+    """Yield tables with damaged files, the part of the table that a file belongs to, and what to tell of it."""
+    from deltalake import DeltaTable
+
+    for table in TABLES:
+        if not project.lake.exists(table):
+            continue
+        root = Path(project.lake.uri(table))
+        files = DeltaTable(str(root)).get_add_actions(flatten=True)
+        columns = [files.column(name).to_pylist() for name in ("path", "size_bytes", f"partition.{table.partition_by}")]
+        for name, size, part in zip(*columns, strict=True):
+            path = root / unquote(name)
+            found = path.stat().st_size if path.is_file() else None
+            if found != size:
+                how = "is gone" if found is None else f"has {found:,} of {size:,} bytes"
+                yield table, part, f"{path} {how}. It is made anew"
+
+
+def _drop(project: Project, table: Table, part: Any) -> None:
+    """Delete a part of a table, or all of it, without reading a file."""
+    from deltalake import DeltaTable
+
+    if project.lake.exists(table):
+        value = f"'{part}'" if isinstance(part, str) else part
+        DeltaTable(project.lake.uri(table)).delete(None if part is None else f"{table.partition_by} = {value}")

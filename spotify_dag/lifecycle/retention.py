@@ -1,0 +1,157 @@
+"""Drop what was read of users once it is old, and users whom their source no longer knows.
+
+Of a user whose listening is dropped, tastes, embeddings and vector stay as they are, and so does the row in ``users``
+that says what they were made from: nothing is stale because of it. ``users.dropped_at`` says since when.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.lifecycle.forget import remove
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, REJECTS, USERS, user_buckets
+from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from spotify_dag.project import Project
+    from spotify_dag.schemas import Table
+    from spotify_dag.stores.lake import Lake
+
+
+_NOT_OF_TASTES = ("release_year_embedding", "playlists", "tracks", "mean_popularity", "explicit_ratio")
+"""What only playlist items tell of a user, and no encoder has a part in."""
+
+
+class RetentionError(SpotifyDagError):
+    """It is not said how long anything is kept. The message says how to."""
+
+
+@dataclass
+class Retained:
+    """What retention did."""
+
+    users_dropped: int = 0
+    """Users of whom nothing but what was made of it is kept, since now."""
+    rows_dropped: dict[str, int] = field(default_factory=dict)
+    """Rows per table."""
+    users_removed: list[str] = field(default_factory=list)
+    """Users whom their source has not known for longer than the grace period."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def retain(project: Project, now: datetime | None = None) -> Retained:
+    """Drop what is older than ``SPOTIFY_DAG_RETENTION_DAYS``, if that is set, and remove users gone for too long."""
+    now = now or datetime.now(UTC)
+    done = Retained()
+    if project.settings.retention_days is not None:
+        drop_old(project, now, done)
+    remove_gone(project, now, done)
+    return done
+
+
+def drop_old(project: Project, now: datetime, done: Retained) -> None:
+    """Drop playlist items, rejects and content read or handed in too long ago; noted in ``done``.
+
+    The tables come first: killed before the sources are emptied, they are read once more, and dropped the next time.
+
+    Raises
+    ------
+    RetentionError
+        If ``SPOTIFY_DAG_RETENTION_DAYS`` is not set.
+    """
+    import polars as pl
+
+    if project.settings.retention_days is None:
+        raise RetentionError("Nothing says how long to keep what was read. Set SPOTIFY_DAG_RETENTION_DAYS, e.g. to 90.")
+    before = now - timedelta(days=project.settings.retention_days)
+    old = [request.user_id for request in project.inbox.requests.all() if request.requested_at < before]
+    mirrored = {}
+    for path in mirrors(project.settings):
+        with closing(Database(path)) as database:
+            mirrored[path] = Mirror(database).old_users(before.timestamp())
+            old += mirrored[path]
+    aged = (pl.col("fetched_at") < before) | pl.col("user_id").is_in(old)
+    newly = aged & pl.col("dropped_at").is_null() & (pl.col("rows_kept") > 0)
+    mark = pl.when(newly).then(pl.lit(now)).otherwise("dropped_at").cast(pl.Datetime("us", "UTC")).alias("dropped_at")
+    lake = project.lake
+    for bucket in range(lake.n_buckets):
+        with lake.bucket_locked(bucket):
+            done.users_dropped += lake.scan(USERS, [bucket]).filter(newly).select(pl.len()).collect().item()
+            lake.rewrite(USERS, bucket, lambda rows: rows.with_columns(mark))
+            dropped = users_dropped(lake, [bucket])["user_id"].to_list()
+            theirs = pl.col("user_id").is_in(dropped).fill_null(False)
+            for table, gone in ((RAW_PLAYLISTS, theirs), (REJECTS, theirs | (pl.col("fetched_at") < before))):
+                count = lake.rewrite(table, bucket, lambda rows, gone=gone: rows.remove(gone))  # type: ignore[misc]
+                done.rows_dropped[table.name] = done.rows_dropped.get(table.name, 0) + count
+    project.inbox.requests.drop_content(before)
+    for path, user_ids in mirrored.items():
+        with closing(Database(path)) as database:
+            Mirror(database).drop_contents(user_ids)
+
+
+def remove_gone(project: Project, now: datetime, done: Retained) -> None:
+    """Remove users whom their source has not known for ``SPOTIFY_DAG_GONE_DAYS``; noted in ``done``.
+
+    As when they are forgotten, but without a tombstone: should they come back, they are read again.
+    """
+    import polars as pl
+
+    before = now - timedelta(days=project.settings.gone_days)
+    gone = project.lake.scan(USERS).filter(pl.col("gone_since") < before).select("user_id").collect()
+    for user_id in gone["user_id"].sort():
+        with project.lake.bucket_locked(user_buckets([user_id], project.lake.n_buckets)[0]):
+            remove(project, user_id)
+        done.users_removed.append(user_id)
+
+
+def users_dropped(lake: Lake, buckets: list[int]) -> pl.DataFrame:
+    """Return the users (``user_id``) of whom only what was made of their listening is kept."""
+    import polars as pl
+
+    return lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null()).select("user_id").collect()
+
+
+def with_dropped(lake: Lake, table: Table, buckets: list[int], made: pl.DataFrame) -> pl.DataFrame:
+    """Return rows made anew, with those of users whose listening was dropped as they were.
+
+    Parameters
+    ----------
+    lake, table, buckets
+        Where the rows belong: `schemas.USER_TASTES` or `schemas.USER_EMBEDDINGS`.
+    made
+        All rows of these buckets, made from what is left. With other features than before, embeddings are those made
+        anew, from tastes, which are kept; what tastes do not tell is as it was.
+    """
+    import polars as pl
+
+    users = users_dropped(lake, buckets)
+    before = lake.scan(table, buckets).join(users.lazy(), on="user_id", how="semi").collect()
+    if "feature_version" in table.column_names:
+        anew = [name for name in table.column_names if name not in _NOT_OF_TASTES]
+        other = before.join(made.select("user_id", "feature_version"), on=["user_id", "feature_version"], how="anti")
+        remade = made.select(anew).join(other.select("user_id", *_NOT_OF_TASTES), on="user_id")
+        before = pl.concat([before.join(remade, on="user_id", how="anti"), table.conform(remade)])
+    rest = made.join(before.select("user_id").unique(), on="user_id", how="anti")
+    return pl.concat([table.conform(rest), before])
+
+
+def with_artists_of_dropped(lake: Lake, buckets: list[int], made: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of `schemas.ARTIST_GENRES` made anew, with artists as they were whom only dropped rows spoke of.
+
+    Buckets without users whose listening was dropped need none.
+    """
+    import polars as pl
+
+    having = lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null()).select("user_bucket").unique()
+    before = lake.scan(ARTIST_GENRES, buckets).join(having, on="user_bucket", how="semi").collect()
+    new = before.join(made, on=["user_bucket", "artist_key"], how="anti")
+    return pl.concat([ARTIST_GENRES.conform(made), new])

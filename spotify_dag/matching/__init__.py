@@ -1,0 +1,1 @@
+"""Who listens like whom, and why. No Dagster."""

@@ -1,0 +1,224 @@
+"""Answer who listens like whom, and why, from the published index and the lake. Needs no Dagster and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.matching.explain import Explanation, explain
+from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, user_buckets
+from spotify_dag.stores.lake import Lake
+from spotify_dag.stores.model_registry import NoModelError
+from spotify_dag.stores.user_index import UserIndex
+from spotify_dag.tower.score import ScoreScale
+
+Answer = TypeVar("Answer")
+ATTEMPTS = 3
+"""Times that a question is asked whose files were deleted meanwhile: each time finds those that are there then."""
+
+
+class UnknownUserError(SpotifyDagError):
+    """A user that is not known, or cannot be matched. The message says why and what to do."""
+
+
+class PrivateUserError(UnknownUserError):
+    """A user who has not agreed to be shown to others. The message says so."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """Another user, how alike the two are, and why."""
+
+    user_id: str
+    score: float
+    """Cosine of the two user vectors, -1 to 1."""
+    percent: float
+    """Share of random pairs of users who are less alike, 0 to 100."""
+    confidence: float
+    """How far the score can be trusted, 0 to 1; low where little is known of either."""
+    why: Explanation
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "user_id": self.user_id,
+            "score": round(self.score, 6),
+            "percent": round(self.percent, 3),
+            "confidence": round(self.confidence, 3),
+            **self.why.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Matches by the published user index: one answer is wholly of one model version."""
+
+    lake: Lake
+    vectors: Path
+
+    def index(self) -> tuple[UserIndex, ScoreScale]:
+        """Return the published user index and what its cosines mean.
+
+        Raises
+        ------
+        NoModelError
+            If none was published yet.
+        """
+        found = UserIndex.published(self.vectors)
+        if found is None:
+            raise NoModelError("There is no model yet. Make one with: spotify-dag run --source synthetic")
+        return found
+
+    def recommend(self, user_ids: Sequence[str], k: int, limit: int | None = 10) -> tuple[str, list[list[Match]]]:
+        """Return the model version, and for each user the ``k`` nearest other users who opted in, best first.
+
+        Raises
+        ------
+        UnknownUserError
+            If one of the users is not in the index.
+        """
+        return _asked_again(lambda: self._recommend(user_ids, k, limit))
+
+    def _recommend(self, user_ids: Sequence[str], k: int, limit: int | None) -> tuple[str, list[list[Match]]]:
+        import numpy as np
+
+        index, scale = self.index()
+        found = index.vectors(user_ids)
+        for user in user_ids:
+            if user not in found:
+                raise UnknownUserError(self._why_not(user))
+        others = self._nearest_shown(index, user_ids, np.stack([found[user] for user in user_ids]), k)
+        everybody = {*user_ids, *(other for answer in others for other, _ in answer)}
+        tastes, tracks = self._tastes(everybody), self._tracks(everybody)
+        return index.model_version, [
+            [
+                self._match(scale, tracks, user, other, score, why)
+                for (other, score), why in zip(
+                    answer, explain(tastes, user, [other for other, _ in answer], limit), strict=True
+                )
+            ]
+            for user, answer in zip(user_ids, others, strict=True)
+        ]
+
+    def compare(
+        self, user_id: str, other: str, limit: int | None = None, *, asking: str | None = None
+    ) -> tuple[str, Match]:
+        """Return the model version, and how a user matches any other.
+
+        Parameters
+        ----------
+        user_id, other
+            Whose match, and with whom.
+        limit
+            At most this many shared genres, artists and so on; None for all.
+        asking
+            Which of the two asks: they may be private, the other may not. By default ``user_id``.
+
+        Raises
+        ------
+        UnknownUserError
+            If one of them is not in the index.
+        PrivateUserError
+            If the one who does not ask did not opt in.
+        """
+        return _asked_again(lambda: self._compare(user_id, other, limit, asking or user_id))
+
+    def _compare(self, user_id: str, other: str, limit: int | None, asking: str) -> tuple[str, Match]:
+        index, scale = self.index()
+        found = index.vectors([user_id, other])
+        for user in (user_id, other):
+            if user not in found:
+                raise UnknownUserError(self._why_not(user))
+        for user in {user_id, other} - {asking} - self._shown([user_id, other]):
+            raise PrivateUserError(f"User '{user}' is private: they have not agreed to be shown to others.")
+        score = float(found[user_id] @ found[other])
+        why = explain(self._tastes({user_id, other}), user_id, [other], limit)[0]
+        tracks = self._tracks({user_id, other})
+        return index.model_version, self._match(scale, tracks, user_id, other, score, why)
+
+    def _nearest_shown(
+        self, index: UserIndex, user_ids: Sequence[str], vectors: Any, k: int
+    ) -> list[list[tuple[str, float]]]:
+        """Return for each user the ``k`` nearest other users who opted in, as the lake has it now.
+
+        The index knows who did when their bucket was indexed last; whoever changed their mind since is left out here,
+        and others are asked for in their place.
+        """
+        wanted = k + 1  # one more than asked for: the nearest is usually the user
+        while True:
+            answers = index.nearest(vectors, wanted)
+            shown = self._shown({other for answer in answers for other, _ in answer})
+            others = [
+                [pair for pair in answer if pair[0] != user and pair[0] in shown]
+                for user, answer in zip(user_ids, answers, strict=True)
+            ]
+            whole = (len(kept) >= k or len(answer) < wanted for kept, answer in zip(others, answers, strict=True))
+            if all(whole):
+                return [kept[:k] for kept in others]
+            wanted *= 2
+
+    def _shown(self, user_ids: Iterable[str]) -> set[str]:
+        """Return those of the users who opted in."""
+        import polars as pl
+
+        users = sorted(user_ids)
+        buckets = sorted(set(user_buckets(users, self.lake.n_buckets)))
+        rows = self.lake.scan(USERS, buckets).filter(pl.col("user_id").is_in(users) & pl.col("opted_in"))
+        return set(rows.select("user_id").collect()["user_id"])
+
+    @staticmethod
+    def _match(
+        scale: ScoreScale, tracks: dict[str, int], user: str, other: str, score: float, why: Explanation
+    ) -> Match:
+        trust = scale.confidence(tracks.get(user, 0), tracks.get(other, 0))
+        return Match(other, score, float(scale.percent(score)), float(trust), why)
+
+    def _tracks(self, user_ids: set[str]) -> dict[str, int]:
+        """Return how many playlist items of each user are known."""
+        import polars as pl
+
+        users = sorted(user_ids)
+        buckets = sorted(set(user_buckets(users, self.lake.n_buckets)))
+        rows = self.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("user_id").is_in(users))
+        return dict(rows.select("user_id", "tracks").collect().iter_rows())
+
+    def _tastes(self, user_ids: set[str]) -> Any:
+        import polars as pl
+
+        users = sorted(user_ids)
+        buckets = sorted(set(user_buckets(users, self.lake.n_buckets)))
+        return self.lake.scan(USER_TASTES, buckets).filter(pl.col("user_id").is_in(users)).collect()
+
+    def _why_not(self, user_id: str) -> str:
+        import polars as pl
+
+        bucket = user_buckets([user_id], self.lake.n_buckets)
+        row = self.lake.scan(USER_EMBEDDINGS, bucket).filter(pl.col("user_id") == user_id)
+        reason = row.select("unembedded_reason").collect()["unembedded_reason"].to_list()
+        if reason and reason[0]:
+            return f"User '{user_id}' cannot be matched: {reason[0]}."
+        if reason:
+            return f"User '{user_id}' is not in the index yet. Bring it up to date with: spotify-dag run"
+        ids = self.lake.scan(USERS).filter("opted_in").select("user_id")
+        like = ids.filter(pl.col("user_id").str.ends_with(f"-{user_id}")).head(3).collect()["user_id"].to_list()
+        hint = f"Did you mean {' or '.join(like)}?" if like else (
+            'See who is known with: spotify-dag sql "select user_id from users"'
+        )  # fmt: skip
+        return f"Unknown user '{user_id}'. {hint}"
+
+
+def _asked_again(ask: Callable[[], Answer]) -> Answer:
+    """Return an answer; asks again where files were deleted while it was made, as when somebody is forgotten."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return ask()
+        except SpotifyDagError:
+            raise
+        except Exception as error:
+            # Polars, Delta and Lance each say it with an error of their own.
+            if not any(sign in str(error).lower() for sign in ("not found", "no such file", "does not exist")):
+                raise
+    return ask()

@@ -1,0 +1,35 @@
+"""One run at a time per bucket, whoever started it: the daemon, ``spotify-dag run``, the UI, another program.
+
+Dagster's pools and queues only know the runs that pass through them, and no partitions. So a run holds a lock of the
+file system on its buckets from its first step to its last; stages of two runs would else mix, and rows be marked as
+made from what they were not made from. With the multiprocess executor every step holds it for itself.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from spotify_dag.files import locked_range
+from spotify_dag.project import Project
+
+
+def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
+    """Return the project as a resource that holds the lock on the buckets of a run for as long as the run lasts."""
+
+    @dg.resource
+    def locked_project(context: dg.InitResourceContext) -> Iterator[Project]:
+        tags = context.run.tags if context.run else {}
+        only = tags.get("dagster/partition")
+        first, last = (tags.get(f"dagster/asset_partition_range_{end}", only) for end in ("start", "end"))
+        if first is None or last is None or not first.isdigit():
+            yield project  # a sensor, or a run without buckets
+            return
+
+        def waiting() -> None:
+            if context.log:
+                context.log.info("Another run has these buckets. This one goes on when that one ends.")
+
+        with locked_range(project.lake.root / ".locks" / "buckets", int(first), int(last), waiting):
+            yield project
+
+    return locked_project

@@ -1,0 +1,1 @@
+"""Everything that uses Dagster's private modules: launcher, storage, daemon. Written against Dagster 1.13."""

@@ -1,0 +1,144 @@
+"""The parts of one data root, put together from the settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
+from spotify_dag.inbox.registered_sources import Inbox
+from spotify_dag.matching.matcher import Matcher
+from spotify_dag.settings import Settings
+from spotify_dag.sources.artist_genres import read_artist_genres
+from spotify_dag.stores.lake import Lake
+from spotify_dag.stores.model_registry import Registry
+from spotify_dag.stores.text_encoder import Encoder
+from spotify_dag.stores.user_index import UserIndex
+from spotify_dag.tombstones import Tombstones
+from spotify_dag.tracks.continuation_model import TrackModel
+from spotify_dag.tracks.track_answers import TrackAnswers
+from spotify_dag.tracks.track_index import TrackIndex
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class LayoutError(SpotifyDagError):
+    """The data root was made with other settings. The message names them and the remedy."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """Everything under one data root."""
+
+    settings: Settings
+    lake: Lake
+    inbox: Inbox
+    encoder: Encoder
+    registry: Registry
+    vectors: Path
+
+    @classmethod
+    def open(cls, settings: Settings) -> Project:
+        """Return the parts; creates nothing."""
+        return cls(
+            settings=settings,
+            lake=Lake(settings.data / "lake", settings.n_buckets, Tombstones(settings.data)),
+            inbox=Inbox(settings.data / "inbox", settings),
+            encoder=Encoder(settings.encoder),
+            registry=Registry(settings.data / "models", settings.mlflow_uri),
+            vectors=settings.data / "vectors",
+        )
+
+    @property
+    def tombstones(self) -> Tombstones:
+        """Who was forgotten."""
+        return Tombstones(self.settings.data)
+
+    @property
+    def matcher(self) -> Matcher:
+        """Answers from this data root."""
+        return Matcher(self.lake, self.vectors)
+
+    def user_index(self, model_version: str) -> UserIndex:
+        """Return the user index of a model version."""
+        return UserIndex(self.vectors, model_version, self.tombstones)
+
+    def user_indexes(self) -> list[UserIndex]:
+        """Return the user indexes of all model versions that have one, the one written to last at the end."""
+        found = sorted(UserIndex.all(self.vectors), key=UserIndex.written_at)
+        return [self.user_index(index.model_version) for index in found]
+
+    def published(self) -> str | None:
+        """Return the model version that answers, or None."""
+        found = UserIndex.published(self.vectors)
+        return found[0].model_version if found else None
+
+    def publish(self, model_version: str) -> None:
+        """Make a version, whose user index is complete, the one that answers, with its weights on this machine.
+
+        Raises
+        ------
+        NoModelError
+            If its weights cannot be used; what answered so far goes on.
+        """
+        self.user_index(model_version).publish(self.registry.load(model_version).scale)
+
+    def track_catalogue_card(self) -> dict[str, Any]:
+        """Return what the catalogue of tracks was made from, and what else is to be kept of it; nothing without one."""
+        path = self._catalogue_card
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def set_track_catalogue_card(self, card: dict[str, Any]) -> None:
+        """Say what the catalogue, as it is now, was made from."""
+        write_atomically(self._catalogue_card, json.dumps(card).encode())
+
+    @property
+    def _catalogue_card(self) -> Path:
+        return self.settings.data / "models" / "tracks" / "catalogue.json"
+
+    @property
+    def track_index(self) -> TrackIndex:
+        """The index of tracks."""
+        return TrackIndex(self.vectors)
+
+    @property
+    def track_model(self) -> TrackModel:
+        """What continues playlists."""
+        return TrackModel(self.settings.data / "models" / "tracks")
+
+    @property
+    def track_answers(self) -> TrackAnswers:
+        """Answers about tracks from this data root."""
+        return TrackAnswers(self.track_index, self.track_model, self.encoder)
+
+    def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
+        """Return where genres come from, best first: the sources that know them, then the artist-genre table."""
+        tables: list[tuple[str | None, pl.DataFrame]] = []
+        for source in self.inbox.sources():
+            genres = source.artist_genres()
+            if genres is not None:
+                tables.append(("source", genres))
+        path = self.inbox.artist_genres()
+        return tables if path is None else [*tables, (None, read_artist_genres(path))]
+
+    def check_layout(self) -> None:
+        """Remember the number of buckets on first use, and refuse another one later.
+
+        Raises
+        ------
+        LayoutError
+            If the data root was made with another number of buckets: users would be looked for in the wrong ones.
+        """
+        path = self.settings.data / "layout.json"
+        if not path.is_file():
+            write_atomically(path, json.dumps({"n_buckets": self.settings.n_buckets}).encode())
+        made_with = json.loads(path.read_text())["n_buckets"]
+        if made_with != self.settings.n_buckets:
+            raise LayoutError(
+                f"{self.settings.data} was made with SPOTIFY_DAG_N_BUCKETS={made_with}, not {self.settings.n_buckets}. "
+                "Set it back, or choose another SPOTIFY_DAG_DATA."
+            )

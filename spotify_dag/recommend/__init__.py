@@ -1,1 +1,0 @@
-"""Matches and why: pure functions over tastes. Nothing here reads a file."""

@@ -1,0 +1,469 @@
+"""The endpoints: those of the Web API under ``/v1``, logging in, and the simulator's own under ``/simulator``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.datastructures import URL
+from starlette.exceptions import HTTPException
+
+from spotify_dag.simulator import auth
+from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
+from spotify_dag.simulator.fields import project
+from spotify_dag.simulator.objects import Json, Objects, snapshot_id
+from spotify_dag.simulator.wire import Traffic, Wire, WireMiddleware
+from spotify_dag.simulator.world import EDITORIAL_OWNER, Ids, Playlist, World, chance, is_base62_id
+
+ITEMS_LIMIT, TRACKS_LIMIT = 50, 100
+"""Most entries on a page of ``/items`` and of ``/tracks``; a playlist object holds one such page."""
+SEARCH_DEPTH = 1_000
+"""Results that a search leads to."""
+
+
+class ApiError(Exception):
+    """A refusal of the Web API: JSON, or plain text where Spotify forgets itself."""
+
+    def __init__(self, status: int, message: str, *, plain: bool = False) -> None:
+        super().__init__(message)
+        self.status, self.message, self.plain = status, message, plain
+
+
+class Api:
+    """The state of one simulated Spotify."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self.settings = settings
+        self.development = settings.mode == "development"
+        self.world = World(
+            users=settings.users, seed=settings.seed, playlists=settings.playlists, tracks=settings.tracks
+        )
+        self.issuer = auth.Issuer(settings, self.world)
+        self.wire = Wire(settings.seed, settings.latency, settings.faults)
+        self.objects = lru_cache(8)(lambda root: Objects(self.world, self.development, root))
+
+    def grant(self, authorization: str) -> auth.Grant:
+        """Return who is asking, or refuse them."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme != "Bearer" or not token:
+            raise ApiError(401, "No token provided")
+        grant = self.issuer.grant(token, "access")
+        if grant is None:
+            raise ApiError(401, "Invalid access token")
+        if time.time() > grant.expires_at:
+            raise ApiError(401, "The access token expired")
+        if self.development and not self.settings.owner_has_premium:
+            raise ApiError(403, "Active premium subscription required for the owner of the app.", plain=True)
+        if self.development and grant.user and (self.world.user_number(grant.user) or 0) >= self.settings.allowlist:
+            raise ApiError(403, "User not registered in the Developer Dashboard", plain=True)
+        return grant
+
+
+@dataclass
+class Call:
+    """One request of somebody who may ask."""
+
+    request: Request
+    api: Api
+    grant: auth.Grant
+
+    @property
+    def world(self) -> World:
+        """The world that is asked about."""
+        return self.api.world
+
+    @property
+    def faults(self) -> Faults:
+        """The faults in force."""
+        return self.api.wire.faults
+
+    @cached_property
+    def root(self) -> str:
+        """The API root at the host that was asked."""
+        return f"{self.request.base_url}v1"
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The maker of objects whose links lead back to the host that was asked."""
+        return self.api.objects(self.root)
+
+    def me(self, scope: str | None = None) -> int:
+        """Return the number of the user who is logged in and agreed to ``scope``, or refuse."""
+        number = self.world.user_number(self.grant.user or "")
+        if number is None:
+            raise ApiError(401, "Valid user authentication required")
+        if scope is not None and scope not in self.grant.scopes:
+            raise ApiError(403, "Insufficient client scope")
+        return number
+
+    def user(self, user_id: str) -> int:
+        """Return the number of a user, or refuse."""
+        number = self.world.user_number(user_id)
+        if number is None:
+            raise ApiError(404, "Resource not found")
+        return number
+
+    def playlist(self, identifier: str) -> Playlist:
+        """Return a playlist this app may know of, or refuse."""
+        playlist = self.world.playlist(number_of(self.world.playlist_ids, identifier))
+        if self.api.development and playlist.owner == EDITORIAL_OWNER:
+            raise ApiError(404, "Resource not found")
+        return playlist
+
+    def may_read_items(self, playlist: Playlist) -> bool:
+        """Return whether this app and user may read what is on a playlist."""
+        user = self.grant.user
+        return not self.api.development or (user is not None and user in (playlist.owner, playlist.collaborator))
+
+    def page(self, total: int, limit: int, offset: int, make: Callable[[int], Any], url: URL | None = None) -> Json:
+        """Return the part of a list of ``total`` that was asked for, with absolute links to its neighbours."""
+        url = url or self.request.url
+
+        def link(start: int) -> str:
+            return str(url.include_query_params(offset=start, limit=limit))
+
+        return {
+            "href": link(offset),
+            "items": [make(place) for place in range(min(offset, total), min(offset + limit, total))],
+            "limit": limit,
+            "next": link(offset + limit) if offset + limit < total else None,
+            "offset": offset,
+            "previous": link(max(0, offset - limit)) if offset else None,
+            "total": total,
+        }
+
+    def item_page(
+        self, playlist: Playlist, limit: int, offset: int, names: tuple[str, ...], url: URL | None = None
+    ) -> Json:
+        """Return a page of what is on a playlist, its tracks under each of ``names``."""
+        entries = self.objects.entries(playlist, self.faults)
+
+        def make(place: int) -> Json:
+            return self.objects.item(playlist, entries[place], self.faults, names)
+
+        return self.page(len(entries), limit, offset, make, url)
+
+    def playlist_page(self, numbers: list[int], limit: int, offset: int) -> Json:
+        """Return a page of a list of playlists; entries may be null where that is one of the faults."""
+        seed, rate = self.world.source.seed, self.faults.null_playlist
+        listed: list[int | None] = []
+        for number in numbers:
+            listed += [number, None] if chance(seed, "null_playlist", number) < rate else [number]
+
+        def make(place: int) -> Json | None:
+            number = listed[place]
+            return None if number is None else self.objects.simple_playlist(self.world.playlist(number), self.faults)
+
+        return self.page(len(listed), limit, offset, make)
+
+    def reply(self, body: Json, fields: str | None = None) -> Response:
+        """Answer with JSON and an ETag, or with 304 to somebody who has just that."""
+        try:
+            content = json.dumps(project(body, fields) if fields else body, separators=(",", ":")).encode()
+        except ValueError as error:
+            raise ApiError(400, f"Invalid fields: {error}") from error
+        etag = f'W/"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
+        headers = {"etag": etag, "cache-control": "private, max-age=0"}
+        if etag in self.request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type="application/json; charset=utf-8")
+
+
+async def call(request: Request) -> Call:
+    """Return the call of an endpoint that both modes have."""
+    api = _api(request)
+    return Call(request, api, api.grant(request.headers.get("authorization", "")))
+
+
+async def extended_call(request: Request) -> Call:
+    """Return the call of an endpoint that new development apps have lost."""
+    found = await call(request)
+    if found.api.development:
+        raise ApiError(403, "Forbidden")
+    return found
+
+
+EitherMode = Annotated[Call, Depends(call)]
+ExtendedOnly = Annotated[Call, Depends(extended_call)]
+Limit = Annotated[int, Query(ge=1, le=ITEMS_LIMIT)]
+Offset = Annotated[int, Query(ge=0, le=100_000)]
+Count = Annotated[int, Query(ge=0, le=1_000)]
+Fields = Annotated[str | None, Query()]
+v1 = APIRouter(prefix="/v1")
+
+
+@v1.get("/me")
+def get_me(call: EitherMode) -> Response:
+    """Return the user who is logged in."""
+    return call.reply(call.objects.private_user(call.world.user_id(call.me()), call.grant.scopes))
+
+
+@v1.get("/me/playlists")
+def get_my_playlists(call: EitherMode, limit: Limit = 20, offset: Offset = 0) -> Response:
+    """List the playlists the logged-in user made, collaborates on or follows."""
+    user = call.me("playlist-read-private")
+    return call.reply(call.playlist_page(call.world.listed(user), limit, offset))
+
+
+@v1.get("/me/tracks")
+def get_my_tracks(call: EitherMode, limit: Limit = 20, offset: Offset = 0) -> Response:
+    """List the tracks the logged-in user saved."""
+    user = call.me("user-library-read")
+    saved = call.world.library(user)
+    return call.reply(
+        call.page(len(saved), limit, offset, lambda place: call.objects.saved_track(user, place, int(saved[place])))
+    )
+
+
+@v1.get("/me/top/{type}")
+def get_my_top(
+    call: EitherMode,
+    what: Annotated[Literal["artists", "tracks"], Path(alias="type")],
+    time_range: Literal["short_term", "medium_term", "long_term"] = "medium_term",
+    limit: Limit = 20,
+    offset: Offset = 0,
+) -> Response:
+    """List what the logged-in user listens to most."""
+    top = call.world.top(call.me("user-top-read"), what, time_range)
+
+    def make(place: int) -> Json:
+        number = int(top[place])
+        return call.objects.track(number) if what == "tracks" else call.objects.artist(number, call.faults)
+
+    return call.reply(call.page(len(top), limit, offset, make))
+
+
+@v1.get("/users/{user_id}")
+def get_user(call: ExtendedOnly, user_id: str) -> Response:
+    """Return what is public about a user."""
+    return call.reply(call.objects.user(call.world.user_id(call.user(user_id))))
+
+
+@v1.get("/users/{user_id}/playlists")
+def get_user_playlists(call: ExtendedOnly, user_id: str, limit: Limit = 20, offset: Offset = 0) -> Response:
+    """List the public playlists in a user's library."""
+    return call.reply(call.playlist_page(call.world.listed(call.user(user_id)), limit, offset))
+
+
+@v1.get("/playlists/{playlist_id}")
+def get_playlist(call: EitherMode, playlist_id: str, fields: Fields = None) -> Response:
+    """Return a playlist with its first page of items, where they may be read."""
+    playlist = call.playlist(playlist_id)
+    root = f"{call.root}/playlists/{playlist_id}"
+    items = tracks = None
+    if call.may_read_items(playlist):
+        items = call.item_page(playlist, ITEMS_LIMIT, 0, ("item",), URL(f"{root}/items"))
+    if not call.api.development:
+        tracks = call.item_page(playlist, TRACKS_LIMIT, 0, ("track",), URL(f"{root}/tracks"))
+    return call.reply(call.objects.playlist(playlist, items=items, tracks=tracks), fields)
+
+
+@v1.get("/playlists/{playlist_id}/items")
+def get_playlist_items(
+    call: EitherMode, playlist_id: str, limit: Limit = 20, offset: Offset = 0, fields: Fields = None
+) -> Response:
+    """List what is on a playlist."""
+    playlist = call.playlist(playlist_id)
+    if not call.may_read_items(playlist):
+        raise ApiError(403, "Forbidden")
+    names = ("item",) if call.api.development else ("item", "track")
+    return call.reply(call.item_page(playlist, limit, offset, names), fields)
+
+
+@v1.get("/playlists/{playlist_id}/tracks")
+def get_playlist_tracks(
+    call: ExtendedOnly,
+    playlist_id: str,
+    limit: Annotated[int, Query(ge=1, le=TRACKS_LIMIT)] = TRACKS_LIMIT,
+    offset: Offset = 0,
+    fields: Fields = None,
+) -> Response:
+    """List what is on a playlist, by the old name."""
+    return call.reply(call.item_page(call.playlist(playlist_id), limit, offset, ("track",)), fields)
+
+
+@v1.get("/artists")
+def get_artists(call: ExtendedOnly, ids: str) -> Response:
+    """Return up to 50 artists."""
+    numbers = numbers_of(call.world.artists.ids, ids, 50)
+    artists = [None if number is None else call.objects.artist(number, call.faults) for number in numbers]
+    return call.reply({"artists": artists})
+
+
+@v1.get("/artists/{artist_id}")
+def get_artist(call: EitherMode, artist_id: str) -> Response:
+    """Return an artist."""
+    return call.reply(call.objects.artist(number_of(call.world.artists.ids, artist_id), call.faults))
+
+
+@v1.get("/tracks")
+def get_tracks(call: ExtendedOnly, ids: str) -> Response:
+    """Return up to 50 tracks."""
+    numbers = numbers_of(call.world.tracks.ids, ids, 50)
+    return call.reply({"tracks": [None if number is None else call.objects.track(number) for number in numbers]})
+
+
+@v1.get("/tracks/{track_id}")
+def get_track(call: EitherMode, track_id: str) -> Response:
+    """Return a track."""
+    return call.reply(call.objects.track(number_of(call.world.tracks.ids, track_id)))
+
+
+@v1.get("/audio-features")
+def get_many_audio_features(call: ExtendedOnly, ids: str) -> Response:
+    """Return the audio features of up to 100 tracks."""
+    numbers = numbers_of(call.world.tracks.ids, ids, 100)
+    features = [None if number is None else call.objects.audio_features(number) for number in numbers]
+    return call.reply({"audio_features": features})
+
+
+@v1.get("/audio-features/{track_id}")
+def get_audio_features(call: ExtendedOnly, track_id: str) -> Response:
+    """Return the audio features of a track."""
+    return call.reply(call.objects.audio_features(number_of(call.world.tracks.ids, track_id)))
+
+
+@v1.get("/search")
+def search(
+    call: EitherMode,
+    q: Annotated[str, Query(min_length=1)],
+    types: Annotated[str, Query(alias="type")],
+    limit: Annotated[int | None, Query(ge=1, le=50)] = None,
+    offset: Annotated[int, Query(ge=0, le=SEARCH_DEPTH)] = 0,
+) -> Response:
+    """Find artists, tracks, albums and editorial playlists by words in their names."""
+    development = call.api.development
+    if limit is None:
+        limit = 5 if development else 20
+    if development and limit > 10:
+        raise ApiError(400, "Invalid limit")
+    world, objects = call.world, call.objects
+    made: dict[str, Callable[[int], Json]] = {
+        "artist": lambda number: objects.artist(number, call.faults),
+        "track": objects.track,
+        "album": objects.album,
+        "playlist": lambda number: objects.simple_playlist(world.playlist(number), call.faults),
+    }
+    kinds = types.split(",")
+    if not set(kinds) <= set(made):
+        raise ApiError(400, "Bad search type field")
+
+    def results(kind: str) -> Json:
+        # Development mode does not see Spotify's own playlists, and users' are not searched: they are drawn on demand.
+        found = [] if development and kind == "playlist" else world.search(kind, q)[:SEARCH_DEPTH]
+        return call.page(len(found), limit, offset, lambda place: made[kind](found[place]))
+
+    return call.reply({f"{kind}s": results(kind) for kind in kinds})
+
+
+control = APIRouter(prefix="/simulator")
+"""What only a simulator has: faults, counts, and a hand to change things. It asks for no token."""
+
+
+@control.get("/faults")
+def get_faults(request: Request) -> Faults:
+    """Return the faults in force."""
+    return _api(request).wire.faults
+
+
+@control.put("/faults")
+def put_faults(request: Request, faults: Faults) -> Faults:
+    """Put other faults in force; what is left out does not happen."""
+    _api(request).wire.faults = faults
+    return faults
+
+
+@control.get("/requests")
+def get_requests(request: Request, *, urls: bool = False) -> dict[str, Any]:
+    """Return what was asked for since the last reset; with ``urls=true`` also how often each URL was."""
+    traffic = _api(request).wire.traffic
+    return traffic.as_dict() | ({"urls": dict(traffic.urls)} if urls else {})
+
+
+@control.delete("/requests")
+def reset_requests(request: Request) -> dict[str, Any]:
+    """Count from zero. The faults begin anew as well: they depend on how often a URL was asked for."""
+    _api(request).wire.traffic = Traffic()
+    return get_requests(request)
+
+
+@control.post("/playlists/{playlist_id}")
+def change_playlist(request: Request, playlist_id: str, remove: Count = 1, add: Count = 1) -> dict[str, Any]:
+    """Take the first items off a playlist and put others at its end, which gives it another snapshot_id."""
+    api = _api(request)
+    playlist = api.world.change(number_of(api.world.playlist_ids, playlist_id), remove=remove, add=add)
+    return {"snapshot_id": snapshot_id(playlist), "total": len(playlist.tracks)}
+
+
+@control.post("/users/{user_id}/revoke")
+def revoke(request: Request, user_id: str) -> dict[str, Any]:
+    """Make every token of a user worthless, as when they remove the app from their account."""
+    api = _api(request)
+    if api.world.user_number(user_id) is None:
+        raise ApiError(404, "Resource not found")
+    api.issuer.revoke(user_id)
+    return {"revoked": user_id}
+
+
+def number_of(ids: Ids, identifier: str) -> int:
+    """Return the number behind an id, or refuse."""
+    (number,) = numbers_of(ids, identifier, 1)
+    if number is None:
+        raise ApiError(404, "Resource not found")
+    return number
+
+
+def numbers_of(ids: Ids, text: str, most: int) -> list[int | None]:
+    """Return the numbers behind ids separated by commas, None for the id of nothing, or refuse."""
+    identifiers = text.split(",")
+    if len(identifiers) > most:
+        raise ApiError(400, "Too many ids requested")
+    if not all(is_base62_id(identifier) for identifier in identifiers):
+        raise ApiError(400, "Invalid base62 id")
+    return [ids.number_of(identifier) for identifier in identifiers]
+
+
+def create_app(settings: SimulatorSettings) -> FastAPI:
+    """Return the simulator as an application; its state is ``app.state.api``.
+
+    To close connections half-way (``truncated``, ``hang_up``) serve it with `spotify_dag.simulator.loopback_server`.
+    """
+    api = Api(settings)
+    app = FastAPI(title="Simulated Spotify Web API", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.api = api
+    app.add_middleware(WireMiddleware, wire=api.wire)
+    app.include_router(v1)
+    app.include_router(control)
+    app.include_router(auth.router(api.issuer))
+
+    @app.exception_handler(ApiError)
+    async def refused(_: Request, error: ApiError) -> Response:
+        if error.plain:
+            return PlainTextResponse(error.message, error.status)
+        return _error(error.status, error.message)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return _error(400, f"Invalid {error.errors()[0]['loc'][-1]}")
+
+    @app.exception_handler(HTTPException)
+    async def no_such_route(_: Request, error: HTTPException) -> Response:
+        return _error(error.status_code, "Service not found" if error.status_code == 404 else str(error.detail))
+
+    return app
+
+
+def _api(request: Request) -> Api:
+    return request.app.state.api
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": {"status": status, "message": message}}, status)

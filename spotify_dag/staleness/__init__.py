@@ -1,0 +1,1 @@
+"""What is left to do, found by comparing tables: buckets, users, tracks. No Dagster."""

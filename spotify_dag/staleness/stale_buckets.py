@@ -1,0 +1,257 @@
+"""What is stale, read from the data itself.
+
+Each row says what it was made from (`content_hash`, `feature_version`, `model_version`), so what is left to do follows
+from comparing tables. There is no cursor to lose: after a kill at any moment the comparison names what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from spotify_dag.features.embeddings import FEATURES_CODE
+from spotify_dag.project import Project
+from spotify_dag.schemas import AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
+from spotify_dag.sources.base import HasAudioFeatures, Source
+from spotify_dag.sources.ingestion import source_versions
+from spotify_dag.staleness.changed_tracks import AT_ONCE, catalogue_inputs
+from spotify_dag.stores.user_index import UserIndex
+from spotify_dag.tower.gate import soundness
+from spotify_dag.training_data.policy import may_be_trained_on, trainable_users
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+GROWTH = 0.1
+"""Share by which the catalogue, or the playlists, may change before the continuation model is learned anew."""
+CATALOGUE_SHARE, CATALOGUE_USERS, CATALOGUE_AGE = 0.01, 2, timedelta(days=1)
+"""New users wait for their tracks to be looked through with those of others: everybody's listening is, each time. They
+wait until they are this share of all users and this many, or until the catalogue is that old."""
+
+
+def known_users_versions(project: Project) -> list[str]:
+    """Return, for each bucket, a fingerprint of everything handed in for it."""
+    versions: list[list[str]] = [[] for _ in range(project.lake.n_buckets)]
+    for name, bucket, version in _source_versions(project, project.inbox.sources()):
+        versions[bucket].append(f"{name}={version}")
+    return [hashlib.sha256("|".join(found).encode()).hexdigest()[:16] for found in versions]
+
+
+def feature_version(project: Project) -> str:
+    """Return a fingerprint of all that decides what a user's embeddings are, besides the user."""
+    settings = project.settings
+    parts = (
+        FEATURES_CODE,
+        project.encoder.digest,
+        project.inbox.artist_genres_version(),
+        settings.top_artist_count,
+        settings.playlists_count,
+    )
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def stale_ingests(project: Project, sources: Sequence[Source]) -> list[int]:
+    """Return the buckets that were not read from the sources as they are now."""
+    import polars as pl
+
+    schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
+    wanted = pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
+    return _differing(wanted, project.lake.scan(INGESTS).select(wanted.columns).collect())
+
+
+def stale_features(project: Project) -> list[int]:
+    """Return the buckets whose user embeddings were not made from the present users with the present settings."""
+    import polars as pl
+
+    columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
+    version = feature_version(project)
+    users = project.lake.scan(USERS).with_columns(pl.lit(version).alias("feature_version")).select(columns).collect()
+    return _differing(users, project.lake.scan(USER_EMBEDDINGS).select(columns).collect())
+
+
+def stale_index(project: Project, index: UserIndex, buckets: Sequence[int] | None = None) -> list[int]:
+    """Return which buckets, of some or of all, have vectors in ``index`` not made from the present user embeddings.
+
+    Or that show somebody who is not to be shown.
+    """
+    import polars as pl
+
+    columns = ["user_bucket", "user_id", "content_hash", "feature_version", "opted_in"]
+    embedded = project.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("unembedded_reason").is_null())
+    opted = project.lake.scan(USERS, buckets).select("user_id", "opted_in")
+    wanted = embedded.join(opted, on="user_id", how="left")
+    return _differing(wanted.select(columns).collect(), index.rows(buckets).select(columns))
+
+
+def tower_is_stale(project: Project) -> str | None:
+    """Return why a tower has to be trained, or None.
+
+    A new user does not retrain the tower; a base that has doubled since, or other features, do. So does a training
+    that was killed before the gate was asked.
+    """
+    import polars as pl
+
+    version = project.registry.latest()
+    if version is None:
+        return "there is none"
+    if project.registry.decision(version) is None and version != project.registry.champion():
+        return "the gate was not asked about the last one"
+    card = project.registry.card(version)
+    if card["feature_version"] != feature_version(project):
+        return "the features have changed"
+    users = trainable_users(project).select(pl.len()).collect().item()
+    if users >= 2 * card["users_in_lake"]:
+        return f"the base has grown from {card['users_in_lake']:,} to {users:,} users"
+    return None
+
+
+def index_version(project: Project) -> str | None:
+    """Return the version to index users with: the champion, if it was trained for the features they have now.
+
+    Before there is a first champion, the version trained last answers, if it is sound: a challenger that lost to a
+    baseline is of more use than nothing, and the gate still decides who is champion. Where the features changed and no
+    tower for them became champion, what is published goes on answering.
+    """
+    champion = project.registry.champion()
+    version = champion or project.registry.latest()
+    if version is None:
+        return None
+    card = project.registry.card(version)
+    usable = card["feature_version"] == feature_version(project)
+    return version if usable and (champion or soundness(card["metrics"]).passed) else None
+
+
+def indexed_versions(project: Project) -> list[str]:
+    """Return the versions whose indexes take in new users: the one that answers, and last the one that is to.
+
+    While the index of a new champion is built, the one before goes on answering, about new users too.
+    """
+    version, published = index_version(project), project.published()
+    if version is None or published in (None, version):
+        return [version] if version else []
+    usable = project.registry.card(str(published))["feature_version"] == feature_version(project)
+    return [str(published), version] if usable else [version]
+
+
+def stale_audio(project: Project) -> dict[str, str | None]:
+    """Return the sources whose audio features are to be read, with their version; None for a source that is gone."""
+    wanted = {
+        source.name: source.version() for source in project.inbox.sources() if isinstance(source, HasAudioFeatures)
+    }
+    kept = project.lake.scan(AUDIO_FEATURES).select("source", "source_version").unique().collect()
+    present: dict[str, str] = dict(kept.iter_rows())
+    changed = {name: version for name, version in wanted.items() if present.get(name) != version}
+    return {**changed, **dict.fromkeys(present.keys() - wanted.keys())}
+
+
+def stale_catalogue(project: Project) -> str | None:
+    """Return why the catalogue of tracks has to be made anew, or None; a few new users are no reason yet."""
+    import polars as pl
+
+    card, inputs = project.track_catalogue_card(), catalogue_inputs(project)
+    before = card.get("made_from")
+    if not isinstance(before, dict) or any(before.get(name) != inputs[name] for name in AT_ONCE):
+        return "the catalogue of tracks was made by other rules" if card else "there is no catalogue of tracks"
+    if before == inputs:
+        return None
+    made_at = datetime.fromisoformat(card["made_at"])
+    if datetime.now(UTC) - made_at >= CATALOGUE_AGE:
+        return "the catalogue of tracks is a day old, and users are new or changed"
+    read = (pl.col("fetched_at") >= made_at).sum()
+    new, count = project.lake.scan(USERS).select(read, pl.len()).collect().row(0)
+    return "tracks are new or changed" if new >= max(CATALOGUE_USERS, CATALOGUE_SHARE * count) else None
+
+
+def tracks_wait_until(project: Project) -> datetime | None:
+    """Return until when, at the latest, the tracks of new users wait for those of others; None where none wait."""
+    card = project.track_catalogue_card()
+    if "made_at" not in card or card["made_from"] == catalogue_inputs(project):
+        return None
+    return datetime.fromisoformat(card["made_at"]) + CATALOGUE_AGE
+
+
+def stale_tracks(project: Project, *, train: bool = False) -> str | None:
+    """Return why the tracks have to be brought up to date, or None."""
+    if stale_audio(project):
+        return "audio features are new or changed"
+    if reason := stale_catalogue(project):
+        return reason
+    if any(frame.height for frame in index_difference(project)):
+        return "the track index is incomplete"
+    if reason := stale_continuation(project):
+        return f"the continuation model: {reason}"
+    return "asked for" if train else None
+
+
+def index_difference(project: Project) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the tracks to write to the index (rows of the catalogue), and those to take out (``track_id``).
+
+    A hash says of which track it is. Only hashes are compared, so that a few new tracks cost a few rows.
+    """
+    import polars as pl
+
+    index, catalogue = project.track_index, project.lake.scan(TRACK_CATALOGUE)
+    kept, present = index.column("content_hash"), catalogue.select("content_hash").collect()
+    changed, gone = TRACK_CATALOGUE.empty(), pl.DataFrame(schema={"track_id": pl.String})
+    missing = present.join(kept, on="content_hash", how="anti")["content_hash"]
+    if len(missing) == present.height:
+        changed = catalogue.collect()
+    elif len(missing):
+        changed = catalogue.filter(pl.col("content_hash").is_in(missing.implode())).collect()
+    if kept.join(present, on="content_hash", how="anti").height:
+        gone = index.column("track_id").join(catalogue.select("track_id").collect(), on="track_id", how="anti")
+    return changed, gone
+
+
+def stale_continuation(project: Project) -> str | None:
+    """Return why the continuation model has to be learned, or None.
+
+    A new track does not bring that about: it is found by search at once, and counts as a seed by its artist, its
+    sound and its name. A catalogue that has grown by a tenth does, and so does a single user whose playlists are in
+    the model and must not be.
+    """
+    import polars as pl
+
+    tracks, items = (
+        project.lake.scan(TRACK_CATALOGUE).select(pl.len(), pl.col("playlists").cast(pl.Int64).sum()).collect().row(0)
+    )
+    if not tracks:
+        return None
+    card = project.track_model.card()
+    if card is None:
+        return "there is none"
+    allowed = project.lake.scan(USERS).filter(may_be_trained_on(project)).select("user_id").collect()
+    lost = project.track_model.users().join(allowed, on="user_id", how="anti").height
+    counts = {"catalogue": tracks, "items": items}
+    reasons = {
+        "the encoder has changed": card["encoder"] != project.encoder.digest,
+        "SPOTIFY_DAG_TRAIN_ON_SPOTIFY has changed": card["train_on_spotify"] != project.settings.train_on_spotify,
+        f"{lost:,} users whose playlists are in it are gone, or may no longer be learned from": lost > 0,
+        **{
+            f"{name} went from {card[name]:,} to {now:,}": abs(now - card[name]) > GROWTH * card[name]
+            for name, now in counts.items()
+        },
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[str, int, str]]:
+    count, n_buckets = project.settings.profiles_count, project.lake.n_buckets
+    return [
+        (source.name, bucket, version)
+        for source in sources
+        for bucket, version in source_versions(source, n_buckets=n_buckets, profiles_count=count).items()
+    ]
+
+
+def _differing(wanted: pl.DataFrame, present: pl.DataFrame) -> list[int]:
+    """Return the buckets in which two frames do not hold the same rows."""
+    import polars as pl
+
+    key = wanted.columns
+    missing = wanted.join(present, on=key, how="anti", nulls_equal=True)
+    surplus = present.join(wanted, on=key, how="anti", nulls_equal=True)
+    return sorted(pl.concat([missing["user_bucket"], surplus["user_bucket"]]).unique().to_list())

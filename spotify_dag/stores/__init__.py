@@ -1,0 +1,1 @@
+"""Where things are kept: the lake, the user index, the model registry, the text encoder. No Dagster, no maths."""

@@ -1,0 +1,534 @@
+"""Tower versions: what they are and which is champion is in MLflow, their weights and cards are files too.
+
+Every training is an MLflow run. A version is named after the digest of its weights, so equal training gives the same
+version, registered once. Which one is *champion* is an MLflow alias, moved by the gate or by a person; which one
+answers is another fact, kept beside the user index (see `vectors.UserIndex.publish`).
+
+What serves needs no MLflow: `card` and `load` read ``<root>/<version>/``, and ask MLflow only for what is not there.
+Weights are safetensors; no pickle is ever loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version as package_version
+from math import isfinite, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
+from spotify_dag.stores.model_card import flat, render
+from spotify_dag.tower.gate import Decision
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from torch import Tensor
+
+    from spotify_dag.tower.tower_model import UserModel
+
+MODEL = "user_tower"
+"""Name of the registered model, and of the experiment that holds its runs."""
+CHAMPION = "champion"
+WEIGHTS_FILE = "tower.safetensors"
+CARD_FILE = "model.json"
+READABLE_CARD_FILE = "MODEL_CARD.md"
+REACH_SECONDS = 10
+_VERSION = re.compile(r"tower-[0-9a-f]{12}")
+_TRAIN_AGAIN = "Train again: spotify-dag run --train"
+_PARAMS_PER_CALL, _METRICS_PER_CALL = 100, 1_000  # MLflow's limits
+
+
+class NoModelError(SpotifyDagError):
+    """There is no such model, or it must not be used. The message says why and how to get one."""
+
+
+class RegistryError(SpotifyDagError):
+    """MLflow does not answer, or refuses. The message says where it was asked for, and what it said."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The tower versions of one data root.
+
+    Parameters
+    ----------
+    root
+        Folder of weights and cards, and of MLflow's SQLite store and artifacts where no other is named.
+    uri
+        Another MLflow: a server (``https://…``) or a database (``postgresql://…``).
+    """
+
+    root: Path
+    uri: str | None = field(default=None, repr=False)  # it may hold a password
+
+    def save(
+        self,
+        model: UserModel,
+        card: Mapping[str, Any],
+        *,
+        metrics: Mapping[str, float],
+        history: Sequence[Mapping[str, float]],
+        plots: Mapping[str, bytes] | None = None,
+    ) -> str:
+        """Keep a trained tower, and record its training as an MLflow run; return its version.
+
+        Parameters
+        ----------
+        model
+            What was trained. Weights that are not finite are recorded like any others; nothing ever loads them.
+        card
+            What a reader of the model card wants to know, parameters and data snapshot among it. Added here: the
+            version, the digest, the tower's own parameters, the version of the code, and the metrics.
+        metrics
+            How good it is. Added here: ``weights_finite``, 1 or 0. What is not finite is null in the card.
+        history
+            Per epoch: ``epoch`` and its metrics.
+        plots
+            PNG pictures by name.
+
+        Raises
+        ------
+        RegistryError
+            If MLflow does not take it.
+        """
+        from safetensors.torch import save
+
+        tensors = model.tensors()
+        weights = save(tensors)
+        digest = hashlib.sha256(weights).hexdigest()
+        version = f"tower-{digest[:12]}"
+        card = {
+            **card,
+            "model_version": version,
+            "weights_sha256": digest,
+            "config": model.config,
+            "code": code_version(),
+            "metrics": _finite_or_none({**metrics, "weights_finite": float(_all_finite(tensors))}),
+        }
+        files = {
+            WEIGHTS_FILE: weights,
+            READABLE_CARD_FILE: render(card).encode(),
+            "history.json": json.dumps(list(history), indent=2).encode(),
+            **{f"plots/{name}.png": picture for name, picture in (plots or {}).items()},
+            CARD_FILE: _json(card),  # last: where there is a card, there is all of it
+        }
+        for name, content in files.items():
+            write_atomically(self.root / version / name, content)
+        with self._asked() as client:
+            self._log_run(client, card, history)
+        return version
+
+    def card(self, version: str) -> dict[str, Any]:
+        """Return the model card of a version.
+
+        Raises
+        ------
+        NoModelError
+            If there is no such version, or its card is gone or cannot be read.
+        """
+        path = self._file(version, CARD_FILE)
+        try:
+            return json.loads(path.read_bytes())
+        except ValueError as error:
+            raise NoModelError(
+                f"The card of '{version}', {path}, is not JSON: {error}. Delete it, and it is fetched from its run"
+            ) from error
+
+    def readable_card(self, version: str) -> str:
+        """Return the model card of a version as Markdown."""
+        return render(self.card(version))
+
+    def load(self, version: str) -> UserModel:
+        """Return a model, ready to encode.
+
+        Raises
+        ------
+        NoModelError
+            If there is no such version, if its weights are gone or not the ones that were saved, or not finite, or if
+            this version of the program builds towers otherwise.
+        """
+        from safetensors.torch import load
+
+        from spotify_dag.tower.tower_model import UserModel
+
+        card = self.card(version)
+        weights = self._file(version, WEIGHTS_FILE).read_bytes()
+        digest = hashlib.sha256(weights).hexdigest()
+        if digest != card["weights_sha256"] or not digest.startswith(version.removeprefix("tower-")):
+            raise NoModelError(f"The weights of '{version}' were changed since training. {_TRAIN_AGAIN}")
+        try:
+            tensors = load(weights)
+            model = UserModel.restore(card["config"], tensors)
+        except (TypeError, KeyError, RuntimeError) as error:
+            raise NoModelError(
+                f"'{version}' was trained by spotify-dag {card['code']['package']}, and does not fit the tower of this "
+                f"one ({code_version()['package']}). {_TRAIN_AGAIN}"
+            ) from error
+        if not _all_finite(tensors):
+            raise NoModelError(f"The weights of '{version}' are not all finite: it cannot be used. {_TRAIN_AGAIN}")
+        return model
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Return every version, the one trained last first.
+
+        Returns
+        -------
+        Each with ``model_version``, ``status`` (champion; challenger: never was one; retired: was one), ``created``
+        (ISO 8601), ``metrics`` (named as MLflow has them: ``hit_at_10``), ``decision`` (`Decision.as_dict` of the gate,
+        None where it was never asked) and ``run_id`` in MLflow.
+        """
+        if not self._known:
+            return []
+        with self._asked() as client:
+            champion = self._champion(client)
+            found = []
+            for entry in self._entries(client):
+                version = entry.tags["model_version"]
+                former = "retired" if "promoted_at" in entry.tags else "challenger"
+                logged = client.get_run(str(entry.run_id)).data.metrics
+                found.append(
+                    {
+                        "model_version": version,
+                        "status": CHAMPION if version == champion else former,
+                        "created": datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC).isoformat(
+                            "T", "seconds"
+                        ),
+                        "metrics": _finite_or_none(
+                            {name: value for name, value in logged.items() if not name.startswith("epoch/")}
+                        ),
+                        "decision": _decision(entry),
+                        "run_id": entry.run_id,
+                    }
+                )
+            return found
+
+    def latest(self) -> str | None:
+        """Return the version trained last, or None."""
+        if not self._known:
+            return None
+        with self._asked() as client:
+            return next((entry.tags["model_version"] for entry in self._entries(client)), None)
+
+    def champion(self) -> str | None:
+        """Return the champion, or None."""
+        if not self._known:
+            return None
+        with self._asked() as client:
+            return self._champion(client)
+
+    def decision(self, version: str) -> dict[str, Any] | None:
+        """Return what the gate said of a version (`Decision.as_dict`), None where it was never asked."""
+        if not self._known:
+            raise _unknown(version)
+        with self._asked() as client:
+            return _decision(self._entry(client, version))
+
+    def record_decision(self, version: str, decision: Decision) -> None:
+        """Keep what the gate said of a version."""
+        if not self._known:
+            raise _unknown(version)
+        with self._asked() as client:
+            number = self._entry(client, version).version
+            client.set_model_version_tag(MODEL, number, "gate", json.dumps(decision.as_dict()))
+
+    def promote(self, version: str, decision: Decision | None = None) -> None:
+        """Make a version champion.
+
+        Parameters
+        ----------
+        version
+            Which one. The champion stays the champion.
+        decision
+            What the gate said of it, where it was asked; kept with the version.
+
+        Raises
+        ------
+        NoModelError
+            If there is no such version, or it cannot be loaded.
+        """
+        self.load(version)
+        if decision is not None:
+            self.record_decision(version, decision)
+        with self._asked() as client:
+            number, champion = self._entry(client, version).version, self._champion(client)
+            # The alias moves in one step, with the way back written down before and the deed after it: a kill in
+            # between leaves a promotion that `finish_promotion` sees is not finished.
+            if champion not in (None, version):
+                client.set_model_version_tag(MODEL, number, "replaced", champion)
+            client.set_registered_model_alias(MODEL, CHAMPION, number)
+            client.set_model_version_tag(MODEL, number, "promoted_at", _now())
+
+    def finish_promotion(self) -> None:
+        """Promote the version trained last if the gate let it pass and whoever should have promoted it was killed."""
+        if not self._known:
+            return
+        with self._asked() as client:
+            latest = next(iter(self._entries(client)), None)
+        if latest is not None and "promoted_at" not in latest.tags and (_decision(latest) or {}).get("passed"):
+            self.promote(latest.tags["model_version"])
+
+    def rollback(self) -> str:
+        """Make the version that the champion replaced champion again; return it.
+
+        Raises
+        ------
+        NoModelError
+            If the champion replaced nobody, or what it replaced cannot be loaded any more.
+        """
+        champion = self.champion()
+        if champion is None:
+            raise NoModelError("There is no champion to roll back from. See: spotify-dag models list")
+        with self._asked() as client:
+            former = self._entry(client, champion).tags.get("replaced")
+        if former is None:
+            raise NoModelError(f"'{champion}' is the first champion: there is none to go back to.")
+        self.load(former)
+        with self._asked() as client:
+            client.set_registered_model_alias(MODEL, CHAMPION, self._entry(client, former).version)
+        return former
+
+    def _file(self, version: str, name: str) -> Path:
+        """Return a file of a version, fetched from MLflow where it is not here."""
+        path = self.root / version / name
+        # Names of versions come from people too: one that is a path must not be followed.
+        if _VERSION.fullmatch(version) and path.is_file():
+            return path
+        if not self._known:
+            raise _unknown(version)
+        with self._asked() as client:
+            run = str(self._entry(client, version).run_id)
+            with tempfile.TemporaryDirectory() as scratch:
+                try:
+                    fetched = Path(client.download_artifacts(run, name, scratch))
+                except Exception as error:
+                    # Every kind of artifact store has errors of its own for a file that is not there.
+                    raise NoModelError(
+                        f"{name} of '{version}' is gone: neither at {path} nor in MLflow's run {run}. {_TRAIN_AGAIN}"
+                    ) from error
+                write_atomically(path, fetched.read_bytes())
+        return path
+
+    def _log_run(self, client: MlflowClient, card: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> None:
+        """Record one training, then register its version: where there is a version, its run is whole."""
+        from mlflow.entities import Metric, Param
+
+        version = card["model_version"]
+        experiment = self._experiment(client)
+        # Logging takes a second or so: what is still running was killed. A live one says at its end that it finished.
+        for unfinished in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+            client.set_terminated(unfinished.info.run_id, "KILLED")
+        readable = (self.root / version / READABLE_CARD_FILE).read_text()
+        run = client.create_run(
+            experiment,
+            run_name=version,
+            tags={
+                "model_version": version,
+                "mlflow.note.content": readable[:5_000],
+                "mlflow.source.git.commit": card["code"]["git_commit"] or "",
+            },
+        )
+        told = {name: value for name, value in card.items() if name != "metrics"}
+        params = [Param(_allowed(name), str(value)[:500]) for name, value in flat(told).items()]
+        moment = run.info.start_time
+        metrics = [
+            Metric(_allowed(name), nan if value is None else value, moment, 0)
+            for name, value in card["metrics"].items()
+        ]
+        for entry in history:
+            step = int(entry["epoch"])
+            metrics += [Metric(_allowed(f"epoch/{name}"), float(value), moment, step) for name, value in entry.items()]
+        for start in range(0, len(params), _PARAMS_PER_CALL):
+            client.log_batch(run.info.run_id, params=params[start : start + _PARAMS_PER_CALL])
+        for start in range(0, len(metrics), _METRICS_PER_CALL):
+            client.log_batch(run.info.run_id, metrics=metrics[start : start + _METRICS_PER_CALL])
+        client.log_artifacts(run.info.run_id, str(self.root / version))
+        client.set_terminated(run.info.run_id)
+        self._register(client, version, card["weights_sha256"], run)
+
+    def _register(self, client: MlflowClient, version: str, digest: str, run: Any) -> None:
+        if not client.search_registered_models(f"name = '{MODEL}'"):
+            client.create_registered_model(MODEL, description="Maps user embeddings to user vectors.")
+        known = [entry for entry in self._entries(client) if entry.tags["model_version"] == version]
+        if known:
+            client.set_model_version_tag(MODEL, known[0].version, "trained_at", _now())
+        else:
+            tags = {"model_version": version, "weights_sha256": digest, "trained_at": _now()}
+            client.create_model_version(MODEL, run.info.artifact_uri, run.info.run_id, tags=tags)
+
+    def _entries(self, client: MlflowClient) -> list[ModelVersion]:
+        """Return the registered versions, the one trained last first."""
+        found: dict[str, ModelVersion] = {}
+        for entry in client.search_model_versions(f"name = '{MODEL}'", max_results=10_000):
+            # Anybody may register what they like on a shared server: only what `save` made is one of ours.
+            if "trained_at" not in entry.tags or not _VERSION.fullmatch(entry.tags.get("model_version", "")):
+                continue
+            # Two machines that registered the same weights at once both made an entry: the first is meant.
+            first = found.setdefault(entry.tags["model_version"], entry)
+            if int(entry.version) < int(first.version):
+                found[entry.tags["model_version"]] = entry
+        return sorted(found.values(), key=lambda entry: (entry.tags["trained_at"], int(entry.version)), reverse=True)
+
+    def _entry(self, client: MlflowClient, version: str) -> ModelVersion:
+        for entry in self._entries(client):
+            if entry.tags["model_version"] == version:
+                return entry
+        raise _unknown(version)
+
+    def _champion(self, client: MlflowClient) -> str | None:
+        for model in client.search_registered_models(f"name = '{MODEL}'"):
+            number = str(model.aliases.get(CHAMPION))
+            for entry in self._entries(client):
+                if str(entry.version) == number:
+                    return entry.tags["model_version"]
+        return None
+
+    def _experiment(self, client: MlflowClient) -> str:
+        """Return the experiment that runs are logged to; the first asks for it to be made."""
+        place = None if self._is_server else (self.root / "artifacts").resolve().as_uri()
+        found = client.get_experiment_by_name(MODEL)
+        if found is not None and place not in (None, found.artifact_location):
+            # The data root was copied or moved. MLflow keeps whole paths: going on would write into the old root.
+            client.rename_experiment(found.experiment_id, f"{MODEL} in {found.artifact_location} until {_now()}")
+            found = None
+        if found is not None:
+            return str(found.experiment_id)
+        return str(client.create_experiment(MODEL, artifact_location=place))
+
+    @property
+    def _database(self) -> Path:
+        return self.root / "mlflow.db"
+
+    @property
+    def _is_server(self) -> bool:
+        return self.uri is not None and urlsplit(self.uri).scheme in ("http", "https")
+
+    @property
+    def _known(self) -> bool:
+        """Whether there is an MLflow to ask. To ask a store of our own that does not exist would make it."""
+        return self.uri is not None or self._database.is_file()
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        if self._is_server:
+            self._reach()
+        else:
+            self.root.mkdir(parents=True, exist_ok=True)
+        uri = self.uri or f"sqlite:///{self._database.resolve()}"
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def _reach(self) -> None:
+        """Find out at once that nobody is there: MLflow itself tries again for minutes."""
+        import requests
+
+        try:
+            requests.get(f"{str(self.uri).rstrip('/')}/health", timeout=REACH_SECONDS)
+        except requests.RequestException as error:
+            raise self._problem("nobody answers") from error
+
+    @contextmanager
+    def _asked(self) -> Iterator[MlflowClient]:
+        """Give the client; what it complains of is told with where it was asked."""
+        _quiet_mlflow()
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield self._client
+        except (MlflowException, SQLAlchemyError) as error:
+            raise self._problem(str(error).splitlines()[0]) from error
+
+    def _problem(self, what: str) -> RegistryError:
+        if self.uri is None:
+            return RegistryError(
+                f"The model registry {self._database} cannot be used: {what}. Put it back from a backup, or move it "
+                "away: the next spotify-dag run trains anew"
+            )
+        parts = urlsplit(self.uri)
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # no password in a message
+        return RegistryError(f"MLflow at {shown} cannot be used: {what}. Check SPOTIFY_DAG_MLFLOW_URI, or unset it")
+
+
+def code_version() -> dict[str, str | None]:
+    """Return the version of the package and, in a checkout, the git commit (with ``+`` where files differ from it)."""
+    root = Path(__file__).parents[2]
+    return {"package": package_version("spotify-dag"), "git_commit": _git_commit(root)}
+
+
+def _git_commit(root: Path) -> str | None:
+    # Only of this very checkout: an installed package may lie somewhere in another project's.
+    if not (root / ".git").exists():
+        return None
+    try:
+        from git import Repo
+        from git.exc import GitError
+    except ImportError:  # there is no git on this machine
+        return None
+    try:
+        with Repo(root) as repository:
+            return repository.head.commit.hexsha + "+" * repository.is_dirty()
+    except (GitError, OSError, ValueError):  # no commit yet, or not a repository that can be read
+        return None
+
+
+def _quiet_mlflow() -> None:
+    """Import MLflow so that it neither reports usage to its makers, which it does unless told not to, nor prints."""
+    # Read from the environment and from nowhere else, telemetry at import: addresses of runs would be printed between
+    # the lines of --json, and bars on top of ours.
+    os.environ.update(
+        MLFLOW_DISABLE_TELEMETRY="true",
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
+    )
+    import mlflow  # noqa: F401 (it sets its own log level when it is imported)
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _all_finite(tensors: Mapping[str, Tensor]) -> bool:
+    import torch
+
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+
+
+def _allowed(name: str) -> str:
+    """Return a name as MLflow takes it: ``hit@10`` becomes ``hit_at_10``."""
+    return re.sub(r"[^\w/.\- :]", "_", name.replace("@", "_at_"))
+
+
+def _finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return metrics as JSON can hold them."""
+    return {name: float(value) if isfinite(value) else None for name, value in metrics.items()}
+
+
+def _decision(entry: ModelVersion) -> dict[str, Any] | None:
+    return json.loads(entry.tags["gate"]) if "gate" in entry.tags else None
+
+
+def _unknown(version: str) -> NoModelError:
+    return NoModelError(f"Unknown model version '{version}'. See which there are: spotify-dag models list")
+
+
+def _now() -> str:
+    """Return the time in microseconds, as text that sorts as the time does."""
+    return f"{time.time_ns() // 1_000:020d}"
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True).encode()

@@ -1,0 +1,1 @@
+"""Tracks: the catalogue, text search, and playlist continuation. No Dagster."""

@@ -1,0 +1,185 @@
+"""The continuation model on disk: plain arrays mapped into memory, no pickle; one pointer says which version serves."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
+from spotify_dag.tracks.continuation import Continuation
+from spotify_dag.tracks.track_arrays import Playlists, Tracks
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TRACK_ARRAYS = ("artist", "album", "song", "audio", "year", "popularity", "text", "genre_text")
+LAST_NUMBER = 2**63 - 1
+PLAYLIST_ARRAYS = ("indptr", "indices", "title", "title_vectors")
+
+
+class NoTracksError(SpotifyDagError):
+    """There is nothing yet to search or to continue with. The message says how to get it."""
+
+
+@dataclass(frozen=True)
+class TrackModel:
+    """The versions under one root."""
+
+    root: Path
+
+    def card(self) -> dict[str, Any] | None:
+        """Return what is known of the version that serves: its name and what it was made from; None without one."""
+        path = self.root / "serving.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def save(self, model: Continuation, track_ids: pl.DataFrame, users: pl.DataFrame, card: dict[str, Any]) -> None:
+        """Keep a model and make it serve; older versions are deleted.
+
+        Parameters
+        ----------
+        model
+            With factors and weights.
+        track_ids
+            ``track_id, artist_key, catalogue_number``, one row per track of the model, in its order.
+        users
+            ``user_id`` of everybody whose playlists are in it.
+        card
+            What it was made from.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        arrays = {name: getattr(model.tracks, name) for name in TRACK_ARRAYS}
+        arrays |= {name: getattr(model.playlists, name) for name in PLAYLIST_ARRAYS}
+        arrays |= {f"genres_{name}": getattr(model.tracks.genres, name) for name in ("data", "indices", "indptr")}
+        arrays |= {"factors": model.factors, "weights": model.weights}
+        folder = Path(tempfile.mkdtemp(dir=self.root, prefix="model-"))
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        track_ids.write_parquet(folder / "tracks.parquet")
+        users.write_parquet(folder / "users.parquet")
+        card = {**card, "version": folder.name, "tracks": len(model.tracks), "playlists": len(model.playlists)}
+        write_atomically(self.root / "serving.json", json.dumps(card, indent=2).encode())
+        for old in self.root.glob("model-*"):
+            if old != folder:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def array(self, name: str) -> np.ndarray:
+        """Return one array of the version that serves, mapped into memory.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none.
+        """
+        return _array(self._serving, name)
+
+    def users(self) -> pl.DataFrame:
+        """Return the ``user_id`` of everybody whose playlists are in the version that serves.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none.
+        """
+        import polars as pl
+
+        return pl.read_parquet(self._serving / "users.parquet")
+
+    def forget(self, user_id: str) -> int:
+        """Take the id of a user out of what it was learned from; return 1, or 0 if it is not there.
+
+        A nameless row stays in its place: somebody is missing from now on, so the model is learned anew.
+        """
+        import polars as pl
+
+        taken = 0
+        for file in self.root.glob("*/users.parquet"):
+            users = pl.read_parquet(file.read_bytes())
+            if user_id in users["user_id"]:
+                named = pl.col("user_id")
+                content = io.BytesIO()
+                users.select(pl.when(named != user_id).then(named).alias("user_id")).write_parquet(content)
+                write_atomically(file, content.getvalue())
+                taken = 1
+        return taken
+
+    def load(self) -> LoadedModel:
+        """Return the version that serves.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none.
+        """
+        while True:
+            folder = self._serving
+            try:
+                return _load(folder)
+            except FileNotFoundError:
+                if folder == self._serving:  # else another version came while this one was read
+                    raise
+
+    @property
+    def _serving(self) -> Path:
+        card = self.card()
+        if card is None:
+            raise NoTracksError(
+                "There are no tracks to continue with yet. Run: spotify-dag run --source spotify-songs …"
+            )
+        return self.root / card["version"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model, and which track each of its numbers is."""
+
+    version: str
+    model: Continuation
+    track_ids: pl.DataFrame
+    """``track_id, artist_key, catalogue_number``, in the order of the model."""
+
+    def numbers(self, track_ids: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of those of some tracks that the model has."""
+        return self._places("track_id", track_ids)
+
+    def artists(self, artist_keys: Sequence[str]) -> dict[str, int]:
+        """Return the numbers of those of some artists that the model has."""
+        rows = self._places("artist_key", artist_keys)
+        return {key: int(self.model.tracks.artist[row]) for key, row in rows.items()}
+
+    def catalogue_numbers(self, wanted: Sequence[int]) -> dict[int, int]:
+        """Return the numbers of the tracks of some catalogue numbers."""
+        return self._places("catalogue_number", [number for number in wanted if 0 <= number <= LAST_NUMBER])
+
+    def _places(self, column: str, wanted: Sequence[Any]) -> dict[Any, int]:
+        import polars as pl
+
+        found = self.track_ids.select(column, pl.int_range(pl.len()).alias("place")).filter(
+            pl.col(column).is_in(list(wanted))
+        )
+        return dict(found.unique(column, keep="first").iter_rows())
+
+
+def _array(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+
+def _load(folder: Path) -> LoadedModel:
+    import polars as pl
+    from scipy.sparse import csr_matrix
+
+    loaded = {name: _array(folder, name) for name in TRACK_ARRAYS}
+    parts = tuple(_array(folder, f"genres_{name}") for name in ("data", "indices", "indptr"))
+    genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
+    playlists = Playlists(**{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
+    factors, weights = _array(folder, "factors"), _array(folder, "weights")
+    model = Continuation(Tracks(genres=genres, **loaded), playlists, factors, weights)
+    return LoadedModel(folder.name, model, pl.read_parquet(folder / "tracks.parquet"))

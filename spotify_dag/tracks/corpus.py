@@ -1,0 +1,143 @@
+"""From tables of tracks and playlist items to the arrays that a continuation is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spotify_dag.features.audio import scaled
+from spotify_dag.tracks.catalogue_rows import song_title, track_identity
+from spotify_dag.tracks.track_arrays import Playlists, Tracks
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from spotify_dag.features.embeddings import TextVectors
+
+FEWEST_ARTISTS = 3
+"""A genre of fewer artists than this is folded away: it names the artists, not what they play."""
+MOST_GENRES = 500
+"""Of more genres, those of the most artists are kept."""
+
+
+def track_texts(tracks: pl.DataFrame) -> pl.DataFrame:
+    """Return what is encoded of each track: ``title`` (of the song) and ``artist_name``, in the same order."""
+    import polars as pl
+
+    return tracks.select(song_title(pl.col("track_name")).alias("title"), "artist_name")
+
+
+def distinct_texts(tracks: pl.DataFrame) -> pl.DataFrame:
+    """Return the distinct strings of `track_texts` in a column ``text``."""
+    import polars as pl
+
+    texts = track_texts(tracks)
+    return pl.DataFrame({"text": pl.concat([texts["title"], texts["artist_name"]]).unique().sort()})
+
+
+def text_vectors(tracks: pl.DataFrame, known: TextVectors) -> np.ndarray:
+    """Return the unit vector of each track's title and artist, ``[tracks, dim]`` float32: the mean of the two."""
+    texts = track_texts(tracks)
+    both = known.rows(texts["title"]) + known.rows(texts["artist_name"])
+    return (both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+
+
+def genre_names(tracks: pl.DataFrame) -> pl.DataFrame:
+    """Return the distinct ``genres`` of tracks in a column ``text``."""
+    return tracks.select("genres").explode("genres").drop_nulls().unique().sort("genres").rename({"genres": "text"})
+
+
+def tracks_of(frame: pl.DataFrame, audio: pl.DataFrame, text: np.ndarray, known: TextVectors) -> Tracks:
+    """Return the arrays of a catalogue.
+
+    Parameters
+    ----------
+    frame
+        ``track_id, artist_key, album_name, song_key, release_year, popularity`` and ``genres`` (list, null where
+        unknown), one row per track.
+    audio
+        ``track_id`` and the columns of `features.audio.RANGES`; not every track need be there.
+    text
+        ``[tracks, dim]``, see `text_vectors`.
+    known
+        Vectors of at least all genres.
+    """
+    import polars as pl
+    from scipy.sparse import csr_matrix
+
+    def numbers(name: pl.Expr) -> np.ndarray:
+        return frame.select(name.rank("dense").cast(pl.Int64).fill_null(0) - 1).to_series().to_numpy()
+
+    listed = frame.select(pl.int_range(pl.len()).alias("track"), "artist_key", "genres").explode("genres").drop_nulls()
+    common = (
+        listed.group_by("genres")
+        .agg(pl.col("artist_key").n_unique().alias("artists"))
+        .filter(pl.col("artists") >= FEWEST_ARTISTS)
+        .sort("artists", "genres", descending=[True, False])
+        .head(MOST_GENRES)
+        .select("genres", pl.int_range(pl.len()).alias("genre"))
+    )
+    hot = listed.join(common, on="genres")
+    genres = csr_matrix(
+        (np.ones(hot.height, np.float32), (hot["track"].to_numpy(), hot["genre"].to_numpy())),
+        shape=(frame.height, max(common.height, 1)),
+    )
+    return Tracks(
+        artist=numbers(pl.col("artist_key")),
+        album=numbers(pl.format("{}|{}", "artist_key", "album_name")),
+        song=numbers(pl.col("song_key")),
+        audio=scaled(frame.select("track_id").join(audio, on="track_id", how="left", maintain_order="left")),
+        year=frame["release_year"].cast(pl.Float32).to_numpy().astype(np.float32),
+        popularity=(frame["popularity"] / 100).cast(pl.Float32).to_numpy().astype(np.float32),
+        genres=genres,
+        genre_text=known.rows(common["genres"]) if common.height else np.zeros((1, text.shape[1]), np.float32),
+        text=text,
+    )
+
+
+def playlist_table(items: pl.LazyFrame, tracks: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per playlist of at least two tracks.
+
+    Libraries of play counts are no playlists: their order and their company mean nothing.
+
+    Returns
+    -------
+    ``user_id, playlist_id, playlist_name`` and ``tracks``: row numbers of the catalogue, in order, each once.
+    """
+    import polars as pl
+
+    numbered = tracks.lazy().select("track_id", pl.int_range(pl.len(), dtype=pl.Int32).alias("track"))
+    return (
+        items.filter(pl.col("track_name").is_not_null() & pl.col("plays").is_null())
+        .select("user_id", "playlist_id", "playlist_name", "position", track_identity())
+        .join(numbered, on="track_id")
+        .sort("user_id", "playlist_id", "position")
+        .group_by("user_id", "playlist_id", maintain_order=True)
+        .agg(pl.col("playlist_name").first(), pl.col("track").unique(maintain_order=True).alias("tracks"))
+        .filter(pl.col("tracks").list.len() > 1)
+        .collect()
+    )
+
+
+def playlists_of(table: pl.DataFrame, known: TextVectors) -> Playlists:
+    """Return the arrays of playlists.
+
+    Parameters
+    ----------
+    table
+        Rows of `playlist_table`.
+    known
+        Vectors of at least all titles.
+    """
+    import polars as pl
+
+    titles = table["playlist_name"].drop_nulls().unique().sort()
+    number = table.select(pl.col("playlist_name").rank("dense").cast(pl.Int64).fill_null(0) - 1).to_series().to_numpy()
+    lengths = table["tracks"].list.len().to_numpy()
+    return Playlists(
+        indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        indices=table["tracks"].explode().to_numpy().astype(np.int32),
+        title=number.astype(np.int32),
+        title_vectors=known.rows(titles),
+    )

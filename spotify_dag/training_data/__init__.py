@@ -1,0 +1,1 @@
+"""What a tower is trained on: listening, policy, settings. No Dagster."""

@@ -1,0 +1,84 @@
+"""The data policy: which users a tower may be trained on.
+
+Spotify's Developer Policy forbids training models on what its Web API gave, so users whose source is ``spotify`` are
+matched and indexed, but not trained on unless the operator says so. What people hand over themselves is another source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from spotify_dag.project import Project
+from spotify_dag.schemas import USER_EMBEDDINGS, USERS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WEB_API_SOURCE = "spotify"
+LEAST_USERS = 2
+"""A user can only be told apart from somebody else."""
+
+
+def may_be_trained_on(project: Project) -> pl.Expr:
+    """Return which rows of a table with a ``source`` may be trained on."""
+    import polars as pl
+
+    return pl.lit(True) if project.settings.train_on_spotify else pl.col("source") != WEB_API_SOURCE
+
+
+def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
+    """Return the rows of `schemas.USER_EMBEDDINGS`, of some buckets or all, of users a tower may be trained on."""
+    import polars as pl
+
+    embedded = pl.col("unembedded_reason").is_null()
+    # What a tower learns from is what users listen to, which retention drops before what was made of it.
+    dropped = project.lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null())
+    rows = project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
+    return rows.join(dropped, on="user_id", how="anti")
+
+
+def training_digest(project: Project) -> str:
+    """Return a fingerprint of whom a tower would be trained on now, and of all that would be known of them."""
+    columns = ["user_id", "content_hash", "feature_version"]
+    rows = trainable_users(project, training_buckets(project)).select(columns).collect()
+    return f"{rows.height}-{rows.hash_rows().sum() or 0:016x}"
+
+
+def nothing_to_train_on(project: Project) -> str | None:
+    """Return why there is nobody to train a tower on, and what can be done; None where there is."""
+    import polars as pl
+
+    trainable = trainable_users(project).select(pl.len()).collect().item()
+    if trainable >= LEAST_USERS:
+        return None
+    dropped = project.lake.scan(USERS).filter(pl.col("dropped_at").is_not_null()).select(pl.len()).collect().item()
+    if dropped:
+        return (
+            f"Nothing to train on: what {dropped:,} users listen to was dropped for its age "
+            "(SPOTIFY_DAG_RETENTION_DAYS). Hand it in again, or add users: spotify-dag run --source …"
+        )
+    rows = project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null())
+    embedded = rows.select(pl.len()).collect().item()
+    if embedded == trainable:
+        return (
+            f"Nothing to train on: a tower takes at least {LEAST_USERS} users, and there are {embedded}. "
+            "Add users: spotify-dag run --source …"
+        )
+    return (
+        f"Nothing to train on: {embedded - trainable:,} of {embedded:,} users come from the Spotify Web API, whose "
+        "terms forbid training on them. Add users of another source (export, synthetic, lastfm), for example: "
+        "spotify-dag run --source synthetic. Or, where you are allowed to, set SPOTIFY_DAG_TRAIN_ON_SPOTIFY=true."
+    )
+
+
+def training_buckets(project: Project) -> list[int]:
+    """Return buckets, from the first on, that hold up to `Settings.train_users` users; at least one.
+
+    Users are spread over buckets by a hash, so the first buckets are a fair sample.
+    """
+    import polars as pl
+
+    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
+    within = counts.filter(pl.col("len").cum_sum() <= project.settings.train_users)
+    return (within if within.height else counts.head(1))["user_bucket"].to_list()

@@ -1,0 +1,76 @@
+"""How the next tower is trained: a named preset, or the defaults with what a search found to be better."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import write_atomically
+from spotify_dag.project import Project
+from spotify_dag.tower.tuning import SPACE, Tuned
+
+if TYPE_CHECKING:
+    from spotify_dag.tower.training import TrainingSettings
+
+
+class TrainingConfigError(SpotifyDagError):
+    """Settings of training that cannot be used. The message names the file, the value and the remedy."""
+
+
+def training_config(project: Project) -> Path:
+    """Return where the settings that a search found are kept."""
+    return project.settings.data / "training.json"
+
+
+def save_training_settings(project: Project, tuned: Tuned) -> None:
+    """Keep what a search found, in place of what an earlier one did."""
+    content = {**asdict(tuned), "date": datetime.now(UTC).isoformat("T", "seconds")}
+    write_atomically(training_config(project), json.dumps(content, indent=2).encode())
+
+
+def load_training_settings(project: Project) -> TrainingSettings:
+    """Return how to train: by the preset of the settings, and always with their seed.
+
+    Raises
+    ------
+    TrainingConfigError
+        If the file of a search is damaged or holds something else.
+    """
+    from spotify_dag.tower.training import TrainingSettings
+    from spotify_dag.tower.user_baselines import seed_preset
+
+    if project.settings.training_preset == "seed-2025":
+        return replace(seed_preset(), seed=project.settings.seed)
+    return replace(TrainingSettings(), **_tuned(training_config(project)), seed=project.settings.seed)
+
+
+def _tuned(path: Path) -> dict[str, Any]:
+    """Return the settings that a file holds, none where there is no file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise _unusable(path, str(error)) from error
+    settings = content.get("settings") if isinstance(content, dict) else None
+    if not isinstance(settings, dict):
+        raise _unusable(path, "it has no 'settings'")
+    for name, value in settings.items():
+        span = SPACE.get(name)
+        if span is None:
+            raise _unusable(path, f"there is no setting '{name}'")
+        if not span.holds(value):
+            kind = "a whole number" if span.whole else "a number"
+            raise _unusable(path, f"{name} is {value!r}; it must be {kind} from {span.low:g} to {span.high:g}")
+    return settings
+
+
+def _unusable(path: Path, what: str) -> TrainingConfigError:
+    return TrainingConfigError(
+        f"The training settings {path} cannot be used: {what}. Delete the file to train with the defaults, or make it "
+        "anew: spotify-dag tune"
+    )

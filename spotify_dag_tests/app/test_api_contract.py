@@ -1,0 +1,14 @@
+"""The API keeps to its own description, whatever is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spotify_dag_tests.app.conftest import Served
+from spotify_dag_tests.app.schemathesis_cases import contract
+
+
+def test_no_request_is_answered_wrongly(with_tracks: Served, tmp_path: Path) -> None:
+    found = contract(with_tracks.url, 2, tmp_path)
+    assert found["failures"] == 0, found["said"]
+    assert found["cases"] >= 300

@@ -1,0 +1,92 @@
+"""``spotify-dag up``: what is kept running, and what is refused. The parts are real processes, small ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from spotify_dag.cli.main import app
+from spotify_dag.cli.up import Part, keep_running
+from spotify_dag.files import locked
+
+STEADY = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("here", flush=True)
+time.sleep(60)
+"""
+
+
+def part(folder: Path, name: str, code: str) -> Part:
+    log = folder / f"{name}.log"
+    return Part(name, [sys.executable, "-c", code], log, dict(os.environ), lambda: "well")
+
+
+def until(condition, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert condition()
+
+
+def test_parts_are_kept_running_and_end_with_an_interrupt(tmp_path, capsys):
+    steady, brief = part(tmp_path, "steady", STEADY), part(tmp_path, "brief", "print('once', flush=True)")
+
+    def interrupt() -> None:
+        try:
+            until(lambda: brief.log.is_file() and brief.log.read_text().count("once") >= 2)
+            until(lambda: "here" in steady.log.read_text())
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    keep_running([steady, brief])
+    watcher.join()
+    assert brief.log.read_text().count("once") >= 2
+    assert steady.is_gone()
+    assert steady.process is not None
+    assert steady.process.returncode == -signal.SIGINT
+    told = capsys.readouterr().out
+    assert "steady" in told
+    assert "ended with status 0, is started again; see " in told
+
+
+def up(data: Path, *arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["--data", str(data), "up", "--no-app", "--no-simulator", *map(str, arguments)])
+    return done.exit_code, " ".join(done.output.split())
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, printed = up(tmp_path / "data", "--port", port)
+    assert status == 1
+    assert printed.startswith(f"Error: Port {port} of the ui cannot be used: Address already in use.")
+    assert printed.endswith("Choose another: --port")
+
+
+def test_a_data_root_is_one_command_s(tmp_path):
+    with locked(tmp_path / "data" / "up" / ".lock", wait=False):
+        status, printed = up(tmp_path / "data")
+    assert status == 1
+    assert "spotify-dag up is running already on" in printed
+
+
+@pytest.mark.parametrize(
+    "name", ["dagster_webserver", "dagster", "spotify_dag.orchestration.dagster_internals.daemon", "spotify_dag"]
+)
+def test_what_it_starts_is_there(name):
+    from importlib.util import find_spec
+
+    assert find_spec(name) is not None

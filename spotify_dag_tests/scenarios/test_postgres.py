@@ -1,0 +1,124 @@
+"""The instance on PostgreSQL, against a real server: a run is recorded, and outlives a crash of the server."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.bring_up_to_date import INSTANCE_CONFIG, open_instance
+from spotify_dag.project import Project
+from spotify_dag.settings import Settings
+from spotify_dag_tests.conftest import REPOSITORY
+
+CONFIG = REPOSITORY / "deploy" / "dagster-postgres.yaml"
+PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class Postgres:
+    """A server of one's own, in a temporary folder, on a free port of loopback."""
+
+    def __init__(self, folder: Path, user: str) -> None:
+        self.folder, self.user = folder, user
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"postgresql+psycopg2://dagster@127.0.0.1:{self.port}/postgres"
+        self.call("initdb", "--auth=trust", "--username=dagster", "--no-sync", "-D", folder / "data")
+
+    def call(self, program: str, *arguments: object) -> None:
+        # It refuses to run as root, who runs tests in a container.
+        user: dict[str, Any] = {}
+        if os.getuid() == 0:
+            user = {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
+        done = subprocess.run(
+            [PROGRAMS / program, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True, check=False,
+            **user,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        # Its own log: with a pipe, the call would wait for the server to end.
+        self.call("pg_ctl", "start", "-w", "-D", self.folder / "data", "-l", self.folder / "log", "-o", options)
+
+    def stop(self, mode: str) -> None:
+        self.call("pg_ctl", "stop", "-w", "-m", mode, "-D", self.folder / "data")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    if PROGRAMS is None or not (PROGRAMS / "initdb").is_file():
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    pytest.importorskip("dagster_postgres", reason="it is not installed: pip install 'spotify-dag[postgres]'")
+    user = next((name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()}), None)
+    if os.getuid() == 0 and user is None:
+        pytest.skip("PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody'")
+    # Not under pytest's folder, which nobody else may enter.
+    folder = Path(tempfile.mkdtemp(prefix="spotify-dag-postgres-"))
+    try:
+        if os.getuid() == 0:
+            shutil.chown(folder, user)
+        server = Postgres(folder, user or "")
+        server.start()
+        yield server
+        with suppress(AssertionError):
+            server.stop("immediate")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_run_is_recorded_and_outlives_a_crash_of_the_server(
+    project: Project, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(CONFIG, home / "dagster.yaml")
+    monkeypatch.setenv("SPOTIFY_DAG_POSTGRES_URL", postgres.url)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    project = Project.open(Settings(data=project.settings.data, n_buckets=2))
+    definitions = build_definitions(settings=project.settings)
+    with open_instance(project) as instance:
+        assert type(instance.event_log_storage).__module__.startswith("dagster_postgres")
+        result = definitions.resolve_job_def("ingest").execute_in_process(
+            instance=instance, run_config=QUIET,
+            tags={"dagster/asset_partition_range_start": "00", "dagster/asset_partition_range_end": "01"},
+        )  # fmt: skip
+        assert result.success
+        instance.daemon_cursor_storage.set_cursor_values({"sensor": "where it was"})
+
+    postgres.stop("immediate")  # as after a power cut
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", postgres.port), 1)
+    postgres.start()
+
+    with open_instance(project) as instance:
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        assert run.is_success
+        assert set(instance.get_materialized_partitions(dg.AssetKey("raw_playlists"))) == {"00", "01"}
+        checks = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey("raw_playlists"), "rejects_are_as_usual"), limit=5
+        )
+        assert [check.run_id for check in checks] == [result.run_id]
+        assert instance.daemon_cursor_storage.get_cursor_values({"sensor"}) == {"sensor": "where it was"}
+    assert not list(home.rglob("*.db")), "nothing beside the server"
+
+
+def test_both_configurations_are_the_same_but_for_where_they_store() -> None:
+    sqlite, postgres = (yaml.safe_load(file.read_text()) for file in (INSTANCE_CONFIG, CONFIG))
+    assert set(sqlite.pop("storage")) == {"custom"}
+    assert set(postgres.pop("storage")) == {"postgres"}
+    assert sqlite == postgres, "deploy/dagster-postgres.yaml does not say what dagster.yaml says"

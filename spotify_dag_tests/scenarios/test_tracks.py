@@ -1,0 +1,338 @@
+"""Tracks through the real graph: what a run makes, what the next one leaves alone, and what is answered from it."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from spotify_dag.assets.track_assets import learn_continuation
+from spotify_dag.cli.main import app
+from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, summary
+from spotify_dag.orchestration.freshness import waiting
+from spotify_dag.project import Project
+from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS
+from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
+from spotify_dag.sources.export.kept import kept_frame
+from spotify_dag.staleness.stale_buckets import stale_continuation, stale_tracks
+from spotify_dag.tracks.text_search import Filters
+from spotify_dag.tracks.track_answers import (
+    MOST_UNSEEN,
+    ContinueRequest,
+    RequestError,
+    TrackDescription,
+    read_requests,
+)
+
+
+def stages(project: Project, instance) -> list[str]:
+    definitions = build_definitions(settings=project.settings)
+    return [stage.stage for stage in bring_up_to_date(project, definitions, instance)]
+
+
+def catalogue(project: Project) -> pl.DataFrame:
+    return project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
+
+
+def test_every_track_is_in_the_catalogue_and_in_the_index(project):
+    tracks = catalogue(project)
+    assert tracks["catalogue_number"].to_list() == list(range(tracks.height))
+    assert set(project.track_index.column("track_id")["track_id"]) == set(tracks["track_id"])
+    assert project.lake.scan(AUDIO_FEATURES).collect()["track_id"].n_unique() >= tracks.height
+    assert tracks["genres"].null_count() < 0.05 * tracks.height
+    assert stale_tracks(project) is None
+
+
+def test_new_playlists_add_tracks_and_leave_the_others_their_numbers(project, instance):
+    before = catalogue(project)
+    version = project.lake.scan(AUDIO_FEATURES).collect()["source_version"].unique()
+    model = project.track_model.card()
+    project.inbox.register_source("synthetic", {"users": 42, "playlists": 2, "tracks": 10})
+    assert "tracks" in stages(project, instance)
+    after = catalogue(project)
+    assert after.height > before.height
+    kept = before.join(after, on="track_id", suffix="_now")
+    assert kept.height == before.height
+    assert (kept["catalogue_number"] == kept["catalogue_number_now"]).all()
+    assert set(project.track_index.column("track_id")["track_id"]) == set(after["track_id"])
+    assert project.lake.scan(AUDIO_FEATURES).collect()["source_version"].unique().to_list() != version.to_list()
+    # Two users more of forty are less than a tenth: no reason to learn anew.
+    assert project.track_model.card() == model
+    assert stages(project, instance) == []
+
+
+def test_a_source_that_goes_takes_its_tracks_along(project, instance, tmp_path):
+    table = tmp_path / "songs.csv"
+    table.write_text(
+        "track_id,track_name,track_artist,playlist_id,playlist_name,energy\nx1,Zzyzx,Stone Sour,p,Desert,0.8\n"
+    )
+    project.inbox.register_source("spotify-songs", {"path": str(table)})
+    stages(project, instance)
+    assert project.track_answers.search("zzyzx", 1)[0]["track_id"] == "x1"
+    project.inbox.remove_source("spotify-songs")
+    stages(project, instance)
+    assert "x1" not in catalogue(project)["track_id"]
+    assert "x1" not in project.track_index.column("track_id")["track_id"]
+    assert project.lake.scan(AUDIO_FEATURES).collect()["source"].unique().to_list() == ["synthetic"]
+
+
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_nothing_is_learned_from_playlists_of_the_web_api(project, share):
+    lake = project.lake
+    rows = lake.scan(RAW_PLAYLISTS).collect()
+    own_ids = rows["user_id"].unique().sort().head(round(40 * share))
+    own = own_ids.implode()
+    source = pl.when(pl.col("user_id").is_in(own)).then(pl.lit("spotify")).otherwise("source").alias("source")
+    lake.replace(RAW_PLAYLISTS, [0, 1], [rows.with_columns(source)])
+    tracks = catalogue(project)
+    expected = set(rows.filter(~pl.col("user_id").is_in(own))["track_id"])
+
+    model, users = learn_continuation(project, tracks)
+    assert not set(users["user_id"]) & set(own_ids)
+    learned = tracks["track_id"].gather(np.unique(model.playlists.indices))
+    assert set(learned) == expected
+    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), users, {})
+    answer = project.track_answers.answer(ContinueRequest(tracks=tracks["track_id"].head(3).to_list(), count=5))
+    assert len(answer["recommendations"]) == 5
+
+    allowed = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
+    assert len(learn_continuation(allowed, tracks)[0].playlists) == 80
+
+
+def test_a_model_goes_when_one_of_its_users_does(project, instance):
+    gone = project.track_model.users()["user_id"][0]
+    for table in (USERS, RAW_PLAYLISTS):
+        rows = project.lake.scan(table).filter(pl.col("user_id") != gone).collect()
+        project.lake.replace(table, [0, 1], [rows])
+    assert "1 users whose playlists are in it are gone" in stale_continuation(project)
+    assert "tracks" in stages(project, instance)
+    assert gone not in project.track_model.users()["user_id"]
+    assert len(project.track_model.load().model.playlists) == 78
+
+
+def test_a_model_goes_when_the_policy_changes(project):
+    rows = project.lake.scan(USERS).collect()
+    other = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
+    assert stale_continuation(project) is None
+    assert "TRAIN_ON_SPOTIFY" in stale_continuation(other)
+    one = pl.col("user_id") == rows["user_id"][0]
+    source = pl.when(one).then(pl.lit("spotify")).otherwise("source").alias("source")
+    project.lake.replace(USERS, [0, 1], [rows.with_columns(source)])
+    assert "may no longer be learned from" in stale_continuation(project)
+
+
+def test_what_a_killed_run_left_undone_is_seen(project, instance):
+    one = catalogue(project)["track_id"][0]
+    project.track_index.remove([one])
+    assert stale_tracks(project) == "the track index is incomplete"
+    (project.track_model.root / "serving.json").unlink()
+    assert stages(project, instance) == ["tracks"]
+    assert one in project.track_index.column("track_id")["track_id"]
+    assert project.track_model.card() is not None
+
+
+def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, instance):
+    def handed_in(name: str) -> None:
+        rows = project.lake.scan(RAW_PLAYLISTS).select(RECORD_COLUMNS).head(3).collect()
+        records = rows.with_columns(track_id=pl.lit(None, pl.String), track_name=pl.lit(f"Song of {name}"))
+        kept = kept_frame(records, no_rejects())
+        project.inbox.requests.hand_in("export", f"export-{name}", [kept], opted_in=True)
+        project.inbox.requests.sweep()
+
+    def made(**changed: Any) -> None:
+        project.set_track_catalogue_card(project.track_catalogue_card() | changed)
+
+    handed_in("anna")
+    assert stages(project, instance) == ["ingest", "features", "index"]
+    assert waiting(project)["tracks"] == []
+    assert "Tracks of new users wait" in summary(project)["notes"][0]
+    card = project.track_catalogue_card()
+    assert stale_tracks(project) is None
+    made(made_at=(datetime.now(UTC) - timedelta(hours=25)).isoformat())
+    assert "a day old" in str(stale_tracks(project))
+    made(**card | {"made_from": card["made_from"] | {"code": "of last year"}})
+    assert "other rules" in str(stale_tracks(project))
+    made(**card)
+    handed_in("ben")
+    assert stages(project, instance) == ["ingest", "features", "tracks", "index"]
+    assert {"Song of anna", "Song of ben"} <= set(catalogue(project)["track_name"])
+    assert summary(project)["notes"] == []
+    made(made_at=(datetime.now(UTC) - timedelta(days=9)).isoformat())
+    assert stale_tracks(project) is None  # nobody came: age alone is no reason
+
+
+@pytest.fixture
+def answers(project):
+    return project.track_answers
+
+
+def test_ids_uris_urls_and_numbers_are_the_same_tracks(project, answers):
+    ids = catalogue(project)["track_id"].to_list()
+    written = [ids[0], f"spotify:track:{ids[1]}", f"https://open.spotify.com/track/{ids[2]}?si=1", 3, ids[0]]
+    found = answers.continued(ContinueRequest(tracks=[*written, "nobody", 10**9], count=5))
+    assert found["seeds"] == 4
+    assert found["unknown"] == ["nobody", 10**9]
+    assert len(found["recommendations"]) == 5
+    assert not {track["track_id"] for track in found["recommendations"]} & set(ids[:4])
+    assert all(track["why"] and track["track_name"] and track["artist_name"] for track in found["recommendations"])
+
+
+def test_a_track_never_seen_a_title_and_a_mood_will_do(answers, project):
+    artist = catalogue(project)["artist_name"][0]
+    unseen = TrackDescription(title="Never Heard", artist=artist, audio={"energy": 0.9, "tempo": 150})
+    for request in (
+        ContinueRequest(tracks=[unseen], count=3),
+        ContinueRequest(title="metal workout", count=3),
+        ContinueRequest(mood="calm acoustic evening", count=3),
+        ContinueRequest(count=3),
+    ):
+        assert len(answers.continued(request)["recommendations"]) == 3
+
+
+def test_a_mood_is_heard(answers, project):
+    energy = dict(project.lake.scan(AUDIO_FEATURES).select("track_id", "energy").collect().iter_rows())
+
+    def mean_energy(mood: str) -> float:
+        found = answers.continued(ContinueRequest(mood=mood, count=30))["recommendations"]
+        return sum(energy[track["track_id"]] for track in found) / len(found)
+
+    assert mean_energy("calm quiet evening") + 0.1 < mean_energy("energetic loud party")
+
+
+def test_the_format_of_the_system_before_is_answered_in_its_order(project, tmp_path):
+    name, artist = catalogue(project).select("track_name", "artist_name").row(5)
+    request = {"search": f"{name} {artist}", "playlist": [1, 2], "recommender_neighbors": 4, "search_neighbors": 2}
+    path = tmp_path / "requests.json"
+    path.write_text(json.dumps([request, {**request, "playlist": []}]))
+    done = CliRunner().invoke(app, ["--data", str(project.settings.data), "continue", str(path)])
+    assert done.exit_code == 0, done.output
+    first, second = json.loads(done.stdout)
+    assert first["search"][0]["track_name"] == name
+    assert first["search_catalogue_numbers"] == [song["catalogue_number"] for song in first["search"]]
+    assert len(first["recommendation_catalogue_numbers"]) == 4
+    assert not {1, 2} & set(first["recommendation_catalogue_numbers"])
+    assert second["recommendations"] == []
+
+
+def test_search_from_the_command_line(project):
+    name = catalogue(project)["track_name"][0]
+    done = CliRunner().invoke(app, ["--data", str(project.settings.data), "search", name, "--json", "-k", "3"])
+    assert json.loads(done.stdout)["songs"][0]["track_name"] == name
+    wrong = CliRunner().invoke(app, ["--data", str(project.settings.data), "search", name, "--audio", "energy=much"])
+    assert wrong.exit_code == 1
+    assert "Give two numbers" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[1]", "request 1 is 1, not an object"),
+        ('{"tracks": [true]}', r"tracks\.0 is true"),
+        ('{"tracks": "abc"}', 'tracks is "abc"'),
+        ('{"trakcs": []}', "trakcs is"),
+        ('[{"search": "a"}, {"search": 5}]', "request 2: search is 5"),
+        ('{"tracks": [], "count": 0}', "count is 0"),
+        ('{"tracks": [[1]]}', r"tracks\.0 is \[1\]: A track is an id"),
+        ('{"tracks": [7, {"titel": "a"}]}', r"tracks\.1\.titel .* Fields are: title, artist"),
+        ('{"tracks": [{"audio": {"energi": 1}}]}', "no audio feature 'energi'; choose from danceability"),
+        ('{"tracks": [{"audio": {"tempo": 0.8}}]}', r"tempo is 0\.8, not from 30 to 300"),
+        ('{"title": "\\ud83d"}', "half of a letter"),
+    ],
+)
+def test_requests_that_cannot_be_read_say_where(tmp_path, content, message):
+    path = tmp_path / "request.json"
+    path.write_text(content)
+    with pytest.raises(RequestError, match=message):
+        read_requests(path)
+
+
+def test_a_playlist_of_a_hundred_thousand_is_answered(answers, project):
+    ids = catalogue(project)["track_id"].to_list()
+    listed = [*ids[:50], *(f"unknown-{number}" for number in range(100_000))]
+    found = answers.continued(ContinueRequest(tracks=listed, count=5))
+    assert len(found["unknown"]) == 100_000
+    assert len(found["recommendations"]) == 5
+
+
+def test_a_playlist_of_ten_thousand_descriptions_is_answered(answers):
+    described = [TrackDescription(title=f"Song {number} " + "x" * 10_000, artist="A") for number in range(10_000)]
+    begun = time.process_time()
+    found = answers.continued(ContinueRequest(tracks=described, title="y" * 10**6, count=5))
+    assert found["seeds"] == MOST_UNSEEN
+    assert len(found["recommendations"]) == 5
+    assert time.process_time() - begun < 30
+
+
+def test_numbers_that_no_track_can_have_are_unknown(answers):
+    found = answers.continued(ContinueRequest(tracks=[-1, 2**63, 10**30], count=1))
+    assert found["unknown"] == [-1, 2**63, 10**30]
+
+
+@pytest.mark.parametrize("text", ["\udcff", "a\x00b", "'; drop", "\\", "AND OR NOT", "*:*", '"'])
+def test_search_takes_whatever_is_typed(answers, text):
+    assert isinstance(answers.search(text, 3), list)
+    assert answers.search(text, 3, Filters(genre=text)) == []
+
+
+def test_threads_share_one_and_hear_the_same(answers, project):
+    ids = catalogue(project)["track_id"].to_list()
+
+    def asked(number: int) -> tuple:
+        words = answers.search(f"quiet evening {number}", 3)
+        more = answers.continued(ContinueRequest(tracks=ids[number : number + 3], title="calm", count=5))
+        return [song["track_id"] for song in words], [track["track_id"] for track in more["recommendations"]]
+
+    alone = [asked(number) for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(asked, range(12))) == alone
+
+
+def test_another_model_is_answered_from_once_it_serves(answers, project):
+    request = ContinueRequest(tracks=catalogue(project)["track_id"].head(2).to_list(), count=3)
+    assert len(answers.continued(request)["recommendations"]) == 3
+    tracks = catalogue(project).head(4)
+    model, users = learn_continuation(project, tracks)
+    project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), users, {})
+    found = answers.continued(request)
+    assert {track["track_id"] for track in found["recommendations"]} <= set(tracks["track_id"])
+
+
+@pytest.mark.parametrize("text", ["夜に駆ける Ночь 🔥", "مرحبا", "e\u0301a\u0300", "\u202e\u200b", "💿" * 50])
+def test_any_script_is_searched_and_continued(answers, text):
+    assert isinstance(answers.search(text, 3), list)
+    unseen = TrackDescription(title=text, artist=text)
+    found = answers.continued(ContinueRequest(tracks=[unseen, text], title=text, count=3))
+    assert found["unknown"] == [text]
+    assert len(found["recommendations"]) == 3
+
+
+def test_a_playlist_of_a_hundred_thousand_known_tracks_is_answered(answers, project):
+    ids = catalogue(project)["track_id"].to_list()
+    begun = time.process_time()
+    found = answers.continued(ContinueRequest(tracks=(ids * (100_000 // len(ids) + 1))[:100_000], title="all", count=5))
+    # Every track is a seed, so there is nothing left to say; it is said in time all the same.
+    assert found["seeds"] == len(ids)
+    assert found["recommendations"] == []
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\x00\x01", "null", "1e999", '"text"', '{"tracks": [1e400]}', '{"count": NaN}']
+)
+def test_files_that_hold_no_request_are_one_clear_error(project, tmp_path, content):
+    path = tmp_path / "request.json"
+    path.write_text(content)
+    done = CliRunner().invoke(app, ["--data", str(project.settings.data), "continue", str(path)])
+    assert done.exit_code == 1
+    assert "request.json" in done.stderr
+    assert "Traceback" not in done.output
