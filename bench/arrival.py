@@ -83,7 +83,7 @@ def arrive(root: Path) -> dict[str, Any]:
     os.environ["SPOTIFY_DAG_TRAIN_USERS"] = str(TRAIN_USERS)
     project = Project.open(Settings(data=root))
     definitions = build_definitions(settings=project.settings)
-    runs = []
+    runs: list[dict[str, Any]] = []
     with open_instance(project) as instance:
         for repeat in range(REPEATS + 1):
             hand_in(project, repeat)

@@ -31,6 +31,7 @@ TEST_DATA = Path(os.environ.get("SPOTIFY_DAG_TEST_DATA", Path(__file__).parents[
 def measure(quick: bool) -> dict[str, Any]:
     """Measure, print and return the figures."""
     users = QUICK_USERS if quick else USERS
+    worlds: dict[str, tuple[str, dict[str, Any], Path | None]]
     worlds = {"synthetic": ("synthetic", {"users": users, "playlists": PLAYLISTS, "tracks": TRACKS}, None)}
     hetrec, genres = TEST_DATA / "hetrec2011-lastfm-2k", TEST_DATA / "artist-genres" / "artist_genres.parquet"
     if hetrec.is_dir() and genres.is_file():

@@ -52,15 +52,15 @@ HEAVY = (
 
 
 @pytest.fixture(scope="module")
-def definitions(tmp_path_factory):
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
     return build_definitions(settings=Settings(data=tmp_path_factory.mktemp("data")))
 
 
-def test_it_loads(definitions):
+def test_it_loads(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
 
 
-def test_importing_it_is_quick_and_loads_nothing_heavy():
+def test_importing_it_is_quick_and_loads_nothing_heavy() -> None:
     code = f"""
 import sys, time
 begun = time.perf_counter()
@@ -79,7 +79,7 @@ print(time.perf_counter() - begun, [name for name in {HEAVY} if name in sys.modu
     assert min(tries) < 2
 
 
-def test_lineage(definitions):
+def test_lineage(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     found = {
         key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
@@ -88,7 +88,7 @@ def test_lineage(definitions):
     assert found == LINEAGE
 
 
-def test_every_asset_says_what_it_is(definitions):
+def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
         name = spec.key.to_user_string()
         assert spec.description, name
@@ -100,14 +100,14 @@ def test_every_asset_says_what_it_is(definitions):
         assert spec.code_version, name
 
 
-def test_tables_carry_their_schema(definitions):
+def test_tables_carry_their_schema(definitions: dg.Definitions) -> None:
     specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
     schema = specs["user_embeddings"].metadata["dagster/column_schema"]
     assert [column.name for column in schema.columns][:2] == ["user_bucket", "user_id"]
     assert all(column.description for column in schema.columns)
 
 
-def test_user_assets_share_one_set_of_buckets(definitions):
+def test_user_assets_share_one_set_of_buckets(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     keys = {name: graph.get(dg.AssetKey(name)).partitions_def for name in LINEAGE}
     assert {keys.pop(name) for name in ("artist_factors", "user_tower", "tower_evaluation")} == {WEEKS}
@@ -117,18 +117,18 @@ def test_user_assets_share_one_set_of_buckets(definitions):
     }
 
 
-def test_every_asset_that_is_made_has_a_blocking_check(definitions):
+def test_every_asset_that_is_made_has_a_blocking_check(definitions: dg.Definitions) -> None:
     checked = {key.asset_key.to_user_string() for key in definitions.resolve_asset_graph().asset_check_keys}
     assert checked == set(LINEAGE) - {"known_users"}
 
 
-def test_stages_cover_the_graph(definitions):
+def test_stages_cover_the_graph(definitions: dg.Definitions) -> None:
     assert {asset for assets in STAGES.values() for asset in assets} == set(LINEAGE) - {"known_users"}
     for stage in STAGES:
         assert definitions.resolve_job_def(stage).name == stage
 
 
-def test_dg_loads_the_project_and_both_files_name_one_location(tmp_path):
+def test_dg_loads_the_project_and_both_files_name_one_location(tmp_path: Path) -> None:
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "SPOTIFY_DAG_DATA": str(tmp_path),
@@ -144,7 +144,7 @@ def test_dg_loads_the_project_and_both_files_name_one_location(tmp_path):
     assert 'code_location_name = "spotify_dag"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_time_to_build_is_short(tmp_path):
+def test_time_to_build_is_short(tmp_path: Path) -> None:
     begun = time.perf_counter()
     build_definitions(settings=Settings(data=tmp_path))
     assert time.perf_counter() - begun < 1

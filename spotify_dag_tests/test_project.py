@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from spotify_dag.sources.base import SourceError
 from spotify_dag.stores.user_index import UserIndex
 
 
-def opened(root: Path, **settings: int) -> Project:
+def opened(root: Path, **settings: Any) -> Project:
     return Project.open(Settings(data=root, **settings))
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from spotify_dag.cli.main import app
 from spotify_dag_tests.conftest import made_once
@@ -14,7 +14,7 @@ from spotify_dag_tests.conftest import made_once
 pytestmark = pytest.mark.xdist_group("evaluate")  # one process makes the data, and the other does not wait for it
 
 
-def evaluate(data: Path, *arguments: str):
+def evaluate(data: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["--data", str(data), "evaluate", *arguments])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -30,7 +31,7 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
     opened = Project.open(Settings(data=tmp_path / "data"))
     opened.registry.root.mkdir(parents=True)
     shutil.copy(empty_store, opened.registry.root / "mlflow.db")
-    known = {
+    known: dict[str, Any] = {
         "user_bucket": user_buckets(["ann"], 64), "user_id": ["ann"], "source": ["export"], "content_hash": [1],
         "feature_version": [feature_version(opened)], "playlists": [1], "tracks": [1],
     }  # fmt: skip
@@ -44,7 +45,7 @@ def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) 
     return opened
 
 
-def trained(project: Project, seed: int, **changes: float | str) -> str:
+def trained(project: Project, seed: int, **changes: Any) -> str:
     """Return a version that the registry holds."""
     card = {"feature_version": changes.pop("features", feature_version(project))}
     return project.registry.save(small_model(seed), card, metrics=GOOD | changes, history=[])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -30,7 +31,7 @@ def test_tuning_writes_what_the_next_training_uses(project: Project) -> None:
     assert told["settings"].items() <= vars(load_training_settings(project)).items()
 
 
-def test_nobody_to_tune_on_is_said_and_writes_nothing(project: Project, tmp_path) -> None:
+def test_nobody_to_tune_on_is_said_and_writes_nothing(project: Project, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     done = CliRunner().invoke(app, ["--data", str(empty), "tune"])
     assert done.exit_code == 1

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,14 @@ def part(folder: Path, name: str, code: str) -> Part:
     return Part(name, [sys.executable, "-c", code], log, dict(os.environ), lambda: "well")
 
 
-def until(condition, seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)
     assert condition()
 
 
-def test_parts_are_kept_running_and_end_with_an_interrupt(tmp_path, capsys):
+def test_parts_are_kept_running_and_end_with_an_interrupt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     steady, brief = part(tmp_path, "steady", STEADY), part(tmp_path, "brief", "print('once', flush=True)")
 
     def interrupt() -> None:
@@ -65,7 +66,7 @@ def up(data: Path, *arguments: object) -> tuple[int, str]:
     return done.exit_code, " ".join(done.output.split())
 
 
-def test_a_port_that_is_taken_is_one_line(tmp_path):
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -76,7 +77,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
     assert printed.endswith("Choose another: --port")
 
 
-def test_a_data_root_is_one_command_s(tmp_path):
+def test_a_data_root_is_one_command_s(tmp_path: Path) -> None:
     with locked(tmp_path / "data" / "up" / ".lock", wait=False):
         status, printed = up(tmp_path / "data")
     assert status == 1
@@ -86,7 +87,7 @@ def test_a_data_root_is_one_command_s(tmp_path):
 @pytest.mark.parametrize(
     "name", ["dagster_webserver", "dagster", "spotify_dag.orchestration.dagster_internals.daemon", "spotify_dag"]
 )
-def test_what_it_starts_is_there(name):
+def test_what_it_starts_is_there(name: str) -> None:
     from importlib.util import find_spec
 
     assert find_spec(name) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -9,7 +11,7 @@ from spotify_dag.features.genres import artist_key, bucket_artists, genre_covera
 
 
 def key(*names: str | None) -> list[str | None]:
-    return pl.select(artist_key(pl.Series(names, dtype=pl.String))).to_series().to_list()
+    return pl.DataFrame({"name": names}, {"name": pl.String}).select(artist_key(pl.col("name"))).to_series().to_list()
 
 
 class TestArtistKey:
@@ -141,7 +143,7 @@ def artists(*rows: tuple[str, str | None]) -> pl.DataFrame:
 
 def table(*rows: tuple[str | None, str | None, list[str] | None]) -> pl.DataFrame:
     """Return a genre table of ``(id, name, genres)``."""
-    schema = {"artist_id": pl.String, "artist_name": pl.String, "genres": pl.List(pl.String)}
+    schema: dict[str, Any] = {"artist_id": pl.String, "artist_name": pl.String, "genres": pl.List(pl.String)}
     return pl.DataFrame(rows, schema, orient="row")
 
 

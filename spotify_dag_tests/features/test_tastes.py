@@ -56,7 +56,12 @@ def raw(rows: Sequence[Item]) -> pl.LazyFrame:
 def artist_genres(buckets: Sequence[int] = (1, 2, 3)) -> pl.DataFrame:
     known = {key: (name, genres) for key, name, genres in ARTISTS.values()}
     rows = [(bucket, key, name, genres) for bucket in buckets for key, (name, genres) in known.items()]
-    schema = {"user_bucket": pl.Int32, "artist_key": pl.String, "artist_name": pl.String, "genres": pl.List(pl.String)}
+    schema: dict[str, Any] = {
+        "user_bucket": pl.Int32,
+        "artist_key": pl.String,
+        "artist_name": pl.String,
+        "genres": pl.List(pl.String),
+    }
     return pl.DataFrame(rows, schema, orient="row")
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ class TestHandIn:
     def test_what_cannot_be_read_leaves_everything_as_it_was(self, requests: UserRequests) -> None:
         hand_in(requests, "anna", "One")
 
-        def broken():
+        def broken() -> Iterator[pl.DataFrame]:
             yield listening("export-anna", "Two")
             raise SourceError("no more")
 
@@ -221,7 +222,7 @@ class TestRejected:
         assert files(requests, "rejected") == ["x", "x.reason.txt"]
 
     def test_links_and_folders(self, requests: UserRequests, tmp_path: Path) -> None:
-        put(requests, "folder/inner.json", b"{}") if (requests.root / "new" / "folder").mkdir(parents=True) else None
+        (requests.root / "new" / "folder").mkdir(parents=True)
         (requests.root / "new" / "link.json").symlink_to("/etc/passwd")
         assert len(requests.sweep().rejected) == 2
         assert files(requests, "new") == []

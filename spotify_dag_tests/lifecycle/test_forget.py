@@ -41,7 +41,7 @@ def bring_up(project: Project) -> dict[str, int]:
         return {stage.stage: stage.buckets for stage in bring_up_to_date(project, definitions, instance)}
 
 
-def rows_of_others(project: Project) -> dict[str, list[object]]:
+def rows_of_others(project: Project) -> dict[str, list[str]]:
     """Return every row of every table that is not the user's."""
     per_user = [one for one in TABLES if "user_id" in one.column_names]
     return {
@@ -170,7 +170,7 @@ def test_a_lake_whose_log_has_the_statistics_is_cleared_too(project: Project) ->
     for part in (rows, rows):
         write_deltalake(str(table_), pa.table(part.to_arrow(), schema=schema), mode="overwrite",
                         partition_by=["user_bucket"])  # fmt: skip
-    first = rows["user_id"].min()
+    first = str(rows["user_id"].min())
     assert any("_delta_log" in name for name in mentions(project, first))
     forget(project, first)
     assert mentions(project, first) == {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -15,12 +17,12 @@ from spotify_dag.definitions import build_definitions
 from spotify_dag.lifecycle.repair import drop_damaged
 from spotify_dag.orchestration.bring_up_to_date import DiskFullError, bring_up_to_date
 from spotify_dag.project import Project
-from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, USER_EMBEDDINGS, USER_TASTES, USERS
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, USER_EMBEDDINGS, USER_TASTES, USERS, Table
 from spotify_dag.settings import Settings
 from spotify_dag_tests.staleness.test_changed_users import content
 
 
-def bring_up(project: Project, instance, told: list[tuple[str, str]]) -> list[str]:
+def bring_up(project: Project, instance: dg.DagsterInstance, told: list[tuple[str, str]]) -> list[str]:
     definitions = build_definitions(settings=project.settings)
     runs = bring_up_to_date(project, definitions, instance, started=lambda *what: told.append(what))
     return [run.stage for run in runs]
@@ -38,7 +40,9 @@ def bring_up(project: Project, instance, told: list[tuple[str, str]]) -> list[st
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_a_truncated_file_is_named_and_made_anew(project, instance, table, stages):
+def test_a_truncated_file_is_named_and_made_anew(
+    project: Project, instance: dg.DagsterInstance, table: Table, stages: list[str]
+) -> None:
     before = content(project)
     file = sorted((project.lake.root / table.name).rglob("*.parquet"))[0]
     os.truncate(file, file.stat().st_size // 2)
@@ -51,14 +55,14 @@ def test_a_truncated_file_is_named_and_made_anew(project, instance, table, stage
     assert bring_up(project, instance, told) == []
 
 
-def test_nothing_is_dropped_where_nothing_is_damaged(project):
+def test_nothing_is_dropped_where_nothing_is_damaged(project: Project) -> None:
     versions = project.lake.snapshot()
     assert drop_damaged(project) == []
     assert project.lake.snapshot() == versions
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path):
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 24 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -74,7 +78,9 @@ def small_disk(tmp_path: Path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_is_said_and_the_next_run_finishes(built, small_disk, instance):
+def test_a_full_disk_is_said_and_the_next_run_finishes(
+    built: Path, small_disk: Path, instance: dg.DagsterInstance
+) -> None:
     shutil.copytree(built, small_disk / "data")
     project = Project.open(Settings(data=small_disk / "data", n_buckets=2))
     before = content(project)["user_embeddings"]

@@ -131,7 +131,7 @@ def test_files_deleted_meanwhile_do_not_spoil_an_answer(project: Project, monkey
     )  # fmt: skip
     project.lake.replace(USER_EMBEDDINGS, [0, 1], [embeddings])
     matcher, shown = project.matcher, Matcher._shown
-    forgotten = []
+    forgotten: list[int] = []
 
     def deletes_first(self: Matcher, user_ids: set[str]) -> set[str]:
         answer = shown(self, user_ids)

@@ -1,6 +1,7 @@
 """A run that fails is told, once and readably, to a hook that listens; and harms nothing where none does."""
 
 import logging
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -20,7 +21,8 @@ class Sensor:
     """The failure sensor on an instance, as the daemon ticks it."""
 
     def __init__(self, project: Project, instance: dg.DagsterInstance) -> None:
-        self.project, self.instance, self.cursor = project, instance, None
+        self.project, self.instance = project, instance
+        self.cursor: str | None = None
         self.definitions = build_definitions(settings=project.settings, overrides={"project": project})
         self.sensor = self.definitions.resolve_sensor_def("alert_on_failure")
         self.tick()
@@ -44,23 +46,23 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def alerted(project: Project, hook: Hook, instance):
+def alerted(project: Project, hook: Hook, instance: dg.DagsterInstance) -> Sensor:
     settings = project.settings.model_copy(update={"alert_webhook": hook.secret, "ui_url": "https://ui.example.org/"})
     return Sensor(Project.open(settings), instance)
 
 
-def test_it_runs_by_itself(tmp_path):
+def test_it_runs_by_itself(tmp_path: Path) -> None:
     sensor = build_definitions(settings=Settings(data=tmp_path)).resolve_sensor_def("alert_on_failure")
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
-def test_a_run_that_succeeds_is_not_told(alerted, hook):
+def test_a_run_that_succeeds_is_not_told(alerted: Sensor, hook: Hook) -> None:
     assert alerted.run("ingest", **range_tags("00", "01")).is_success
     alerted.tick()
     assert hook.received == []
 
 
-def test_a_failed_run_is_told_once_with_what_why_where_and_a_link(alerted, hook):
+def test_a_failed_run_is_told_once_with_what_why_where_and_a_link(alerted: Sensor, hook: Hook) -> None:
     """A source whose files are gone, on two buckets; then another tick."""
     root = alerted.project.settings.data
     (root / "inbox" / "source-mpd.json").write_text('{"source": "mpd", "options": {"path": "/gone/mpd"}}')
@@ -80,7 +82,7 @@ def test_a_failed_run_is_told_once_with_what_why_where_and_a_link(alerted, hook)
     assert len(hook.received) == 1
 
 
-def test_a_check_that_blocks_is_told_by_name(alerted, hook):
+def test_a_check_that_blocks_is_told_by_name(alerted: Sensor, hook: Hook) -> None:
     import polars as pl
 
     lake = alerted.project.lake
@@ -95,7 +97,9 @@ def test_a_check_that_blocks_is_told_by_name(alerted, hook):
     assert "rows_conform" in message["text"]
 
 
-def test_a_hook_that_is_dead_or_refuses_harms_nothing(alerted, hook, caplog):
+def test_a_hook_that_is_dead_or_refuses_harms_nothing(
+    alerted: Sensor, hook: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
     root = alerted.project.settings.data
     (root / "inbox" / "source-mpd.json").write_text('{"source": "mpd", "options": {"path": "/gone/mpd"}}')
     hook.status = 500
@@ -111,7 +115,9 @@ def test_a_hook_that_is_dead_or_refuses_harms_nothing(alerted, hook, caplog):
 
 
 @pytest.mark.parametrize("status", [302, 404, 503])
-def test_what_the_hook_answers_is_logged_without_its_address(hook, caplog, status):
+def test_what_the_hook_answers_is_logged_without_its_address(
+    hook: Hook, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
     hook.status = status
     settings = Settings(alert_webhook=hook.secret)
     with caplog.at_level(logging.WARNING):
@@ -121,7 +127,7 @@ def test_what_the_hook_answers_is_logged_without_its_address(hook, caplog, statu
     assert not send(Settings(), Alert("It broke", "because"), logging.getLogger("test"))
 
 
-def test_no_secret_and_no_user_is_told(project):
+def test_no_secret_and_no_user_is_told(project: Project) -> None:
     settings = project.settings.model_copy(
         update={
             "spotify_client_secret": SecretStr("s3cr3t"),
@@ -141,7 +147,7 @@ def test_no_secret_and_no_user_is_told(project):
     assert len(clean("word " * 200)) == 400
 
 
-def test_with_a_broken_lake_it_is_told_all_the_same_and_hides_too_much(project):
+def test_with_a_broken_lake_it_is_told_all_the_same_and_hides_too_much(project: Project) -> None:
     for log in (project.settings.data / "lake" / "users" / "_delta_log").glob("*.json"):
         log.write_text("{")
     told = cleaner(project)("Table 'users' of 'somebody' is broken.")
@@ -150,7 +156,7 @@ def test_with_a_broken_lake_it_is_told_all_the_same_and_hides_too_much(project):
 
 
 @pytest.mark.parametrize("address", ["hooks.example.org/T0", "ftp://example.org/x", "https:///x"])
-def test_what_is_no_address_is_refused_without_being_repeated(address):
+def test_what_is_no_address_is_refused_without_being_repeated(address: str) -> None:
     with pytest.raises(ValidationError) as error:
         Settings(alert_webhook=address)
     assert "https://HOST" in error.value.errors()[0]["msg"]

@@ -1,5 +1,7 @@
 """Drift is told when it is there, and only then: by what real runs noted, of a base that grows and one that changes."""
 
+from pathlib import Path
+
 import dagster as dg
 import numpy as np
 import polars as pl
@@ -49,15 +51,15 @@ class Base:
 
 
 @pytest.fixture
-def base(tmp_path, instance):
+def base(tmp_path: Path, instance: dg.DagsterInstance) -> Base:
     return Base(Project.open(Settings(data=tmp_path / "data", n_buckets=2)), instance)
 
 
-def failed(found):
+def failed(found: dict[str, dg.AssetCheckEvaluation]) -> set[str]:
     return {name for name, evaluation in found.items() if not evaluation.passed}
 
 
-def test_a_growing_base_is_quiet_and_another_one_is_told(base):
+def test_a_growing_base_is_quiet_and_another_one_is_told(base: Base) -> None:
     for runs, users in enumerate((100, 130, 160, 200, 260)):
         found = base.grow(users)
         assert not failed(found), {name: it.description for name, it in found.items()}
@@ -83,7 +85,7 @@ def test_a_growing_base_is_quiet_and_another_one_is_told(base):
     assert {it.severity for it in found.values()} == {dg.AssetCheckSeverity.WARN}
 
 
-def test_with_too_little_to_compare_nothing_is_said(base):
+def test_with_too_little_to_compare_nothing_is_said(base: Base) -> None:
     for _ in range(HISTORY - 1):
         base.grow(100)
     rows = base.project.lake.scan(USER_EMBEDDINGS).collect()
@@ -111,11 +113,11 @@ def sketch(mean: float, users: int, spread: float = 1.0) -> Sketch:
         (Sketch(0, (), 0.0), sketch(0, 1_000), False),
     ],
 )
-def test_what_counts_as_a_shift(now, before, moved):
+def test_what_counts_as_a_shift(now: Sketch, before: Sketch, moved: bool) -> None:
     assert (shift(now, [before] * HISTORY) is not None) == moved
 
 
-def test_samples_of_one_world_seldom_differ():
+def test_samples_of_one_world_seldom_differ() -> None:
     """Of 2,000 comparisons of samples of any size, none is taken for drift."""
     rng = np.random.default_rng(0)
     for _ in range(2_000):
@@ -125,7 +127,7 @@ def test_samples_of_one_world_seldom_differ():
         assert shift(found[0], found[1:]) is None
 
 
-def test_a_sketch_keeps_distances():
+def test_a_sketch_keeps_distances() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.normal(size=(500, 384)), rng.normal(size=(500, 384)) + 0.2
     sketches = [_sketch(pl.Series(vectors.astype(np.float32).tolist())) for vectors in (one, other)]

@@ -1,6 +1,7 @@
 """What waits too long is told once; what does not wait, however old, is not."""
 
 import json
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -20,7 +21,8 @@ class Watch:
     """The sensor, ticked at times of one's own."""
 
     def __init__(self, project: Project, instance: dg.DagsterInstance) -> None:
-        self.project, self.instance, self.cursor = project, instance, None
+        self.project, self.instance = project, instance
+        self.cursor: str | None = None
 
     def tick(self, hours: float) -> list[tuple[str, bool]]:
         """Tick; return which checks were reported, and how."""
@@ -34,7 +36,7 @@ class Watch:
 
 
 @pytest.fixture
-def watched(project, hook):
+def watched(project: Project, hook: Hook) -> Project:
     return Project.open(project.settings.model_copy(update={"alert_webhook": hook.secret}))
 
 
@@ -43,13 +45,15 @@ def lose_features(project: Project) -> None:
     project.lake.replace(USER_EMBEDDINGS, [1], [rows.tail(-1)])
 
 
-def test_nothing_waits_however_old_it_is(watched, instance, hook):
+def test_nothing_waits_however_old_it_is(watched: Project, instance: dg.DagsterInstance, hook: Hook) -> None:
     watch = Watch(watched, instance)
     assert [watch.tick(hours) for hours in (0, 1, 1_000, 10_000)] == [[]] * 4
     assert hook.received == []
 
 
-def test_what_waits_too_long_is_told_once_and_then_that_it_does_not(watched, instance, hook: Hook):
+def test_what_waits_too_long_is_told_once_and_then_that_it_does_not(
+    watched: Project, instance: dg.DagsterInstance, hook: Hook
+) -> None:
     lose_features(watched)
     watch, late = Watch(watched, instance), POLICY["features"] / HOUR
     assert watch.tick(0) == watch.tick(late - 0.1) == []
@@ -74,7 +78,7 @@ def test_what_waits_too_long_is_told_once_and_then_that_it_does_not(watched, ins
     assert len(hook.received) == 2
 
 
-def test_whoever_is_at_it_is_not_late(watched, instance, hook):
+def test_whoever_is_at_it_is_not_late(watched: Project, instance: dg.DagsterInstance, hook: Hook) -> None:
     """A run that waits for a source has been told when to resume, and resumes."""
     lose_features(watched)
     watch = Watch(watched, instance)
@@ -86,13 +90,13 @@ def test_whoever_is_at_it_is_not_late(watched, instance, hook):
     assert watch.tick(31) == [("user_embeddings", False)]
 
 
-def test_a_bucket_that_is_done_in_between_begins_anew():
+def test_a_bucket_that_is_done_in_between_begins_anew() -> None:
     before = since_when(0, {"features": [1, 2]}, {})
     after = since_when(10, {"features": [2, 3]}, before)
     assert after == {"features": {"2": 0, "3": 10}}
 
 
-def test_the_sensor_runs_by_itself_and_every_stage_has_its_policy(tmp_path):
+def test_the_sensor_runs_by_itself_and_every_stage_has_its_policy(tmp_path: Path) -> None:
     definitions = build_definitions(settings=Settings(data=tmp_path))
     sensor = definitions.resolve_sensor_def("freshness")
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
@@ -106,7 +110,7 @@ def test_the_sensor_runs_by_itself_and_every_stage_has_its_policy(tmp_path):
     assert json.loads(tick.cursor) == {"since": {stage: {} for stage in STAGES}, "late": []}
 
 
-def test_a_source_that_is_gone_does_not_end_the_sensor(tmp_path, instance):
+def test_a_source_that_is_gone_does_not_end_the_sensor(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     project = Project.open(Settings(data=tmp_path, n_buckets=2))
     entry = {"source": "mpd", "options": {"path": str(tmp_path / "gone")}}
     (tmp_path / "inbox").mkdir()

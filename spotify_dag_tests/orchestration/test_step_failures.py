@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -16,7 +18,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import USERS
 from spotify_dag.settings import Settings
 from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
-from spotify_dag.simulator.loopback_server import serve
+from spotify_dag.simulator.loopback_server import Simulator, serve
 from spotify_dag.staleness.stale_buckets import stale_ingests
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -24,7 +26,7 @@ WHOLE = {"dagster/asset_partition_range_start": "00", "dagster/asset_partition_r
 
 
 @pytest.fixture
-def spotify(tmp_path):
+def spotify(tmp_path: Path) -> Iterator[tuple[Project, Simulator]]:
     """A project that reads ten users from a simulated Spotify, and the simulator."""
     with serve(SimulatorSettings(users=10, playlists=2, tracks=6)) as simulator:
         listed = tmp_path / "users.txt"
@@ -38,14 +40,18 @@ def spotify(tmp_path):
         yield project, simulator
 
 
-def execute(project, instance, tags, job="ingest"):
+def execute(
+    project: Project, instance: dg.DagsterInstance, tags: Mapping[str, str], job: str = "ingest"
+) -> dg.ExecuteInProcessResult:
     definitions = build_definitions(settings=project.settings)
     return definitions.resolve_job_def(job).execute_in_process(
         instance=instance, tags=tags, raise_on_error=False, run_config=QUIET
     )
 
 
-def test_a_source_that_says_when_to_resume_is_waited_for_and_nothing_fails(spotify, instance):
+def test_a_source_that_says_when_to_resume_is_waited_for_and_nothing_fails(
+    spotify: tuple[Project, Simulator], instance: dg.DagsterInstance
+) -> None:
     project, simulator = spotify
     wire = simulator.api.wire
     wire.faults = Faults(rate_limited_long=0.15, long_retry_after=1)
@@ -59,14 +65,16 @@ def test_a_source_that_says_when_to_resume_is_waited_for_and_nothing_fails(spoti
     assert stale_ingests(project, project.inbox.sources()) == []
 
 
-def test_a_week_of_the_schedule_runs_every_bucket_once(spotify, instance):
+def test_a_week_of_the_schedule_runs_every_bucket_once(
+    spotify: tuple[Project, Simulator], instance: dg.DagsterInstance
+) -> None:
     project, _ = spotify
     definitions = build_definitions(settings=project.settings)
     schedule = definitions.resolve_schedule_def("refresh")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     assert schedule.job_name == "ingest"
     monday = datetime(2026, 3, 2, tzinfo=UTC)
-    ran = []
+    ran: list[int] = []
     for day in range(7):
         context = dg.build_schedule_context(
             instance=instance, scheduled_execution_time=monday + timedelta(days=day), resources={"project": project}
@@ -80,7 +88,7 @@ def test_a_week_of_the_schedule_runs_every_bucket_once(spotify, instance):
     assert sorted(ran) == list(range(8))
 
 
-def test_days_are_even_and_follow_the_period():
+def test_days_are_even_and_follow_the_period() -> None:
     week = 7 * 86_400
     monday = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
     days = [buckets_of_the_day(monday + day * 86_400, 64, week) for day in range(14)]
@@ -92,7 +100,7 @@ def test_days_are_even_and_follow_the_period():
     assert sorted(chain(*fortnight)) == list(range(64))
 
 
-def test_a_source_that_does_not_change_by_itself_is_left_alone(project, instance):
+def test_a_source_that_does_not_change_by_itself_is_left_alone(project: Project, instance: dg.DagsterInstance) -> None:
     schedule = build_definitions(settings=project.settings).resolve_schedule_def("refresh")
     context = dg.build_schedule_context(
         instance=instance, scheduled_execution_time=datetime(2026, 3, 2, tzinfo=UTC), resources={"project": project}
@@ -102,7 +110,7 @@ def test_a_source_that_does_not_change_by_itself_is_left_alone(project, instance
     assert "No source" in tick.skip_message
 
 
-def test_what_a_person_must_mend_fails_at_once(tmp_path, instance):
+def test_what_a_person_must_mend_fails_at_once(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     project = Project.open(Settings(data=tmp_path, n_buckets=8))
     (tmp_path / "inbox").mkdir()
     entry = {"source": "mpd", "options": {"path": str(tmp_path / "gone")}}
@@ -123,7 +131,9 @@ def test_what_a_person_must_mend_fails_at_once(tmp_path, instance):
         (SpotifyDagError("mend this"), False),
     ],
 )
-def test_what_passes_is_tried_again_so_many_times(monkeypatch, error, again):
+def test_what_passes_is_tried_again_so_many_times(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, again: bool
+) -> None:
     monkeypatch.setattr(step_failures, "BACKOFF", 0.01)
     tried = []
 
@@ -138,7 +148,7 @@ def test_what_passes_is_tried_again_so_many_times(monkeypatch, error, again):
     assert len(tried) == (1 + step_failures.RETRIES if again else 1)
 
 
-def test_two_writers_that_meet_are_a_passing_matter():
+def test_two_writers_that_meet_are_a_passing_matter() -> None:
     import sqlite3
 
     import requests

@@ -7,6 +7,9 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -42,9 +45,9 @@ class Daemon:
     def __init__(self, project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
         self.project, self.definitions, self.instance = project, definitions, instance
         self.cursors: dict[str, str | None] = {}
-        self.conditions: object = None
+        self.conditions: dg.AssetDaemonCursor | None = None
 
-    def sensor(self, name: str) -> dg.SensorResult:
+    def sensor(self, name: str) -> Any:
         """Tick a sensor, record what it observed, and keep its cursor."""
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursors.get(name), definitions=self.definitions, sensor_name=name,
@@ -99,7 +102,7 @@ def test_nothing_new_asks_for_nothing_over_twenty_ticks(daemon: Daemon) -> None:
         assert daemon.requested() == set()
 
 
-def test_of_64_buckets_none_is_asked_for_over_twenty_ticks_and_then_one(tmp_path):
+def test_of_64_buckets_none_is_asked_for_over_twenty_ticks_and_then_one(tmp_path: Path) -> None:
     project = Project.open(Settings(data=tmp_path / "data"))
     project.inbox.register_source("synthetic", {"users": 500})
     with dg.DagsterInstance.ephemeral() as instance:
@@ -181,7 +184,9 @@ class TestWeekly:
         found = definitions.resolve_schedule_def("weekly_training").evaluate_tick(context)
         return list(found.run_requests or [])
 
-    def test_trains_for_the_week_that_begins_and_not_without_anybody_new(self, project, definitions, instance) -> None:
+    def test_trains_for_the_week_that_begins_and_not_without_anybody_new(
+        self, project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance
+    ) -> None:
         sunday = datetime(2026, 3, 1, tzinfo=UTC)
         assert self.tick(project, definitions, instance, sunday) == []
         hand_in(project, "anna", ["Radiohead", "Muse"])
@@ -201,13 +206,15 @@ class TestWeekly:
         assert (weekly.cron_schedule, weekly.default_status) == ("0 0 * * 0", dg.DefaultScheduleStatus.RUNNING)
 
 
-def _hold(path, first, last, got, release) -> None:
+def _hold(path: Path, first: int, last: int, got: Event, release: Event) -> None:
     with locked_range(path, first, last):
         got.set()
         release.wait(30)
 
 
-def test_a_bucket_is_one_run_s_at_a_time_between_processes(project, definitions, instance):
+def test_a_bucket_is_one_run_s_at_a_time_between_processes(
+    project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
     """A run waits for another process that has one of its buckets, and for none that has others."""
     context = multiprocessing.get_context("spawn")
     got, release = context.Event(), context.Event()
@@ -229,7 +236,7 @@ def test_a_bucket_is_one_run_s_at_a_time_between_processes(project, definitions,
     assert other.exitcode == 0
 
 
-def test_who_waits_for_a_bucket_for_so_long_goes_on_without(tmp_path):
+def test_who_waits_for_a_bucket_for_so_long_goes_on_without(tmp_path: Path) -> None:
     with locked_range(tmp_path / "buckets", 0, 63):
         begun = time.monotonic()
         with locked_range(tmp_path / "buckets", 5, 5, seconds=0.3):
@@ -240,7 +247,7 @@ def test_who_waits_for_a_bucket_for_so_long_goes_on_without(tmp_path):
         assert time.monotonic() - begun < 10
 
 
-def test_a_killed_holder_gives_its_buckets_back(tmp_path):
+def test_a_killed_holder_gives_its_buckets_back(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     got, release = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(tmp_path / "buckets", 0, 63, got, release))
@@ -252,7 +259,9 @@ def test_a_killed_holder_gives_its_buckets_back(tmp_path):
     other.join()
 
 
-def test_a_run_holds_its_buckets(project, definitions, instance, monkeypatch):
+def test_a_run_holds_its_buckets(
+    project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a run is at work, nobody else gets one of its buckets; before and after everybody does."""
     import fcntl
     import struct

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -32,14 +34,14 @@ def stages(project: Project, instance: dg.DagsterInstance, *, train: bool = Fals
     return {stage.stage: stage.reason for stage in bring_up_to_date(project, definitions, instance, train=train)}
 
 
-def another_tower(project: Project, metrics: dict[str, float], **card) -> str:
+def another_tower(project: Project, metrics: dict[str, float], **card: Any) -> str:
     """Return a version with other weights than the champion's."""
     import torch
 
     champion = project.registry.champion()
     tower = project.registry.load(champion)
     with torch.no_grad():
-        tower.tower.absent += 0.25
+        tower.tower.absent.add_(0.25)
     return project.registry.save(tower, project.registry.card(champion) | card, metrics=metrics, history=[])
 
 
@@ -55,7 +57,9 @@ HALF = pl.col("user_id").hash(1) % 2 == 0
 
 
 class TestFinishing:
-    def test_after_a_run_the_champion_answers_and_nothing_is_left(self, project, instance):
+    def test_after_a_run_the_champion_answers_and_nothing_is_left(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         champion = project.registry.champion()
         assert champion == project.published() == project.registry.latest()
         (row,) = project.registry.versions()
@@ -67,7 +71,7 @@ class TestFinishing:
         assert card["trained_on"]["sources"] == {"synthetic": 40}
         assert stages(project, instance) == {}
 
-    def test_answering_loads_neither_mlflow_nor_dagster(self, project):
+    def test_answering_loads_neither_mlflow_nor_dagster(self, project: Project) -> None:
         code = """
 import sys
 from spotify_dag.cli.main import app
@@ -82,7 +86,7 @@ print([name for name in ("mlflow", "sqlalchemy", "dagster") if name in sys.modul
         assert json.loads("\n".join(answer))["model_version"] == project.published()
         assert loaded == "[]"
 
-    def test_killed_before_the_gate_was_asked(self, project, instance):
+    def test_killed_before_the_gate_was_asked(self, project: Project, instance: dg.DagsterInstance) -> None:
         champion = project.registry.champion()
         unjudged = another_tower(project, SOUND | {"mrr": 0.9})
         assert stages(project, instance) == {"train": "the gate was not asked about the last one"}
@@ -91,20 +95,26 @@ print([name for name in ("mlflow", "sqlalchemy", "dagster") if name in sys.modul
         assert project.registry.decision(unjudged) is None
         assert stages(project, instance) == {}
 
-    def test_killed_between_the_decision_and_the_promotion(self, project, instance):
+    def test_killed_between_the_decision_and_the_promotion(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         passed = another_tower(project, SOUND | {"mrr": 0.9})
         project.registry.record_decision(passed, decide(SOUND | {"mrr": 0.9}, None, {}))
         assert list(stages(project, instance)) == ["index"]
         assert project.registry.champion() == project.published() == passed
         assert project.user_index(passed).rows().height == 40
 
-    def test_killed_between_the_last_vector_and_the_switch(self, project, instance):
+    def test_killed_between_the_last_vector_and_the_switch(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         champion = project.published()
         (project.vectors / "published.json").unlink()
         assert stages(project, instance) == {}
         assert project.published() == champion
 
-    def test_a_version_whose_weights_are_gone_is_not_published(self, project, instance):
+    def test_a_version_whose_weights_are_gone_is_not_published(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         (project.vectors / "published.json").unlink()
         champion = project.registry.champion()
         weights = project.registry.root / champion / "tower.safetensors"
@@ -113,7 +123,7 @@ print([name for name in ("mlflow", "sqlalchemy", "dagster") if name in sys.modul
             stages(project, instance)
         assert project.published() is None
 
-    def test_rolled_back_is_indexed_and_answers_and_stays(self, project, instance):
+    def test_rolled_back_is_indexed_and_answers_and_stays(self, project: Project, instance: dg.DagsterInstance) -> None:
         former = project.registry.champion()
         passed = another_tower(project, SOUND | {"mrr": 0.9})
         project.registry.promote(passed, decide(SOUND | {"mrr": 0.9}, None, {}))
@@ -126,8 +136,8 @@ print([name for name in ("mlflow", "sqlalchemy", "dagster") if name in sys.modul
 
 class TestSwitch:
     def test_the_live_version_takes_new_users_while_the_next_is_built_and_nobody_is_missing_after(
-        self, project, instance
-    ):
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         live = project.published()
         passed = another_tower(project, SOUND | {"mrr": 0.9})
         project.registry.promote(passed, decide(SOUND | {"mrr": 0.9}, None, {}))
@@ -147,7 +157,9 @@ class TestSwitch:
 
 
 class TestGate:
-    def test_a_challenger_that_fails_leaves_the_champion_and_says_why(self, project, instance):
+    def test_a_challenger_that_fails_leaves_the_champion_and_says_why(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         champion = project.registry.champion()
         worse = another_tower(project, SOUND | {"mrr": 0.01})
         project.registry.record_decision(worse, decide(SOUND | {"mrr": 0.01}, {"mrr": 0.9, "coverage": 1.0}, {}))
@@ -156,13 +168,17 @@ class TestGate:
         (note,) = summary(project)["notes"]
         assert note.startswith(f"{worse} stays a challenger: mrr is 0.01; it must be > 0.9 (the champion's).")
 
-    def test_equal_training_leaves_one_champion_with_its_decision(self, project, instance):
+    def test_equal_training_leaves_one_champion_with_its_decision(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         champion = project.registry.champion()
         assert stages(project, instance, train=True) == {"tracks": "asked for", "train": "asked for"}
         (row,) = project.registry.versions()
         assert (row["model_version"], row["status"], row["decision"]["passed"]) == (champion, "champion", True)
 
-    def test_a_champion_of_other_features_indexes_nobody_and_one_of_these_takes_its_place(self, project, instance):
+    def test_a_champion_of_other_features_indexes_nobody_and_one_of_these_takes_its_place(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         served = project.published()
         other = another_tower(project, SOUND | {"mrr": 0.9}, feature_version="those of last year")
         project.registry.promote(other)
@@ -175,7 +191,7 @@ class TestGate:
 
 
 class TestDataPolicy:
-    def test_users_of_the_web_api_are_left_out_of_training_to_the_last_row(self, project):
+    def test_users_of_the_web_api_are_left_out_of_training_to_the_last_row(self, project: Project) -> None:
         from_spotify(project, HALF)
         left_out = set(project.lake.scan(USERS).filter(HALF).collect()["user_id"])
         data = training_users(project)
@@ -186,14 +202,16 @@ class TestDataPolicy:
         assert trainable_users(project).collect().height == 40 - len(left_out)
         assert nothing_to_train_on(project) is None
 
-    def test_the_switch_lets_them_in(self, project):
+    def test_the_switch_lets_them_in(self, project: Project) -> None:
         from_spotify(project, EVERYBODY)
         assert training_users(project).users.is_empty()
         allowed = Project.open(Settings(data=project.settings.data, n_buckets=2, train_on_spotify=True))
         assert nothing_to_train_on(allowed) is None
         assert len(training_users(allowed).users) == 40
 
-    def test_with_nobody_left_users_are_indexed_with_the_champion_all_the_same(self, project, instance):
+    def test_with_nobody_left_users_are_indexed_with_the_champion_all_the_same(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         from_spotify(project, EVERYBODY)
         champion = project.registry.champion()
         index = project.user_index(champion)
@@ -204,7 +222,9 @@ class TestDataPolicy:
         assert project.published() == project.registry.champion() == champion
         assert stages(project, instance) == {}
 
-    def test_with_nobody_left_and_no_champion_it_says_what_to_do_and_does_not_fail(self, project, instance):
+    def test_with_nobody_left_and_no_champion_it_says_what_to_do_and_does_not_fail(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         from_spotify(project, EVERYBODY)
         shutil.rmtree(project.registry.root)
         shutil.rmtree(project.vectors)
@@ -220,14 +240,18 @@ class TestDataPolicy:
         assert result.exit_code == 0, result.output
         assert note in result.stdout
 
-    def test_a_data_root_of_nobody_is_up_to_date_and_says_what_to_do(self, instance, tmp_path):
+    def test_a_data_root_of_nobody_is_up_to_date_and_says_what_to_do(
+        self, instance: dg.DagsterInstance, tmp_path: Path
+    ) -> None:
         project = Project.open(Settings(data=tmp_path / "nobody", n_buckets=2))
         assert list(stages(project, instance)) == ["tracks"]
         assert nothing_to_train_on(project).startswith(
             "Nothing to train on: a tower takes at least 2 users, and there are 0."
         )
 
-    def test_started_from_the_ui_it_makes_nothing_and_does_not_fail(self, project, instance):
+    def test_started_from_the_ui_it_makes_nothing_and_does_not_fail(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
         from_spotify(project, EVERYBODY)
         before = project.registry.versions()
         job = build_definitions(settings=project.settings).resolve_job_def("train")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -34,7 +35,7 @@ ENVIRONMENT = {
 WORLD = ("--source", "synthetic", "--tracks", "30", "--users", "1000")
 
 
-def spotify_dag(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def spotify_dag(data: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a person would."""
     return subprocess.run(
         [COMMAND, "--data", data, *map(str, arguments)],
@@ -50,7 +51,7 @@ def ask(data: Path, *arguments: str) -> Result:
     return CliRunner(env={"COLUMNS": "160"}).invoke(app, ["--data", str(data), *arguments])
 
 
-def content(data: Path, **settings: int) -> dict[str, pl.DataFrame]:
+def content(data: Path, **settings: Any) -> dict[str, pl.DataFrame]:
     """Return every table and the index, without the time of reading."""
     project = Project.open(Settings(data=data, **settings))
     frames = {
@@ -66,7 +67,7 @@ of_one_world = pytest.mark.xdist_group("world")
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory) -> Path:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base of 1,000 synthetic users."""
     return made_once(tmp_path_factory, "world", lambda folder: make_world(folder / "data")) / "data"
 
@@ -82,7 +83,7 @@ def make_world(data: Path) -> None:
 
 
 @of_one_world
-def test_neighbours_share_the_taste_that_was_planted(world):
+def test_neighbours_share_the_taste_that_was_planted(world: Path) -> None:
     index, _ = Project.open(Settings(data=world)).matcher.index()
     truth = dict(SyntheticSource(users=1_000, tracks=30).tastes().select("user_id", "community").iter_rows())
     rows = index.rows(with_vectors=True)
@@ -98,7 +99,7 @@ def test_neighbours_share_the_taste_that_was_planted(world):
 
 
 @of_one_world
-def test_batch_answers_equal_single_answers(world):
+def test_batch_answers_equal_single_answers(world: Path) -> None:
     matcher = Project.open(Settings(data=world)).matcher
     users = [f"synthetic-{number:06d}" for number in range(0, 1_000, 97)]
     _, together = matcher.recommend(users, 10)
@@ -106,7 +107,7 @@ def test_batch_answers_equal_single_answers(world):
 
 
 @of_one_world
-def test_recommend_prints_what_machines_expect(world):
+def test_recommend_prints_what_machines_expect(world: Path) -> None:
     done = ask(world, "recommend", "synthetic-000007", "-k", "3", "--json")
     answer = json.loads(done.stdout)
     assert set(answer) == {"user_id", "model_version", "matches"}
@@ -123,7 +124,7 @@ def test_recommend_prints_what_machines_expect(world):
 
 
 @of_one_world
-def test_recommend_prints_a_table_for_people(world):
+def test_recommend_prints_a_table_for_people(world: Path) -> None:
     done = spotify_dag(world, "recommend", "synthetic-000007")
     assert done.returncode == 0
     assert "Users who listen like synthetic-000007" in done.stdout
@@ -131,7 +132,7 @@ def test_recommend_prints_a_table_for_people(world):
 
 
 @of_one_world
-def test_compare_is_symmetric(world):
+def test_compare_is_symmetric(world: Path) -> None:
     one, other = (
         json.loads(ask(world, "compare", a, b, "--json").stdout)
         for a, b in (("synthetic-000001", "synthetic-000002"), ("synthetic-000002", "synthetic-000001"))
@@ -144,14 +145,14 @@ def test_compare_is_symmetric(world):
 
 
 @of_one_world
-def test_compare_with_oneself_is_a_perfect_match(world):
+def test_compare_with_oneself_is_a_perfect_match(world: Path) -> None:
     answer = json.loads(ask(world, "compare", "synthetic-000001", "synthetic-000001", "--json").stdout)
     assert answer["score"] == pytest.approx(1, abs=1e-5)
     assert answer["new_to_you"] == []
 
 
 @of_one_world
-def test_sql_sees_the_lake(world):
+def test_sql_sees_the_lake(world: Path) -> None:
     done = ask(world, "sql", "select count(*) as users, sum(rows_kept) as items from users", "--json")
     (row,) = json.loads(done.stdout)
     items = Project.open(Settings(data=world)).lake.scan(RAW_PLAYLISTS).select(pl.len()).collect().item()
@@ -159,7 +160,7 @@ def test_sql_sees_the_lake(world):
 
 
 @of_one_world
-def test_a_wrong_query_names_the_tables(world):
+def test_a_wrong_query_names_the_tables(world: Path) -> None:
     done = ask(world, "sql", "select * from nothing")
     assert done.exit_code != 0
     assert "Traceback" not in done.stderr
@@ -167,7 +168,7 @@ def test_a_wrong_query_names_the_tables(world):
 
 
 @of_one_world
-def test_an_unknown_user_is_told_what_to_do(world):
+def test_an_unknown_user_is_told_what_to_do(world: Path) -> None:
     done = ask(world, "recommend", "000007")
     assert done.exit_code == 1
     assert done.stdout == ""
@@ -176,7 +177,7 @@ def test_an_unknown_user_is_told_what_to_do(world):
 
 
 @of_one_world
-def test_nothing_new_materialises_nothing_and_is_quick(world):
+def test_nothing_new_materialises_nothing_and_is_quick(world: Path) -> None:
     before = content(world)
     begun = time.monotonic()
     done = spotify_dag(world, "run", "--json")
@@ -187,7 +188,7 @@ def test_nothing_new_materialises_nothing_and_is_quick(world):
 
 
 @of_one_world
-def test_the_runs_are_in_the_dagster_instance(world):
+def test_the_runs_are_in_the_dagster_instance(world: Path) -> None:
     import dagster as dg
 
     instance = dg.DagsterInstance.from_config(str(world / "dagster"))
@@ -201,7 +202,7 @@ def test_the_runs_are_in_the_dagster_instance(world):
 
 
 @of_one_world
-def test_new_users_touch_only_their_buckets(world, tmp_path):
+def test_new_users_touch_only_their_buckets(world: Path, tmp_path: Path) -> None:
     grown = shutil.copytree(world, tmp_path / "data")
     before = content(grown)["user_embeddings"]
     done = spotify_dag(grown, "run", *WORLD[:-1], "1002", "--json")
@@ -213,7 +214,7 @@ def test_new_users_touch_only_their_buckets(world, tmp_path):
     assert after.head(1_000).equals(before)
 
 
-def test_the_same_seed_gives_the_same_result_whatever_happens_on_the_way(tmp_path):
+def test_the_same_seed_gives_the_same_result_whatever_happens_on_the_way(tmp_path: Path) -> None:
     """A run that is killed and made again ends as an undisturbed one; `bench/crash.py` kills thirty."""
     small = ("run", "--source", "synthetic", "--users", "60", "--tracks", "20")
     buckets = {"SPOTIFY_DAG_N_BUCKETS": "8"}  # fewer than usual: kills come a second or two after one another
@@ -241,7 +242,7 @@ def test_the_same_seed_gives_the_same_result_whatever_happens_on_the_way(tmp_pat
     assert champions[0] == champions[1]
 
 
-def test_real_listeners(hetrec_path, test_data, tmp_path):
+def test_real_listeners(hetrec_path: Path, test_data: Path, tmp_path: Path) -> None:
     """HetRec-2011, its first 100 listeners: everybody reaches the index, and the numbers are said."""
     genres = test_data / "artist-genres" / "artist_genres.parquet"
     arguments = ("run", "--source", "lastfm", "--path", hetrec_path, "--artist-genres", genres)

@@ -6,8 +6,10 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
@@ -28,12 +30,13 @@ from spotify_dag.tracks.track_answers import (
     MOST_UNSEEN,
     ContinueRequest,
     RequestError,
+    TrackAnswers,
     TrackDescription,
     read_requests,
 )
 
 
-def stages(project: Project, instance) -> list[str]:
+def stages(project: Project, instance: dg.DagsterInstance) -> list[str]:
     definitions = build_definitions(settings=project.settings)
     return [stage.stage for stage in bring_up_to_date(project, definitions, instance)]
 
@@ -42,7 +45,7 @@ def catalogue(project: Project) -> pl.DataFrame:
     return project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
 
 
-def test_every_track_is_in_the_catalogue_and_in_the_index(project):
+def test_every_track_is_in_the_catalogue_and_in_the_index(project: Project) -> None:
     tracks = catalogue(project)
     assert tracks["catalogue_number"].to_list() == list(range(tracks.height))
     assert set(project.track_index.column("track_id")["track_id"]) == set(tracks["track_id"])
@@ -51,7 +54,9 @@ def test_every_track_is_in_the_catalogue_and_in_the_index(project):
     assert stale_tracks(project) is None
 
 
-def test_new_playlists_add_tracks_and_leave_the_others_their_numbers(project, instance):
+def test_new_playlists_add_tracks_and_leave_the_others_their_numbers(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
     before = catalogue(project)
     version = project.lake.scan(AUDIO_FEATURES).collect()["source_version"].unique()
     model = project.track_model.card()
@@ -69,7 +74,9 @@ def test_new_playlists_add_tracks_and_leave_the_others_their_numbers(project, in
     assert stages(project, instance) == []
 
 
-def test_a_source_that_goes_takes_its_tracks_along(project, instance, tmp_path):
+def test_a_source_that_goes_takes_its_tracks_along(
+    project: Project, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
     table = tmp_path / "songs.csv"
     table.write_text(
         "track_id,track_name,track_artist,playlist_id,playlist_name,energy\nx1,Zzyzx,Stone Sour,p,Desert,0.8\n"
@@ -85,7 +92,7 @@ def test_a_source_that_goes_takes_its_tracks_along(project, instance, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.5, 1])
-def test_nothing_is_learned_from_playlists_of_the_web_api(project, share):
+def test_nothing_is_learned_from_playlists_of_the_web_api(project: Project, share: float) -> None:
     lake = project.lake
     rows = lake.scan(RAW_PLAYLISTS).collect()
     own_ids = rows["user_id"].unique().sort().head(round(40 * share))
@@ -107,7 +114,7 @@ def test_nothing_is_learned_from_playlists_of_the_web_api(project, share):
     assert len(learn_continuation(allowed, tracks)[0].playlists) == 80
 
 
-def test_a_model_goes_when_one_of_its_users_does(project, instance):
+def test_a_model_goes_when_one_of_its_users_does(project: Project, instance: dg.DagsterInstance) -> None:
     gone = project.track_model.users()["user_id"][0]
     for table in (USERS, RAW_PLAYLISTS):
         rows = project.lake.scan(table).filter(pl.col("user_id") != gone).collect()
@@ -118,7 +125,7 @@ def test_a_model_goes_when_one_of_its_users_does(project, instance):
     assert len(project.track_model.load().model.playlists) == 78
 
 
-def test_a_model_goes_when_the_policy_changes(project):
+def test_a_model_goes_when_the_policy_changes(project: Project) -> None:
     rows = project.lake.scan(USERS).collect()
     other = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
     assert stale_continuation(project) is None
@@ -129,7 +136,7 @@ def test_a_model_goes_when_the_policy_changes(project):
     assert "may no longer be learned from" in stale_continuation(project)
 
 
-def test_what_a_killed_run_left_undone_is_seen(project, instance):
+def test_what_a_killed_run_left_undone_is_seen(project: Project, instance: dg.DagsterInstance) -> None:
     one = catalogue(project)["track_id"][0]
     project.track_index.remove([one])
     assert stale_tracks(project) == "the track index is incomplete"
@@ -139,7 +146,9 @@ def test_what_a_killed_run_left_undone_is_seen(project, instance):
     assert project.track_model.card() is not None
 
 
-def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, instance):
+def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
     def handed_in(name: str) -> None:
         rows = project.lake.scan(RAW_PLAYLISTS).select(RECORD_COLUMNS).head(3).collect()
         records = rows.with_columns(track_id=pl.lit(None, pl.String), track_name=pl.lit(f"Song of {name}"))
@@ -170,11 +179,11 @@ def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(project, ins
 
 
 @pytest.fixture
-def answers(project):
+def answers(project: Project) -> TrackAnswers:
     return project.track_answers
 
 
-def test_ids_uris_urls_and_numbers_are_the_same_tracks(project, answers):
+def test_ids_uris_urls_and_numbers_are_the_same_tracks(project: Project, answers: TrackAnswers) -> None:
     ids = catalogue(project)["track_id"].to_list()
     written = [ids[0], f"spotify:track:{ids[1]}", f"https://open.spotify.com/track/{ids[2]}?si=1", 3, ids[0]]
     found = answers.continued(ContinueRequest(tracks=[*written, "nobody", 10**9], count=5))
@@ -185,7 +194,7 @@ def test_ids_uris_urls_and_numbers_are_the_same_tracks(project, answers):
     assert all(track["why"] and track["track_name"] and track["artist_name"] for track in found["recommendations"])
 
 
-def test_a_track_never_seen_a_title_and_a_mood_will_do(answers, project):
+def test_a_track_never_seen_a_title_and_a_mood_will_do(answers: TrackAnswers, project: Project) -> None:
     artist = catalogue(project)["artist_name"][0]
     unseen = TrackDescription(title="Never Heard", artist=artist, audio={"energy": 0.9, "tempo": 150})
     for request in (
@@ -197,7 +206,7 @@ def test_a_track_never_seen_a_title_and_a_mood_will_do(answers, project):
         assert len(answers.continued(request)["recommendations"]) == 3
 
 
-def test_a_mood_is_heard(answers, project):
+def test_a_mood_is_heard(answers: TrackAnswers, project: Project) -> None:
     energy = dict(project.lake.scan(AUDIO_FEATURES).select("track_id", "energy").collect().iter_rows())
 
     def mean_energy(mood: str) -> float:
@@ -207,7 +216,7 @@ def test_a_mood_is_heard(answers, project):
     assert mean_energy("calm quiet evening") + 0.1 < mean_energy("energetic loud party")
 
 
-def test_the_format_of_the_system_before_is_answered_in_its_order(project, tmp_path):
+def test_the_format_of_the_system_before_is_answered_in_its_order(project: Project, tmp_path: Path) -> None:
     name, artist = catalogue(project).select("track_name", "artist_name").row(5)
     request = {"search": f"{name} {artist}", "playlist": [1, 2], "recommender_neighbors": 4, "search_neighbors": 2}
     path = tmp_path / "requests.json"
@@ -222,7 +231,7 @@ def test_the_format_of_the_system_before_is_answered_in_its_order(project, tmp_p
     assert second["recommendations"] == []
 
 
-def test_search_from_the_command_line(project):
+def test_search_from_the_command_line(project: Project) -> None:
     name = catalogue(project)["track_name"][0]
     done = CliRunner().invoke(app, ["--data", str(project.settings.data), "search", name, "--json", "-k", "3"])
     assert json.loads(done.stdout)["songs"][0]["track_name"] == name
@@ -249,14 +258,14 @@ def test_search_from_the_command_line(project):
         ('{"title": "\\ud83d"}', "half of a letter"),
     ],
 )
-def test_requests_that_cannot_be_read_say_where(tmp_path, content, message):
+def test_requests_that_cannot_be_read_say_where(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "request.json"
     path.write_text(content)
     with pytest.raises(RequestError, match=message):
         read_requests(path)
 
 
-def test_a_playlist_of_a_hundred_thousand_is_answered(answers, project):
+def test_a_playlist_of_a_hundred_thousand_is_answered(answers: TrackAnswers, project: Project) -> None:
     ids = catalogue(project)["track_id"].to_list()
     listed = [*ids[:50], *(f"unknown-{number}" for number in range(100_000))]
     found = answers.continued(ContinueRequest(tracks=listed, count=5))
@@ -264,7 +273,7 @@ def test_a_playlist_of_a_hundred_thousand_is_answered(answers, project):
     assert len(found["recommendations"]) == 5
 
 
-def test_a_playlist_of_ten_thousand_descriptions_is_answered(answers):
+def test_a_playlist_of_ten_thousand_descriptions_is_answered(answers: TrackAnswers) -> None:
     described = [TrackDescription(title=f"Song {number} " + "x" * 10_000, artist="A") for number in range(10_000)]
     begun = time.process_time()
     found = answers.continued(ContinueRequest(tracks=described, title="y" * 10**6, count=5))
@@ -273,18 +282,18 @@ def test_a_playlist_of_ten_thousand_descriptions_is_answered(answers):
     assert time.process_time() - begun < 30
 
 
-def test_numbers_that_no_track_can_have_are_unknown(answers):
+def test_numbers_that_no_track_can_have_are_unknown(answers: TrackAnswers) -> None:
     found = answers.continued(ContinueRequest(tracks=[-1, 2**63, 10**30], count=1))
     assert found["unknown"] == [-1, 2**63, 10**30]
 
 
 @pytest.mark.parametrize("text", ["\udcff", "a\x00b", "'; drop", "\\", "AND OR NOT", "*:*", '"'])
-def test_search_takes_whatever_is_typed(answers, text):
+def test_search_takes_whatever_is_typed(answers: TrackAnswers, text: str) -> None:
     assert isinstance(answers.search(text, 3), list)
     assert answers.search(text, 3, Filters(genre=text)) == []
 
 
-def test_threads_share_one_and_hear_the_same(answers, project):
+def test_threads_share_one_and_hear_the_same(answers: TrackAnswers, project: Project) -> None:
     ids = catalogue(project)["track_id"].to_list()
 
     def asked(number: int) -> tuple:
@@ -297,7 +306,7 @@ def test_threads_share_one_and_hear_the_same(answers, project):
         assert list(pool.map(asked, range(12))) == alone
 
 
-def test_another_model_is_answered_from_once_it_serves(answers, project):
+def test_another_model_is_answered_from_once_it_serves(answers: TrackAnswers, project: Project) -> None:
     request = ContinueRequest(tracks=catalogue(project)["track_id"].head(2).to_list(), count=3)
     assert len(answers.continued(request)["recommendations"]) == 3
     tracks = catalogue(project).head(4)
@@ -308,7 +317,7 @@ def test_another_model_is_answered_from_once_it_serves(answers, project):
 
 
 @pytest.mark.parametrize("text", ["夜に駆ける Ночь 🔥", "مرحبا", "e\u0301a\u0300", "\u202e\u200b", "💿" * 50])
-def test_any_script_is_searched_and_continued(answers, text):
+def test_any_script_is_searched_and_continued(answers: TrackAnswers, text: str) -> None:
     assert isinstance(answers.search(text, 3), list)
     unseen = TrackDescription(title=text, artist=text)
     found = answers.continued(ContinueRequest(tracks=[unseen, text], title=text, count=3))
@@ -316,7 +325,7 @@ def test_any_script_is_searched_and_continued(answers, text):
     assert len(found["recommendations"]) == 3
 
 
-def test_a_playlist_of_a_hundred_thousand_known_tracks_is_answered(answers, project):
+def test_a_playlist_of_a_hundred_thousand_known_tracks_is_answered(answers: TrackAnswers, project: Project) -> None:
     ids = catalogue(project)["track_id"].to_list()
     begun = time.process_time()
     found = answers.continued(ContinueRequest(tracks=(ids * (100_000 // len(ids) + 1))[:100_000], title="all", count=5))
@@ -329,7 +338,7 @@ def test_a_playlist_of_a_hundred_thousand_known_tracks_is_answered(answers, proj
 @pytest.mark.parametrize(
     "content", ["", "\x00\x01", "null", "1e999", '"text"', '{"tracks": [1e400]}', '{"count": NaN}']
 )
-def test_files_that_hold_no_request_are_one_clear_error(project, tmp_path, content):
+def test_files_that_hold_no_request_are_one_clear_error(project: Project, tmp_path: Path, content: str) -> None:
     path = tmp_path / "request.json"
     path.write_text(content)
     done = CliRunner().invoke(app, ["--data", str(project.settings.data), "continue", str(path)])

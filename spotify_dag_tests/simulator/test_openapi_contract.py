@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 from openapi_core import OpenAPI
 from openapi_core.contrib.requests import RequestsOpenAPIRequest, RequestsOpenAPIResponse
 
@@ -141,7 +142,7 @@ def test_every_answer_of_every_endpoint(mode: str, description: dict[str, Any], 
     everything = {
         route.path.replace("playlist_id", "id").replace("user_id", "id").replace("artist_id", "id")
         .replace("track_id", "id").replace("{type}", what)
-        for route in v1.routes for what in ("artists", "tracks")
+        for route in v1.routes if isinstance(route, APIRoute) for what in ("artists", "tracks")
     }  # fmt: skip
     lost = {"/v1/users/{id}", "/v1/users/{id}/playlists", "/v1/playlists/{id}/tracks", "/v1/artists", "/v1/tracks",
             "/v1/audio-features", "/v1/audio-features/{id}"}  # fmt: skip

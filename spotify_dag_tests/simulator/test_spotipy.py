@@ -99,7 +99,7 @@ def test_a_user_reads_what_is_theirs(extended: Client, development: Client, mode
 
 
 def test_tokens_are_refreshed(faulty: object) -> None:
-    client = faulty(access_token_seconds=30)  # type: ignore[operator]
+    client = faulty(access_token_seconds=30)
     spotify = as_user(client, "synthetic-000003")
     # spotipy takes a token for expired a minute before it is: each call gets a new one, and PKCE a new refresh token.
     assert [spotify.me()["id"] for _ in range(3)] == ["synthetic-000003"] * 3
@@ -122,7 +122,7 @@ def test_refusals_are_spotipys_exceptions(extended: Client, development: Client)
 
 def test_faults_are_what_makes_spotipy_stumble(faulty: object) -> None:
     """What the real service was seen to do to it: the reasons why the project wraps it."""
-    client = faulty(Faults(empty=1))  # type: ignore[operator]
+    client = faulty(Faults(empty=1))
     spotify = as_app(client, retries=0)
     wire = client.simulator.api.wire
     assert spotify.user("synthetic-000003") is None

@@ -415,6 +415,7 @@ class TestRequests:
         for bucket in ALL:
             ingestion = Ingestion([handed_in], buckets=[bucket], n_buckets=N_BUCKETS, profiles_count=None, now=NOW)
             (source,) = ingestion.sources
+            assert isinstance(source, ExportSource)
             mine = [user for user, number in buckets.items() if number == bucket]
             assert [request.user_id for request in source.requests] == mine
             assert sum(frame.height for frame in ingestion.records()) == sum(int(user[-1]) + 1 for user in mine)

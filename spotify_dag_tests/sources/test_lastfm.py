@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -188,7 +189,12 @@ class TestHetRec:
         ]
 
     def test_wrong_encoding_and_control_characters_cost_no_row(self, tmp_path: Path) -> None:
-        artists = [ARTISTS[0], b"51\tMot\xf6rhead\tu\tp", b"52\tA\x00B\x1b\tu\tp", "53\tC\u2028D\x85E\rF\tu\tp"]
+        artists: list[str | bytes] = [
+            ARTISTS[0],
+            b"51\tMot\xf6rhead\tu\tp",
+            b"52\tA\x00B\x1b\tu\tp",
+            "53\tC\u2028D\x85E\rF\tu\tp",
+        ]
         batch = read(hetrec(tmp_path, artists=artists))
         assert batch.records["artist_name"].to_list() == ["Mot\ufffdrhead", "A B", "C D E F"]
         assert refused(batch) == []
@@ -364,7 +370,9 @@ NOISE = st.one_of(
 class TestFuzz:
     @settings(max_examples=40, deadline=None)
     @given(bad=st.lists(st.tuples(st.integers(1, 40), NOISE), max_size=30))
-    def test_bad_lines_among_the_rows_of_hetrec_cost_none(self, tmp_path_factory, bad) -> None:
+    def test_bad_lines_among_the_rows_of_hetrec_cost_none(
+        self, tmp_path_factory: pytest.TempPathFactory, bad: list[tuple[int, Any]]
+    ) -> None:
         good = [f"{2 + n // 7}\t{51 + n % 3}\t{n + 1}" for n in range(40) if n % 7 < 3]
         batch = read(hetrec(tmp_path_factory.mktemp("h"), mixed([PLAYS[0], *good], bad), mixed(ARTISTS, bad)))
         found = [(user, artist, plays) for user, _, artist, _, plays in items(batch)]
@@ -378,7 +386,9 @@ class TestFuzz:
         bad=st.lists(st.tuples(st.integers(0, 900), NOISE), max_size=60),
         block=st.integers(8_000, 30_000),
     )
-    def test_bad_lines_among_the_rows_of_360k_cost_none(self, tmp_path_factory, bad, block) -> None:
+    def test_bad_lines_among_the_rows_of_360k_cost_none(
+        self, tmp_path_factory: pytest.TempPathFactory, bad: list[tuple[int, Any]], block: int
+    ) -> None:
         good = [f"{n // 9:040x}\tm{n}\tArtist {n}\t{n + 1}" for n in range(900)]
         file = write(tmp_path_factory.mktemp("k") / PLAYS_360K, mixed(good, bad))
         with pytest.MonkeyPatch.context() as patch:
@@ -392,7 +402,9 @@ class TestFuzz:
             st.tuples(st.integers(0, 400), st.integers(0, 20), st.binary(max_size=20)), min_size=1, max_size=4
         )
     )
-    def test_whatever_happens_to_the_bytes_only_source_errors_are_raised(self, tmp_path_factory, cuts) -> None:
+    def test_whatever_happens_to_the_bytes_only_source_errors_are_raised(
+        self, tmp_path_factory: pytest.TempPathFactory, cuts: list[tuple[int, int, bytes]]
+    ) -> None:
         folder = hetrec(tmp_path_factory.mktemp("b"))
         write(folder / PLAYS_360K, ROWS_360K)
         for file in folder.iterdir():

@@ -354,7 +354,12 @@ class TestFuzz:
         odd_tracks=st.lists(st.tuples(st.integers(0, 9), ODD_TRACK), max_size=8),
         odd_playlists=st.lists(st.tuples(st.integers(0, 9), ODD_PLAYLIST), max_size=6),
     )
-    def test_odd_parts_cost_no_good_track(self, tmp_path_factory, odd_tracks, odd_playlists) -> None:
+    def test_odd_parts_cost_no_good_track(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        odd_tracks: list[tuple[int, Any]],
+        odd_playlists: list[tuple[int, Any]],
+    ) -> None:
         tracks: list[Any] = [track(n) for n in range(9)]
         for place, odd in odd_tracks:
             tracks.insert(place, odd)
@@ -369,7 +374,7 @@ class TestFuzz:
     @settings(max_examples=60, deadline=None)
     @given(start=st.integers(0, 700), length=st.integers(0, 30), inserted=st.binary(max_size=20))
     def test_whatever_happens_to_the_bytes_the_other_slice_is_read(
-        self, tmp_path_factory, start: int, length: int, inserted: bytes
+        self, tmp_path_factory: pytest.TempPathFactory, start: int, length: int, inserted: bytes
     ) -> None:
         folder = write(tmp_path_factory.mktemp("m"), FIRST, playlist(10, track(0), track(1)))
         write(folder, SECOND, playlist(20, track(0)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -20,13 +22,13 @@ ROWS = [
 
 
 @pytest.fixture
-def table(tmp_path):
+def table(tmp_path: Path) -> Path:
     path = tmp_path / "songs.csv"
     path.write_text("\n".join([HEADER, *ROWS]) + "\n")
     return path
 
 
-def test_every_playlist_is_a_user_and_bad_rows_are_rejects(table):
+def test_every_playlist_is_a_user_and_bad_rows_are_rejects(table: Path) -> None:
     (batch,) = SpotifySongsSource(table).batches()
     rows = batch.records.select("user_id", "playlist_id", "track_id", "release_year", "popularity").rows()
     assert rows == [("spotify-songs-p1", "p1", "t1", 2015, 80.0), ("spotify-songs-p2", "p2", "t3", 1999, None)]
@@ -40,7 +42,7 @@ def test_every_playlist_is_a_user_and_bad_rows_are_rejects(table):
     assert dict(batch.rows_read.iter_rows()) == {"spotify-songs-p1": 3, "spotify-songs-p2": 1}
 
 
-def test_audio_features_keep_what_is_believable(table):
+def test_audio_features_keep_what_is_believable(table: Path) -> None:
     audio = SpotifySongsSource(table).audio_features()
     assert audio.select("track_id", "energy", "tempo", "key", "loudness").rows() == [
         ("t1", pytest.approx(0.4), 120.0, 3.0, None),
@@ -49,7 +51,7 @@ def test_audio_features_keep_what_is_believable(table):
     ]
 
 
-def test_genres_are_those_of_the_playlists_asked_for(table):
+def test_genres_are_those_of_the_playlists_asked_for(table: Path) -> None:
     source = SpotifySongsSource(table)
     assert source.artist_genres().select("artist_name", "genres").rows() == [
         ("Adele", ["pop", "dance pop", "soul pop"]),
@@ -59,7 +61,7 @@ def test_genres_are_those_of_the_playlists_asked_for(table):
     assert only["artist_name"].to_list() == ["Бьорк"]
 
 
-def test_parquet_is_read_the_same(table, tmp_path):
+def test_parquet_is_read_the_same(table: Path, tmp_path: Path) -> None:
     typed = pl.read_csv(table, null_values="NA")
     typed.write_parquet(tmp_path / "songs.parquet")
     (from_csv,), (from_parquet,) = (SpotifySongsSource(path).batches() for path in (table, tmp_path / "songs.parquet"))
@@ -74,7 +76,7 @@ def test_parquet_is_read_the_same(table, tmp_path):
         (b"", "cannot be read as a table"),
     ],
 )
-def test_what_cannot_be_read_is_said(tmp_path, content, message):
+def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "songs.csv"
     if content is not None:
         path.write_bytes(content)
@@ -82,7 +84,7 @@ def test_what_cannot_be_read_is_said(tmp_path, content, message):
         open_source("spotify-songs", {"path": str(path)}, Settings(data=tmp_path))
 
 
-def test_the_real_table(test_data):
+def test_the_real_table(test_data: Path) -> None:
     path = test_data / "spotify-songs" / "spotify_songs.csv"
     if not path.is_file():
         pytest.skip(f"no table at {path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -50,7 +51,7 @@ def recovered(world: World) -> float:
     counts = world.heard.group_by("user_id", "community", "scene").len().sort("len", "scene", descending=True)
     most = counts.group_by("user_id", maintain_order=True).first()
     assert most.height == world.source.users
-    return (most["scene"] == most["community"]).mean()
+    return float((most["scene"] == most["community"]).to_numpy().mean())
 
 
 class TestReproducible:
@@ -275,6 +276,6 @@ BAD = {"users": (0, -1, 100_000_001, 2.5, "many"), "seed": (-1, None), "playlist
 
 
 @pytest.mark.parametrize(("option", "value"), [(option, value) for option in BAD for value in BAD[option]])
-def test_bad_parameters_are_named(option: str, value: object) -> None:
+def test_bad_parameters_are_named(option: str, value: Any) -> None:
     with pytest.raises(SourceError, match=rf"synthetic: {option} is .*; it must be a whole number from \d+ to \d+"):
         SyntheticSource(**{option: value})

@@ -119,7 +119,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_followed_without_reading_everything(project, change):
+def test_a_change_is_followed_without_reading_everything(project: Project, change: str) -> None:
     CHANGES[change](project)
     found = touched(project)
     assert found is not None
@@ -128,26 +128,26 @@ def test_a_change_is_followed_without_reading_everything(project, change):
     assert touched(project) == []
 
 
-def test_many_changes_after_one_another(project):
+def test_many_changes_after_one_another(project: Project) -> None:
     for change in CHANGES.values():
         change(project)
         brought_up_to_date(project)
 
 
-def test_after_a_change_of_most_buckets_everything_is_made_anew(project):
+def test_after_a_change_of_most_buckets_everything_is_made_anew(project: Project) -> None:
     listens(project, {f"user-{number}": number + 1 for number in range(40)})
     assert touched(project) is None
     assert brought_up_to_date(project) == TRACKS
     assert WHOLE_SHARE < 1
 
 
-def test_what_an_older_version_wrote_is_made_anew(project):
+def test_what_an_older_version_wrote_is_made_anew(project: Project) -> None:
     project.set_track_catalogue_card({"made_from": "0123456789abcdef"})
     assert touched(project) is None
     brought_up_to_date(project)
 
 
-def test_a_number_is_never_given_twice(project):
+def test_a_number_is_never_given_twice(project: Project) -> None:
     last = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect().row(-1, named=True)
     holders = project.lake.scan(RAW_PLAYLISTS).filter(pl.col("track_name") == last["track_name"]).collect()
     listens(project, dict.fromkeys(holders["user_id"].unique().to_list(), -1))

@@ -22,6 +22,7 @@ from spotify_dag.schemas import (
     USER_EMBEDDINGS,
     USER_TASTES,
     USERS,
+    Table,
     user_buckets,
 )
 from spotify_dag.settings import Settings
@@ -60,13 +61,13 @@ def content(project: Project) -> dict[str, pl.DataFrame]:
     return tables | {"user_index": project.matcher.index()[0].rows(with_vectors=True)}
 
 
-def files(project: Project, it) -> set[str]:
+def files(project: Project, it: Table) -> set[str]:
     from deltalake import DeltaTable
 
     return set(DeltaTable(project.lake.uri(it)).file_uris())
 
 
-def test_one_by_one_is_as_together(project, tmp_path, instance):
+def test_one_by_one_is_as_together(project: Project, tmp_path: Path, instance: dg.DagsterInstance) -> None:
     import shutil
 
     together = Project.open(project.settings.model_copy(update={"data": tmp_path / "together"}))
@@ -99,7 +100,7 @@ def test_one_by_one_is_as_together(project, tmp_path, instance):
         assert_frame_equal(frame, expected[name], abs_tol=1e-5)
 
 
-def test_files_of_others_are_carried_over_unread(project, instance):
+def test_files_of_others_are_carried_over_unread(project: Project, instance: dg.DagsterInstance) -> None:
     before = {it.name: files(project, it) for it in (RAW_PLAYLISTS, USERS, USER_TASTES, USER_EMBEDDINGS)}
     hand_in(project, "anna", ["Radiohead", "Muse"])
     bring_up(project, instance)
@@ -109,11 +110,13 @@ def test_files_of_others_are_carried_over_unread(project, instance):
         assert set(pl.read_parquet(added)["user_id"]) == {"export-anna"}
 
 
-def test_a_spelling_that_tips_changes_whoever_listens_to_the_artist(project, instance):
+def test_a_spelling_that_tips_changes_whoever_listens_to_the_artist(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
     name = project.lake.scan(ARTIST_GENRES).sort("rows", descending=True).collect()["artist_name"][0]
     (bucket,) = user_buckets(["export-zoe"], 2)
-    listeners = project.lake.scan(RAW_PLAYLISTS, [bucket]).filter(pl.col("artist_name") == name)
-    listeners = listeners.select("user_id").unique().collect()["user_id"].to_list()
+    items = project.lake.scan(RAW_PLAYLISTS, [bucket]).filter(pl.col("artist_name") == name)
+    listeners = items.select("user_id").unique().collect()["user_id"].to_list()
     index = project.matcher.index()[0]
     before = {row["user_id"]: row["vector"] for row in index.rows(with_vectors=True).iter_rows(named=True)}
     hand_in(project, "zoe", [name.upper()] * 400)
@@ -132,7 +135,7 @@ def bring_up_elsewhere(data: Path) -> None:
         bring_up(Project.open(Settings(data=data, n_buckets=2)), instance)
 
 
-def test_killed_between_raw_rows_and_users_nothing_is_doubled(project, instance):
+def test_killed_between_raw_rows_and_users_nothing_is_doubled(project: Project, instance: dg.DagsterInstance) -> None:
     """The rows are there already when the run is made again."""
     hand_in(project, "anna", ["Radiohead", "Muse"])
 
@@ -154,15 +157,15 @@ def test_killed_between_raw_rows_and_users_nothing_is_doubled(project, instance)
     assert project.lake.scan(USERS).filter(user_id="export-anna").collect()["rows_kept"].to_list() == [2]
 
 
-def test_a_bucket_that_is_not_stale_is_made_anew_as_a_whole(project):
+def test_a_bucket_that_is_not_stale_is_made_anew_as_a_whole(project: Project) -> None:
     assert changed_features(project, [0, 1]).whole == [0, 1]
     assert changed_requests(project, [0, 1]).whole == [0, 1]
 
 
-def test_who_is_new_changed_or_gone():
+def test_who_is_new_changed_or_gone() -> None:
     columns = {"user_bucket": pl.Int32, "user_id": pl.String, "hash": pl.Int64}
 
-    def users(*rows):
+    def users(*rows: tuple[int, str, int]) -> pl.DataFrame:
         return pl.DataFrame(rows, schema=columns, orient="row")
 
     same = [(0, f"u{number}", 0) for number in range(20)]

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import polars as pl
 import pytest
@@ -283,7 +284,7 @@ def text_vectors(encoder: str, texts: list[str]) -> pl.DataFrame:
 def full_tables() -> dict[Table, pl.DataFrame]:
     """Return rows of every table: with nulls, empty lists, signs of every kind and the ends of the number ranges."""
     odd = ['O\'Brien "x"', "ü 🎵\\n", ""]
-    values = {
+    values: dict[str, list[Any]] = {
         "str": odd,
         "bool": [True, False, True],
         "int16": [1_955, -1, 32_767],
@@ -322,9 +323,8 @@ class TestDuckDB:
                 found = pl.DataFrame(connection.sql(f"select * from {table.name}").to_arrow_table())
                 assert found.columns == table.column_names
                 assert found.height == 3
-                assert_frame_equal(
-                    found.cast(dict(table.polars_schema())), lake.scan(table).collect(), check_row_order=False
-                )
+                schema: dict[Any, Any] = dict(table.polars_schema())
+                assert_frame_equal(found.cast(schema), lake.scan(table).collect(), check_row_order=False)
                 assert_frame_equal(lake.scan(table).collect(), rows, check_row_order=False, check_exact=True)
 
     def test_buckets_and_lists_can_be_queried(self, tmp_path: Path) -> None:
@@ -355,6 +355,9 @@ def four() -> Iterator[ProcessPoolExecutor]:
     """Four processes, started as Dagster starts them."""
     with ProcessPoolExecutor(4, mp_context=SPAWN, initializer=keep, initargs=(SPAWN.Barrier(4),)) as pool:
         yield pool
+
+
+together: Barrier
 
 
 def keep(barrier: Barrier) -> None:

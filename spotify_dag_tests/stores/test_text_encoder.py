@@ -160,17 +160,25 @@ class TestUnusable:
         assert complaint(name, tmp_path, "http://127.0.0.1:9") < 20
 
     @pytest.mark.parametrize("status", [404, 401, 503, 200])
-    def test_a_hub_that_does_not_give_it(self, status: int, tmp_path: Path, hub: ThreadingHTTPServer) -> None:
+    def test_a_hub_that_does_not_give_it(self, status: int, tmp_path: Path, hub: Hub) -> None:
         """A page with 200 is what a log-in portal answers to everything."""
         hub.status = status
         assert complaint("nobody/no-such-model", tmp_path, f"http://127.0.0.1:{hub.server_port}") < 20
 
 
+class Hub(ThreadingHTTPServer):
+    """A server whose answers have one status."""
+
+    status: int
+
+
 @pytest.fixture
-def hub() -> Iterator[ThreadingHTTPServer]:
+def hub() -> Iterator[Hub]:
     """A server that answers everything with its ``status`` and a page of HTML."""
 
     class Answer(BaseHTTPRequestHandler):
+        server: Hub
+
         def do_GET(self) -> None:
             self.send_response(self.server.status)
             self.send_header("Content-Length", "13")
@@ -183,7 +191,7 @@ def hub() -> Iterator[ThreadingHTTPServer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server = Hub(("127.0.0.1", 0), Answer)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server

@@ -132,6 +132,9 @@ def four() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
+together: Barrier
+
+
 def keep(barrier: Barrier) -> None:
     """Keep the barrier at which the processes of the pool wait for each other, and import what takes a while."""
     import lancedb  # noqa: F401

@@ -122,7 +122,8 @@ class TestListening:
 
     def test_shares_by_name(self, users: Listening) -> None:
         # Two spellings of one artist are one artist.
-        np.testing.assert_allclose(users.artists.toarray(), [[0.5, 0.5, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]], atol=1e-7)
+        expected = np.array([[0.5, 0.5, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+        np.testing.assert_allclose(users.artists.toarray(), expected, atol=1e-7)
         assert users.genres.toarray().tolist() == [[0.25, 0.75, 0], [0, 0, 0], [0, 0, 0]]
 
     def test_numbers_of_items_and_types(self, users: Listening) -> None:

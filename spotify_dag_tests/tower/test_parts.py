@@ -151,7 +151,7 @@ class TestCrossFit:
         # Turned to lie near to the factors of all users, which did change: angles tell whether they are the same.
         assert before.vectors @ before.vectors.T == pytest.approx(after.vectors @ after.vectors.T, abs=1e-3)
         elsewhere = [one.maps[0].artists.over(halved.catalogue.artists).popularity for one in (cross, again[1])]
-        assert not np.array_equal(*elsewhere)
+        assert not np.array_equal(elsewhere[0], elsewhere[1])
 
     def test_an_artist_only_one_user_has_is_unseen_to_that_user(self, halved: Halved) -> None:
         names = [*halved.catalogue.artists.names, "somebody's own"]

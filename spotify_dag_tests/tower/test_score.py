@@ -21,7 +21,7 @@ def halves_of(tracks: np.ndarray, trust_at: float, dim: int = 64) -> tuple[np.nd
     taste = rng.normal(size=(len(tracks), dim))
     noise = np.sqrt(trust_at / tracks)[:, None]
     sides = [taste + noise * rng.normal(size=taste.shape) for _ in range(2)]
-    return tuple(side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides)  # type: ignore[return-value]
+    return tuple(side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides)
 
 
 @pytest.fixture(scope="module")

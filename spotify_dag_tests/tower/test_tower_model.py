@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,18 +30,18 @@ from spotify_dag.tower.views import Halved
 DIMS = (6, 5, 6, 3, 4, 4)
 AXES = 5
 MIX = Mix(anchor=1.0, factors=1.0, axes=1.0, kept=AXES)
-SMALL = {"hidden": 16, "part_out": 8, "dim": 7, "anchor_dim": 4, "mix": MIX}
+SMALL: dict[str, Any] = {"hidden": 16, "part_out": 8, "dim": 7, "anchor_dim": 4, "mix": MIX}
 ANCHOR = slice(7, 11)
 CPU = torch.device("cpu")
 # Everything, nothing, each part alone, and each missing.
 MASKS = np.array([[1] * 6, [0] * 6, *np.eye(6, dtype=int).tolist(), *(1 - np.eye(6, dtype=int)).tolist()], np.float32)
 
 
-def tower(seed: int = 0, part_dims: tuple[int, ...] = DIMS, **config: object) -> UserTower:
+def tower(seed: int = 0, part_dims: tuple[int, ...] = DIMS, **config: Any) -> UserTower:
     """Return a tower with random weights, the vectors that stand for absent parts included."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = UserTower(part_dims, **(SMALL | config))  # type: ignore[arg-type]
+        made = UserTower(part_dims, **(SMALL | config))
         torch.nn.init.normal_(made.absent)
     return made
 
@@ -84,7 +85,7 @@ def views_of(count: int = 60, *, seed: int = 3) -> tuple[TowerInputs, TowerInput
     return sides[0], sides[1]
 
 
-def anchored_tower(**config: object) -> UserTower:
+def anchored_tower(**config: Any) -> UserTower:
     model = tower(**config)
     model.fit_anchor([views_of()])
     return model

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from spotify_dag.tower.training import TrainingError, TrainingSettings, train_tower
 from spotify_dag.tower.tuning import SPACE, Span, Tuned, TuningError, search
-from spotify_dag.tower.views import Halved
+from spotify_dag.tower.views import Halved, Listening
 from spotify_dag_tests.small_models import small_users
 
 SMALL = TrainingSettings(axes=8, hidden=8, dim=4, anchor_dim=2, batch=32)
@@ -22,7 +23,7 @@ def data() -> Halved:
     whole, catalogue = small_users(60)
     rng = np.random.default_rng(0)
 
-    def half() -> object:
+    def half() -> Listening:
         noisy = [part + 2 * rng.normal(size=part.shape).astype(np.float32) for part in whole.embeddings]
         embeddings = tuple(part * whole.known[:, n : n + 1] for n, part in enumerate(noisy))
         return replace(whole, embeddings=embeddings)
@@ -30,8 +31,8 @@ def data() -> Halved:
     return Halved(whole, [(half(), half()) for _ in range(2)], catalogue)
 
 
-def found(data: Halved, seed: int = 0, **more: float) -> Tuned:
-    return search(data, SMALL, **{"trials": 2, "seconds": 60.0, **more}, seed=seed)
+def found(data: Halved, seed: int = 0, **more: Any) -> Tuned:
+    return search(data, SMALL, **{"trials": 2, "seconds": 600.0, **more}, seed=seed)
 
 
 def test_the_defaults_are_settings_that_can_be_tried() -> None:
@@ -46,12 +47,16 @@ def test_what_cannot_be_tried_is_told(value: object) -> None:
 
 def test_the_first_trial_is_the_start_and_the_best_is_what_training_with_it_gives(data: Halved) -> None:
     ended: list[int] = []
-    tuned = search(data, SMALL, trials=2, seconds=60, seed=0, progress=ended.append)
+    tuned = search(data, SMALL, trials=2, seconds=600, seed=0, progress=ended.append)
     assert ended == [1, 1]
     assert tuned.trials == 2
     assert tuned.validation_users == 20
     assert tuned.start_mrr == train_tower(data, SMALL).metrics["mrr"]
-    assert tuned.mrr == train_tower(data, replace(SMALL, **tuned.settings)).metrics["mrr"] >= tuned.start_mrr
+    assert (
+        tuned.mrr
+        == train_tower(data, replace(SMALL, **dict[str, Any](tuned.settings))).metrics["mrr"]
+        >= tuned.start_mrr
+    )
     assert all(span.holds(tuned.settings[name]) for name, span in SPACE.items())
     assert found(data) == tuned
 

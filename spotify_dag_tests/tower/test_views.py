@@ -260,7 +260,8 @@ class TestHalved:
 
     @pytest.mark.parametrize("at_once", [1, 2, 100])
     def test_a_few_at_a_time_or_all_at_once(self, at_once: int) -> None:
-        data, kinds = user_data(SIZES, playlists_count=3), ("item", "playlist")
+        data = user_data(SIZES, playlists_count=3)
+        kinds: list[By] = ["item", "playlist"]
         heard: list[float] = []
         halved, expected = (
             data.halved(kinds, seed=1, at_once=at_once, progress=heard.append),

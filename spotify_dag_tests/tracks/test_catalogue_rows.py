@@ -39,7 +39,7 @@ def made(seen: pl.LazyFrame, known: pl.DataFrame | None = None, audio: pl.DataFr
         ("With or Without You", "With or Without You"),
     ],
 )
-def test_recordings_share_the_title_of_the_song(title, song):
+def test_recordings_share_the_title_of_the_song(title: str, song: str) -> None:
     assert pl.select(song_title(pl.lit(title))).item() == song
 
 
@@ -50,11 +50,11 @@ def test_recordings_share_the_title_of_the_song(title, song):
         ("🔥 Fire 🔥", "fire"), ("🔥", "🔥"), ("", ""), ("AC/DC", "ac dc"),
     ],
 )  # fmt: skip
-def test_folding(text, plain):
+def test_folding(text: str, plain: str) -> None:
     assert pl.select(folded(pl.lit(text))).item() == plain
 
 
-def test_tracks_are_told_apart_by_id_and_recordings_are_grouped():
+def test_tracks_are_told_apart_by_id_and_recordings_are_grouped() -> None:
     table = made(
         items(
             ("a", "Jump", "Van Halen"), ("b", "Jump - 2015 Remaster", "Van Halen"), ("c", "Jump", "Kris Kross"),
@@ -69,7 +69,7 @@ def test_tracks_are_told_apart_by_id_and_recordings_are_grouped():
     ]
 
 
-def test_numbers_stay_and_only_what_changed_gets_another_hash():
+def test_numbers_stay_and_only_what_changed_gets_another_hash() -> None:
     first = made(items(("b", "B", "X"), ("c", "C", "X")))
     second = made(items(("a", "A", "Y"), ("b", "B", "X"), ("c", "C", "X"), ("c", "C", "X")), first)
     assert dict(second.select("track_id", "catalogue_number").iter_rows()) == {"b": 0, "c": 1, "a": 2}
@@ -79,10 +79,10 @@ def test_numbers_stay_and_only_what_changed_gets_another_hash():
     assert heard.join(first, on=["track_id", "content_hash"], how="anti")["track_id"].to_list() == ["b"]
 
 
-def test_the_order_of_rows_does_not_matter():
+def test_the_order_of_rows_does_not_matter() -> None:
     rows = [("a", "A", "Y"), ("a", "A!", "Y"), ("b", "B", "X"), (None, "Ä", "Ö")]
     assert made(items(*rows)).equals(made(items(*reversed(rows))))
 
 
-def test_no_items_make_an_empty_catalogue():
+def test_no_items_make_an_empty_catalogue() -> None:
     assert made(items()).is_empty()

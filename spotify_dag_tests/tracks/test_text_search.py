@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from spotify_dag.tracks.text_search import Filters, SearchError, grams, likeness
@@ -14,13 +16,13 @@ def track(title: str, artist: str, album: str | None = None, song: str | None = 
 HELLO = track("hello", "adele", "25")
 
 
-def test_words_are_compared_with_their_ends():
+def test_words_are_compared_with_their_ends() -> None:
     assert grams("u2 abba") == {"^u2", "u2$", "^ab", "abb", "bba", "ba$"}
     assert grams("") == frozenset()
 
 
 @pytest.mark.parametrize("text", ["hello", "hello adele", "adele hello"])
-def test_what_names_a_track_exactly_is_almost_one(text):
+def test_what_names_a_track_exactly_is_almost_one(text: str) -> None:
     assert likeness(text, HELLO) > 0.99
 
 
@@ -37,15 +39,15 @@ def test_what_names_a_track_exactly_is_almost_one(text):
         ("abbey road", track("something", "the beatles", "abbey road"), track("abbey", "mitski")),
     ],
 )
-def test_the_better_reading_wins(text, better, worse):
+def test_the_better_reading_wins(text: str, better: dict[str, Any], worse: dict[str, Any]) -> None:
     assert likeness(text, better) > likeness(text, worse)
 
 
-def test_a_text_without_letters_is_like_nothing():
+def test_a_text_without_letters_is_like_nothing() -> None:
     assert likeness("", HELLO) == 0
 
 
-def test_filters_say_what_cannot_be():
+def test_filters_say_what_cannot_be() -> None:
     assert Filters().where() is None
     assert Filters(genre="R'n'B", explicit=False).where() == "array_has_any(genres, ['r''n''b']) and explicit = false"
     with pytest.raises(SearchError, match="Unknown audio feature 'warmth'"):

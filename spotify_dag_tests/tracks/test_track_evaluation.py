@@ -30,14 +30,14 @@ TRACKS = pl.DataFrame(
 )
 
 
-def test_a_typo_is_one_edit():
+def test_a_typo_is_one_edit() -> None:
     rng = random.Random(1)
     seen = {typo("hello", rng) for _ in range(300)}
     assert all(abs(len(text) - 5) <= 1 for text in seen)
     assert {"ello", "hlelo"} <= seen
 
 
-def test_queries_are_the_same_for_the_same_seed_and_for_every_kind_of_the_same_tracks():
+def test_queries_are_the_same_for_the_same_seed_and_for_every_kind_of_the_same_tracks() -> None:
     queries = known_item_queries(TRACKS, 50, seed=4)
     assert queries == known_item_queries(TRACKS, 50, seed=4)
     assert all(len(pairs) == 50 for pairs in queries.values())
@@ -45,7 +45,7 @@ def test_queries_are_the_same_for_the_same_seed_and_for_every_kind_of_the_same_t
     assert sorted(queries["words in another order"][0][0].split()) == sorted(queries["title, artist"][0][0].split())
 
 
-def test_search_is_measured_by_the_place_of_the_wanted():
+def test_search_is_measured_by_the_place_of_the_wanted() -> None:
     queries = {"title": [("hello", "adele|hello"), ("halo", "beyonce|halo")], "artist": [("adele", "adele")]}
     report = evaluate_search(queries, lambda text: ["x|x", "adele|hello"] if text == "hello" else ["adele|x"])
     assert {name: report["title"][name] for name in ("hit@1", "hit@10", "mrr")} == {
@@ -66,7 +66,7 @@ def playlists() -> Playlists:
 
 
 @pytest.mark.parametrize(("scenario", "size"), SCENARIOS.items())
-def test_what_is_given_and_what_is_wanted_is_the_playlist(playlists, scenario, size):
+def test_what_is_given_and_what_is_wanted_is_the_playlist(playlists: Playlists, scenario: str, size: int) -> None:
     found = list(requests(playlists, np.arange(4), size, np.zeros((1, 13))))
     assert len(found) == {0: 4, 1: 4, 5: 3, 10: 2, 25: 2, -25: 2}[size]
     for request, wanted in found:
@@ -77,14 +77,14 @@ def test_what_is_given_and_what_is_wanted_is_the_playlist(playlists, scenario, s
             assert (own == np.sort(own)).all(), scenario
 
 
-def test_hold_out_is_a_fifth_and_not_learned_from():
+def test_hold_out_is_a_fifth_and_not_learned_from() -> None:
     split = split_playlists(471)
     assert len(split.test) == 94
     assert not set(split.test) & set(split.train)
     assert len(split.train) == 377
 
 
-def test_equal_scores_are_not_ranked_in_the_order_of_the_catalogue():
+def test_equal_scores_are_not_ranked_in_the_order_of_the_catalogue() -> None:
     jitter = np.random.default_rng(0).random(1_000) * 1e-6
     ranked = ranking(np.zeros(1_000), np.array([5]), jitter)
     assert len(ranked) == 500
@@ -93,6 +93,6 @@ def test_equal_scores_are_not_ranked_in_the_order_of_the_catalogue():
     assert list(ranking(np.array([0.1, 3.0, 2.0]), np.array([1]), jitter[:3])) == [2, 0]
 
 
-def test_lead_is_over_the_best_baseline():
+def test_lead_is_over_the_best_baseline() -> None:
     report = {"one": {"spotify_dag": {"ndcg": 0.3}, "a": {"ndcg": 0.2}, "b": {"ndcg": 0.1}}}
     assert lead(report, "ndcg") == {"one": pytest.approx(0.5)}

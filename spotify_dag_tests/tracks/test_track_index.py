@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -31,7 +34,7 @@ def encode(texts: list[str]) -> np.ndarray:
     return np.stack([MEANINGS.get(text, np.full(DIM, DIM**-0.5)) for text in texts]).astype(np.float32)
 
 
-def rows(tracks) -> pl.DataFrame:
+def rows(tracks: list[tuple[Any, ...]]) -> pl.DataFrame:
     names = ["track_id", "track_name", "artist_name", "album_name", "release_year", "popularity", "explicit", "genres"]
     schema = [*names, "energy"]
     frame = pl.DataFrame(tracks, schema=schema, orient="row").with_columns(
@@ -44,14 +47,14 @@ def rows(tracks) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory) -> TrackIndex:
+def index(tmp_path_factory: pytest.TempPathFactory) -> TrackIndex:
     found = TrackIndex(tmp_path_factory.mktemp("index"))
     found.write(rows(TRACKS), np.eye(DIM, dtype=np.float32))
     found.optimise()
     return found
 
 
-def ids(index: TrackIndex, text: str, k: int = 10, **filters) -> list[str]:
+def ids(index: TrackIndex, text: str, k: int = 10, **filters: Any) -> list[str]:
     return [found.track["track_id"] for found in index.search(text, k, encode, Filters(**filters))]
 
 
@@ -63,38 +66,38 @@ def ids(index: TrackIndex, text: str, k: int = 10, **filters) -> list[str]:
         ("???", "g"), ("kate bush runing", "h"), ("hounds of love", "h"), ("running up", "h"),
     ],
 )  # fmt: skip
-def test_the_wanted_track_comes_first(index, text, first):
+def test_the_wanted_track_comes_first(index: TrackIndex, text: str, first: str) -> None:
     assert ids(index, text)[0] == first
 
 
-def test_popularity_breaks_ties(index):
+def test_popularity_breaks_ties(index: TrackIndex) -> None:
     assert ids(index, "hello")[:2] == ["a", "b"]
 
 
-def test_recordings_of_a_song_are_one_answer(index):
+def test_recordings_of_a_song_are_one_answer(index: TrackIndex) -> None:
     answers = index.search("jump van halen", 10, encode)
     assert [found.track["track_id"] for found in answers].count("d") == 1
     assert "e" not in [found.track["track_id"] for found in answers]
     assert answers[0].recordings == 2
 
 
-def test_a_text_without_such_letters_is_searched_by_meaning(index):
+def test_a_text_without_such_letters_is_searched_by_meaning(index: TrackIndex) -> None:
     assert ids(index, "water from the sky")[0] == "d"
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])
-def test_an_empty_text_finds_what_is_popular(index, text):
+def test_an_empty_text_finds_what_is_popular(index: TrackIndex, text: str) -> None:
     assert ids(index, text, 3) == ["c", "h", "a"]
 
 
 @pytest.mark.parametrize(
     "text", ["!", "%%% ***", "'); drop table", "\x00", "\ud800", "🔥", "x" * 100_000, "a b " * 9_000]
 )
-def test_any_text_gets_an_answer(index, text):
+def test_any_text_gets_an_answer(index: TrackIndex, text: str) -> None:
     assert len(ids(index, text)) > 0
 
 
-def test_filters(index):
+def test_filters(index: TrackIndex) -> None:
     assert ids(index, "hello", genre="pop") == ["a", *ids(index, "hello", genre="pop")[1:]]
     assert "b" not in ids(index, "hello", genre="pop")
     assert set(ids(index, "", years=(1983, 1985))) == {"b", "e", "h"}
@@ -104,7 +107,7 @@ def test_filters(index):
     assert ids(index, "water from the sky", years=(1983, 1983)) == ["b"]
 
 
-def test_rows_are_replaced_removed_and_found_before_they_are_optimised(tmp_path):
+def test_rows_are_replaced_removed_and_found_before_they_are_optimised(tmp_path: Path) -> None:
     index = TrackIndex(tmp_path)
     assert index.search("hello", 3, encode) == []
     assert index.column("track_id").is_empty()
@@ -125,7 +128,7 @@ def test_rows_are_replaced_removed_and_found_before_they_are_optimised(tmp_path)
     assert np.array_equal(vectors, np.eye(DIM)[[2, 7, 1]] * np.array([[1], [0], [1]]))
 
 
-def test_what_was_read_before_is_never_shown_again_once_it_changed(tmp_path):
+def test_what_was_read_before_is_never_shown_again_once_it_changed(tmp_path: Path) -> None:
     reader, writer = TrackIndex(tmp_path), TrackIndex(tmp_path)
     writer.write(rows(TRACKS), np.eye(DIM, dtype=np.float32))
     writer.optimise()
@@ -142,7 +145,7 @@ def test_what_was_read_before_is_never_shown_again_once_it_changed(tmp_path):
     assert [ids(reader, text, 1) for text in ("hello adele", "jump van halen")] == [["a"], ["d"]]
 
 
-def test_it_does_not_matter_how_many_cards_are_kept(index, monkeypatch):
+def test_it_does_not_matter_how_many_cards_are_kept(index: TrackIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ("Hello", "kate bush runing", "jump", "beyonce halo")
     expected = [ids(index, text) for text in texts]
     monkeypatch.setattr("spotify_dag.tracks.track_index.CARDS_KEPT", 3)

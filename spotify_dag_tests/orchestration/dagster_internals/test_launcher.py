@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import dagster as dg
 import psutil
@@ -28,7 +29,7 @@ def launched(instance: dg.DagsterInstance, bucket: str) -> str:
     return run.run_id
 
 
-def until(condition, seconds: float = 90) -> None:
+def until(condition: Callable[[], object], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.1)

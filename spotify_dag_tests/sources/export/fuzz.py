@@ -6,9 +6,10 @@ import io
 import random
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.export.reading import Reading
@@ -79,7 +80,7 @@ def _lines(name: str, content: bytes) -> Corpus:
     return Corpus(name, content, {f"Song {number}": b"\n" + line + b"\n" for number, line in enumerate(lines)})
 
 
-def _objects(name: str, rows: list, around) -> Corpus:
+def _objects(name: str, rows: list[Any], around: Callable[[list[Any]], Any]) -> Corpus:
     content = as_json(around(rows))
     # Indented as deep as it stands in the file.
     spans = {}

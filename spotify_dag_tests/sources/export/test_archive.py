@@ -6,6 +6,7 @@ import os
 import stat
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def complaint(path: Path) -> str:
 
 
 @pytest.mark.parametrize("form", [folder, zipped])
-def test_files_come_in_natural_order_without_those_of_the_system(tmp_path: Path, form) -> None:
+def test_files_come_in_natural_order_without_those_of_the_system(
+    tmp_path: Path, form: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
     names = ["b/Playlist10.json", "b/Playlist9.json", "a.csv", "__MACOSX/b/._a.csv", "b/.DS_Store", "٣²/x.csv"]
     path = form(tmp_path / "handed.zip", dict.fromkeys(names, b"x"))
     assert listed(path) == ["a.csv", "b/Playlist9.json", "b/Playlist10.json", "٣²/x.csv"]
@@ -60,7 +63,7 @@ def test_links_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [folder, zipped])
-def test_archives_in_archives_are_refused(tmp_path: Path, form) -> None:
+def test_archives_in_archives_are_refused(tmp_path: Path, form: Callable[[Path, dict[str, bytes]], Path]) -> None:
     path = form(tmp_path / "x.zip", {**GOOD, "more/inner.ZIP": b"PK\x03\x04"})
     assert "'more/inner.ZIP', an archive in what was handed in; hand it in on its own" in complaint(path)
 
@@ -85,8 +88,8 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", {"a.csv": os.urandom(5_000)})
     content = path.read_bytes()
     start = content.index(b"PK\x01\x02")
-    entry, end = content[start : content.index(b"PK\x05\x06")], content[content.index(b"PK\x05\x06") :]
-    end = bytearray(end)
+    entry = content[start : content.index(b"PK\x05\x06")]
+    end = bytearray(content[content.index(b"PK\x05\x06") :])
     struct.pack_into("<HHI", end, 8, 50, 50, 50 * len(entry))
     path.write_bytes(content[:start] + entry * 50 + bytes(end))
     assert "overlap" in complaint(path)

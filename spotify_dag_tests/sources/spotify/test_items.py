@@ -180,7 +180,11 @@ def mutated(body: Any, random_: random.Random) -> Any:
 
 def test_a_thousand_mutated_pages_lose_no_other_item() -> None:
     random_ = random.Random(0)
-    page = {"items": [{"item": with_(name=f"Track {number}")} for number in range(5)], "total": 5, "next": None}
+    page: dict[str, Any] = {
+        "items": [{"item": with_(name=f"Track {number}")} for number in range(5)],
+        "total": 5,
+        "next": None,
+    }
     for _ in range(1_000):
         body = mutated(page, random_)
         try:

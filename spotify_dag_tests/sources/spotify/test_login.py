@@ -101,8 +101,12 @@ class TestLoggingIn:
 
     def test_access_may_be_denied(self, install: Install) -> None:
         here = install()
+
+        def deny(url: str) -> None:
+            pool.submit(browse, url, error="access_denied")
+
         with ThreadPoolExecutor(1) as pool, pytest.raises(LoginError, match=r"No access was given \('access_denied'\)"):
-            log_in(here.settings, port=0, show=lambda url: pool.submit(browse, url, error="access_denied"))
+            log_in(here.settings, port=0, show=deny)
         assert Logins(here.settings).all() == {}
 
     def test_a_taken_port_is_said(self, install: Install) -> None:
@@ -254,7 +258,7 @@ class TestCommands:
         poor = self.run(here, "doctor")
         assert poor.returncode == 1
         assert "no       Public playlists of any user  status 403: Forbidden" in poor.stdout
-        command = [COMMAND, "login", "--no-browser", "--port", "0"]
+        command = [str(COMMAND), "login", "--no-browser", "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.environment(here)) as login:
             assert login.stdout is not None
             assert "Log in with a browser" in login.stdout.readline()

@@ -291,7 +291,7 @@ class TestFaults:
     ) -> None:
         here = install(users=25, tracks=10, latency=0.03)
         source = here.source(*users(25))
-        command = [sys.executable, WORKER, here.simulator.url, here.data, source.users]
+        command = [sys.executable, str(WORKER), here.simulator.url, str(here.data), source.users]
         random_ = random.Random(7)
         for _ in range(3):
             worker = subprocess.Popen(command, stdout=subprocess.PIPE)
