@@ -76,7 +76,8 @@ def arrive(root: Path) -> dict[str, Any]:
     import os
 
     from spotify_dag.definitions import build_definitions
-    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+    from spotify_dag.orchestration.instance import open_instance
     from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 

@@ -34,7 +34,8 @@ def add(root: Path, number: int, until: float) -> None:
 
 def run(root: Path, number: int, until: float) -> None:
     """Bring the graph up to date, over and over."""
-    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+    from spotify_dag.orchestration.instance import open_instance
 
     project, definitions = opened(root)
     ran = 0
@@ -47,7 +48,7 @@ def run(root: Path, number: int, until: float) -> None:
 
 def refresh(root: Path, number: int, until: float) -> None:
     """Read a seventh of the buckets again, over and over, as the schedule does once a day."""
-    from spotify_dag.orchestration.bring_up_to_date import open_instance
+    from spotify_dag.orchestration.instance import open_instance
 
     project, definitions = opened(root)
     drawn, refreshed = random.Random(number), 0

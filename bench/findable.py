@@ -92,7 +92,7 @@ def environment() -> dict[str, str]:
 
 def add_all(root: Path, count: int) -> list[dict[str, float]]:
     """Add a user who is not counted, and some who are; return the seconds of each, part by part."""
-    from spotify_dag.orchestration.bring_up_to_date import open_instance
+    from spotify_dag.orchestration.instance import open_instance
     from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 

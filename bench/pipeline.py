@@ -37,7 +37,8 @@ def run_stages(root: Path, last: str, *, train: bool = False) -> list[dict[str, 
     process from its start to the end of the stage.
     """
     from spotify_dag.definitions import build_definitions
-    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+    from spotify_dag.orchestration.instance import open_instance
     from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 

@@ -16,19 +16,16 @@ import dagster as dg
 from spotify_dag.assets.features import feature_assets
 from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.serving import serving_assets
-from spotify_dag.assets.track_assets import catalogue_assets
-from spotify_dag.assets.training import model_assets
-from spotify_dag.orchestration.alerts import failure_sensor
-from spotify_dag.orchestration.automation import automated, automation_sensors
+from spotify_dag.assets.track_assets import track_assets
+from spotify_dag.assets.training import training_assets
+from spotify_dag.orchestration.alerts import alert_on_failure
+from spotify_dag.orchestration.automation import AUTOMATION_SENSOR, automated
 from spotify_dag.orchestration.bucket_locks import with_buckets_locked
-from spotify_dag.orchestration.care import care_jobs, care_schedules
-from spotify_dag.orchestration.checks import asset_checks
-from spotify_dag.orchestration.freshness import freshness_sensor
-from spotify_dag.orchestration.jobs import stage_jobs
-from spotify_dag.orchestration.refresh import refresh_schedule
-from spotify_dag.orchestration.sensors import sensors
-from spotify_dag.orchestration.track_checks import track_checks
-from spotify_dag.orchestration.weekly import weekly_training
+from spotify_dag.orchestration.checks.table import asset_checks
+from spotify_dag.orchestration.freshness import freshness
+from spotify_dag.orchestration.schedules import LIFECYCLE_JOBS, SCHEDULES
+from spotify_dag.orchestration.sensors import arrivals, catch_up
+from spotify_dag.orchestration.stages import STAGE_JOBS
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
@@ -52,19 +49,18 @@ def build_definitions(
         # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        jobs = stage_jobs()
         return dg.Definitions(
             assets=automated(
                 *ingest_assets(settings),
                 *feature_assets(settings),
-                *catalogue_assets(),
-                *model_assets(settings),
+                *track_assets(),
+                *training_assets(),
                 *serving_assets(settings),
             ),
-            asset_checks=[*asset_checks(settings), *track_checks()],
-            jobs=[*jobs, *care_jobs()],
-            sensors=[*automation_sensors(), *sensors(jobs), failure_sensor(), freshness_sensor()],
-            schedules=[weekly_training(jobs), refresh_schedule(settings, jobs[0]), *care_schedules()],
+            asset_checks=asset_checks(settings),
+            jobs=[*STAGE_JOBS.values(), *LIFECYCLE_JOBS],
+            sensors=[AUTOMATION_SENSOR, arrivals, catch_up, alert_on_failure, freshness],
+            schedules=SCHEDULES,
             resources={**resources, "project": with_buckets_locked(resources["project"])},
             executor=dg.in_process_executor if settings.executor == "in_process" else dg.multiprocess_executor,
         )

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.jobs import STAGES
 from spotify_dag.orchestration.partitions import WEEKS
+from spotify_dag.orchestration.stages import STAGES
 from spotify_dag.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +123,7 @@ def test_every_asset_that_is_made_has_a_blocking_check(definitions: dg.Definitio
 
 
 def test_stages_cover_the_graph(definitions: dg.Definitions) -> None:
-    assert {asset for assets in STAGES.values() for asset in assets} == set(LINEAGE) - {"known_users"}
+    assert {asset for stage in STAGES.values() for asset in stage.assets} == set(LINEAGE) - {"known_users"}
     for stage in STAGES:
         assert definitions.resolve_job_def(stage).name == stage
 

@@ -37,167 +37,186 @@ if TYPE_CHECKING:
 
 def feature_assets(settings: Settings) -> list[Any]:
     """Return the assets of this stage."""
-
-    @lake_asset(ARTIST_GENRES, settings=settings, group="features", deps=["raw_playlists"], code_version="1")
-    def artist_genres(context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
-        import polars as pl
-
-        wanted, lake = run_buckets(context), project.lake
-        tables = project.genre_tables()
-        whole = changed_features(project, wanted).whole
-        marked: list[int] = []
-
-        def frames() -> "Iterator[pl.DataFrame]":
-            for chunk in lake.chunks(RAW_PLAYLISTS, wanted):
-                made = match_genres(bucket_artists(lake.scan(RAW_PLAYLISTS, chunk)), tables)
-                artists = with_artists_of_dropped(lake, chunk, made)
-                if carried_over := [bucket for bucket in chunk if bucket not in whole]:
-                    before = lake.scan(ARTIST_GENRES, carried_over).collect()
-                    marked.append(mark_stale(project, carried_over, before, artists))
-                yield artists
-
-        rows = lake.replace(ARTIST_GENRES, wanted, frames())
-        written = lake.scan(ARTIST_GENRES, wanted)
-        matched = written.group_by("matched_by").agg(pl.col("rows").sum(), pl.len().alias("artists")).collect()
-        per_genre = written.explode("genres").drop_nulls("genres").group_by("genres").agg(pl.col("rows").sum())
-        common = per_genre.sort("rows", descending=True).head(12).collect()
-        return report(
-            context,
-            rows,
-            users_whose_artists_changed=sum(marked),
-            genre_coverage=genre_coverage(written) or 0.0,
-            matched=dg.MetadataValue.md(markdown_table(matched)),
-            common_genres=bar_chart(common["genres"].to_list(), common["rows"].to_list(), " rows"),
-            preview=preview(written.head(8).collect()),
-        )
-
-    @lake_asset(
-        USER_TASTES, settings=settings, group="features", deps=["raw_playlists", "artist_genres"], code_version="1"
-    )
-    def user_tastes_(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult:
-        import polars as pl
-
-        wanted, lake = run_buckets(context), project.lake
-        changes = changed_features(project, wanted)
-
-        def tastes(buckets: list[int], raw: "pl.LazyFrame") -> "pl.DataFrame":
-            artists = lake.scan(ARTIST_GENRES, buckets).collect()
-            return user_tastes(raw, artists, playlists_count=settings.playlists_count)
-
-        with progress.task("Weighing tastes", len(wanted)) as advance:
-
-            def frames() -> "Iterator[pl.DataFrame]":
-                for chunk in lake.chunks(RAW_PLAYLISTS, changes.whole):
-                    yield with_dropped(lake, USER_TASTES, chunk, tastes(chunk, lake.scan(RAW_PLAYLISTS, chunk)))
-                    advance(len(chunk))
-
-            if changes.whole:
-                lake.replace(USER_TASTES, changes.whole, frames())
-            if changes.some:
-                found = tastes(changes.some, of_users(lake, RAW_PLAYLISTS, changes))
-                found = with_dropped(lake, USER_TASTES, changes.some, found)
-                chosen = found.filter(pl.col("user_id").is_in(changes.users))
-                lake.replace_users(USER_TASTES, changes.some, changes.users, chosen)
-        rows = row_counts(lake, USER_TASTES, wanted)
-        kinds = lake.scan(USER_TASTES, wanted).select("kind").collect()["kind"].value_counts(sort=True)
-        return report(
-            context,
-            rows,
-            kinds=bar_chart(kinds["kind"].to_list(), kinds["count"].to_list(), " rows"),
-            preview=preview(lake.scan(USER_TASTES, wanted).head(8).collect()),
-        )
-
-    @lake_asset(TEXT_VECTORS, settings=settings, group="features", deps=["user_tastes"], code_version="1")
-    def text_vectors(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult:
-        import polars as pl
-
-        wanted, encoder = run_buckets(context), project.encoder
-        changes = changed_features(project, wanted)
-        texts = pl.concat(
-            [taste_texts(project, changes.whole), taste_texts(project, changes.some, changes.users)]
-        ).unique("text")
-        new = unknown_texts(project.lake, encoder, texts)
-        with progress.task("Encoding strings", new.height) as advance:
-            encode_missing(project.lake, encoder, new, advance)
-        return dg.MaterializeResult(
-            metadata={
-                "strings_needed": texts.height,
-                "strings_encoded_in_this_run": new.height,
-                "encoder": str(settings.encoder or "all-MiniLM-L6-v2"),
-                "encoder_digest": encoder.digest,
-                "preview": preview(new),
-            }
-        )
-
-    @lake_asset(
-        USER_EMBEDDINGS,
-        settings=settings,
-        group="features",
-        deps=["raw_playlists", "user_tastes", "text_vectors"],
-        code_version=f"{FEATURES_CODE}-{settings.top_artist_count}-{settings.playlists_count}",
-    )
-    def user_embeddings_(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult:
-        import polars as pl
-
-        wanted, lake = run_buckets(context), project.lake
-        changes = changed_features(project, wanted)
-
-        def embedded(rows: "Callable[[Table], pl.LazyFrame]", texts: "pl.DataFrame") -> "pl.DataFrame":
-            return user_embeddings(
-                rows(USERS).sort("user_id").collect(), rows(RAW_PLAYLISTS), rows(USER_TASTES).collect(),
-                load_vectors(lake, project.encoder, texts),
-                top_artist_count=settings.top_artist_count, playlists_count=settings.playlists_count,
-                feature_version=feature_version(project),
-            )  # fmt: skip
-
-        with progress.task("Embedding users", len(wanted)) as advance:
-
-            def frames() -> "Iterator[pl.DataFrame]":
-                for chunk in lake.chunks(RAW_PLAYLISTS, changes.whole):
-                    made = embedded(partial(lake.scan, buckets=chunk), taste_texts(project, chunk))
-                    yield with_dropped(lake, USER_EMBEDDINGS, chunk, made)
-                    advance(len(chunk))
-
-            if changes.whole:
-                lake.replace(USER_EMBEDDINGS, changes.whole, frames())
-            if changes.some:
-                texts = taste_texts(project, changes.some, changes.users)
-                found = embedded(lambda table: of_users(lake, table, changes), texts)
-                found = with_dropped(lake, USER_EMBEDDINGS, changes.some, found)
-                chosen = found.filter(pl.col("user_id").is_in(changes.users))
-                lake.replace_users(USER_EMBEDDINGS, changes.some, changes.users, chosen)
-        rows = row_counts(lake, USER_EMBEDDINGS, wanted)
-        written = lake.scan(USER_EMBEDDINGS, wanted)
-        # The mean over nobody is null: all users of these buckets may have left.
-        known = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
-        left_out = (
-            written.filter(pl.col("unembedded_reason").is_not_null()).select("user_id", "unembedded_reason").collect()
-        )
-        return report(
-            context,
-            rows,
-            users_embedded=sum(rows.values()) - left_out.height,
-            users_not_embedded=left_out.height,
-            not_embedded=preview(left_out),
-            share_known=bar_chart(known.columns, known.row(0)),
-            tracks_per_user=histogram(written.select("tracks").collect()["tracks"]),
-            preview=preview(written.head(8).collect()),
-        )
-
-    return [artist_genres, user_tastes_, text_vectors, user_embeddings_]
+    asset = partial(lake_asset, settings=settings, group="features")
+    return [
+        asset(compute_artist_genres, ARTIST_GENRES, deps=["raw_playlists"], code_version="1"),
+        asset(compute_user_tastes, USER_TASTES, deps=["raw_playlists", "artist_genres"], code_version="1"),
+        asset(compute_text_vectors, TEXT_VECTORS, deps=["user_tastes"], code_version="1"),
+        asset(
+            compute_user_embeddings,
+            USER_EMBEDDINGS,
+            deps=["raw_playlists", "user_tastes", "text_vectors"],
+            code_version=f"{FEATURES_CODE}-{settings.top_artist_count}-{settings.playlists_count}",
+        ),
+    ]
 
 
-def of_users(lake: Lake, table: Table, changes: Changes) -> "pl.LazyFrame":
-    """Return the rows of the users whose bucket is not made anew as a whole."""
+def compute_artist_genres(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project]
+) -> dg.MaterializeResult:
+    """Join the artists of the run's buckets to genres."""
     import polars as pl
 
-    return lake.scan(table, changes.some).filter(pl.col("user_id").is_in(changes.users))
+    buckets, lake = run_buckets(context), project.lake
+    marked: list[int] = []
+    rows = lake.replace(ARTIST_GENRES, buckets, _matched_artists(project, buckets, marked))
+    written = lake.scan(ARTIST_GENRES, buckets)
+    matched = written.group_by("matched_by").agg(pl.col("rows").sum(), pl.len().alias("artists")).collect()
+    per_genre = written.explode("genres").drop_nulls("genres").group_by("genres").agg(pl.col("rows").sum())
+    common = per_genre.sort("rows", descending=True).head(12).collect()
+    return report(
+        context,
+        rows,
+        users_whose_artists_changed=sum(marked),
+        genre_coverage=genre_coverage(written) or 0.0,
+        matched=dg.MetadataValue.md(markdown_table(matched)),
+        common_genres=bar_chart(common["genres"].to_list(), common["rows"].to_list(), " rows"),
+        preview=preview(written.head(8).collect()),
+    )
+
+
+def _matched_artists(project: Project, buckets: list[int], marked: list[int]) -> "Iterator[pl.DataFrame]":
+    """Yield the artists of each chunk of buckets with their genres.
+
+    Where an artist of a bucket that is only added to changes, its listeners are marked stale; ``marked`` gets their
+    number, chunk by chunk.
+    """
+    lake, tables = project.lake, project.genre_tables()
+    whole = changed_features(project, buckets).whole
+    for chunk in lake.chunks(RAW_PLAYLISTS, buckets):
+        joined = match_genres(bucket_artists(lake.scan(RAW_PLAYLISTS, chunk)), tables)
+        artists = with_artists_of_dropped(lake, chunk, joined)
+        if added_to := [bucket for bucket in chunk if bucket not in whole]:
+            before = lake.scan(ARTIST_GENRES, added_to).collect()
+            marked.append(mark_stale(project, added_to, before, artists))
+        yield artists
+
+
+def compute_user_tastes(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> dg.MaterializeResult:
+    """Compute what share of a user's listening goes to each genre, artist and year."""
+    buckets, lake = run_buckets(context), project.lake
+    changes = changed_features(project, buckets)
+
+    def tastes(chunk: list[int], users: list[str] | None) -> "pl.DataFrame":
+        items, artists = rows_of(lake, RAW_PLAYLISTS, chunk, users), lake.scan(ARTIST_GENRES, chunk).collect()
+        return user_tastes(items, artists, playlists_count=project.settings.playlists_count)
+
+    with progress.task("Weighing tastes", len(buckets)) as advance:
+        replace_changed(lake, USER_TASTES, changes, tastes, advance)
+    kinds = lake.scan(USER_TASTES, buckets).select("kind").collect()["kind"].value_counts(sort=True)
+    return report(
+        context,
+        row_counts(lake, USER_TASTES, buckets),
+        kinds=bar_chart(kinds["kind"].to_list(), kinds["count"].to_list(), " rows"),
+        preview=preview(lake.scan(USER_TASTES, buckets).head(8).collect()),
+    )
+
+
+def compute_text_vectors(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> dg.MaterializeResult:
+    """Encode the genre and artist names of the run's tastes that have no vector yet."""
+    import polars as pl
+
+    buckets, encoder = run_buckets(context), project.encoder
+    changes = changed_features(project, buckets)
+    texts = pl.concat([taste_texts(project, changes.whole), taste_texts(project, changes.some, changes.users)])
+    texts = texts.unique("text")
+    new = unknown_texts(project.lake, encoder, texts)
+    with progress.task("Encoding strings", new.height) as advance:
+        encode_missing(project.lake, encoder, new, advance)
+    return dg.MaterializeResult(
+        metadata={
+            "strings_needed": texts.height,
+            "strings_encoded_in_this_run": new.height,
+            "encoder": str(project.settings.encoder or "all-MiniLM-L6-v2"),
+            "encoder_digest": encoder.digest,
+            "preview": preview(new),
+        }
+    )
+
+
+def compute_user_embeddings(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> dg.MaterializeResult:
+    """Compute the feature row of every user: four embeddings and statistics."""
+    import polars as pl
+
+    buckets, lake, settings = run_buckets(context), project.lake, project.settings
+    changes, version = changed_features(project, buckets), feature_version(project)
+
+    def embeddings(chunk: list[int], users: list[str] | None) -> "pl.DataFrame":
+        return user_embeddings(
+            rows_of(lake, USERS, chunk, users).sort("user_id").collect(),
+            rows_of(lake, RAW_PLAYLISTS, chunk, users),
+            rows_of(lake, USER_TASTES, chunk, users).collect(),
+            load_vectors(lake, project.encoder, taste_texts(project, chunk, users)),
+            top_artist_count=settings.top_artist_count,
+            playlists_count=settings.playlists_count,
+            feature_version=version,
+        )
+
+    with progress.task("Embedding users", len(buckets)) as advance:
+        replace_changed(lake, USER_EMBEDDINGS, changes, embeddings, advance)
+    rows, written = row_counts(lake, USER_EMBEDDINGS, buckets), lake.scan(USER_EMBEDDINGS, buckets)
+    # The mean over nobody is null: all users of these buckets may have left.
+    known = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
+    explained = pl.col("unembedded_reason").is_not_null()
+    left_out = written.filter(explained).select("user_id", "unembedded_reason").collect()
+    return report(
+        context,
+        rows,
+        users_embedded=sum(rows.values()) - left_out.height,
+        users_not_embedded=left_out.height,
+        not_embedded=preview(left_out),
+        share_known=bar_chart(known.columns, known.row(0)),
+        tracks_per_user=histogram(written.select("tracks").collect()["tracks"]),
+        preview=preview(written.head(8).collect()),
+    )
+
+
+def replace_changed(
+    lake: Lake,
+    table: Table,
+    changes: Changes,
+    compute: "Callable[[list[int], list[str] | None], pl.DataFrame]",
+    advance: Callable[[int], None],
+) -> None:
+    """Write the rows of changed users: whole buckets in one commit, single users of the others in another.
+
+    Parameters
+    ----------
+    lake, table
+        Where the rows belong.
+    changes
+        Which buckets are made anew as a whole, and which users of the others.
+    compute
+        Makes the rows of some buckets: of all their users (None), or of some.
+    advance
+        Hears how many buckets are done.
+    """
+    import polars as pl
+
+    def whole() -> "Iterator[pl.DataFrame]":
+        for chunk in lake.chunks(RAW_PLAYLISTS, changes.whole):
+            yield with_dropped(lake, table, chunk, compute(chunk, None))
+            advance(len(chunk))
+
+    if changes.whole:
+        lake.replace(table, changes.whole, whole())
+    if changes.some:
+        rows = with_dropped(lake, table, changes.some, compute(changes.some, changes.users))
+        lake.replace_users(table, changes.some, changes.users, rows.filter(pl.col("user_id").is_in(changes.users)))
+
+
+def rows_of(lake: Lake, table: Table, buckets: list[int], users: list[str] | None) -> "pl.LazyFrame":
+    """Return the rows of some buckets: of all their users (None), or of some."""
+    import polars as pl
+
+    rows = lake.scan(table, buckets)
+    return rows if users is None else rows.filter(pl.col("user_id").is_in(users))
 
 
 def row_counts(lake: Lake, table: Table, buckets: list[int]) -> dict[int, int]:

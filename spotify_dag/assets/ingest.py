@@ -1,4 +1,4 @@
-"""Listening in: who is known, and what they listen to."""
+"""Listening in: which users are known, and what they listen to."""
 
 import time
 from datetime import UTC, datetime
@@ -24,54 +24,60 @@ RESUMES = 100
 
 def ingest_assets(settings: Settings) -> list[Any]:
     """Return the assets of this stage."""
-    buckets = user_bucket_partitions(settings.n_buckets)
-
-    @dg.observable_source_asset(
-        partitions_def=buckets,
+    known_users = dg.observable_source_asset(
+        name="known_users",
+        partitions_def=user_bucket_partitions(settings.n_buckets),
         group_name="ingest",
         description="Everything handed in to the inbox. Its data version changes when a source has something new.",
         # Dagster takes neither kinds nor owners of an observed asset as such.
         tags={"dagster/kind/json": ""},
         metadata={"owners": ", ".join(OWNERS)},
+    )(observe_known_users)
+    raw_playlists = lake_asset(
+        compute_raw_playlists, RAW_PLAYLISTS, settings=settings, group="ingest", deps=["known_users"], code_version="1"
     )
-    def known_users(project: dg.ResourceParam[Project]) -> dg.DataVersionsByPartition:
-        project.inbox.requests.sweep()
-        versions = known_users_versions(project)
-        return dg.DataVersionsByPartition(dict(zip(buckets.get_partition_keys(), versions, strict=True)))
-
-    @lake_asset(RAW_PLAYLISTS, settings=settings, group="ingest", deps=["known_users"], code_version="1")
-    def raw_playlists(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> dg.MaterializeResult:
-        import polars as pl
-
-        wanted, lake, now = run_buckets(context), project.lake, datetime.now(UTC)
-        changes = changed_requests(project, wanted)
-        passes = []
-        if changes.whole:
-            passes.append(_read_whole(project, changes.whole, progress, now))
-        if changes.some:
-            passes.append(read_requests(project, changes, now))
-        interrupted = [error for ingestion in passes for error in ingestion.interrupted.values()]
-        if interrupted:
-            raise _retry(context, max(interrupted, key=lambda error: error.at))
-        users, ingests = lake.scan(USERS, wanted).collect(), lake.scan(INGESTS, wanted).collect()
-        per_reason = lake.scan(REJECTS, wanted).group_by("reason").agg(pl.len()).sort("len", descending=True).collect()
-        rows = dict.fromkeys(wanted, 0) | dict(users.group_by("user_bucket").agg(pl.col("rows_kept").sum()).iter_rows())
-        return report(
-            context,
-            rows,
-            users=users.height,
-            users_read=sum(ingestion.users().height for ingestion in passes),
-            rows_read=int(ingests["rows_read"].sum()),
-            rows_rejected=int(ingests["rows_rejected"].sum()),
-            sources=", ".join(sorted(ingests["source"].unique())),
-            rejects=bar_chart(per_reason["reason"].to_list(), per_reason["len"].to_list()),
-            items_per_user=histogram(users["rows_kept"]),
-            preview=preview(lake.scan(RAW_PLAYLISTS, wanted).head(8).collect()),
-        )
-
     return [known_users, raw_playlists]
+
+
+def observe_known_users(project: dg.ResourceParam[Project]) -> dg.DataVersionsByPartition:
+    """Take in new requests, and return a data version per bucket."""
+    project.inbox.requests.sweep()
+    versions = known_users_versions(project)
+    keys = user_bucket_partitions(len(versions)).get_partition_keys()
+    return dg.DataVersionsByPartition(dict(zip(keys, versions, strict=True)))
+
+
+def compute_raw_playlists(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> dg.MaterializeResult:
+    """Read the sources for the buckets of the run: all of a bucket, or the users in it who are new or changed."""
+    import polars as pl
+
+    buckets, lake, now = run_buckets(context), project.lake, datetime.now(UTC)
+    changes = changed_requests(project, buckets)
+    passes = []
+    if changes.whole:
+        passes.append(_read_whole(project, changes.whole, progress, now))
+    if changes.some:
+        passes.append(read_requests(project, changes, now))
+    interrupted = [error for ingestion in passes for error in ingestion.interrupted.values()]
+    if interrupted:
+        raise _retry(context, max(interrupted, key=lambda error: error.at))
+    users, ingests = lake.scan(USERS, buckets).collect(), lake.scan(INGESTS, buckets).collect()
+    per_reason = lake.scan(REJECTS, buckets).group_by("reason").agg(pl.len()).sort("len", descending=True).collect()
+    rows = dict.fromkeys(buckets, 0) | dict(users.group_by("user_bucket").agg(pl.col("rows_kept").sum()).iter_rows())
+    return report(
+        context,
+        rows,
+        users=users.height,
+        users_read=sum(ingestion.users().height for ingestion in passes),
+        rows_read=int(ingests["rows_read"].sum()),
+        rows_rejected=int(ingests["rows_rejected"].sum()),
+        sources=", ".join(sorted(ingests["source"].unique())),
+        rejects=bar_chart(per_reason["reason"].to_list(), per_reason["len"].to_list()),
+        items_per_user=histogram(users["rows_kept"]),
+        preview=preview(lake.scan(RAW_PLAYLISTS, buckets).head(8).collect()),
+    )
 
 
 def _read_whole(project: Project, buckets: list[int], progress: Progress, now: datetime) -> Ingestion:
@@ -99,7 +105,7 @@ def _read_whole(project: Project, buckets: list[int], progress: Progress, now: d
 def _retry(context: dg.AssetExecutionContext, interrupted: ResumeLaterError) -> Exception:
     """Return what makes Dagster run the step again when the source can be read again.
 
-    Whoever waits at a terminal is told instead, and not kept waiting: a source may ask for a day.
+    A person at a terminal is told instead and not kept waiting: a source may ask for a day.
     """
     if TERMINAL_TAG in context.run.tags:
         return interrupted

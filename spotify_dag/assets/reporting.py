@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,16 @@ NAMING = ("user_id", "playlist_id", "playlist_name")
 """Columns that say who somebody is."""
 
 
-def lake_asset(table: Table, *, settings: Settings, group: str, deps: Sequence[str], code_version: str) -> Any:
-    """Return the decorator of an asset that writes ``table`` bucket by bucket."""
+def lake_asset(
+    compute: Callable[..., dg.MaterializeResult],
+    table: Table,
+    *,
+    settings: Settings,
+    group: str,
+    deps: Sequence[str],
+    code_version: str,
+) -> Any:
+    """Return ``compute`` as the asset that writes ``table`` bucket by bucket."""
     decorate = dg.asset(
         name=table.name,
         description=table.doc,
@@ -36,7 +44,7 @@ def lake_asset(table: Table, *, settings: Settings, group: str, deps: Sequence[s
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={"dagster/column_schema": table_schema(table), "unique_key": ", ".join(table.key)},
     )
-    return lambda compute: decorate(resilient(compute))
+    return decorate(resilient(compute))
 
 
 def table_schema(table: Table) -> dg.TableSchema:

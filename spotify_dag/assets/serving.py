@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 
 def serving_assets(settings: Settings) -> list[Any]:
     """Return the assets of this stage."""
-
-    @dg.asset(
-        deps=[
-            "user_embeddings",
-            *(
-                dg.AssetDep(name, partition_mapping=dg.LastPartitionMapping())
-                for name in ("user_tower", "tower_evaluation")
-            ),
-        ],
+    latest = [
+        dg.AssetDep(name, partition_mapping=dg.LastPartitionMapping()) for name in ("user_tower", "tower_evaluation")
+    ]
+    user_index = dg.asset(
+        name="user_index",
+        deps=["user_embeddings", *latest],
         group_name="serving",
         kinds={"lancedb"},
         owners=OWNERS,
@@ -40,28 +37,29 @@ def serving_assets(settings: Settings) -> list[Any]:
         output_required=False,  # without a champion there is nothing to index with
         description="The user vectors of the champion, searched by cosine. Once every user is in it, it is "
         "published: one switch changes model and index together.",
-    )
-    @resilient
-    def user_index(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> Iterator[dg.MaterializeResult]:
-        versions, wanted = indexed_versions(project), run_buckets(context)
-        if not versions:
-            context.log.warning("There is no champion for these features: materialise user_tower.")
-            return
-        with progress.task("Indexing users", len(versions) * len(wanted)) as advance:
-            written = {version: index_users(project, version, wanted, advance) for version in versions}
-        version = versions[-1]
-        index = project.user_index(version)
-        left = [] if project.published() == version else stale_index(project, index)
-        if not left:
-            project.publish(version)
-        rows = dict.fromkeys(wanted, 0) | dict(index.rows(wanted)["user_bucket"].value_counts().iter_rows())
-        yield report(
-            context, rows, model_version=version, published=not left, buckets_left=len(left), users_written=written
-        )
-
+    )(resilient(compute_user_index))
     return [user_index]
+
+
+def compute_user_index(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> Iterator[dg.MaterializeResult]:
+    """Bring the indexes of the champion and of what is published up to date, and publish a complete one."""
+    versions, buckets = indexed_versions(project), run_buckets(context)
+    if not versions:
+        context.log.warning("There is no champion for these features: materialise user_tower.")
+        return
+    with progress.task("Indexing users", len(versions) * len(buckets)) as advance:
+        written = {version: index_users(project, version, buckets, advance) for version in versions}
+    version = versions[-1]
+    index = project.user_index(version)
+    left = [] if project.published() == version else stale_index(project, index)
+    if not left:
+        project.publish(version)
+    rows = dict.fromkeys(buckets, 0) | dict(index.rows(buckets)["user_bucket"].value_counts().iter_rows())
+    yield report(
+        context, rows, model_version=version, published=not left, buckets_left=len(left), users_written=written
+    )
 
 
 def index_users(project: Project, version: str, buckets: list[int], advance: Callable[[int], None]) -> int:

@@ -1,5 +1,6 @@
 """Tracks: how they sound, the catalogue of all of them, their vectors, their index, and what continues playlists."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -42,144 +43,185 @@ FEW_TEXTS = 500
 """So many strings are sooner encoded again than looked for among the vectors of a million."""
 
 
-def catalogue_assets() -> list[Any]:
+def track_assets() -> list[Any]:
     """Return the assets of this stage. They are not partitioned: a track belongs to many users."""
-    return [*_tables(), *_answering()]
+    tables = {"deltalake", "polars"}
+    return [
+        _asset(compute_audio_features, "audio_features", tables, ["known_users"], AUDIO_FEATURES.doc, AUDIO_FEATURES),
+        _asset(
+            compute_track_catalogue,
+            "track_catalogue",
+            tables,
+            ["raw_playlists", "artist_genres", "audio_features"],
+            TRACK_CATALOGUE.doc,
+            TRACK_CATALOGUE,
+        ),
+        _asset(
+            compute_track_vectors,
+            "track_vectors",
+            {"pytorch"},
+            ["track_catalogue"],
+            "The titles and artists of tracks to be indexed, encoded. Vectors are kept in the table text_vectors.",
+        ),
+        _asset(
+            compute_track_index,
+            "track_index",
+            {"lancedb"},
+            ["track_catalogue", "track_vectors"],
+            "Every track, found by its trigrams, its words and its meaning, filtered by genre, year and sound.",
+        ),
+        _asset(
+            compute_track_factors,
+            "track_factors",
+            {"numpy"},
+            ["track_catalogue", "track_index", "raw_playlists"],
+            "Factors of co-occurrence in playlists, and what every signal that continues a playlist counts.",
+        ),
+    ]
 
 
-def _tables() -> list[Any]:
+def compute_audio_features(project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
+    """Read the audio features of sources that are new or changed."""
+    import polars as pl
 
-    @_asset(table=AUDIO_FEATURES, kinds={"deltalake", "polars"}, deps=["known_users"])
-    def audio_features(project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
-        import polars as pl
-
-        sources = {source.name: source for source in project.inbox.sources()}
-        changed = stale_audio(project)
-        for name, version in changed.items():
-            rows = AUDIO_FEATURES.empty()
-            source = sources.get(name)
-            if version is not None and isinstance(source, HasAudioFeatures):
-                rows = source.audio_features().with_columns(*map(believable, RANGES))
-                rows = rows.with_columns(pl.lit(name).alias("source"), pl.lit(version).alias("source_version"))
-            project.lake.overwrite(AUDIO_FEATURES, [rows], part=name)
-        kept = project.lake.scan(AUDIO_FEATURES)
-        known = kept.select(pl.col(name).is_not_null().mean().fill_null(0) for name in RANGES).collect()
-        return dg.MaterializeResult(
-            metadata={
-                "tracks": kept.select("track_id").unique().select(pl.len()).collect().item(),
-                "sources_read": ", ".join(changed),
-                "share_known": bar_chart(known.columns, known.row(0)),
-            }
-        )
-
-    @_asset(
-        table=TRACK_CATALOGUE,
-        kinds={"deltalake", "polars"},
-        deps=["raw_playlists", "artist_genres", "audio_features"],
-    )
-    def track_catalogue(project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
-        import polars as pl
-
-        lake = project.lake
-        inputs, begun = catalogue_inputs(project), datetime.now(UTC)  # before the rows are read: others come meanwhile
-        card, before, items = project.track_catalogue_card(), lake.scan(TRACK_CATALOGUE), lake.scan(RAW_PLAYLISTS)
-        last = before.select(pl.col("catalogue_number").max().fill_null(-1)).collect().item()
-        first_free = max(last + 1, card.get("first_free_number", 0))
-        if first_free > LARGE and card.get("made_from") != inputs:
-            project.encoder.load_ahead()  # for the names of new tracks
-        touched = touched_tracks(lake, card.get("made_from"), inputs)
-        known = before.filter(among(pl.col("track_id"), touched)).collect()
-        seen = distinct_tracks(items.filter(among(track_identity(), touched))).collect(engine="streaming")
-        audio = _audio(lake, among(pl.col("track_id"), touched))
-        made = catalogue(seen, known, genres_of_artists(lake).collect(), audio, first_free)
-        made, same = TRACK_CATALOGUE.conform(made), ["track_id", "content_hash"]
-        new = made.join(known, on=same, how="anti")
-        if known.join(made, on=same, how="anti").height:
-            others = before.filter(~among(pl.col("track_id"), touched)).collect()
-            lake.overwrite(TRACK_CATALOGUE, [others, made])
-        elif new.height:
-            # Only additions: the files that are there stay as they are.
-            lake.append(TRACK_CATALOGUE, [new])
-        now = lake.scan(TRACK_CATALOGUE)
-        rows, last = now.select(pl.len(), pl.col("catalogue_number").max().fill_null(-1)).collect().row(0)
-        project.set_track_catalogue_card(
-            {"made_from": inputs, "first_free_number": max(first_free, last + 1), "made_at": begun.isoformat()}
-        )
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": rows,
-                "looked_at": made.height,
-                "new_or_changed": new.height,
-                "preview": preview(new.drop("part", "content_hash")),
-            }
-        )
-
-    return [audio_features, track_catalogue]
-
-
-def _answering() -> list[Any]:
-    @_asset(kinds={"pytorch"}, deps=["track_catalogue"])
-    def track_vectors(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
-        """Encode the titles and artists of tracks to be indexed; vectors are kept in the table text_vectors."""
-        lake, encoder = project.lake, project.encoder
-        texts = distinct_texts(index_difference(project)[0])
-        new = unknown_texts(lake, encoder, texts)
-        with progress.task("Encoding titles", new.height) as advance:
-            encode_missing(lake, encoder, new, advance)
-        return dg.MaterializeResult(
-            metadata={
-                "strings_needed": texts.height,
-                "strings_encoded_in_this_run": new.height,
-                "preview": preview(new),
-            }
-        )
-
-    @_asset(kinds={"lancedb"}, deps=["track_catalogue", "track_vectors"])
-    def track_index(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
-        """Keep every track findable by its trigrams, its words and its meaning, filtered by genre, year and sound."""
-        import polars as pl
-
-        index = project.track_index
-        changed, gone = index_difference(project)
-        audio = _audio(project.lake, pl.col("track_id").is_in(changed["track_id"].implode()))
-        with progress.task("Indexing tracks", changed.height) as advance:
-            for rows in changed.iter_slices(INDEX_ROWS):
-                known = _vectors_of(project, distinct_texts(rows))
-                heard = rows.join(audio, on="track_id", how="left", maintain_order="left")
-                index.write(heard, text_vectors(rows, known))
-                advance(rows.height)
-        index.remove(gone["track_id"].to_list())
-        if changed.height or gone.height:
-            index.optimise()
-        return dg.MaterializeResult(metadata={"written": changed.height, "taken_out": gone.height})
-
-    @_asset(kinds={"numpy"}, deps=["track_catalogue", "track_index", "raw_playlists"])
-    def track_factors(project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
-        """Learn factors of co-occurrence in playlists, and what every signal that continues a playlist counts."""
-        reason = stale_continuation(project)
-        if reason is None:
-            return dg.MaterializeResult(metadata={"learned": False})
-        frame = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
-        with progress.task("Learning to continue playlists"):
-            model, users = learn_continuation(project, frame)
-        card = {
-            "encoder": project.encoder.digest,
-            "catalogue": frame.height,
-            "items": int(frame["playlists"].cast(int).sum()),
-            "train_on_spotify": project.settings.train_on_spotify,
+    sources = {source.name: source for source in project.inbox.sources()}
+    changed = stale_audio(project)
+    for name, version in changed.items():
+        rows = AUDIO_FEATURES.empty()
+        source = sources.get(name)
+        if version is not None and isinstance(source, HasAudioFeatures):
+            rows = source.audio_features().with_columns(*map(believable, RANGES))
+            rows = rows.with_columns(pl.lit(name).alias("source"), pl.lit(version).alias("source_version"))
+        project.lake.overwrite(AUDIO_FEATURES, [rows], part=name)
+    stored = project.lake.scan(AUDIO_FEATURES)
+    known = stored.select(pl.col(name).is_not_null().mean().fill_null(0) for name in RANGES).collect()
+    return dg.MaterializeResult(
+        metadata={
+            "tracks": stored.select("track_id").unique().select(pl.len()).collect().item(),
+            "sources_read": ", ".join(changed),
+            "share_known": bar_chart(known.columns, known.row(0)),
         }
-        project.track_model.save(model, frame.select("track_id", "artist_key", "catalogue_number"), users, card)
-        weights = dict(zip(SIGNALS, model.weights.mean(axis=0).tolist(), strict=True))
-        return dg.MaterializeResult(
-            metadata={
-                "learned": True,
-                "reason": reason,
-                "playlists": len(model.playlists),
-                "mean_weights": bar_chart(list(weights), list(weights.values())),
-            }
-        )
+    )
 
-    return [track_vectors, track_index, track_factors]
+
+def compute_track_catalogue(project: dg.ResourceParam[Project]) -> dg.MaterializeResult:
+    """Bring the catalogue up to date: only tracks that new or changed users touch are looked at."""
+    import polars as pl
+
+    lake = project.lake
+    inputs, begun = catalogue_inputs(project), datetime.now(UTC)  # before the rows are read: others come meanwhile
+    card, before = project.track_catalogue_card(), lake.scan(TRACK_CATALOGUE)
+    last = before.select(pl.col("catalogue_number").max().fill_null(-1)).collect().item()
+    first_free = max(last + 1, card.get("first_free_number", 0))
+    if first_free > LARGE and card.get("made_from") != inputs:
+        project.encoder.load_ahead()  # for the names of new tracks
+    touched = touched_tracks(lake, card.get("made_from"), inputs)
+    rows, new = _write_touched(lake, touched, first_free)
+    counts = lake.scan(TRACK_CATALOGUE).select(pl.len(), pl.col("catalogue_number").max().fill_null(-1)).collect()
+    total, last = counts.row(0)
+    project.set_track_catalogue_card(
+        {"made_from": inputs, "first_free_number": max(first_free, last + 1), "made_at": begun.isoformat()}
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": total,
+            "looked_at": rows,
+            "new_or_changed": new.height,
+            "preview": preview(new.drop("part", "content_hash")),
+        }
+    )
+
+
+def _write_touched(lake: Lake, touched: "pl.Series | None", first_free: int) -> "tuple[int, pl.DataFrame]":
+    """Make the rows of touched tracks anew, and write those that differ.
+
+    Returns
+    -------
+    The number of rows made, and those that are new or changed.
+    """
+    import polars as pl
+
+    before, items = lake.scan(TRACK_CATALOGUE), lake.scan(RAW_PLAYLISTS)
+    stored = before.filter(among(pl.col("track_id"), touched)).collect()
+    seen = distinct_tracks(items.filter(among(track_identity(), touched))).collect(engine="streaming")
+    audio = _audio(lake, among(pl.col("track_id"), touched))
+    rows = TRACK_CATALOGUE.conform(catalogue(seen, stored, genres_of_artists(lake).collect(), audio, first_free))
+    same = ["track_id", "content_hash"]
+    new = rows.join(stored, on=same, how="anti")
+    if stored.join(rows, on=same, how="anti").height:
+        others = before.filter(~among(pl.col("track_id"), touched)).collect()
+        lake.overwrite(TRACK_CATALOGUE, [others, rows])
+    elif new.height:
+        # Only additions: the files that are there stay as they are.
+        lake.append(TRACK_CATALOGUE, [new])
+    return rows.height, new
+
+
+def compute_track_vectors(
+    project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> dg.MaterializeResult:
+    """Encode the titles and artists of tracks to be indexed that have no vector yet."""
+    lake, encoder = project.lake, project.encoder
+    texts = distinct_texts(index_difference(project)[0])
+    new = unknown_texts(lake, encoder, texts)
+    with progress.task("Encoding titles", new.height) as advance:
+        encode_missing(lake, encoder, new, advance)
+    return dg.MaterializeResult(
+        metadata={
+            "strings_needed": texts.height,
+            "strings_encoded_in_this_run": new.height,
+            "preview": preview(new),
+        }
+    )
+
+
+def compute_track_index(
+    project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> dg.MaterializeResult:
+    """Write new and changed tracks to the index, and take out those that are gone."""
+    import polars as pl
+
+    index = project.track_index
+    changed, gone = index_difference(project)
+    audio = _audio(project.lake, pl.col("track_id").is_in(changed["track_id"].implode()))
+    with progress.task("Indexing tracks", changed.height) as advance:
+        for rows in changed.iter_slices(INDEX_ROWS):
+            vectors = _vectors_of(project, distinct_texts(rows))
+            heard = rows.join(audio, on="track_id", how="left", maintain_order="left")
+            index.write(heard, text_vectors(rows, vectors))
+            advance(rows.height)
+    index.remove(gone["track_id"].to_list())
+    if changed.height or gone.height:
+        index.optimise()
+    return dg.MaterializeResult(metadata={"written": changed.height, "taken_out": gone.height})
+
+
+def compute_track_factors(
+    project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> dg.MaterializeResult:
+    """Learn to continue playlists, if the model that is there is too old."""
+    reason = stale_continuation(project)
+    if reason is None:
+        return dg.MaterializeResult(metadata={"learned": False})
+    frame = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
+    with progress.task("Learning to continue playlists"):
+        model, users = learn_continuation(project, frame)
+    card = {
+        "encoder": project.encoder.digest,
+        "catalogue": frame.height,
+        "items": int(frame["playlists"].cast(int).sum()),
+        "train_on_spotify": project.settings.train_on_spotify,
+    }
+    project.track_model.save(model, frame.select("track_id", "artist_key", "catalogue_number"), users, card)
+    weights = dict(zip(SIGNALS, model.weights.mean(axis=0).tolist(), strict=True))
+    return dg.MaterializeResult(
+        metadata={
+            "learned": True,
+            "reason": reason,
+            "playlists": len(model.playlists),
+            "mean_weights": bar_chart(list(weights), list(weights.values())),
+        }
+    )
 
 
 def learn_continuation(project: Project, frame: "pl.DataFrame") -> "tuple[Continuation, pl.DataFrame]":
@@ -209,16 +251,25 @@ def learn_continuation(project: Project, frame: "pl.DataFrame") -> "tuple[Contin
     return model, table.select("user_id").unique().sort("user_id")
 
 
-def _asset(*, kinds: set[str], deps: list[str], table: Table | None = None) -> Any:
-    return dg.asset(
+def _asset(
+    compute: Callable[..., dg.MaterializeResult],
+    name: str,
+    kinds: set[str],
+    deps: list[str],
+    description: str,
+    table: Table | None = None,
+) -> Any:
+    decorate = dg.asset(
+        name=name,
         group_name="tracks",
         kinds=kinds,
         owners=OWNERS,
         code_version="1",
         deps=deps,
-        description=table.doc if table else None,
+        description=description,
         metadata={"dagster/column_schema": table_schema(table)} if table else None,
     )
+    return decorate(compute)
 
 
 def _vectors_of(project: Project, texts: "pl.DataFrame") -> TextVectors:

@@ -1,7 +1,7 @@
 """The model: factors and tower, how good they are, and whether they may serve."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,7 +12,6 @@ from spotify_dag.orchestration.partitions import WEEKS
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_FACTORS, USER_TASTES
-from spotify_dag.settings import Settings
 from spotify_dag.staleness.stale_buckets import feature_version, index_version
 from spotify_dag.tower.gate import decide
 from spotify_dag.training_data.listening import training_users
@@ -23,27 +22,23 @@ EVALUATED_USERS = 2_000
 """At most this many held-out users are asked about."""
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
     from spotify_dag.tower.inputs import Catalogue
     from spotify_dag.tower.tower_model import UserModel
+    from spotify_dag.tower.training import TrainingSettings
+    from spotify_dag.tower.views import UserData
 
 
-def model_assets(settings: Settings) -> list[Any]:
-    """Return the assets of this stage."""
-
-    def spec(name: str, kind: str, deps: list[str], description: str, **more: Any) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            name, deps=list(map(dependency, deps)), group_name="model", kinds={kind}, owners=OWNERS,
-            code_version="2", skippable=True, description=description, **more,
-        )  # fmt: skip
-
-    @dg.multi_asset(
+def training_assets() -> list[Any]:
+    """Return the assets of this stage: partitioned by week, each depending on every bucket of users."""
+    model_training = dg.multi_asset(
         name="model_training",
         partitions_def=WEEKS,
         pool="training",
         specs=[
-            spec(
+            _spec(
                 "artist_factors",
                 "deltalake",
                 ["raw_playlists", "artist_genres", "text_vectors", "user_embeddings"],
@@ -51,7 +46,7 @@ def model_assets(settings: Settings) -> list[Any]:
                 "one predicted from their text. Fitted anew with each tower, which works with no others.",
                 metadata={"dagster/column_schema": table_schema(ARTIST_FACTORS)},
             ),
-            spec(
+            _spec(
                 "user_tower",
                 "pytorch",
                 ["artist_factors", "user_embeddings"],
@@ -59,73 +54,9 @@ def model_assets(settings: Settings) -> list[Any]:
                 "each other. Kept as a version of its own, which the gate makes champion, or does not.",
             ),
         ],
-    )
-    def model_training(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> Iterator[dg.MaterializeResult]:
-        import numpy as np
-        import polars as pl
-
-        from spotify_dag.tower.evaluation import held_out
-        from spotify_dag.tower.training import epochs_of, halvings, train_tower
-
-        if reason := nothing_to_train_on(project):
-            context.log.warning(reason)
-            return
-        training = load_training_settings(project)
-        data = training_users(project)
-        kinds = halvings(data.users.height)
-        with progress.task("Halving users", len(kinds)) as advance:
-            halved = data.halved(kinds, seed=settings.seed, progress=advance)
-        tested = held_out(data.users["user_id"].to_list())
-        learners = np.flatnonzero(~tested)
-        with progress.task("Training the tower", epochs_of(len(learners), training)) as advance:
-            trained = train_tower(halved.take(learners), training, lambda _: advance(1))
-        vectors = trained.model.encode(halved.whole, halved.catalogue)
-        pictures = {
-            "training_curve": training_curve(trained.history),
-            "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
-        }
-        card = {
-            "feature_version": feature_version(project),
-            "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
-            "snapshot": project.lake.snapshot(),
-            "trained_on": {
-                "users": data.users.height,
-                "items": data.raw.height,
-                "sources": sources_of(data.users),
-                "digest": training_digest(project),
-            },
-            "training": asdict(training),
-        }
-        version = project.registry.save(
-            trained.model, card, metrics=trained.metrics, history=trained.history, plots=pictures
-        )
-        factors = artist_factors(project, version, trained.model, halved.catalogue)
-        yield dg.MaterializeResult(
-            asset_key="artist_factors",
-            metadata={
-                "model_version": version,
-                "artists": factors.height,
-                "predicted_from_text": int(factors["predicted"].sum()),
-                "nearest": dg.MetadataValue.md(markdown_table(nearest_artists(factors))),
-            },
-            data_version=dg.DataVersion(version),
-        )
-        yield dg.MaterializeResult(
-            asset_key="user_tower",
-            metadata={
-                "model_version": version,
-                "users": data.users.height,
-                "users_held_out_for_evaluation": int(tested.sum()),
-                "parameters": sum(tensor.numel() for tensor in trained.model.tower.parameters()),
-                **trained.metrics,
-                **{name: picture(name, png) for name, png in pictures.items()},
-            },
-            data_version=dg.DataVersion(version),
-        )
-
-    @dg.asset(
+    )(compute_user_tower)
+    tower_evaluation = dg.asset(
+        name="tower_evaluation",
         deps=["user_tower"],
         group_name="model",
         kinds={"pytorch"},
@@ -136,76 +67,192 @@ def model_assets(settings: Settings) -> list[Any]:
         output_required=False,  # where nothing was trained, there is nothing to measure
         description="The tower trained last, the champion and the baselines on users that none of them was trained "
         "on, and what the gate makes of it: a challenger that beats them all becomes champion.",
-    )
-    def tower_evaluation(
-        context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
-    ) -> Iterator[dg.MaterializeResult]:
-        import numpy as np
-        import polars as pl
-
-        from spotify_dag.tower.evaluation import dataset, held_out, measure
-        from spotify_dag.tower.user_baselines import encoders, fitted_in_one_pass
-
-        version = project.registry.latest()
-        if version is None or nothing_to_train_on(project):
-            context.log.warning("There is no tower to evaluate.")
-            return
-        users = training_users(project)
-        data = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=settings.seed)
-        tested = held_out(users.users["user_id"].to_list())
-        test = np.intersect1d(np.flatnonzero(tested), data.usable)[:EVALUATED_USERS]
-        # Too few to hold any out: the gate then only asks for a sound tower.
-        fits = fitted_in_one_pass() if len(test) else {}
-        test = test if len(test) else data.usable
-        model = project.registry.load(version)
-        champion = project.registry.champion()
-        if champion is not None and champion != index_version(project):
-            champion = None  # trained for other features: it cannot serve the users as they are now
-        contenders = {"tower": encoders(model, data.catalogue)}
-        if champion not in (None, version):
-            contenders["champion"] = encoders(project.registry.load(str(champion)), data.catalogue)
-        rows: dict[str, dict[str, Any]] = {}
-        with progress.task("Evaluating the tower", len(contenders) + len(fits)) as advance:
-            for name, one in contenders.items():
-                rows[name] = measure(data, one, test)
-                advance(1)
-            training = data.fit_on(np.flatnonzero(~tested))
-            for name, fit in fits.items():
-                rows[name] = measure(data, fit(training), test)
-                advance(1)
-        theirs = {name: row for name, row in rows.items() if name in fits}
-        decision = decide({**project.registry.card(version)["metrics"], **rows["tower"]}, rows.get("champion"), theirs)
-        if champion != version:
-            if decision.passed:
-                project.registry.promote(version, decision)
-            else:
-                project.registry.record_decision(version, decision)
-        shown = [
-            {"model": name, **{key: f"{value:.3f}" for key, value in row.items() if key != "by"}}
-            for name, row in rows.items()
-        ]
-        halves = [model.encode(side.take(test).listening, data.catalogue) for side in (data.first, data.second)]
-        yield dg.MaterializeResult(
-            metadata={
-                "model_version": version,
-                "users_asked": len(test),
-                "held_out": bool(fits),
-                "gate": decision.summary,
-                "passed": decision.passed,
-                "table": dg.MetadataValue.md(markdown_table(pl.DataFrame(shown))),
-                **{key: value for key, value in rows["tower"].items() if key != "by" and np.isfinite(value)},
-                "metrics": picture("metrics", metric_bars(rows)),
-                "score_calibration": picture("score_calibration", score_calibration(model.scale, *halves)),
-            },
-            data_version=dg.DataVersion(version),
-        )
-
+    )(compute_tower_evaluation)
     return [model_training, tower_evaluation]
+
+
+def _spec(name: str, kind: str, deps: list[str], description: str, **more: Any) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name, deps=list(map(dependency, deps)), group_name="model", kinds={kind}, owners=OWNERS,
+        code_version="2", skippable=True, description=description, **more,
+    )  # fmt: skip
 
 
 def dependency(name: str) -> dg.AssetDep:
     """Return what a week's tower depends on: the factors of the same week, of all else every bucket."""
     return dg.AssetDep(name, partition_mapping=None if name == "artist_factors" else dg.AllPartitionMapping())
+
+
+def compute_user_tower(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> Iterator[dg.MaterializeResult]:
+    """Train a tower and the artist factors it works with, and save both as a version."""
+    import numpy as np
+
+    from spotify_dag.tower.evaluation import held_out
+    from spotify_dag.tower.training import epochs_of, halvings, train_tower
+
+    if reason := nothing_to_train_on(project):
+        context.log.warning(reason)
+        return
+    training, data = load_training_settings(project), training_users(project)
+    kinds = halvings(data.users.height)
+    with progress.task("Halving users", len(kinds)) as advance:
+        halved = data.halved(kinds, seed=project.settings.seed, progress=advance)
+    tested = held_out(data.users["user_id"].to_list())
+    learners = np.flatnonzero(~tested)
+    with progress.task("Training the tower", epochs_of(len(learners), training)) as advance:
+        trained = train_tower(halved.take(learners), training, lambda _: advance(1))
+    vectors = trained.model.encode(halved.whole, halved.catalogue)
+    pictures = {
+        "training_curve": training_curve(trained.history),
+        "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
+    }
+    card = _card(project, data, training)
+    version = project.registry.save(
+        trained.model, card, metrics=trained.metrics, history=trained.history, plots=pictures
+    )
+    yield _stored_factors(project, version, trained.model, halved.catalogue)
+    yield dg.MaterializeResult(
+        asset_key="user_tower",
+        metadata={
+            "model_version": version,
+            "users": data.users.height,
+            "users_held_out_for_evaluation": int(tested.sum()),
+            "parameters": sum(tensor.numel() for tensor in trained.model.tower.parameters()),
+            **trained.metrics,
+            **{name: picture(name, png) for name, png in pictures.items()},
+        },
+        data_version=dg.DataVersion(version),
+    )
+
+
+def _card(project: Project, data: "UserData", training: "TrainingSettings") -> dict[str, Any]:
+    """Return what a model card says of the data and the settings a tower was trained with."""
+    import polars as pl
+
+    return {
+        "feature_version": feature_version(project),
+        "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
+        "snapshot": project.lake.snapshot(),
+        "trained_on": {
+            "users": data.users.height,
+            "items": data.raw.height,
+            "sources": sources_of(data.users),
+            "digest": training_digest(project),
+        },
+        "training": asdict(training),
+    }
+
+
+def _stored_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> dg.MaterializeResult:
+    """Store the artist factors of a version, and return what the asset `artist_factors` reports."""
+    factors = artist_factors(project, version, model, catalogue)
+    return dg.MaterializeResult(
+        asset_key="artist_factors",
+        metadata={
+            "model_version": version,
+            "artists": factors.height,
+            "predicted_from_text": int(factors["predicted"].sum()),
+            "nearest": dg.MetadataValue.md(markdown_table(nearest_artists(factors))),
+        },
+        data_version=dg.DataVersion(version),
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What an evaluation measured of the tower, the champion and the baselines."""
+
+    rows: dict[str, dict[str, Any]]
+    """Metrics by model; ``tower`` and, if there is another one, ``champion`` are among them."""
+    users_asked: int
+    baselines: list[str]
+    """Names of the baselines; none where too few users could be held out."""
+    halves: "list[np.ndarray]"
+    """Vectors of the two halves of the asked users."""
+
+
+def compute_tower_evaluation(
+    context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
+) -> Iterator[dg.MaterializeResult]:
+    """Measure the tower trained last against the champion and the baselines, and ask the gate."""
+    import numpy as np
+    import polars as pl
+
+    version = project.registry.latest()
+    if version is None or nothing_to_train_on(project):
+        context.log.warning("There is no tower to evaluate.")
+        return
+    model, champion = project.registry.load(version), _comparable_champion(project)
+    measured = _measure(project, progress, version, model, champion)
+    rows = measured.rows
+    decision = decide(
+        {**project.registry.card(version)["metrics"], **rows["tower"]},
+        rows.get("champion"),
+        {name: rows[name] for name in measured.baselines},
+    )
+    if champion != version:
+        if decision.passed:
+            project.registry.promote(version, decision)
+        else:
+            project.registry.record_decision(version, decision)
+    shown = [
+        {"model": name, **{key: f"{value:.3f}" for key, value in row.items() if key != "by"}}
+        for name, row in rows.items()
+    ]
+    yield dg.MaterializeResult(
+        metadata={
+            "model_version": version,
+            "users_asked": measured.users_asked,
+            "held_out": bool(measured.baselines),
+            "gate": decision.summary,
+            "passed": decision.passed,
+            "table": dg.MetadataValue.md(markdown_table(pl.DataFrame(shown))),
+            **{key: value for key, value in rows["tower"].items() if key != "by" and np.isfinite(value)},
+            "metrics": picture("metrics", metric_bars(rows)),
+            "score_calibration": picture("score_calibration", score_calibration(model.scale, *measured.halves)),
+        },
+        data_version=dg.DataVersion(version),
+    )
+
+
+def _comparable_champion(project: Project) -> str | None:
+    """Return the champion, if it was trained for the features that users have now."""
+    champion = project.registry.champion()
+    return champion if champion is not None and champion == index_version(project) else None
+
+
+def _measure(project: Project, progress: Progress, version: str, model: "UserModel", champion: str | None) -> _Measured:
+    """Measure a tower, the champion and the baselines on users that none of them was trained on.
+
+    Where too few users are there to hold any out, only the tower and the champion are measured, on all users.
+    """
+    import numpy as np
+
+    from spotify_dag.tower.evaluation import dataset, held_out, measure
+    from spotify_dag.tower.user_baselines import encoders, fitted_in_one_pass
+
+    users = training_users(project)
+    data = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=project.settings.seed)
+    tested = held_out(users.users["user_id"].to_list())
+    test = np.intersect1d(np.flatnonzero(tested), data.usable)[:EVALUATED_USERS]
+    fits = fitted_in_one_pass() if len(test) else {}
+    test = test if len(test) else data.usable
+    contenders = {"tower": encoders(model, data.catalogue)}
+    if champion not in (None, version):
+        contenders["champion"] = encoders(project.registry.load(str(champion)), data.catalogue)
+    rows: dict[str, dict[str, Any]] = {}
+    with progress.task("Evaluating the tower", len(contenders) + len(fits)) as advance:
+        for name, contender in contenders.items():
+            rows[name] = measure(data, contender, test)
+            advance(1)
+        training = data.fit_on(np.flatnonzero(~tested))
+        for name, fit in fits.items():
+            rows[name] = measure(data, fit(training), test)
+            advance(1)
+    halves = [model.encode(side.take(test).listening, data.catalogue) for side in (data.first, data.second)]
+    return _Measured(rows, len(test), list(fits), halves)
 
 
 def artist_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> "pl.DataFrame":

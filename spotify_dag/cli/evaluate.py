@@ -122,7 +122,8 @@ def _evaluate(project: Project, *, folds: int, seeds: int, wanted: str | None) -
 def _project_of(project: Project, source: str, path: Path | None, artist_genres: Path | None) -> Project:
     """Return a data root of its own under ``evaluation/`` with the features of a source, made on first use."""
     from spotify_dag.definitions import build_definitions
-    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+    from spotify_dag.orchestration.instance import open_instance
     from spotify_dag.progress import TerminalProgress
 
     named = "|".join(str(part.resolve() if isinstance(part, Path) else part) for part in (source, path, artist_genres))

@@ -234,8 +234,10 @@ def main() -> None:
 def _run(project: Project, *, train: bool) -> dict[str, Any]:
     """Bring the graph up to date, telling of each stage on standard error; return what was done and what there is."""
     # Dagster takes a second to import: only what needs it pays.
+    from spotify_dag.cli.run_summary import summary
     from spotify_dag.definitions import build_definitions
-    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance, summary
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+    from spotify_dag.orchestration.instance import open_instance
     from spotify_dag.progress import TerminalProgress
 
     sweep(project)

@@ -175,7 +175,7 @@ def _until_interrupted() -> Iterator[Callable[[], bool]]:
 def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
     """Return what is to run, in the order of starting."""
     # Dagster takes a second to import: only what needs it pays.
-    from spotify_dag.orchestration.bring_up_to_date import dagster_home
+    from spotify_dag.orchestration.instance import dagster_home
 
     code_port = _free_port()
     workspace = folder / "workspace.yaml"

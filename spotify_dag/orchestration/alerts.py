@@ -74,28 +74,21 @@ def send(settings: Settings, alert: Alert, log: logging.Logger) -> bool:
     return True
 
 
-def failure_sensor() -> dg.SensorDefinition:
-    """Return the sensor that tells of failed runs."""
-
-    @dg.run_failure_sensor(
-        name="alert_on_failure",
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=10,
-        monitor_all_code_locations=True,  # runs of the command line belong to none
-        description="Posts one message per failed run to SPOTIFY_DAG_ALERT_WEBHOOK.",
-    )
-    def alert_on_failure(
-        context: dg.RunFailureSensorContext, project: dg.ResourceParam[Project]
-    ) -> dg.SkipReason | None:
-        if project.settings.alert_webhook is None:
-            return dg.SkipReason("SPOTIFY_DAG_ALERT_WEBHOOK is not set.")
-        alert = describe(context, project)
-        if RESUMES in alert.why:
-            return dg.SkipReason(alert.why)
-        send(project.settings, alert, context.log)
-        return None
-
-    return alert_on_failure
+@dg.run_failure_sensor(
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=10,
+    monitor_all_code_locations=True,  # runs of the command line belong to none
+    description="Posts one message per failed run to SPOTIFY_DAG_ALERT_WEBHOOK.",
+)
+def alert_on_failure(context: dg.RunFailureSensorContext, project: dg.ResourceParam[Project]) -> dg.SkipReason | None:
+    """Send one alert for a failed run."""
+    if project.settings.alert_webhook is None:
+        return dg.SkipReason("SPOTIFY_DAG_ALERT_WEBHOOK is not set.")
+    alert = describe(context, project)
+    if RESUMES in alert.why:
+        return dg.SkipReason(alert.why)
+    send(project.settings, alert, context.log)
+    return None
 
 
 def describe(context: dg.RunFailureSensorContext, project: Project) -> Alert:

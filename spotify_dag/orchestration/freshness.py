@@ -15,45 +15,14 @@ import dagster as dg
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.orchestration.alerts import Alert, send
-from spotify_dag.orchestration.automation import LATER
-from spotify_dag.orchestration.jobs import STAGES
-from spotify_dag.orchestration.partitions import spelled
+from spotify_dag.orchestration.automation import WARNING_LAST
+from spotify_dag.orchestration.partitions import spelled, tagged_buckets
+from spotify_dag.orchestration.stages import HOUR, STAGES, Partitions, Stage, waiting
 from spotify_dag.project import Project
-from spotify_dag.schemas import USERS
-from spotify_dag.staleness.stale_buckets import (
-    index_version,
-    stale_features,
-    stale_index,
-    stale_ingests,
-    stale_tracks,
-    tower_is_stale,
-)
-from spotify_dag.training_data.policy import nothing_to_train_on
 
-HOUR = 3600.0
-POLICY = {
-    "ingest": 2 * HOUR, "features": 2 * HOUR, "tracks": 8 * 24 * HOUR, "train": 8 * 24 * HOUR, "index": 2 * HOUR,
-}  # fmt: skip
-"""Seconds for which something may wait for a stage that nobody runs. Training and tracks come once a week."""
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 INTERVAL = 300
 CHECK = "nothing_waits_too_long"
-
-
-def waiting(project: Project) -> dict[str, list[int]]:
-    """Return what waits for each stage: its stale buckets. Tracks and training have none and stand as bucket 0."""
-    import polars as pl
-
-    anybody = project.lake.scan(USERS).select(pl.len()).collect().item() > 0
-    trains = anybody and tower_is_stale(project) is not None and nothing_to_train_on(project) is None
-    version = index_version(project)
-    return {
-        "ingest": stale_ingests(project, project.inbox.sources()),
-        "features": stale_features(project),
-        "tracks": [0] if anybody and stale_tracks(project) else [],
-        "train": [0] if trains else [],
-        "index": [] if version is None else stale_index(project, project.user_index(version)),
-    }
 
 
 def since_when(
@@ -66,40 +35,41 @@ def since_when(
     }
 
 
-def freshness_checks() -> list[Any]:
-    """Return a check per stage, on its last asset. A run passes it; the sensor fails it when something waits."""
+def freshness_check(stage: Stage) -> Any:
+    """Return the check of a stage, on its last asset.
 
-    def fresh(stage: str) -> Any:
-        @dg.asset_check(
-            asset=STAGES[stage][-1],
-            name=CHECK,
-            op_tags=LATER,
-            description=f"Nothing new waits for this stage for more than {POLICY[stage] / HOUR:g} hours. Looked at "
-            f"every {INTERVAL // 60} minutes by the sensor 'freshness'.",
-        )
-        def check() -> dg.AssetCheckResult:
-            return dg.AssetCheckResult(passed=True, severity=dg.AssetCheckSeverity.WARN)
+    A run checks that what it made no longer waits; the sensor `freshness` fails the check when something waits too
+    long.
+    """
 
-        return check
-
-    return [fresh(stage) for stage in STAGES]
-
-
-def freshness_sensor() -> dg.SensorDefinition:
-    """Return the sensor that looks what waits, and for how long."""
-
-    @dg.sensor(
-        name="freshness",
-        minimum_interval_seconds=INTERVAL,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Fails the check of a stage for which something waits too long, and tells the alert webhook.",
+    @dg.asset_check(
+        asset=stage.assets[-1],
+        name=CHECK,
+        op_tags=WARNING_LAST,
+        description=f"Nothing new waits for this stage for more than {stage.patience / HOUR:g} hours. Looked at "
+        f"after each run, and every {INTERVAL // 60} minutes by the sensor 'freshness'.",
     )
-    def freshness(
-        context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]
-    ) -> dg.SensorResult | dg.SkipReason:
-        return look(context, project, time.time())
+    def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+        due = stage.due(project, buckets=tagged_buckets(context.run.tags) or None)
+        return dg.AssetCheckResult(
+            passed=due is None,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=None if due is None else f"After the run, something still waits: {due.reason}.",
+        )
 
-    return freshness
+    return check
+
+
+@dg.sensor(
+    minimum_interval_seconds=INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Fails the check of a stage for which something waits too long, and tells the alert webhook.",
+)
+def freshness(
+    context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]
+) -> dg.SensorResult | dg.SkipReason:
+    """Look at what waits, and since when."""
+    return look(context, project, time.time())
 
 
 def look(context: dg.SensorEvaluationContext, project: Project, now: float) -> dg.SensorResult | dg.SkipReason:
@@ -110,39 +80,17 @@ def look(context: dg.SensorEvaluationContext, project: Project, now: float) -> d
         return dg.SkipReason(f"What waits cannot be told: {error}")
     cursor = json.loads(context.cursor) if context.cursor else {"since": {}, "late": []}
     since = since_when(now, waits, cursor["since"])
-    busy = _under_way(context.instance)
-    late = {
-        stage: buckets
-        for stage, begun in since.items()
-        if stage not in busy and (buckets := [int(bucket) for bucket, at in begun.items() if now - at > POLICY[stage]])
-    }
+    late = _late(since, now, besides=_under_way(context.instance))
     events = []
-    for stage, buckets in late.items():
-        if stage in cursor["late"]:
+    for name, buckets in late.items():
+        if name in cursor["late"]:
             continue
-        hours = (now - min(since[stage].values())) / HOUR
-        where = "" if stage == "train" else f", buckets {spelled(buckets)}"
-        alert = Alert(
-            title=f"spotify_dag: something waits for the stage '{stage}'",
-            why=f"for {hours:.1f} hours{where}; at most {POLICY[stage] / HOUR:g} are expected",
-            details={"stage": stage, "buckets": spelled(buckets)},
-        )
+        hours = (now - min(since[name].values())) / HOUR
+        alert = _alert(STAGES[name], buckets, hours)
         send(project.settings, alert, context.log)
-        events.append(
-            dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(STAGES[stage][-1]),
-                check_name=CHECK,
-                passed=False,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=alert.why,
-                metadata={"hours": hours, "buckets": spelled(buckets)},
-            )
-        )
-    caught_up = [stage for stage in cursor["late"] if stage not in late]
-    events += [
-        dg.AssetCheckEvaluation(asset_key=dg.AssetKey(STAGES[stage][-1]), check_name=CHECK, passed=True)
-        for stage in caught_up
-    ]
+        metadata = {"hours": hours, "buckets": spelled(buckets)}
+        events.append(_evaluation(name, passed=False, description=alert.why, metadata=metadata))
+    events += [_evaluation(name, passed=True) for name in cursor["late"] if name not in late]
     return dg.SensorResult(
         cursor=json.dumps({"since": since, "late": sorted(late)}),
         asset_events=events,
@@ -150,13 +98,40 @@ def look(context: dg.SensorEvaluationContext, project: Project, now: float) -> d
     )
 
 
+def _late(since: Mapping[str, Mapping[str, float]], now: float, *, besides: set[str]) -> dict[str, list[int]]:
+    """Return the buckets that waited longer than a stage's patience, by stage; stages without any are left out."""
+    late = {
+        name: [int(bucket) for bucket, begun in buckets.items() if now - begun > STAGES[name].patience]
+        for name, buckets in since.items()
+        if name not in besides
+    }
+    return {name: buckets for name, buckets in late.items() if buckets}
+
+
+def _alert(stage: Stage, buckets: list[int], hours: float) -> Alert:
+    where = f", buckets {spelled(buckets)}" if stage.partitions == Partitions.BUCKETS else ""
+    return Alert(
+        title=f"spotify_dag: something waits for the stage '{stage.name}'",
+        why=f"for {hours:.1f} hours{where}; at most {stage.patience / HOUR:g} are expected",
+        details={"stage": stage.name, "buckets": spelled(buckets)},
+    )
+
+
+def _evaluation(stage: str, *, passed: bool, **more: Any) -> dg.AssetCheckEvaluation:
+    """Return the outcome of the freshness check of a stage; a failure warns and blocks nothing."""
+    severity = dg.AssetCheckSeverity.ERROR if passed else dg.AssetCheckSeverity.WARN
+    asset = dg.AssetKey(STAGES[stage].assets[-1])
+    return dg.AssetCheckEvaluation(asset_key=asset, check_name=CHECK, passed=passed, severity=severity, **more)
+
+
 def _under_way(instance: dg.DagsterInstance) -> set[str]:
     """Return the stages that a run is making: it may wait for a source that said when to resume."""
     unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
     busy: set[str] = set()
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
-        assets = {key.to_user_string() for key in run.asset_selection or ()} or {*STAGES.get(run.job_name, ())}
-        busy |= {stage for stage, made in STAGES.items() if assets & {*made}}
+        stage = STAGES.get(run.job_name)
+        assets = {key.to_user_string() for key in run.asset_selection or ()} or {*(stage.assets if stage else ())}
+        busy |= {name for name, other in STAGES.items() if assets & {*other.assets}}
     return busy
 
 

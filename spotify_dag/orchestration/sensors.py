@@ -1,22 +1,19 @@
-"""Sensors: what makes the graph start by itself. Both are running from the start."""
-
-from __future__ import annotations
+"""The sensors that start runs: new users, and stages that are stale although nobody runs them."""
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import dagster as dg
 
 from spotify_dag.lifecycle.repair import drop_damaged
-from spotify_dag.orchestration.bring_up_to_date import due_stages, known_users_observations, stage_tags
+from spotify_dag.orchestration.bring_up_to_date import known_users_observations, stage_tags
+from spotify_dag.orchestration.stages import STAGE_JOBS, Due, due_stages
 from spotify_dag.project import Project
 from spotify_dag.staleness.stale_buckets import known_users_versions
 
 SWEEP_SECONDS = 20
-"""Time that one tick may take requests in; Dagster gives a tick 60 s. What is left is for the next."""
+"""Time that one tick may spend on taking requests in. Dagster gives a tick 60 s; the next tick takes the rest."""
 CATCH_UP_SECONDS = 60
 LONGEST_WAIT_SECONDS = 3600
 UNFINISHED = dg.RunsFilter(
@@ -31,73 +28,82 @@ UNFINISHED = dg.RunsFilter(
 )
 
 
-def sensors(jobs: Sequence[Any]) -> list[Any]:
-    """Return every sensor; ``jobs`` are those of the stages."""
-
-    @dg.sensor(
-        minimum_interval_seconds=1,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Takes in who was handed in, and reports the buckets in which there is something new.",
-    )
-    def arrivals(context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]) -> dg.SensorResult:
-        # Nothing depends on the cursor: without it every bucket is reported, and an equal version starts nothing.
-        reported = json.loads(context.cursor) if context.cursor else []
-        rejected = project.inbox.requests.sweep(seconds=SWEEP_SECONDS).rejected
-        versions = known_users_versions(project)
-        new = {
-            bucket: version
-            for bucket, version in enumerate(versions)
-            if len(reported) != len(versions) or reported[bucket] != version
-        }
-        for reason in rejected:
-            context.log.warning(reason)
-        if not new:
-            return dg.SensorResult(skip_reason="Nobody new.")
-        return dg.SensorResult(asset_events=known_users_observations(new, len(versions)), cursor=json.dumps(versions))
-
-    @dg.sensor(
-        minimum_interval_seconds=CATCH_UP_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        jobs=jobs,
-        description="Runs what is stale and nobody runs: after a kill, a failure, a promotion, a change of settings.",
-    )
-    def catch_up(context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]) -> dg.SensorResult:
-        return _catch_up(context, project)
-
-    return [arrivals, catch_up]
+@dg.sensor(
+    minimum_interval_seconds=1,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Takes in users who were handed in, and reports the buckets in which there is something new.",
+)
+def arrivals(context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]) -> dg.SensorResult:
+    """Sweep the inbox, and report new data versions of `known_users`."""
+    # Nothing depends on the cursor: without it every bucket is reported, and an equal version starts nothing.
+    reported = json.loads(context.cursor) if context.cursor else []
+    rejected = project.inbox.requests.sweep(seconds=SWEEP_SECONDS).rejected
+    versions = known_users_versions(project)
+    new = {
+        bucket: version
+        for bucket, version in enumerate(versions)
+        if len(reported) != len(versions) or reported[bucket] != version
+    }
+    for reason in rejected:
+        context.log.warning(reason)
+    if not new:
+        return dg.SensorResult(skip_reason="Nobody new.")
+    return dg.SensorResult(asset_events=known_users_observations(new, len(versions)), cursor=json.dumps(versions))
 
 
-def _catch_up(context: dg.SensorEvaluationContext, project: Project) -> dg.SensorResult:
+@dg.sensor(
+    minimum_interval_seconds=CATCH_UP_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    jobs=list(STAGE_JOBS.values()),
+    description="Runs what is stale and nobody runs: after a kill, a failure, a promotion, a change of settings.",
+)
+def catch_up(context: dg.SensorEvaluationContext, project: dg.ResourceParam[Project]) -> dg.SensorResult:
     """Request the first stage that ``spotify-dag run`` would run, for the buckets that were stale a tick ago, too.
 
-    Buckets that became stale since are left to automation. A stage that is stale although it was run is asked for again
-    after twice the time before.
+    Buckets that became stale since then are left to automation. A stage that is stale although it was run is asked for
+    again after twice the time before.
     """
     state = json.loads(context.cursor or "{}")
     for damaged in drop_damaged(project):
         context.log.warning(damaged)
-    due = {found.stage: found for found in due_stages(project)}
+    stages = {due.stage: due for due in due_stages(project)}
     if context.instance.get_runs(UNFINISHED, limit=1):
         return dg.SensorResult(skip_reason="A stage is being run.", cursor=context.cursor)
-    seen, waits, now = state.get("seen", {}), state.get("waits", {}), time.time()
-    waits = {stage: wait for stage, wait in waits.items() if stage in due}
+    seen = state.get("seen", {})
+    waits = {stage: wait for stage, wait in state.get("waits", {}).items() if stage in stages}
+    overdue = _overdue(stages, seen, waits, time.time())
     requests: list[dg.RunRequest] = []
-    for stage, found in due.items():
-        still = found if found.buckets is None else replace(found, buckets=_both(found.buckets, seen.get(stage)))
-        wait, not_before = waits.get(stage, (CATCH_UP_SECONDS, 0))
-        if stage in seen and still.buckets != [] and now >= not_before:
-            requests = [dg.RunRequest(job_name=stage, tags=tags) for tags in stage_tags(project, still)]
-            waits[stage] = (min(2 * wait, LONGEST_WAIT_SECONDS), now + wait)
-            break
-    if due and not requests:
-        why = ", ".join(f"{stage}: {found.reason}" for stage, found in due.items())
+    if overdue is not None:
+        wait, _ = waits.get(overdue.stage, (CATCH_UP_SECONDS, 0))
+        waits[overdue.stage] = (min(2 * wait, LONGEST_WAIT_SECONDS), time.time() + wait)
+        requests = [dg.RunRequest(job_name=overdue.stage, tags=tags) for tags in stage_tags(project, overdue)]
+    elif stages:
+        why = ", ".join(f"{stage}: {due.reason}" for stage, due in stages.items())
         context.log.info("Left to automation, or tried before. %s", why)
-    cursor = json.dumps({"seen": {stage: found.buckets for stage, found in due.items()}, "waits": waits})
-    return dg.SensorResult(
-        run_requests=requests, cursor=cursor,
-        skip_reason=None if requests else "Nothing is left over.",
-    )  # fmt: skip
+    cursor = json.dumps({"seen": {stage: due.buckets for stage, due in stages.items()}, "waits": waits})
+    skip_reason = None if requests else "Nothing is left over."
+    return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=skip_reason)
 
 
-def _both(buckets: list[int], before: list[int] | None) -> list[int]:
-    return sorted(set(buckets) & set(before or []))
+def _overdue(
+    stages: dict[str, Due], seen: dict[str, list[int] | None], waits: dict[str, tuple[float, float]], now: float
+) -> Due | None:
+    """Return the first stage that was stale a tick ago, too, with the buckets that were; None without one.
+
+    Parameters
+    ----------
+    stages, seen
+        What is stale now, and what was at the last tick (buckets by stage).
+    waits
+        By stage: seconds to wait after the next try, and the time before which it is not tried again.
+    now
+        Seconds since 1970.
+    """
+    for stage, due in stages.items():
+        still = due
+        if due.buckets is not None:
+            still = replace(due, buckets=sorted(set(due.buckets) & set(seen.get(stage) or [])))
+        _, not_before = waits.get(stage, (CATCH_UP_SECONDS, 0))
+        if stage in seen and still.buckets != [] and now >= not_before:
+            return still
+    return None

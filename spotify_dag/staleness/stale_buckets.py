@@ -53,23 +53,29 @@ def feature_version(project: Project) -> str:
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def stale_ingests(project: Project, sources: Sequence[Source]) -> list[int]:
-    """Return the buckets that were not read from the sources as they are now."""
+def stale_ingests(project: Project, sources: Sequence[Source], buckets: Sequence[int] | None = None) -> list[int]:
+    """Return the buckets, of some or of all, that were not read from the sources as they are now."""
     import polars as pl
 
     schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
     wanted = pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
-    return _differing(wanted, project.lake.scan(INGESTS).select(wanted.columns).collect())
+    if buckets is not None:
+        wanted = wanted.filter(pl.col("user_bucket").is_in(buckets))
+    return _differing(wanted, project.lake.scan(INGESTS, buckets).select(wanted.columns).collect())
 
 
-def stale_features(project: Project) -> list[int]:
-    """Return the buckets whose user embeddings were not made from the present users with the present settings."""
+def stale_features(project: Project, buckets: Sequence[int] | None = None) -> list[int]:
+    """Return the buckets, of some or of all, whose user embeddings are old.
+
+    Those were not made from the present users with the present settings.
+    """
     import polars as pl
 
     columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
     version = feature_version(project)
-    users = project.lake.scan(USERS).with_columns(pl.lit(version).alias("feature_version")).select(columns).collect()
-    return _differing(users, project.lake.scan(USER_EMBEDDINGS).select(columns).collect())
+    users = project.lake.scan(USERS, buckets).with_columns(pl.lit(version).alias("feature_version"))
+    embedded = project.lake.scan(USER_EMBEDDINGS, buckets)
+    return _differing(users.select(columns).collect(), embedded.select(columns).collect())
 
 
 def stale_index(project: Project, index: UserIndex, buckets: Sequence[int] | None = None) -> list[int]:

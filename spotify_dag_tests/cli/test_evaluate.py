@@ -26,7 +26,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _make(root: Path) -> None:
     from spotify_dag.definitions import build_definitions
-    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+    from spotify_dag.orchestration.instance import open_instance
     from spotify_dag.project import Project
     from spotify_dag.settings import Settings
 

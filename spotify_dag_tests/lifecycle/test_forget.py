@@ -14,7 +14,8 @@ from spotify_dag.cli.main import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.lifecycle.find_mentions import find_mentions
 from spotify_dag.lifecycle.forget import NobodyToForgetError, forget
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 from spotify_dag.schemas import TABLES, USERS
 from spotify_dag.settings import Settings

@@ -13,10 +13,11 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from spotify_dag.cli.main import app
+from spotify_dag.cli.run_summary import summary
 from spotify_dag.definitions import build_definitions
 from spotify_dag.lifecycle.find_mentions import find_mentions
 from spotify_dag.lifecycle.retention import retain
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, summary
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.settings import Settings

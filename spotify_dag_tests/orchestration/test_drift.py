@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.drift import HISTORY, Sketch, _sketch, shift
+from spotify_dag.orchestration.checks.drift import HISTORY, Sketch, _sketch, shift
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, USER_EMBEDDINGS
 from spotify_dag.settings import Settings

@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.freshness import CHECK, HOUR, POLICY, look, since_when
-from spotify_dag.orchestration.jobs import STAGES
+from spotify_dag.orchestration.freshness import CHECK, look, since_when
+from spotify_dag.orchestration.stages import HOUR, STAGES
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS
 from spotify_dag.settings import Settings
@@ -55,7 +55,7 @@ def test_what_waits_too_long_is_told_once_and_then_that_it_does_not(
     watched: Project, instance: dg.DagsterInstance, hook: Hook
 ) -> None:
     lose_features(watched)
-    watch, late = Watch(watched, instance), POLICY["features"] / HOUR
+    watch, late = Watch(watched, instance), STAGES["features"].patience / HOUR
     assert watch.tick(0) == watch.tick(late - 0.1) == []
     # The index has a vector of somebody who has no features: that waits, too.
     assert watch.tick(late + 0.1) == [("user_embeddings", False), ("user_index", False)]
@@ -100,7 +100,6 @@ def test_the_sensor_runs_by_itself_and_every_stage_has_its_policy(tmp_path: Path
     definitions = build_definitions(settings=Settings(data=tmp_path))
     sensor = definitions.resolve_sensor_def("freshness")
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
-    assert set(POLICY) == set(STAGES)
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(
             instance=instance, definitions=definitions, resources={"project": Project.open(Settings(data=tmp_path))}

@@ -13,7 +13,7 @@ import pytest
 from spotify_dag.definitions import build_definitions
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.orchestration import step_failures
-from spotify_dag.orchestration.refresh import buckets_of_the_day
+from spotify_dag.orchestration.schedules import buckets_of_the_day
 from spotify_dag.project import Project
 from spotify_dag.schemas import USERS
 from spotify_dag.settings import Settings

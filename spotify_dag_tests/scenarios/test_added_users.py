@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from spotify_dag.cli.main import app
+from spotify_dag.cli.run_summary import summary
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance, summary
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS
 from spotify_dag.settings import Settings

@@ -14,8 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from spotify_dag.cli.main import app
+from spotify_dag.cli.run_summary import summary
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, summary
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.orchestration.partitions import current_week
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, USER_EMBEDDINGS, USERS, user_buckets

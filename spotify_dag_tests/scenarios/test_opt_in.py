@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from spotify_dag.cli.main import app
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 from spotify_dag.stores.lake import LakeError

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.bring_up_to_date import INSTANCE_CONFIG, open_instance
+from spotify_dag.orchestration.instance import INSTANCE_CONFIG, open_instance
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from spotify_dag_tests.conftest import REPOSITORY

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from spotify_dag.assets.track_assets import learn_continuation
 from spotify_dag.cli.main import app
+from spotify_dag.cli.run_summary import summary
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, summary
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.orchestration.freshness import waiting
 from spotify_dag.project import Project
 from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS

@@ -24,7 +24,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
 from spotify_dag.orchestration.dagster_internals.processes import PROCESS_TAG, is_dead, living, process_tag
-from spotify_dag.orchestration.jobs import STAGES
+from spotify_dag.orchestration.stages import STAGES
 
 _PRELOADED = "spotify_dag.preloaded"
 NICENESS = 5

@@ -12,9 +12,9 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 
 from spotify_dag.files import locked_range
-from spotify_dag.orchestration.bring_up_to_date import open_instance
 from spotify_dag.orchestration.dagster_internals.launcher import NICENESS, ForkingRunLauncher
 from spotify_dag.orchestration.dagster_internals.processes import living
+from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 
 

@@ -14,8 +14,9 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DatabaseError
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.orchestration.dagster_internals import storage
+from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 
@@ -23,7 +24,8 @@ RECORD = """
 import os, signal, sys
 from pathlib import Path
 import dagster as dg
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, open_instance
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 

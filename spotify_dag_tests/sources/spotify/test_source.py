@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from spotify_dag.files import locked
-from spotify_dag.orchestration.refresh import buckets_of_the_day
+from spotify_dag.orchestration.schedules import buckets_of_the_day
 from spotify_dag.schemas import user_buckets
 from spotify_dag.simulator.faults_and_limits import RATE_KINDS
 from spotify_dag.sources.base import ResumeLaterError, SourceError

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from spotify_dag.orchestration.automation import LATER
+from spotify_dag.orchestration.automation import WARNING_LAST
 from spotify_dag.orchestration.partitions import tagged_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import (
@@ -136,74 +136,85 @@ def embedding_sketches(project: Project, buckets: list[int]) -> dict[str, Sketch
     return {name: _sketch(rows[name].drop_nulls()) for name in EMBEDDINGS}
 
 
-def drift_checks(settings: Settings) -> list[Any]:
-    """Return the checks of drift."""
+@dataclass(frozen=True)
+class Drift:
+    """A check of drift: what is measured, on which asset."""
 
-    def drift(
-        table: str,
-        name: str,
-        description: str,
-        measure: Callable[[Project, list[int]], dict[str, Sketch]],
-        least: float = 0.0,
-        basis: Callable[[Project], str] = lambda _: "",
-    ) -> Any:
-        key = dg.AssetCheckKey(dg.AssetKey(table), name)
+    asset: str
+    name: str
+    description: str
+    measure: Callable[[Project, list[int]], dict[str, Sketch]]
+    least: float = 0.0
+    """Distance by which the mean may always move."""
+    basis: Callable[[Project], str] = lambda _: ""
+    """Runs are compared with runs on the same basis only."""
 
-        # Of no partition, unlike the others: Dagster then keeps one record per run, whatever buckets it was about.
-        @dg.asset_check(
-            asset=table,
-            name=name,
-            op_tags=LATER,
-            description=f"{description} (against the last {HISTORY} runs; a warning, blocks nothing).",
-        )
-        def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
-            found = measure(project, tagged_buckets(context.run.tags) or list(range(settings.n_buckets)))
-            records = context.instance.event_log_storage.get_asset_check_execution_history(key, limit=2 * HISTORY)
-            comparable = basis(project)
-            before = _noted(records, context.run.run_id, comparable)[:HISTORY]
-            moved = {}
-            if len(before) == HISTORY:
-                for quantity, now in found.items():
-                    what = shift(now, [sketches[quantity] for sketches in before if quantity in sketches], least)
-                    if what:
-                        moved[quantity] = what
-            return dg.AssetCheckResult(
-                passed=not moved,
-                severity=dg.AssetCheckSeverity.WARN,
-                description="; ".join(f"{quantity}: {what}" for quantity, what in moved.items()) or None,
-                metadata={
-                    "compared_with_runs": len(before),
-                    "basis": comparable,
-                    "sketches": {quantity: asdict(sketch) for quantity, sketch in found.items()},
-                },
-            )
 
-        return check
+DRIFTS = (
+    Drift(
+        RAW_PLAYLISTS.name,
+        "rejects_are_as_usual",
+        f"The share of rejected rows is within {SHARE_SHIFT:.0%} of what it was",
+        rejected_share,
+        SHARE_SHIFT,
+    ),
+    Drift(
+        ARTIST_GENRES.name,
+        "genre_coverage_is_as_usual",
+        f"The share of items with genres is within {SHARE_SHIFT:.0%} of what it was",
+        genre_coverage,
+        SHARE_SHIFT,
+    ),
+    Drift(
+        USER_EMBEDDINGS.name,
+        "embeddings_are_as_usual",
+        f"Mean embeddings are within {MEAN_SHIFT} spreads of what they were, spreads within a factor of "
+        f"{SPREAD_FACTOR:g}",
+        embedding_sketches,
+        basis=feature_version,  # other features are no drift: a new beginning
+    ),
+)
 
-    return [
-        drift(
-            RAW_PLAYLISTS.name,
-            "rejects_are_as_usual",
-            f"The share of rejected rows is within {SHARE_SHIFT:.0%} of what it was",
-            rejected_share,
-            SHARE_SHIFT,
-        ),
-        drift(
-            ARTIST_GENRES.name,
-            "genre_coverage_is_as_usual",
-            f"The share of items with genres is within {SHARE_SHIFT:.0%} of what it was",
-            genre_coverage,
-            SHARE_SHIFT,
-        ),
-        drift(
-            USER_EMBEDDINGS.name,
-            "embeddings_are_as_usual",
-            f"Mean embeddings are within {MEAN_SHIFT} spreads of what they were, spreads within a factor of "
-            f"{SPREAD_FACTOR:g}",
-            embedding_sketches,
-            basis=feature_version,  # other features are no drift: a new beginning
-        ),
-    ]
+
+def drift_check(settings: Settings, drift: Drift) -> Any:
+    """Return a check of drift."""
+
+    # Of no partition, unlike the others: Dagster then keeps one record per run, whatever buckets it was about.
+    @dg.asset_check(
+        asset=drift.asset,
+        name=drift.name,
+        op_tags=WARNING_LAST,
+        description=f"{drift.description} (against the last {HISTORY} runs; a warning, blocks nothing).",
+    )
+    def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+        buckets = tagged_buckets(context.run.tags) or list(range(settings.n_buckets))
+        return compare_with_history(context, project, drift, drift.measure(project, buckets))
+
+    return check
+
+
+def compare_with_history(
+    context: dg.AssetCheckExecutionContext, project: Project, drift: Drift, sketches: dict[str, Sketch]
+) -> dg.AssetCheckResult:
+    """Compare the sketches of this run with those that earlier runs noted, and note these."""
+    key = dg.AssetCheckKey(dg.AssetKey(drift.asset), drift.name)
+    records = context.instance.event_log_storage.get_asset_check_execution_history(key, limit=2 * HISTORY)
+    basis = drift.basis(project)
+    before = _noted(records, context.run.run_id, basis)[:HISTORY]
+    moved = {}
+    for quantity, now in sketches.items() if len(before) == HISTORY else ():
+        if what := shift(now, [noted[quantity] for noted in before if quantity in noted], drift.least):
+            moved[quantity] = what
+    return dg.AssetCheckResult(
+        passed=not moved,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{quantity}: {what}" for quantity, what in moved.items()) or None,
+        metadata={
+            "compared_with_runs": len(before),
+            "basis": basis,
+            "sketches": {quantity: asdict(sketch) for quantity, sketch in sketches.items()},
+        },
+    )
 
 
 def _sketch(vectors: "pl.Series") -> Sketch:

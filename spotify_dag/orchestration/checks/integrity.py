@@ -1,7 +1,7 @@
 """Checks between tables: whoever and whatever went into a stage came out of it.
 
 Each check counts what disagrees, by name, in the buckets of the run; any count above zero blocks what comes after. That
-every table keeps its own rules is checked in `checks`.
+every table keeps its own rules is checked in `table_rules`.
 """
 
 from collections.abc import Callable
@@ -115,26 +115,22 @@ COUNTS: dict[str, tuple[str, Callable[[Project, list[int]], dict[str, int]], str
 """Checks by name: the asset, what counts disagreements, and what the check says."""
 
 
-def integrity_checks(settings: Settings) -> list[Any]:
-    """Return the checks between tables."""
+def counting_check(settings: Settings, name: str) -> Any:
+    """Return the check of `COUNTS` with this name."""
+    asset, count, description = COUNTS[name]
 
-    def counting(name: str) -> Any:
-        asset, count, description = COUNTS[name]
+    @dg.asset_check(
+        asset=asset,
+        name=name,
+        partitions_def=user_bucket_partitions(settings.n_buckets),
+        blocking=True,
+        description=description,
+    )
+    def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
+        counts = count(project, run_buckets(context))
+        return dg.AssetCheckResult(passed=not any(counts.values()), metadata=counts)
 
-        @dg.asset_check(
-            asset=asset,
-            name=name,
-            partitions_def=user_bucket_partitions(settings.n_buckets),
-            blocking=True,
-            description=description,
-        )
-        def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
-            counts = count(project, run_buckets(context))
-            return dg.AssetCheckResult(passed=not any(counts.values()), metadata=counts)
-
-        return check
-
-    return [counting(name) for name in COUNTS]
+    return check
 
 
 def _count(rows: "pl.LazyFrame") -> int:

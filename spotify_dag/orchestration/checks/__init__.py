@@ -1,0 +1,1 @@
+"""The asset checks: `table` lists them all; each module holds the functions of its subject."""
