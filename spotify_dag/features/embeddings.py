@@ -75,11 +75,9 @@ def user_embeddings(
     # In one order, so that sums of floats come out the same to the last bit whatever order the rows came in.
     tastes = tastes.join(index, on="user_id").sort("user", "kind", "name")
     genres = tastes.filter(pl.col("kind") == "genre")
-    artists = tastes.filter(
-        (pl.col("kind") == "artist")
-        # Ties are broken by name, so that the same listening gives the same row whatever the order it came in.
-        & (pl.struct(-pl.col("weight"), "name").rank("ordinal").over("user", "kind") <= top_artist_count)
-    )
+    # Ties are broken by name, so that the same listening gives the same row whatever the order it came in.
+    rank = pl.struct(-pl.col("weight"), "name").rank("ordinal").over("user", "kind")
+    artists = tastes.filter((pl.col("kind") == "artist") & (rank <= top_artist_count))
     years = tastes.filter(pl.col("kind") == "year")
     parts = {
         "genre_embedding": _text_mean(genres, "weight", text_vectors, users.height),

@@ -192,19 +192,11 @@ class SyntheticSource:
         return _Tastes(mixture, favourites, best_year)
 
     def block(self, block: int) -> pl.DataFrame:
-        """Return the records of 1,000 users, whole blocks always.
-
-        The Gumbel top-k trick samples each playlist's tracks without repeats.
-        """
+        """Return the records of 1,000 users, whole blocks always."""
         import polars as pl
 
         rng = np.random.default_rng([self.seed, 3, block])
         tastes = self._tastes(block)
-        tracks = self.track_table
-        sound = {name: tracks[name].to_numpy() for name in AUDIO_FEATURES}
-        year, artist = tracks["release_year"].to_numpy(), tracks["artist"].to_numpy()
-        appeal = tracks["popularity"].to_numpy() / 12
-
         user = np.repeat(np.arange(BLOCK_USERS), self.playlists)
         edges = tastes.mixture.cumsum(axis=1)[user]
         # Stratified: with five independent draws, one user in ten would have no dominant taste to be found.
@@ -213,54 +205,82 @@ class SyntheticSource:
         theme = np.minimum((place[:, None] > edges).sum(axis=1), len(SCENE_SOUND) - 1)
         mood = rng.integers(0, len(MOODS), len(user))
         length = rng.integers(max(1, self.tracks // 2), self.tracks + self.tracks // 2 + 1, len(user))
-        decade = (tastes.best_year[user] // 10 * 10).astype(int)
+        drawn = _Playlists(user, theme, mood, length)
 
+        items = self._draw_items(rng, tastes, drawn).sort("playlist", "position")
+        tracks = self.track_table[items["track"].to_numpy()].drop("artist", "scene", "tempo", *AUDIO_FEATURES)
+        return (
+            pl.concat([items.drop("track"), tracks], how="horizontal")
+            .join(self._named(drawn, tastes, block), on="playlist", maintain_order="left")
+            .with_columns(album_name=pl.lit(None, pl.String), plays=pl.lit(None, pl.Int64))
+            .select(RECORD_COLUMNS)
+        )
+
+    def _draw_items(self, rng: np.random.Generator, tastes: _Tastes, drawn: _Playlists) -> pl.DataFrame:
+        """Draw the tracks of every playlist; return ``playlist, position, track`` (a row of the track table).
+
+        The Gumbel top-k trick samples each playlist's tracks without repeats: adding Gumbel noise to log-weights and
+        taking the largest k draws k without replacement (Kool, van Hoof, Welling, ICML 2019).
+        """
+        import polars as pl
+
+        tracks = self.track_table
+        sound = {name: tracks[name].to_numpy() for name in AUDIO_FEATURES}
+        year, artist = tracks["release_year"].to_numpy(), tracks["artist"].to_numpy()
+        appeal = tracks["popularity"].to_numpy() / 12
         parts = []
         for number, scene in enumerate(SCENE_SOUND):
-            chosen = np.flatnonzero(theme == number)
+            chosen = np.flatnonzero(drawn.theme == number)
+            user = drawn.user[chosen]
             pool = np.flatnonzero((tracks["scene"] == scene).to_numpy())
             pull = np.stack([strength * sound[feature][pool] for _, feature, strength in MOODS])
-            distance = (year[pool] - tastes.best_year[user[chosen], None]) / ERA_YEARS
+            distance = (year[pool] - tastes.best_year[user, None]) / ERA_YEARS
             score = (
                 appeal[pool]
-                + tastes.favourites[user[chosen, None], artist[pool]]
-                + pull[mood[chosen]]
+                + tastes.favourites[user[:, None], artist[pool]]
+                + pull[drawn.mood[chosen]]
                 - distance**2 / 2
                 + rng.gumbel(size=(len(chosen), len(pool)))
             )
             longest = min(self.tracks + self.tracks // 2, len(pool))
             top = np.argpartition(-score, longest - 1, axis=1)[:, :longest]
-            keep = np.arange(longest) < length[chosen, None]
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "playlist": np.broadcast_to(chosen[:, None], keep.shape)[keep].astype(np.int32),
-                        "position": np.broadcast_to(np.arange(longest), keep.shape)[keep].astype(np.int32),
-                        "track": pool[top[keep]].astype(np.int32),
-                    }
-                )
-            )
+            keep = np.arange(longest) < drawn.length[chosen, None]
+            rows = {
+                "playlist": np.broadcast_to(chosen[:, None], keep.shape)[keep].astype(np.int32),
+                "position": np.broadcast_to(np.arange(longest), keep.shape)[keep].astype(np.int32),
+                "track": pool[top[keep]].astype(np.int32),
+            }
+            parts.append(pl.DataFrame(rows))
+        return pl.concat(parts)
 
-        scenes = np.array(list(SCENE_SOUND))[theme]
-        moods = [MOODS[number][0] for number in mood]
-        playlists = pl.DataFrame(
+    def _named(self, drawn: _Playlists, tastes: _Tastes, block: int) -> pl.DataFrame:
+        """Return the playlists of a block: whose they are, their ids and names."""
+        import polars as pl
+
+        decade = (tastes.best_year[drawn.user] // 10 * 10).astype(int)
+        scenes = np.array(list(SCENE_SOUND))[drawn.theme]
+        moods = [MOODS[number][0] for number in drawn.mood]
+        names = [f"{era}s {scene} {name}" for era, scene, name in zip(decade, scenes, moods, strict=True)]
+        return pl.DataFrame(
             {
-                "playlist": np.arange(len(user), dtype=np.int32),
-                "user_id": [f"synthetic-{number + block * BLOCK_USERS:06d}" for number in user],
+                "playlist": np.arange(len(drawn.user), dtype=np.int32),
+                "user_id": [f"synthetic-{number + block * BLOCK_USERS:06d}" for number in drawn.user],
                 "playlist_position": np.tile(np.arange(self.playlists, dtype=np.int32), BLOCK_USERS),
-                "playlist_name": [
-                    f"{era}s {scene} {name}" for era, scene, name in zip(decade, scenes, moods, strict=True)
-                ],
+                "playlist_name": names,
             }
         ).with_columns(pl.format("{}-{}", "user_id", "playlist_position").alias("playlist_id"))
-        items = pl.concat(parts).sort("playlist", "position")
-        found = tracks[items["track"].to_numpy()].drop("artist", "scene", "tempo", *AUDIO_FEATURES)
-        return (
-            pl.concat([items.drop("track"), found], how="horizontal")
-            .join(playlists, on="playlist", maintain_order="left")
-            .with_columns(album_name=pl.lit(None, pl.String), plays=pl.lit(None, pl.Int64))
-            .select(RECORD_COLUMNS)
-        )
+
+
+@dataclass(frozen=True)
+class _Playlists:
+    user: np.ndarray
+    """``[playlists]``, the user in the block, as are the others: one number per playlist."""
+    theme: np.ndarray
+    """The scene, a number of `SCENE_SOUND`."""
+    mood: np.ndarray
+    """The mood, a number of `MOODS`."""
+    length: np.ndarray
+    """Items."""
 
 
 @dataclass(frozen=True)
