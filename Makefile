@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := data/demo
 SIMULATE := $(BIN)/spotify-dag simulate --users 505 --
 
-.PHONY: help demo test lint venv screenshots bench lock clean
+.PHONY: help demo test lint venv screenshots reference bench lock clean
 
 help:  ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,14 +31,18 @@ demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 thr
 test: venv  ## Run all tests
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
-lint: venv  ## Check style, types and the direction of imports
+lint: venv  ## Check style, types, the direction of imports and the words of the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.words
 
-screenshots: venv  ## Make the pictures of the pages that docs/app.md shows
+screenshots: venv  ## Make the pictures of the pages that docs/how-to/publish.md shows
 	$(BIN)/pytest spotify_dag_tests/app/test_pages.py --screenshots
+
+reference: venv  ## Write the pages of docs/reference that follow from the code
+	$(BIN)/python -m tools.reference
 
 bench: venv  ## Measure speed and memory
 	$(BIN)/python -m bench

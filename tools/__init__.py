@@ -1,0 +1,1 @@
+"""What keeps the documentation true and readable: generated reference pages, and a check of the words."""
