@@ -155,7 +155,8 @@ def test_every_asset_check_sensor_and_schedule_is_listed(tmp_path: Path) -> None
     repository = definitions.get_repository_def()
     names = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
     names |= {key.name for key in repository.asset_graph.asset_check_keys}
-    names |= {one.name for one in [*repository.sensor_defs, *repository.schedule_defs]}
+    names |= {sensor.name for sensor in repository.sensor_defs}
+    names |= {schedule.name for schedule in repository.schedule_defs}
     listed = set(inline_code(FOLDER / "graph.md"))
     assert {"user_index", "rows_conform", "arrivals"} <= names
     # Dagster names the schedule of a job after it.
