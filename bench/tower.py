@@ -145,7 +145,7 @@ def _from_features(root: Path, train_users: int) -> tuple[Any, Any, dict[str, fl
     """Return users with their halves, how to train, and the seconds that reading and halving took."""
     from spotify_dag.project import Project
     from spotify_dag.settings import Settings
-    from spotify_dag.tower.training import halvings
+    from spotify_dag.tower.hyperparameters import halvings
     from spotify_dag.training_data.listening import training_users
     from spotify_dag.training_data.training_settings import load_training_settings
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from spotify_dag.tower.inputs import Catalogue
     from spotify_dag.tower.tower_model import UserModel
-    from spotify_dag.tower.training import TrainingSettings
+    from spotify_dag.tower.hyperparameters import TrainingSettings
     from spotify_dag.tower.views import UserData
 
 
@@ -90,7 +90,8 @@ def compute_user_tower(
     import numpy as np
 
     from spotify_dag.tower.evaluation import held_out
-    from spotify_dag.tower.training import epochs_of, halvings, train_tower
+    from spotify_dag.tower.hyperparameters import epochs_of, halvings
+    from spotify_dag.tower.training import train_tower
 
     if reason := nothing_to_train_on(project):
         context.log.warning(reason)
@@ -231,13 +232,13 @@ def _measure(project: Project, progress: Progress, version: str, model: "UserMod
     import numpy as np
 
     from spotify_dag.tower.evaluation import dataset, held_out, measure
-    from spotify_dag.tower.user_baselines import encoders, fitted_in_one_pass
+    from spotify_dag.tower.user_baselines import baselines, encoders
 
     users = training_users(project)
     data = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=project.settings.seed)
     tested = held_out(users.users["user_id"].to_list())
     test = np.intersect1d(np.flatnonzero(tested), data.usable)[:EVALUATED_USERS]
-    fits = fitted_in_one_pass() if len(test) else {}
+    fits = baselines() if len(test) else {}
     test = test if len(test) else data.usable
     contenders = {"tower": encoders(model, data.catalogue)}
     if champion not in (None, version):

@@ -83,13 +83,14 @@ def _evaluate(project: Project, *, folds: int, seeds: int, wanted: str | None) -
 
     from spotify_dag.progress import TerminalProgress
     from spotify_dag.tower import evaluation
+    from spotify_dag.tower.hyperparameters import TrainingSettings, halvings
     from spotify_dag.tower.metrics import NEIGHBOURS
-    from spotify_dag.tower.training import TrainingSettings, halvings
+    from spotify_dag.tower.seed_systems import seed_systems
     from spotify_dag.tower.user_baselines import baselines, tower
     from spotify_dag.training_data.listening import read_users
     from spotify_dag.training_data.policy import trainable_users
 
-    fits = {**baselines(), "tower": tower(TrainingSettings())}
+    fits = {**baselines(), **seed_systems(), "tower": tower(TrainingSettings())}
     chosen = [name.strip() for name in wanted.split(",")] if wanted else list(fits)
     if unknown := [name for name in chosen if name not in fits]:
         raise evaluation.EvaluationError(f"Unknown model '{unknown[0]}'. Choose among: {', '.join(fits)}.")

@@ -16,7 +16,7 @@ from spotify_dag.training_data.policy import nothing_to_train_on
 from spotify_dag.training_data.training_settings import save_training_settings, training_config
 
 if TYPE_CHECKING:
-    from spotify_dag.tower.training import TrainingSettings
+    from spotify_dag.tower.hyperparameters import TrainingSettings
     from spotify_dag.tower.views import Halved
 
 
@@ -29,7 +29,7 @@ def tune(
 ) -> None:
     """Search for settings with which towers of this base find users best; later trainings use them."""
     with clear_errors():
-        from spotify_dag.tower.training import TrainingSettings
+        from spotify_dag.tower.hyperparameters import TrainingSettings
 
         project = open_project(context)
         defaults = TrainingSettings(seed=project.settings.seed)
@@ -48,7 +48,7 @@ def _halved_once(project: Project) -> Halved:
     import numpy as np
 
     from spotify_dag.tower.evaluation import held_out
-    from spotify_dag.tower.training import halvings
+    from spotify_dag.tower.hyperparameters import halvings
     from spotify_dag.training_data.listening import training_users
 
     if reason := nothing_to_train_on(project):

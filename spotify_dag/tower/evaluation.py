@@ -15,15 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.ranking_metrics import retrieval
 from spotify_dag.tower.inputs import Catalogue, Listening
-from spotify_dag.tower.metrics import (
-    TOP,
-    Answers,
-    answers,
-    area_under_curve,
-    retrieval,
-    skewness,
-)
+from spotify_dag.tower.metrics import TOP, Answers, answers, area_under_curve, hubness
 from spotify_dag.tower.views import By, Halved, UserData, first_items, halves
 
 if TYPE_CHECKING:
@@ -244,7 +238,7 @@ def measure(data: Dataset, encoders: Encoders, test: np.ndarray) -> dict[str, An
             "friend_auc": _friend_auc(everyone, friends, np.isin(friends[0], own[chosen])),
             f"neighbour_ndcg@{TOP}": _mean(found.ndcg[chosen]),
             f"neighbour_recall@{TOP}": _mean(found.recall[chosen]),
-            "hubness": skewness(occurrences),
+            "hubness": hubness(occurrences),
             "coverage": float((occurrences > 0).mean()),
             "popularity_correlation": _rank_correlation(occurrences, popularity),
         }

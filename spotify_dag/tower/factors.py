@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from spotify_dag.als import als_solver, one_blas_thread
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -246,28 +247,6 @@ def _confidence(shares: csr_matrix, power: float, rarity: np.ndarray) -> csr_mat
 
 
 def _als(settings: FactorSettings, seed: int, *, threads: int = 1) -> Any:
-    """Return the solver, on so many threads, 0 for one per core: each row is solved by one, whatever their number."""
-    import warnings
-
-    with warnings.catch_warnings():
-        # Its advice on BLAS threads is followed where it computes.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        from implicit.cpu.als import AlternatingLeastSquares
-
-        return AlternatingLeastSquares(
-            factors=settings.dim, regularization=settings.ridge, alpha=settings.alpha, iterations=ITERATIONS,
-            random_state=seed, num_threads=threads,
-        )  # fmt: skip
-
-
-def one_blas_thread() -> Any:
-    """Return a context in which BLAS computes on one thread: the same bits on any number of cores, and no waiting."""
-    return _blas().limit(limits=1, user_api="blas")
-
-
-@cache
-def _blas() -> Any:
-    """Return what sets threads of BLAS: found once, as looking through all loaded libraries takes longer than a fit."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+    return als_solver(
+        dim=settings.dim, alpha=settings.alpha, ridge=settings.ridge, iterations=ITERATIONS, seed=seed, threads=threads
+    )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spotify_dag.tower.factors import one_blas_thread, unit
+from spotify_dag.als import one_blas_thread
+from spotify_dag.tower.factors import unit
 
 LANDMARKS = 2_000
 """At most so many users are what others are compared with."""

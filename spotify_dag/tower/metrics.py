@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spotify_dag.ranking_metrics import binary_ndcg, retrieval
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
@@ -46,37 +48,29 @@ def ranks(similarity: np.ndarray, own: np.ndarray) -> np.ndarray:
     return ((~(similarity <= mine)).sum(axis=1) + (~(similarity < mine)).sum(axis=1) + 1) / 2
 
 
-def retrieval(rank: np.ndarray) -> dict[str, float]:
-    """Return ``hit@1, hit@10, mrr`` of ranks."""
-    return {
-        "hit@1": float((rank <= 1).mean()),
-        "hit@10": float((rank <= 10).mean()),
-        "mrr": float((1 / rank).mean()),
-    }
-
-
 def own_half(queries: np.ndarray, gallery: np.ndarray) -> dict[str, float]:
     """Return `retrieval` of finding row i of ``gallery`` from row i of ``queries``, unit vectors ``[users, dim]``."""
     return retrieval(ranks(queries @ gallery.T, np.arange(len(queries))))
 
 
 def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the probability that a positive scores above a negative (Mann and Whitney 1947); NaN without either."""
-    from scipy.stats import rankdata
+    """Return the probability that a positive scores above a negative, ties counted half; NaN without either."""
+    from sklearn.metrics import roc_auc_score
 
     if not len(positive) or not len(negative):
         return float("nan")
-    rank = rankdata(np.concatenate([positive, negative]))[: len(positive)].sum()
-    return float((rank - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
+    label = np.repeat([1, 0], [len(positive), len(negative)])
+    return float(roc_auc_score(label, np.concatenate([positive, negative])))
 
 
-def skewness(counts: np.ndarray) -> float:
-    """Return the skewness of counts; of how often users are among the k nearest of others it measures hubness.
+def hubness(counts: np.ndarray) -> float:
+    """Return the skewness of how often each user is among the k nearest of others (Radovanović et al. 2010).
 
-    Radovanović et al. 2010: a hub is near everybody.
+    A hub is near everybody. 0 where all counts are equal.
     """
-    deviation = counts.std()
-    return float(((counts - counts.mean()) ** 3).mean() / deviation**3) if deviation > 0 else 0.0
+    from scipy.stats import skew
+
+    return float(skew(counts)) if counts.std() > 0 else 0.0
 
 
 def ndcg_and_recall(scores: np.ndarray, relevant: csr_matrix, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,14 +87,11 @@ def ndcg_and_recall(scores: np.ndarray, relevant: csr_matrix, k: int) -> tuple[n
     top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
     top = np.take_along_axis(top, order, axis=1)
-    wanted = relevant.toarray() > 0
-    hits = np.take_along_axis(wanted, top, axis=1) & np.isfinite(np.take_along_axis(scores, top, axis=1))
-    discount = 1 / np.log2(np.arange(2, k + 2))
-    count = wanted.sum(axis=1)
-    some = count > 0
-    ideal = np.concatenate([[np.nan], np.cumsum(discount)])[np.minimum(count, k)]
-    recall = np.where(some, hits.sum(axis=1) / np.where(some, count, 1), np.nan)
-    return (hits * discount).sum(axis=1) / ideal, recall
+    is_relevant = relevant.toarray() > 0
+    hits = np.take_along_axis(is_relevant, top, axis=1) & np.isfinite(np.take_along_axis(scores, top, axis=1))
+    count = is_relevant.sum(axis=1)
+    recall = np.where(count > 0, hits.sum(axis=1) / np.maximum(count, 1), np.nan)
+    return binary_ndcg(hits, count, k), recall
 
 
 def answers(

@@ -16,7 +16,7 @@ from spotify_dag.errors import SpotifyDagError
 if TYPE_CHECKING:
     import optuna
 
-    from spotify_dag.tower.training import TrainingSettings
+    from spotify_dag.tower.hyperparameters import TrainingSettings
     from spotify_dag.tower.views import Halved
 
 

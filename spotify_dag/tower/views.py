@@ -72,6 +72,11 @@ class Halved:
         return Halved(self.whole.take(rows), [(a.take(rows), b.take(rows)) for a, b in self.halves], self.catalogue)
 
     @property
+    def judging(self) -> tuple[Listening, Listening]:
+        """The halving that choices are judged by: by playlist, as matches are evaluated."""
+        return self.halves[-1]
+
+    @property
     def usable(self) -> np.ndarray:
         """``[users]`` bool: who has something in both halves of every halving."""
         sides = [side.tracks > 0 for pair in self.halves for side in pair]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from spotify_dag.als import als_solver, one_blas_thread
 from spotify_dag.tracks.continuation import BRACKETS, DEFAULT_WEIGHTS, Continuation
 from spotify_dag.tracks.signals import CONFIDENCE, REGULARISATION, SIGNALS, Content
 from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks, title_of
@@ -49,13 +50,8 @@ feedback datasets", ICDM 2008)."""
 
 def learn_factors(by_playlist: csr_matrix, seed: int = 0) -> np.ndarray:
     """Return factors of co-occurrence, ``[tracks, RANK]`` float32; zero for tracks in no playlist."""
-    from implicit.cpu.als import AlternatingLeastSquares
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, "blas"):  # implicit runs threads of its own, and they would wait for those of BLAS
-        als = AlternatingLeastSquares(
-            factors=RANK, alpha=CONFIDENCE, regularization=REGULARISATION, iterations=ITERATIONS, random_state=seed
-        )
+    als = als_solver(dim=RANK, alpha=CONFIDENCE, ridge=REGULARISATION, iterations=ITERATIONS, seed=seed)
+    with one_blas_thread():  # the solver runs threads of its own, and they would wait for those of BLAS
         als.fit(by_playlist, show_progress=False)
     listed = np.diff(by_playlist.T.tocsr().indptr) > 0
     return np.where(listed[:, None], np.nan_to_num(als.item_factors), 0).astype(np.float32)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spotify_dag.ranking_metrics import LENGTH, clicks, hit_rates, ndcg, r_precision, r_precision_with_artists
 from spotify_dag.tracks.continuation import Continuation
 from spotify_dag.tracks.continuation_baselines import BASELINES, Baseline
-from spotify_dag.tracks.ranking_metrics import LENGTH, clicks, hit_rates, ndcg, r_precision, r_precision_with_artists
 from spotify_dag.tracks.track_arrays import Playlists, Request, title_of
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from spotify_dag.project import Project
 from spotify_dag.tower.tuning import SPACE, Tuned
 
 if TYPE_CHECKING:
-    from spotify_dag.tower.training import TrainingSettings
+    from spotify_dag.tower.hyperparameters import TrainingSettings
 
 
 class TrainingConfigError(SpotifyDagError):
@@ -40,11 +40,10 @@ def load_training_settings(project: Project) -> TrainingSettings:
     TrainingConfigError
         If the file of a search is damaged or holds something else.
     """
-    from spotify_dag.tower.training import TrainingSettings
-    from spotify_dag.tower.user_baselines import seed_preset
+    from spotify_dag.tower.hyperparameters import SEED_PRESET, TrainingSettings
 
     if project.settings.training_preset == "seed-2025":
-        return replace(seed_preset(), seed=project.settings.seed)
+        return replace(SEED_PRESET, seed=project.settings.seed)
     return replace(TrainingSettings(), **_tuned(training_config(project)), seed=project.settings.seed)
 
 

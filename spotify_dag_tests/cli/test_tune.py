@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from spotify_dag.cli.main import app
 from spotify_dag.project import Project
-from spotify_dag.tower.user_baselines import seed_preset
+from spotify_dag.tower.hyperparameters import SEED_PRESET
 from spotify_dag.training_data.training_settings import load_training_settings, training_config
 
 
@@ -45,7 +45,7 @@ def test_the_graph_trains_with_the_preset_and_the_champion_stays(project: Projec
     done = CliRunner().invoke(app, run)
     assert done.exit_code == 0, done.output
     latest = project.registry.latest()
-    assert project.registry.card(latest)["training"] == json.loads(json.dumps(asdict(seed_preset())))
+    assert project.registry.card(latest)["training"] == json.loads(json.dumps(asdict(SEED_PRESET)))
     assert project.registry.champion() == champion != latest
     assert f"{latest} stays a challenger" in done.output
     assert "the other at MRR" in done.output

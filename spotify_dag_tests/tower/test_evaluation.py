@@ -23,7 +23,7 @@ from spotify_dag.tower.evaluation import (
     measure,
 )
 from spotify_dag.tower.metrics import NEAREST, TOP
-from spotify_dag.tower.user_baselines import baselines, fitted_in_one_pass, tower
+from spotify_dag.tower.user_baselines import baselines, tower
 from spotify_dag.tower.views import UserData
 from spotify_dag_tests.tower.worlds import QUICK, listeners
 
@@ -248,7 +248,7 @@ class TestWhatMustNotMatter:
 
 
 def test_rows_are_plain_values(users: Dataset) -> None:
-    rows = evaluate([users], fitted_in_one_pass(), folds=2)
+    rows = evaluate([users], baselines(), folds=2)
     assert [row["model"] for row in rows] == [name for name in baselines() if not name.startswith("seed ")]
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from spotify_dag.tower.metrics import area_under_curve, ndcg_and_recall, own_half, ranks, retrieval, skewness
+from spotify_dag.ranking_metrics import retrieval
+from spotify_dag.tower.metrics import area_under_curve, hubness, ndcg_and_recall, own_half, ranks
 
 
 class TestRanks:
@@ -69,14 +70,14 @@ class TestAreaUnderCurve:
         assert math.isnan(area_under_curve(none, one))
 
 
-class TestSkewness:
+class TestHubness:
     def test_by_hand(self) -> None:
         # Mean 1; deviations -1, -1, -1, 3: second moment 3, third moment 6.
-        assert skewness(np.array([0, 0, 0, 4])) == pytest.approx(6 / 3**1.5)
+        assert hubness(np.array([0, 0, 0, 4])) == pytest.approx(6 / 3**1.5)
 
     def test_evenly_spread_is_zero(self) -> None:
-        assert skewness(np.array([1, 2, 3])) == pytest.approx(0)
-        assert skewness(np.array([2, 2, 2])) == 0
+        assert hubness(np.array([1, 2, 3])) == pytest.approx(0)
+        assert hubness(np.array([2, 2, 2])) == 0
 
 
 class TestNdcgAndRecall:

@@ -13,18 +13,11 @@ import torch
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.tastes import user_tastes
 from spotify_dag.sources.synthetic import SyntheticSource
+from spotify_dag.tower.fit import info_nce
+from spotify_dag.tower.hyperparameters import MAX_HALVINGS, SEED_PRESET, halvings
 from spotify_dag.tower.metrics import own_half
 from spotify_dag.tower.mix import MIXES, NETWORK_ALONE, Mix
-from spotify_dag.tower.training import (
-    MAX_HALVINGS,
-    TrainedModel,
-    TrainingError,
-    halvings,
-    info_nce,
-    random_pair_cosine,
-    train_tower,
-)
-from spotify_dag.tower.user_baselines import seed_preset
+from spotify_dag.tower.training import TrainedModel, TrainingError, random_pair_cosine, train_tower
 from spotify_dag.tower.views import Halved, UserData
 from spotify_dag_tests.tower.worlds import QUICK, block_of, neighbours, planted
 
@@ -157,7 +150,7 @@ class TestComponents:
 
 class TestSeedPreset:
     def test_with_every_label_alike_all_users_become_one(self, halved: Halved) -> None:
-        settings = dataclasses.replace(seed_preset(), epochs=50, hidden=64, factors=4)
+        settings = dataclasses.replace(SEED_PRESET, epochs=50, hidden=64, factors=4)
         found = train_tower(halved, settings)
         assert found.metrics["random_pair_cosine"] > 0.7
         assert found.model.tower.mix == NETWORK_ALONE, "the system it stands for had nothing else"

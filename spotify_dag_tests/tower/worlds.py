@@ -8,7 +8,7 @@ import polars as pl
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.genres import bucket_artists, match_genres
 from spotify_dag.schemas import RAW_PLAYLISTS, USERS
-from spotify_dag.tower.training import TrainingSettings
+from spotify_dag.tower.hyperparameters import TrainingSettings
 from spotify_dag.tower.views import UserData
 
 TEXT_DIM = 16

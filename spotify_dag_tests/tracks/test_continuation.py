@@ -9,9 +9,9 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from spotify_dag.features.audio import SCALED
+from spotify_dag.ranking_metrics import ndcg
 from spotify_dag.tracks.continuation import BRACKETS, Continuation, Recommendation
 from spotify_dag.tracks.continuation_baselines import BASELINES, item_knn
-from spotify_dag.tracks.ranking_metrics import ndcg
 from spotify_dag.tracks.signal_weights import learn_factors, learn_weights
 from spotify_dag.tracks.signals import SIGNALS
 from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks, Unseen

@@ -10,9 +10,8 @@ import pytest
 
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
-from spotify_dag.tower.training import TrainingSettings
+from spotify_dag.tower.hyperparameters import SEED_PRESET, TrainingSettings
 from spotify_dag.tower.tuning import Tuned
-from spotify_dag.tower.user_baselines import seed_preset
 from spotify_dag.training_data.training_settings import (
     TrainingConfigError,
     load_training_settings,
@@ -43,7 +42,7 @@ def test_what_a_search_found_is_used(project: Project) -> None:
 def test_a_preset_is_used_whatever_a_search_found(project: Project) -> None:
     save_training_settings(project, TUNED)
     preset = Project.open(project.settings.model_copy(update={"training_preset": "seed-2025"}))
-    assert load_training_settings(preset) == replace(seed_preset(), seed=7)
+    assert load_training_settings(preset) == replace(SEED_PRESET, seed=7)
 
 
 @pytest.mark.parametrize(

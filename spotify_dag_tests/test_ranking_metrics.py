@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spotify_dag.tracks.ranking_metrics import clicks, hit_rates, ndcg, r_precision, r_precision_with_artists
+from spotify_dag.ranking_metrics import clicks, hit_rates, ndcg, r_precision, r_precision_with_artists
 
 RANKED = np.array([4, 7, 1, 9, 2])
 
