@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from spotify_dag.tower.hyperparameters import TrainingSettings
     from spotify_dag.tower.inputs import Catalogue
     from spotify_dag.tower.tower_model import UserModel
-    from spotify_dag.tower.hyperparameters import TrainingSettings
     from spotify_dag.tower.views import UserData
 
 
