@@ -51,10 +51,10 @@ class TestTraining:
 
     def test_the_weights_are_those_of_the_best_epoch(self, halved: Halved) -> None:
         few = halved.take(np.arange(19))
-        settings = dataclasses.replace(QUICK, epochs=12, batch=8, learning_rate=3.0, mixes=(NETWORK_ALONE,))
+        settings = dataclasses.replace(QUICK, epochs=12, batch=8, learning_rate=10.0, mixes=(NETWORK_ALONE,))
         gone_wrong = train_tower(few, settings)
         best = max(epoch["mrr"] for epoch in gone_wrong.history)
-        assert gone_wrong.history[-1]["mrr"] < best - 0.01, "this test needs a bad last epoch"
+        assert gone_wrong.history[-1]["mrr"] < best - 0.002, "this test needs a bad last epoch"
         # With too few users to validate on, everybody is watched, on the last halving.
         assert gone_wrong.metrics["validation_users"] == 0
         first, second = (gone_wrong.model.encode(half, few.catalogue) for half in few.halves[-1])
