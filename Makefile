@@ -1,21 +1,32 @@
-# Needs Python 3.11 or newer with pip, and make. Everything is installed into .venv from the lock file.
+# Needs Python 3.11 or newer with pip, and make. Everything is installed into .venv from the lock files.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := data/demo
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# Tests wait for processes and limits a sixth of their time: three processes keep two cores busy.
+PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadgroup
+COMPILE := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links --no-emit-trusted-host
 SIMULATE := $(BIN)/spotify-dag simulate --users 505 --
 
-.PHONY: help demo test lint venv screenshots reference bench lock clean
+.PHONY: help demo fast test slow coverage fix lint venv dev screenshots reference bench lock clean
 
 help:  ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-venv: .venv/installed  ## Install everything into .venv
+venv: .venv/installed  ## Install what running needs into .venv
+
+dev: .venv/installed-dev  ## Install what tests, checks and benchmarks need, too
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --requirement requirements.lock
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	$(PIP) --requirement requirements-dev.lock
 	@touch $@
 
 demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 through the Web API, show matches
@@ -27,30 +38,46 @@ demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 thr
 	@echo 'The pages people use, the graph in the Dagster UI and a simulated Spotify, in one terminal:'
 	@echo '  $(BIN)/spotify-dag --data $(DEMO) up'
 
-# Tests wait for processes and limits a sixth of their time: three of them keep two cores busy.
-test: venv  ## Run all tests
-	$(BIN)/pytest --numprocesses 3 --dist loadgroup
+fast: dev  ## Run the tests to run at every save: no process, no browser, no data root that the graph made
+	$(PYTEST) -m "not slow and not process and not browser and not graph"
 
-lint: venv  ## Check style, types, the direction of imports and the words of the documentation
+test: dev  ## Run all tests but those of `make slow`
+	$(PYTEST) -m "not slow and not browser"
+
+slow: dev  ## Run kills, whole runs, PostgreSQL and browsers
+	$(PYTEST) -m "slow or browser"
+
+coverage: dev  ## Run the tests of `make test`, and list the lines they do not reach
+	$(PYTEST) -m "not slow and not browser" --cov spotify_dag --cov-report term-missing:skip-covered
+
+fix: dev  ## Mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: dev  ## Check style, types, the direction of imports, dependencies and the words of the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry spotify_dag
+	$(BIN)/deptry . --ignore DEP004
 	$(BIN)/python -m tools.words
 
-screenshots: venv  ## Make the pictures of the pages that docs/how-to/publish.md shows
+screenshots: dev  ## Make the pictures of the pages that docs/how-to/publish.md shows
 	$(BIN)/pytest spotify_dag_tests/app/test_pages.py --screenshots
 
-reference: venv  ## Write the pages of docs/reference that follow from the code
+reference: dev  ## Write the pages of docs/reference that follow from the code
 	$(BIN)/python -m tools.reference
 
-bench: venv  ## Measure speed and memory
+bench: dev  ## Measure speed and memory
 	$(BIN)/python -m bench
 
-lock: venv  ## Resolve the dependencies of pyproject.toml anew
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --extra postgres --extra tune --strip-extras --no-header --no-annotate --no-emit-index-url \
-		--no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+lock: dev  ## Resolve the dependencies of pyproject.toml anew
+	$(COMPILE) --extra postgres --extra tune --output-file requirements.lock pyproject.toml
 	sed -i 's/^torch==\([0-9.]*\)+cpu$$/torch==\1/' requirements.lock
+	$(COMPILE) --extra postgres --extra tune --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
+		pyproject.toml
+	sed -i 's/^torch==\([0-9.]*\)+cpu$$/torch==\1/' requirements-dev.lock
 
 clean:  ## Delete everything generated
 	rm -rf .venv data/demo bench/results

@@ -11,7 +11,6 @@ import warnings
 # LanceDB warns of forks in general; here it has not worked yet when the fork comes.
 warnings.filterwarnings("ignore", message="lancedb fork support is experimental")
 
-import dagster._daemon.cli  # noqa: E402, F401
 import deltalake  # noqa: E402, F401, TID253
 import implicit  # noqa: E402, F401, TID253
 import lancedb  # noqa: E402, F401, TID253
@@ -25,4 +24,5 @@ import sentence_transformers  # noqa: E402, F401, TID253
 import upath  # noqa: E402, F401
 
 import spotify_dag.definitions  # noqa: E402
+import spotify_dag.orchestration.dagster_internals.daemon  # noqa: E402
 import spotify_dag.tower.tower_model  # noqa: E402, F401, TID253

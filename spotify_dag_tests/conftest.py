@@ -25,7 +25,10 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes: at the end, one process would work on it while the others have nothing to do."""
+    """Mark what needs a data root, and begin with what takes minutes: else one process works on it alone at the end."""
+    for item in items:
+        if "built" in getattr(item, "fixturenames", ()):
+            item.add_marker("graph")
     items.sort(key=lambda item: item.path.name != "test_main_job.py")
 
 

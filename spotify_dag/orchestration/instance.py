@@ -10,6 +10,7 @@ import yaml
 
 from spotify_dag.files import write_atomically
 from spotify_dag.orchestration.dagster_internals.processes import is_dead
+from spotify_dag.orchestration.dagster_internals.records import free_places_of_finished_runs
 from spotify_dag.project import Project
 
 INSTANCE_CONFIG = files("spotify_dag.orchestration").joinpath("dagster.yaml")
@@ -41,11 +42,4 @@ def close_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
     for run in instance.get_runs(unfinished):
         if is_dead(run):
             instance.report_run_failed(run, "The process that ran this was killed. The next run does what was left.")
-    storage = instance.event_log_storage
-    for pool in storage.get_concurrency_keys():
-        places = storage.get_concurrency_info(pool)
-        holders = {place.run_id for place in places.claimed_slots} | {step.run_id for step in places.pending_steps}
-        for run_id in holders:
-            holder = instance.get_run_by_id(run_id)
-            if holder is None or holder.is_finished:
-                storage.free_concurrency_slots_for_run(run_id)
+    free_places_of_finished_runs(instance)

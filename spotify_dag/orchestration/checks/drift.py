@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from spotify_dag.orchestration.automation import WARNING_LAST
+from spotify_dag.orchestration.dagster_internals.records import check_history
 from spotify_dag.orchestration.partitions import tagged_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import (
@@ -33,7 +34,6 @@ from spotify_dag.staleness.stale_buckets import feature_version
 
 if TYPE_CHECKING:
     import polars as pl
-    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 HISTORY = 4
 SIGMAS = 5.0
@@ -198,9 +198,9 @@ def compare_with_history(
 ) -> dg.AssetCheckResult:
     """Compare the sketches of this run with those that earlier runs noted, and note these."""
     key = dg.AssetCheckKey(dg.AssetKey(drift.asset), drift.name)
-    records = context.instance.event_log_storage.get_asset_check_execution_history(key, limit=2 * HISTORY)
+    history = check_history(context.instance, key, limit=2 * HISTORY)
     basis = drift.basis(project)
-    before = _noted(records, context.run.run_id, basis)[:HISTORY]
+    before = _noted(history, context.run.run_id, basis)[:HISTORY]
     moved = {}
     for quantity, now in sketches.items() if len(before) == HISTORY else ():
         if what := shift(now, [noted[quantity] for noted in before if quantity in noted], drift.least):
@@ -235,12 +235,11 @@ def _weighted(sketch: Sketch) -> list[float]:
     return [sketch.users * number for number in sketch.mean]
 
 
-def _noted(records: "Sequence[AssetCheckExecutionRecord]", run_id: str, basis: str) -> list[dict[str, Sketch]]:
+def _noted(history: Sequence[tuple[str, dg.AssetCheckEvaluation]], run_id: str, basis: str) -> list[dict[str, Sketch]]:
     """Return what runs before this one noted on the same basis, the last one first."""
     found = []
-    for record in records:
-        evaluation = record.event and record.event.asset_check_evaluation
-        if evaluation and record.run_id != run_id and evaluation.metadata["basis"].value == basis:
+    for noted_by, evaluation in history:
+        if noted_by != run_id and evaluation.metadata["basis"].value == basis:
             sketches: Mapping[str, Any] = evaluation.metadata["sketches"].value  # type: ignore[assignment]
             found.append({name: Sketch(it["users"], tuple(it["mean"]), it["spread"]) for name, it in sketches.items()})
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from spotify_dag.orchestration.dagster_internals.records import check_history
 from spotify_dag.orchestration.partitions import tagged_buckets
 from spotify_dag.project import Project
 from spotify_dag.staleness.stale_buckets import index_version
@@ -42,10 +43,8 @@ def check_recall(context: dg.AssetCheckExecutionContext, project: dg.ResourcePar
 def _measured(instance: dg.DagsterInstance, approximation: str) -> dict[str, Any] | None:
     """Return what the last run measured, if it passed and was of this state of the vector index."""
     key = dg.AssetCheckKey(dg.AssetKey("user_index"), NAME)
-    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=2):  # this run's is planned
-        evaluation = record.event and record.event.asset_check_evaluation
-        if evaluation:
-            told: Mapping[str, Any] = evaluation.metadata
-            same = evaluation.passed and "approximation" in told and told["approximation"].value == approximation
-            return {name: told[name].value for name in ("recall", "users_asked")} if same else None
+    for _, evaluation in check_history(instance, key, limit=2):  # the first record is that of this run
+        told: Mapping[str, Any] = evaluation.metadata
+        same = evaluation.passed and "approximation" in told and told["approximation"].value == approximation
+        return {name: told[name].value for name in ("recall", "users_asked")} if same else None
     return None

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from multiprocessing import get_context
 from typing import Any, Self
 
+import dagster as dg
 from dagster import _check as check
 from dagster._cli.api import execute_run_command
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
-from dagster._core.storage.dagster_run import DagsterRun
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
@@ -81,7 +81,7 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
         """Whether run monitoring may ask."""
         return True
 
-    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return whether the process of a run, whoever started it on this machine, is alive."""
         if is_dead(run):
             return CheckRunHealthResult(WorkerStatus.FAILED, "The process of the run was killed.")

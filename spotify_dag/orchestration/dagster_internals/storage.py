@@ -32,8 +32,9 @@ class QuickSqliteStorage(DagsterSqliteStorage):
     """Dagster's own storage in SQLite files, whose connections are hurried."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        _folders.add(os.path.realpath(base_dir))
         if not event.contains(Engine, "connect", _hurry):
-            event.listen(Engine, "connect", _hurry)
+            event.listen(Engine, "connect", _hurry)  # Dagster makes an engine per file and shows none of them
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -42,18 +43,22 @@ class QuickSqliteStorage(DagsterSqliteStorage):
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
+_folders: set[str] = set()
+"""Where Dagster's files are. Connections to others, MLflow's for one, stay as they are."""
 _kept: OrderedDict[str, sqlite3.Connection] = OrderedDict()
 _lock = threading.Lock()
 
 
 def _hurry(connection: Any, _record: object) -> None:
-    """Make a new connection to a SQLite file that has a write-ahead log quick, and keep another one open."""
+    """Make a new connection to a file of Dagster's that has a write-ahead log quick, and keep another one open."""
+    if not isinstance(connection, sqlite3.Connection):
+        return
     # What is no database, or a locked one, is told when it is used, by whoever opened it.
     with suppress(sqlite3.DatabaseError):
-        if not isinstance(connection, sqlite3.Connection) or not _has_log(connection):
+        file = connection.execute("pragma database_list").fetchone()[2]
+        if not _is_dagsters(file) or not _has_log(connection):
             return
         connection.execute("pragma synchronous = normal")
-        file = connection.execute("pragma database_list").fetchone()[2]
         with _lock:
             if file not in _kept:
                 idle = sqlite3.connect(file, timeout=30, check_same_thread=False)
@@ -62,6 +67,11 @@ def _hurry(connection: Any, _record: object) -> None:
             _kept.move_to_end(file)
             while len(_kept) > KEPT_OPEN:
                 _kept.popitem(last=False)[1].close()
+
+
+def _is_dagsters(file: str) -> bool:
+    path = os.path.realpath(file)
+    return any(path.startswith(folder + os.sep) for folder in _folders)
 
 
 def _has_log(connection: sqlite3.Connection) -> bool:

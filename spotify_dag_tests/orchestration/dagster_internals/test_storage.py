@@ -68,26 +68,32 @@ def test_an_event_does_not_wait_for_the_disk(project: Project) -> None:
 
 
 def test_other_files_are_as_they_were(project: Project, tmp_path: Path) -> None:
-    with open_instance(project), create_engine(f"sqlite:///{tmp_path / 'other.db'}").connect() as connection:
+    engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}", poolclass=NullPool)
+    with engine.connect() as connection:
+        assert connection.execute(text("pragma journal_mode = wal")).scalar() == "wal"
+    with open_instance(project), engine.connect() as connection:
         assert connection.execute(text("pragma synchronous")).scalar() == 2
     assert str(tmp_path / "other.db") not in storage._kept
 
 
-def test_no_more_files_than_so_many_stay_open(project: Project, tmp_path: Path) -> None:
+def test_no_more_files_than_so_many_stay_open(project: Project) -> None:
+    folder = project.settings.data / "dagster"
     with open_instance(project):
         for number in range(storage.KEPT_OPEN + 5):
-            engine = create_engine(f"sqlite:///{tmp_path / str(number)}.db", poolclass=NullPool)
+            engine = create_engine(f"sqlite:///{folder / str(number)}.db", poolclass=NullPool)
             with engine.connect() as connection:
                 connection.execute(text("pragma journal_mode = wal"))
             with engine.connect():
-                assert str(tmp_path / f"{number}.db") in storage._kept
+                assert str(folder / f"{number}.db") in storage._kept
     held = {os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()}
-    assert sum(file.endswith(".db") and str(tmp_path) in file for file in held) <= storage.KEPT_OPEN
+    assert sum(file.endswith(".db") and str(folder) in file for file in held) <= storage.KEPT_OPEN
 
 
-def test_what_is_no_database_is_told_by_whoever_uses_it(project: Project, tmp_path: Path) -> None:
-    (tmp_path / "broken.db").write_bytes(b"no database" * 100)
-    engine = create_engine(f"sqlite:///{tmp_path / 'broken.db'}", poolclass=NullPool)
+def test_what_is_no_database_is_told_by_whoever_uses_it(project: Project) -> None:
+    folder = project.settings.data / "dagster"
+    folder.mkdir(parents=True)
+    (folder / "broken.db").write_bytes(b"no database" * 100)
+    engine = create_engine(f"sqlite:///{folder / 'broken.db'}", poolclass=NullPool)
     with open_instance(project), engine.connect() as connection, pytest.raises(DatabaseError, match="not a database"):
         connection.execute(text("select 1 from sqlite_master"))
 
