@@ -60,6 +60,7 @@ def test_it_loads(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
 
 
+@pytest.mark.process
 def test_importing_it_is_quick_and_loads_nothing_heavy() -> None:
     code = f"""
 import sys, time
@@ -128,6 +129,7 @@ def test_stages_cover_the_graph(definitions: dg.Definitions) -> None:
         assert definitions.resolve_job_def(stage).name == stage
 
 
+@pytest.mark.process
 def test_dg_loads_the_project_and_both_files_name_one_location(tmp_path: Path) -> None:
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",

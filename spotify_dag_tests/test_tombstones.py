@@ -48,6 +48,7 @@ def add(root: Path, user: str) -> None:
     Tombstones(root).add(user)
 
 
+@pytest.mark.process
 def test_processes_that_make_the_first_at_once_agree_on_the_key(tmp_path: Path) -> None:
     users = [f"user-{number}" for number in range(40)]
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from spotify_dag_tests.app.conftest import Served
 from spotify_dag_tests.app.schemathesis_cases import contract
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 def test_no_request_is_answered_wrongly(with_tracks: Served, tmp_path: Path) -> None:

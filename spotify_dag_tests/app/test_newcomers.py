@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import numpy as np
+import pytest
 
 from spotify_dag.app.newcomers import Newcomers, hand_in, handed_in
 from spotify_dag.app.snapshot import Snapshot
@@ -14,6 +15,8 @@ from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.project import Project
 from spotify_dag_tests.app.conftest import exportify
+
+pytestmark = pytest.mark.slow
 
 ARTISTS = ["Usher", "Prince", "Beyoncé", "Frank Ocean", "Metallica", "Nobody Has Heard Of Them"] * 4
 

@@ -20,6 +20,8 @@ from spotify_dag.settings import Settings
 from spotify_dag_tests.app.conftest import EVIL, Served, exportify, serving, user_id
 from spotify_dag_tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.browser
+
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -187,7 +189,7 @@ class TestNewUser:
             page.get_by_text("'notes.csv'").wait_for()
         with file_of("large.csv", b"x" * 4_000_000, tmp_path) as path:
             page.locator("input[type=file]").set_input_files(path)
-            page.locator(".sd-note", has_text="t").wait_for()
+            page.locator(".sd-note", has_text="too large").wait_for()
 
 
 class TestPages:

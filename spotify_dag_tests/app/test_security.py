@@ -290,6 +290,8 @@ class TestFiles:
     def test_the_name_of_a_file_leads_nowhere(self, given: str, taken: str) -> None:
         assert file_name(given) == taken
 
+    @pytest.mark.process
+    @pytest.mark.slow
     def test_a_killed_app_leaves_nobody_by_halves(self, world: Path, tmp_path: Path) -> None:
         """Killed while one file is on its way to the inbox and another is sent; the next app sweeps up."""
         import polars as pl

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 from spotify_dag.cli.main import app
 from spotify_dag_tests.conftest import made_once
 
-pytestmark = pytest.mark.xdist_group("evaluate")  # one process makes the data, and the other does not wait for it
+# One process makes the data, and the other does not wait for it.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("evaluate")]
 
 
 def evaluate(data: Path, *arguments: str) -> Result:

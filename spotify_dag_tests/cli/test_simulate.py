@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import pytest
 import requests
 
+pytestmark = pytest.mark.process
+
 MAIN = (sys.executable, "-c", "from spotify_dag.cli.main import main; main()", "simulate")
 
 

@@ -14,6 +14,8 @@ from spotify_dag.project import Project
 from spotify_dag.tower.hyperparameters import SEED_PRESET
 from spotify_dag.training_data.training_settings import load_training_settings, training_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def two_buckets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from spotify_dag.cli.main import app
 from spotify_dag.cli.up import Part, keep_running
 from spotify_dag.files import locked
 
+pytestmark = pytest.mark.process
+
 STEADY = """
 import signal, time
 signal.signal(signal.SIGINT, signal.SIG_DFL)

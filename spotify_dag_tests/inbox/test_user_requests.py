@@ -250,6 +250,7 @@ def _sweep_forever(root: Path) -> None:
 
 
 class TestTogetherAndKilled:
+    @pytest.mark.process
     def test_processes_that_hand_in_and_sweep_at_once_lose_nobody(self, inbox: Inbox, requests: UserRequests) -> None:
         workers = [SPAWN.Process(target=_hand_in_many, args=(requests.root, number)) for number in range(3)]
         for worker in workers:
@@ -264,6 +265,8 @@ class TestTogetherAndKilled:
         assert len(files(requests, "content")) == len(users)
         assert not (requests.root / "rejected").exists()
 
+    @pytest.mark.process
+    @pytest.mark.slow
     def test_killed_at_any_moment_the_next_sweep_goes_on(self, inbox: Inbox, requests: UserRequests) -> None:
         hand_in(requests, "anna", "One")
         requests.sweep()

@@ -21,6 +21,8 @@ from spotify_dag.schemas import TABLES, USERS
 from spotify_dag.settings import Settings
 from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
 
+pytestmark = pytest.mark.slow
+
 USER = "synthetic-000007"
 
 

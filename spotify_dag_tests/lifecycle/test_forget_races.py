@@ -11,6 +11,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from spotify_dag.lifecycle.find_mentions import find_mentions
 from spotify_dag.lifecycle.forget import forget
@@ -18,6 +19,8 @@ from spotify_dag.lifecycle.housekeeping import tidy
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.settings import Settings
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 SPAWN = multiprocessing.get_context("spawn")
 PER_USER = (RAW_PLAYLISTS, USERS, USER_TASTES, USER_EMBEDDINGS)

@@ -21,6 +21,8 @@ from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, USER
 from spotify_dag.settings import Settings
 from spotify_dag_tests.staleness.test_changed_users import content
 
+pytestmark = pytest.mark.slow
+
 
 def bring_up(project: Project, instance: dg.DagsterInstance, told: list[tuple[str, str]]) -> list[str]:
     definitions = build_definitions(settings=project.settings)

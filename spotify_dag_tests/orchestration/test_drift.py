@@ -59,6 +59,7 @@ def failed(found: dict[str, dg.AssetCheckEvaluation]) -> set[str]:
     return {name for name, evaluation in found.items() if not evaluation.passed}
 
 
+@pytest.mark.slow
 def test_a_growing_base_is_quiet_and_another_one_is_told(base: Base) -> None:
     for runs, users in enumerate((100, 130, 160, 200, 260)):
         found = base.grow(users)
@@ -85,6 +86,7 @@ def test_a_growing_base_is_quiet_and_another_one_is_told(base: Base) -> None:
     assert {it.severity for it in found.values()} == {dg.AssetCheckSeverity.WARN}
 
 
+@pytest.mark.slow
 def test_with_too_little_to_compare_nothing_is_said(base: Base) -> None:
     for _ in range(HISTORY - 1):
         base.grow(100)

@@ -32,6 +32,8 @@ from spotify_dag_tests.sources.export.export_files import (
     zipped,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def spotify_dag(project: Project, *arguments: object) -> tuple[int, str]:
     """Run a command; return its exit status and what it printed."""

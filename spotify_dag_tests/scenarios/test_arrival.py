@@ -25,6 +25,8 @@ from spotify_dag.settings import Settings
 from spotify_dag.staleness.stale_buckets import known_users_versions
 from spotify_dag_tests.staleness.test_changed_users import hand_in
 
+pytestmark = pytest.mark.slow
+
 KNOWN_USERS = dg.AssetKey("known_users")
 
 

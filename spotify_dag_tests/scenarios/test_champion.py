@@ -26,6 +26,8 @@ from spotify_dag.training_data.listening import training_users
 from spotify_dag.training_data.policy import nothing_to_train_on, trainable_users
 from spotify_dag_tests.staleness.test_changed_users import hand_in
 
+pytestmark = pytest.mark.slow
+
 SOUND = {"weights_finite": 1.0, "random_pair_cosine": 0.1}
 
 

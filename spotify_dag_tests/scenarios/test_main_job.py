@@ -25,6 +25,8 @@ from spotify_dag.settings import Settings
 from spotify_dag.sources.synthetic import SyntheticSource
 from spotify_dag_tests.conftest import made_once
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 COMMAND = Path(sys.executable).parent / "spotify-dag"
 # Tests run beside each other: threads of two processes on the same cores would mostly wait for one another.
 ENVIRONMENT = {

@@ -20,6 +20,8 @@ from spotify_dag.stores.lake import LakeError
 from spotify_dag_tests.conftest import REPOSITORY
 from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
 
+pytestmark = pytest.mark.slow
+
 
 def bring_up(project: Project) -> list[str]:
     project.inbox.requests.sweep()

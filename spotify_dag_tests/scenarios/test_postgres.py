@@ -23,6 +23,8 @@ from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from spotify_dag_tests.conftest import REPOSITORY
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 CONFIG = REPOSITORY / "deploy" / "dagster-postgres.yaml"
 PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

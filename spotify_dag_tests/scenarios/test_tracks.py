@@ -36,6 +36,8 @@ from spotify_dag.tracks.track_answers import (
     read_requests,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def stages(project: Project, instance: dg.DagsterInstance) -> list[str]:
     definitions = build_definitions(settings=project.settings)

@@ -259,6 +259,7 @@ class TestContentHash:
         assert self.hashes(Shuffled(tmp_path / "a")) == straight
         assert self.hashes(slices(tmp_path / "b", users[:1:-1], users[1::-1])) == straight
 
+    @pytest.mark.process
     def test_it_does_not_depend_on_buckets_time_or_process(self, tmp_path: Path) -> None:
         source = slices(tmp_path, [playlist(pid, track(0), track(1, "Björk 🎵")) for pid in range(9)])
         hashes = self.hashes(source)

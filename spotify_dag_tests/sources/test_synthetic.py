@@ -62,6 +62,7 @@ class TestReproducible:
         assert_frame_equal(again.tastes(), world.source.tastes())
         assert_frame_equal(again.track_table, world.source.track_table)
 
+    @pytest.mark.process
     def test_another_process_draws_the_same(self, world: World) -> None:
         code = (
             "from spotify_dag.sources.synthetic import SyntheticSource\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
 from spotify_dag.definitions import build_definitions
@@ -29,6 +30,8 @@ from spotify_dag.settings import Settings
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.staleness.changed_users import changed_features, changed_requests, changed_users
 from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
+
+pytestmark = pytest.mark.slow
 
 MADE = (RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, USER_EMBEDDINGS)
 

@@ -380,6 +380,7 @@ def replace_own_together(root: Path, worker: int, rounds: int) -> list[dict[int,
     return replace_own(root, worker, rounds)
 
 
+@pytest.mark.process
 class TestProcesses:
     def test_four_replace_their_own_buckets_at_once(self, tmp_path: Path, four: ProcessPoolExecutor) -> None:
         rounds = 6

@@ -258,6 +258,7 @@ class TestWeights:
         with pytest.raises(NoModelError, match=f"model.json of '{version}' is gone"):
             registry.card(version)
 
+    @pytest.mark.process
     def test_what_serves_needs_no_mlflow(self, registry: Registry) -> None:
         version = keep(registry, tower(1))
         (registry.root / "mlflow.db").unlink()
@@ -361,6 +362,8 @@ for step in range(100):
 """
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_killed_between_any_two_steps_the_next_run_finishes(registry: Registry, tmp_path: Path) -> None:
     """One process is killed before its first write to MLflow, another before its second, and so on to the last."""
     former = keep(registry, tower(1))
@@ -415,6 +418,8 @@ class TestStore:
         assert "secret" not in str(refused.value) + repr(registry)
         assert "SPOTIFY_DAG_MLFLOW_URI" in str(refused.value)
 
+    @pytest.mark.process
+    @pytest.mark.slow
     def test_mlflow_prints_nothing_while_a_store_is_made_and_reports_to_nobody(self, tmp_path: Path) -> None:
         code = """
 import sys
@@ -475,6 +480,7 @@ def server(tmp_path: Path, empty_store: Path) -> Iterator[str]:
 
 
 class TestServer:
+    @pytest.mark.process
     def test_two_machines_share_one(self, server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         here, there = (Registry(tmp_path / name, server) for name in ("here", "there"))
         assert (there.latest(), there.champion(), there.versions()) == (None, None, [])

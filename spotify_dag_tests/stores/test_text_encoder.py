@@ -156,10 +156,12 @@ class TestUnusable:
             Encoder(str(folder)).encode(["pop"])
 
     @pytest.mark.parametrize("name", ["nobody/no-such-model", "a/b/c", "no such name!", "./folder", "/no/such/folder"])
+    @pytest.mark.process
     def test_a_name_nobody_has_without_a_network(self, name: str, tmp_path: Path) -> None:
         assert complaint(name, tmp_path, "http://127.0.0.1:9") < 20
 
     @pytest.mark.parametrize("status", [404, 401, 503, 200])
+    @pytest.mark.process
     def test_a_hub_that_does_not_give_it(self, status: int, tmp_path: Path, hub: Hub) -> None:
         """A page with 200 is what a log-in portal answers to everything."""
         hub.status = status

@@ -97,6 +97,7 @@ class TestReplace:
         assert held(index) == [("a", 1, 1)]
         assert held(other) == [("b", 1, 1)]
 
+    @pytest.mark.process
     def test_four_processes_that_add_the_same_users_at_once_add_them_once(
         self, index: UserIndex, four: ProcessPoolExecutor
     ) -> None:
@@ -108,6 +109,7 @@ class TestReplace:
         np.testing.assert_array_equal(np.stack([found[user] for user in users]), drawn(rounds * new))
         assert sorted(path.name for path in index.root.iterdir()) == [".locks", f"{index.name}.lance"]
 
+    @pytest.mark.process
     def test_four_processes_that_write_a_new_table_at_once(self, index: UserIndex, four: ProcessPoolExecutor) -> None:
         """Whoever creates it must not undo what the others wrote, or make it fail."""
         for attempt in range(5):
@@ -115,6 +117,7 @@ class TestReplace:
             at_once(four, replace_own, [(fresh, bucket, 1) for bucket in range(4)])
             assert held(fresh) == [(f"user-{bucket}-{number}", bucket, 0) for bucket in range(4) for number in range(5)]
 
+    @pytest.mark.process
     def test_four_processes_replace_their_own_buckets_at_once(
         self, index: UserIndex, four: ProcessPoolExecutor
     ) -> None:

@@ -17,6 +17,8 @@ from spotify_dag.orchestration.dagster_internals.processes import living
 from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
 
 def launched(instance: dg.DagsterInstance, bucket: str) -> str:
     """Launch a run of the stage ``ingest``, as the daemon does; return its id."""

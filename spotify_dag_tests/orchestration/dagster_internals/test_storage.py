@@ -49,6 +49,8 @@ def project(tmp_path: Path) -> Project:
     return Project.open(Settings(data=tmp_path))
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_what_forked_and_killed_processes_recorded_is_there(project: Project) -> None:
     done = subprocess.run([sys.executable, "-c", RECORD, project.settings.data], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -98,6 +100,7 @@ def test_what_is_no_database_is_told_by_whoever_uses_it(project: Project) -> Non
         connection.execute(text("select 1 from sqlite_master"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_gives_its_place_in_a_pool_back_with_the_next(project: Project) -> None:
     project.check_layout()
     project.inbox.register_source("synthetic", {"users": 2, "playlists": 1, "tracks": 3})

@@ -41,6 +41,7 @@ def test_a_parser_of_the_whole_text_would_lose_rows() -> None:
     assert good > 400
 
 
+@pytest.mark.process
 def test_a_long_history_needs_little_memory(tmp_path: Path) -> None:
     """The growth of memory with the length of a file, seen at 40 MiB; ``bench.exports`` reads 1 GiB."""
     file = tmp_path / "Streaming_History_Audio_2021_0.json"

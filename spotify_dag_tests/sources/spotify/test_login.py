@@ -166,6 +166,7 @@ class TestReadingAsOneself:
 
 
 class TestStayingLoggedIn:
+    @pytest.mark.process
     def test_a_token_is_refreshed_in_time_once_for_all_threads_and_processes(self, install: Install) -> None:
         here = install()
         logged_in(here, 1)
@@ -253,6 +254,7 @@ class TestCommands:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
+    @pytest.mark.process
     def test_login_prints_a_link_and_doctor_what_it_opens(self, install: Install) -> None:
         here = install(mode="development")
         poor = self.run(here, "doctor")
@@ -279,6 +281,7 @@ class TestCommands:
         for secret in (login_file.access_token, login_file.refresh_token, f'"{SECRET}-secret'):
             assert secret not in rich.stdout + rich.stderr
 
+    @pytest.mark.process
     def test_a_wrong_setting_is_one_line_without_the_secret(self, install: Install) -> None:
         here = install()
         wrong = self.run(here, "doctor", SPOTIFY_DAG_SPOTIFY_API_URL="http://api.example.org/v1")
@@ -290,6 +293,7 @@ class TestCommands:
         assert "a-wrong-secret" not in refused.stdout + refused.stderr
         assert "invalid_client" in refused.stdout
 
+    @pytest.mark.process
     def test_a_limit_of_a_day_is_one_line_and_no_request_of_another_process(self, install: Install) -> None:
         here = install()
         here.faults(rate_limited_long=1)

@@ -286,6 +286,8 @@ class TestFaults:
         assert found.rejects.height == 0
         assert len(here.traffic().faults) >= 8
 
+    @pytest.mark.process
+    @pytest.mark.slow
     def test_killed_again_and_again_it_ends_the_same_and_fetches_no_playlist_twice(
         self, install: Install, tmp_path: Path
     ) -> None:

@@ -74,6 +74,7 @@ class TestBudget:
         assert 0 <= error.value.at - now <= 3600 + 600
         assert sum(ledger.spent().values()) == 3
 
+    @pytest.mark.process
     def test_processes_share_it(self, database: Database, path: Path) -> None:
         spawn = multiprocessing.get_context("spawn")
         counts = spawn.SimpleQueue()
@@ -137,6 +138,7 @@ class TestMirror:
         assert len(mirror.due(names, 0)) == 1_697
 
 
+@pytest.mark.process
 def test_a_killed_process_leaves_whole_playlists_only(path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     writer = spawn.Process(target=_write_for_ever, args=(path,))
