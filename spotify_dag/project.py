@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import write_atomically
+from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.registered_sources import Inbox
 from spotify_dag.matching.matcher import Matcher
 from spotify_dag.settings import Settings
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 class LayoutError(SpotifyDagError):
     """The data root was made with other settings. The message names them and the remedy."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a data root was made with, and keeps."""
+
+    n_buckets: int
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,8 @@ class Project:
 
     def track_catalogue_card(self) -> dict[str, Any]:
         """Return what the catalogue of tracks was made from, and what else is to be kept of it; nothing without one."""
-        path = self._catalogue_card
-        return json.loads(path.read_text()) if path.is_file() else {}
+        remedy = "Delete it: spotify-dag run makes the catalogue of tracks again"
+        return read_own_json(self._catalogue_card, dict[str, Any], remedy) or {}
 
     def set_track_catalogue_card(self, card: dict[str, Any]) -> None:
         """Say what the catalogue, as it is now, was made from."""
@@ -136,7 +143,9 @@ class Project:
         path = self.settings.data / "layout.json"
         if not path.is_file():
             write_atomically(path, json.dumps({"n_buckets": self.settings.n_buckets}).encode())
-        made_with = json.loads(path.read_text())["n_buckets"]
+        remedy = "Delete it, if SPOTIFY_DAG_N_BUCKETS is what it was when this data root was made (64 if never set)"
+        layout = read_own_json(path, _Layout, remedy)
+        made_with = layout.n_buckets if layout else self.settings.n_buckets
         if made_with != self.settings.n_buckets:
             raise LayoutError(
                 f"{self.settings.data} was made with SPOTIFY_DAG_N_BUCKETS={made_with}, not {self.settings.n_buckets}. "

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from spotify_dag.files import write_atomically
+from spotify_dag.files import DamagedFileError, write_atomically
 from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
 from spotify_dag.stores.user_id_search import UserIdSearch
 from spotify_dag.tombstones import Tombstones
@@ -107,8 +107,15 @@ class UserRequests:
         if not file.is_file():
             return []
         # In one go: polars opens a file by name more than once, and a sweep may replace it in between.
-        table = pl.read_parquet(file.read_bytes())
-        return [UserRequest(*row) for row in table.select(FIELDS).iter_rows()]
+        content = file.read_bytes()
+        try:
+            table = pl.read_parquet(content).select(FIELDS)
+        except pl.exceptions.PolarsError as error:
+            raise DamagedFileError(
+                f"{file} is damaged: {error}. It names the users who were added: put it back from a backup. Without "
+                "one move it away, and add them again with spotify-dag add"
+            ) from error
+        return [UserRequest(*row) for row in table.iter_rows()]
 
     def has(self, user_id: str) -> bool:
         """Whether a user was handed in, taken in or not."""

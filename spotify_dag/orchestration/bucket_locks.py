@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from spotify_dag.files import locked_range
 from spotify_dag.project import Project
 
 
@@ -29,7 +28,7 @@ def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
             if context.log:
                 context.log.info("Another run has these buckets. This one goes on when that one ends.")
 
-        with locked_range(project.lake.root / ".locks" / "buckets", int(first), int(last), waiting):
+        with project.lake.buckets_locked(range(int(first), int(last) + 1), waiting):
             yield project
 
     return locked_project
