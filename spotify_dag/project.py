@@ -132,6 +132,16 @@ class Project:
         path = self.inbox.artist_genres()
         return tables if path is None else [*tables, (None, read_artist_genres(path))]
 
+    @property
+    def _layout(self) -> Path:
+        return self.settings.data / "layout.json"
+
+    def layout(self) -> int | None:
+        """Return the number of buckets that the data root was made with; None before it was used."""
+        remedy = "Delete it, if SPOTIFY_DAG_N_BUCKETS is what it was when this data root was made (64 if never set)"
+        layout = read_own_json(self._layout, _Layout, remedy)
+        return layout and layout.n_buckets
+
     def check_layout(self) -> None:
         """Remember the number of buckets on first use, and refuse another one later.
 
@@ -140,12 +150,10 @@ class Project:
         LayoutError
             If the data root was made with another number of buckets: users would be looked for in the wrong ones.
         """
-        path = self.settings.data / "layout.json"
-        if not path.is_file():
-            write_atomically(path, json.dumps({"n_buckets": self.settings.n_buckets}).encode())
-        remedy = "Delete it, if SPOTIFY_DAG_N_BUCKETS is what it was when this data root was made (64 if never set)"
-        layout = read_own_json(path, _Layout, remedy)
-        made_with = layout.n_buckets if layout else self.settings.n_buckets
+        made_with = self.layout()
+        if made_with is None:
+            made_with = self.settings.n_buckets
+            write_atomically(self._layout, json.dumps({"n_buckets": made_with}).encode())
         if made_with != self.settings.n_buckets:
             raise LayoutError(
                 f"{self.settings.data} was made with SPOTIFY_DAG_N_BUCKETS={made_with}, not {self.settings.n_buckets}. "

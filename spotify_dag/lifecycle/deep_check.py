@@ -49,7 +49,7 @@ def _own_files(project: Project) -> Iterator[str]:
     from spotify_dag.training_data.training_settings import load_training_settings
 
     reads: tuple[Callable[[], object], ...] = (
-        project.check_layout, project.published, project.inbox.sources, project.inbox.artist_genres,
+        project.layout, project.published, project.inbox.sources, project.inbox.artist_genres,
         project.inbox.requests.all, project.track_catalogue_card, project.track_model.card,
         lambda: load_training_settings(project),
     )  # fmt: skip

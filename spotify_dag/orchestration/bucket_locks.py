@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from spotify_dag.project import Project
+from spotify_dag.schemas import INGESTS
+from spotify_dag.sources.base import SourceError
 
 
 def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
@@ -28,6 +30,11 @@ def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
             if context.log:
                 context.log.info("Another run has these buckets. This one goes on when that one ends.")
 
+        if not project.lake.exists(INGESTS) and not project.inbox.sources():
+            raise SourceError(
+                f"There is nothing in {project.settings.data} to make buckets from: no source was ever named. Name one "
+                "(spotify-dag run --source synthetic), or set SPOTIFY_DAG_DATA to the data root that is meant."
+            )
         with project.lake.buckets_locked(range(int(first), int(last) + 1), waiting):
             yield project
 

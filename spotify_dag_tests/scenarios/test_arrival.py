@@ -22,6 +22,7 @@ from spotify_dag.orchestration.partitions import WEEKS, current_week
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, user_buckets
 from spotify_dag.settings import Settings
+from spotify_dag.sources.base import SourceError
 from spotify_dag.staleness.stale_buckets import known_users_versions
 from spotify_dag.stores.lake import Lake
 from spotify_dag_tests.staleness.test_changed_users import hand_in
@@ -261,6 +262,23 @@ def test_a_killed_holder_gives_its_buckets_back(tmp_path: Path) -> None:
     with Lake(tmp_path, 64).buckets_locked([5]):
         pass
     other.join()
+
+
+def test_a_run_over_an_empty_data_root_says_that_there_is_no_source(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    """It may be another folder than was meant: ``dg launch`` without SPOTIFY_DAG_DATA uses ./data."""
+    from spotify_dag.orchestration.bucket_locks import with_buckets_locked
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["00", "01"]))
+    def probe(project: dg.ResourceParam[Project]) -> None: ...
+
+    empty = Project.open(Settings(data=tmp_path / "empty", n_buckets=2))
+    with pytest.raises(SourceError, match=f"There is nothing in {empty.settings.data} .* no source was ever named"):
+        dg.materialize(
+            [probe], partition_key="01", resources={"project": with_buckets_locked(empty)}, instance=instance
+        )
+    assert not empty.settings.data.exists()
 
 
 def test_a_run_holds_its_buckets(
