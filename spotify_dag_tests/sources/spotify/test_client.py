@@ -266,7 +266,7 @@ class TestSecrets:
         stolen: list[bytes] = []
         with raw_server(lambda _, request: stolen.append(request)) as elsewhere:
             page = json.dumps({"items": [{"id": "p1"}], "total": 2, "next": f"{elsewhere}/v1/me"}).encode()
-            last = json.dumps({"items": [], "total": 2, "next": None}).encode()
+            last = json.dumps({"items": [], "total": 1, "next": None}).encode()
             away = response(b"", "307 Temporary Redirect", Location=f"{elsewhere}/v1/me")
             serve, requests = once(response(page), away, response(last))
             with client_of(serve, tmp_path) as client:

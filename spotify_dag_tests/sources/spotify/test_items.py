@@ -210,7 +210,7 @@ def test_a_thousand_mutated_pages_lose_no_other_item() -> None:
         try:
             entries = read_page(body).entries
         except MalformedError:
-            assert not isinstance(body.get("items"), list)
+            assert not body.get("items") or not isinstance(body["items"], list)
             continue
         rows, faults = read_items(entries)
         assert len(rows) + sum(fault[-1] for fault in faults) == len(entries)

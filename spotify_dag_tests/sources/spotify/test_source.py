@@ -229,7 +229,7 @@ class TestOddPages:
         here.faults(**{fault: 1})
         found = ingest(here.source(*users(6), asked=time.time()))
         assert found.items() == first.items()
-        said = {"no_owner": "has no owner", "empty_list": "none of 4 items"}[fault]
+        said = {"no_owner": "has no owner", "empty_list": "is none of "}[fault]
         assert found.rejects["user_id"].sort().to_list() == users(6)
         assert all(said in reason for reason in found.rejects["reason"])
         here.faults()
