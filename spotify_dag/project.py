@@ -140,7 +140,7 @@ class Project:
         """Return the number of buckets that the data root was made with; None before it was used."""
         remedy = "Delete it, if SPOTIFY_DAG_N_BUCKETS is what it was when this data root was made (64 if never set)"
         layout = read_own_json(self._layout, _Layout, remedy)
-        return layout and layout.n_buckets
+        return layout.n_buckets if layout else None
 
     def check_layout(self) -> None:
         """Remember the number of buckets on first use, and refuse another one later.

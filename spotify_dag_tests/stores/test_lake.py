@@ -462,7 +462,7 @@ class TestProcesses:
         ) as writer:
             try:
                 assert writer.stdout.readline() == "1\n"
-                seen = []
+                seen: list[int] = []
                 while len(set(seen)) < 5:
                     by_polars = held(lake)
                     with lake.connect() as connection:

@@ -371,9 +371,7 @@ class TestFaults:
         random_ = random.Random(7)
         for _ in range(3):
             worker = subprocess.Popen(command, stdout=subprocess.PIPE)
-            until(
-                lambda worker=worker: worker.poll() is not None or here.simulator.api.wire.traffic.endpoints[ITEMS] > 0
-            )
+            until(lambda: here.simulator.api.wire.traffic.endpoints[ITEMS] > 0)
             time.sleep(random_.uniform(0, 0.4))
             worker.send_signal(signal.SIGKILL)
             worker.wait()
