@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -29,9 +29,9 @@ def damaged(project: Project) -> Iterator[str]:
         yield from _of_lance(folder)
     for card in sorted(project.registry.root.glob("*/model.json")):
         yield from _said(lambda version=card.parent.name: project.registry.load(version))  # type: ignore[misc]
-    if wrong := project.track_model.damaged():
-        remedy = AGAIN.format(project.track_model.root / "serving.json")
-        yield f"{wrong}. {remedy}"
+    with suppress(SpotifyDagError):  # its card is an own file, told of above
+        if wrong := project.track_model.damaged():
+            yield f"{wrong}. {AGAIN.format(project.track_model.root / 'serving.json')}"
     for file in sorted(project.settings.data.rglob("*")):
         if file.is_file() and is_sqlite(file):
             yield from _of_sqlite(file)
@@ -53,8 +53,7 @@ def _own_files(project: Project) -> Iterator[str]:
         project.inbox.requests.all, project.track_catalogue_card, project.track_model.card,
         lambda: load_training_settings(project),
     )  # fmt: skip
-    for read in reads:
-        yield from _said(read)
+    yield from dict.fromkeys(line for read in reads for line in _said(read))  # some read the same file
 
 
 def _of_lake(project: Project, table: Table) -> Iterator[str]:

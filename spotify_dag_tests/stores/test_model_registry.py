@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -228,6 +229,27 @@ class TestWeights:
         weights.write_bytes(weights.read_bytes()[:-1])
         with pytest.raises(NoModelError, match="were changed since training"):
             registry.load(version)
+
+    def test_weights_cut_short_are_put_back_from_the_run(self, registry: Registry) -> None:
+        made = tower(1)
+        version = keep(registry, made)
+        weights = registry.root / version / WEIGHTS_FILE
+        assert registry.damaged(version) is None
+        for length in (0, 5, 500, len(weights.read_bytes()) - 1):
+            weights.write_bytes(weights.read_bytes()[:length])
+            assert registry.damaged(version) is None
+            assert_same_vectors(registry.load(version).encode(*small_users()), made.encode(*small_users()))
+
+    def test_where_the_copy_is_cut_short_too_that_is_told(self, registry: Registry) -> None:
+        made = tower(1)
+        version = keep(registry, made)
+        for weights in registry.root.rglob(WEIGHTS_FILE):
+            weights.write_bytes(weights.read_bytes()[:-1])
+        for _ in range(2):
+            said = registry.damaged(version) or ""
+            assert re.search(r"was cut short, and so was its copy in MLflow.*run --train", said)
+        keep(registry, made)
+        assert registry.damaged(version) is None
 
     def test_other_weights_are_refused_even_with_a_card_that_fits_them(self, registry: Registry) -> None:
         version, other = keep(registry, tower(1)), keep(registry, tower(2))
