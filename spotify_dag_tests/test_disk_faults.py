@@ -81,6 +81,7 @@ def refused(root: Path, command: list[str], beside: Path) -> str:
     return done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_without_the_right_to_write_every_command_says_so_in_one_line(tmp_path: Path, command: list[str]) -> None:
     root = tmp_path / "data"
@@ -93,6 +94,7 @@ def test_without_the_right_to_write_every_command_says_so_in_one_line(tmp_path: 
         assert line.endswith(f"{RIGHTS}\n") or line.startswith(EMPTY)
 
 
+@pytest.mark.process
 def test_a_read_only_file_system_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -107,6 +109,7 @@ def test_a_read_only_file_system_is_said(tmp_path: Path) -> None:
     assert line == f"Error: Read-only file system: {folder / 'data'}. {WRITABLE}\n"
 
 
+@pytest.mark.process
 def test_a_file_in_place_of_the_data_root_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     done = subprocess.run(

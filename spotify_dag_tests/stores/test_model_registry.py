@@ -100,6 +100,7 @@ class TestVersions:
         assert vectors.shape == (40, 4 + 2 + 4 + 6)
         assert_same_vectors(loaded.encode(*small_users()), vectors)
 
+    @pytest.mark.process
     @pytest.mark.parametrize("kernels", [{"OPENBLAS_CORETYPE": "Nehalem"}, {"ATEN_CPU_CAPABILITY": "default"}])
     def test_another_processor_gives_the_same_vectors(self, registry: Registry, kernels: dict[str, str]) -> None:
         """A tower trained on one machine answers on another: the libraries' other kernels stand for it."""
