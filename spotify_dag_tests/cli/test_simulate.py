@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -67,9 +68,10 @@ def test_what_it_cannot_do_is_one_line(arguments: Sequence[str], message: str) -
     assert errors.count("\n") == 1
 
 
-def test_a_port_in_use_is_named(extended: object) -> None:
-    port = extended.simulator.url.rpartition(":")[2]  # type: ignore[attr-defined]
-    _, errors = (process := start("--port", port)).communicate(timeout=GUARD)
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        _, errors = (process := start("--port", str(port))).communicate(timeout=GUARD)
     assert process.returncode == 1
     assert errors == f"Error: Port {port} cannot be used: Address already in use. Choose another with --port.\n"
 
