@@ -161,14 +161,14 @@ def _write(folder: str, listed: Any, first_playlist: int) -> None:
         pl.col("title").list.first().alias("playlist_name"),
         pl.lit(0, pl.Int32).alias("playlist_position"),
     )
-    project.lake.append(RAW_PLAYLISTS, [rows])
+    project.lake.append(RAW_PLAYLISTS, rows)
     everybody = rows.group_by("user_id").agg(
         pl.col("user_bucket", "source", "fetched_at").first(),
         pl.len().cast(pl.Int32).alias("rows_kept"),
         pl.col("track").sum().alias("content_hash"),
         pl.lit(False).alias("opted_in"),
     )
-    project.lake.append(USERS, [everybody])
+    project.lake.append(USERS, everybody)
 
 
 def _tracks(project: Any) -> int:

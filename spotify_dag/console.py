@@ -6,13 +6,16 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from spotify_dag.disk_faults import disk_error
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
@@ -37,10 +40,25 @@ def clear_errors() -> Iterator[None]:
         print_error(str(error))
         raise typer.Exit(1) from error
     except ValidationError as error:
+        if error.title != Settings.__name__:
+            raise
         for problem in error.errors():
-            name = f"SPOTIFY_DAG_{str(problem['loc'][0]).upper()}"
-            print_error(f"{name} is {problem['input']!r}: {problem['msg']}.")
+            name = str(problem["loc"][0])
+            variable = name if name.isupper() else f"SPOTIFY_DAG_{name.upper()}"
+            print_error(f"{variable} is {str(problem['input'])!r}: {problem['msg']}.")
         raise typer.Exit(1) from error
+    except Exception as error:
+        disk = disk_error(error, _data_root())
+        if disk is None:
+            raise
+        print_error(str(disk))
+        raise typer.Exit(1) from error
+
+
+def _data_root() -> Path:
+    """Return the data root that the command was given, else that of the settings."""
+    context = click.get_current_context(silent=True)
+    return Path(context.find_root().obj or Settings().data) if context else Settings().data
 
 
 def print_error(message: str) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 from uuid import uuid4
+
+from spotify_dag.errors import SpotifyDagError
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 0.05
 """Between two looks whether a lock is free, where waiting has an end."""
@@ -32,14 +35,59 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # the name of the temporary file says nothing to anybody
         raise
 
 
+class DamagedFileError(SpotifyDagError):
+    """A file of this program does not hold what it wrote there. The message names the file and the remedy."""
+
+
+def read_own_json(path: Path, kind: type[T], remedy: str) -> T | None:
+    """Return what a file holds that this program wrote; None where there is none.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it holds, as pydantic knows it: ``dict[str, Any]``, a TypedDict, a dataclass.
+    remedy
+        What a person is to do where it is damaged.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is no JSON, or holds something else.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DamagedFileError(f"{path} is damaged: {place + ': ' if place else ''}{first['msg']}. {remedy}") from error
+
+
 @contextmanager
-def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
-    """Hold a lock that all processes respect and that a killed one gives back; yield whether it was got.
+def locked(
+    path: Path,
+    *,
+    wait: bool = True,
+    shared: bool = False,
+    seconds: float = inf,
+    waiting: Callable[[], None] = lambda: None,
+) -> Iterator[bool]:
+    """Hold a lock that all processes, and all threads of one, respect and that a killed one gives back.
+
+    Yields whether it was got.
 
     Parameters
     ----------
@@ -49,59 +97,37 @@ def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[b
         Wait until it is free. Else the block runs at once, and is told False where somebody else holds it.
     shared
         Hold it together with others who share it, and with nobody who does not.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-@contextmanager
-def locked_range(
-    path: Path, first: int, last: int, waiting: Callable[[], None] = lambda: None, *, seconds: float = inf
-) -> Iterator[None]:
-    """Hold a lock on the numbers ``first`` to ``last``: whoever wants one of them waits, others do not.
-
-    Like `locked`, it holds between processes and between the threads of one, and a killed holder gives it back.
-
-    Parameters
-    ----------
-    path
-        What the numbers are numbers of: an empty file that stays.
+    seconds
+        Wait so long at most; the block then runs without the lock.
     waiting
         Called once if others have to be waited for.
-    seconds
-        After so long the block runs without the lock.
     """
-    if not hasattr(fcntl, "F_OFD_SETLKW"):  # no locks on ranges that threads respect: one for all numbers
-        with locked(path):
-            yield
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, first, last - first + 1, 0)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     with path.open("a") as file:
-        try:
-            fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
-        except BlockingIOError:
+        got = _try(file, kind)
+        if not got and wait:
             waiting()
             if seconds == inf:
-                fcntl.fcntl(file, fcntl.F_OFD_SETLKW, wanted)
+                fcntl.flock(file, kind)
+                got = True
             else:
-                _try_until(time.monotonic() + seconds, file, wanted)
-        yield
+                got = _try_until(time.monotonic() + seconds, file, kind)
+        yield got
 
 
-def _try_until(end: float, file: IO[str], wanted: bytes) -> None:
+def _try(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _try_until(end: float, file: IO[str], kind: int) -> bool:
     """Ask for a lock until it is got or the time has come: the kernel knows no wait with an end."""
     while time.monotonic() < end:
-        try:
-            fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
-        except BlockingIOError:
-            time.sleep(LOOK_SECONDS)
-        else:
-            return
+        if _try(file, kind):
+            return True
+        time.sleep(LOOK_SECONDS)
+    return False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import write_atomically
+from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.registered_sources import Inbox
 from spotify_dag.matching.matcher import Matcher
 from spotify_dag.settings import Settings
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 class LayoutError(SpotifyDagError):
     """The data root was made with other settings. The message names them and the remedy."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a data root was made with, and keeps."""
+
+    n_buckets: int
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,8 @@ class Project:
 
     def track_catalogue_card(self) -> dict[str, Any]:
         """Return what the catalogue of tracks was made from, and what else is to be kept of it; nothing without one."""
-        path = self._catalogue_card
-        return json.loads(path.read_text()) if path.is_file() else {}
+        remedy = "Delete it: spotify-dag run makes the catalogue of tracks again"
+        return read_own_json(self._catalogue_card, dict[str, Any], remedy) or {}
 
     def set_track_catalogue_card(self, card: dict[str, Any]) -> None:
         """Say what the catalogue, as it is now, was made from."""
@@ -125,6 +132,16 @@ class Project:
         path = self.inbox.artist_genres()
         return tables if path is None else [*tables, (None, read_artist_genres(path))]
 
+    @property
+    def _layout(self) -> Path:
+        return self.settings.data / "layout.json"
+
+    def layout(self) -> int | None:
+        """Return the number of buckets that the data root was made with; None before it was used."""
+        remedy = "Delete it, if SPOTIFY_DAG_N_BUCKETS is what it was when this data root was made (64 if never set)"
+        layout = read_own_json(self._layout, _Layout, remedy)
+        return layout.n_buckets if layout else None
+
     def check_layout(self) -> None:
         """Remember the number of buckets on first use, and refuse another one later.
 
@@ -133,10 +150,10 @@ class Project:
         LayoutError
             If the data root was made with another number of buckets: users would be looked for in the wrong ones.
         """
-        path = self.settings.data / "layout.json"
-        if not path.is_file():
-            write_atomically(path, json.dumps({"n_buckets": self.settings.n_buckets}).encode())
-        made_with = json.loads(path.read_text())["n_buckets"]
+        made_with = self.layout()
+        if made_with is None:
+            made_with = self.settings.n_buckets
+            write_atomically(self._layout, json.dumps({"n_buckets": made_with}).encode())
         if made_with != self.settings.n_buckets:
             raise LayoutError(
                 f"{self.settings.data} was made with SPOTIFY_DAG_N_BUCKETS={made_with}, not {self.settings.n_buckets}. "

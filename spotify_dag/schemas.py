@@ -102,6 +102,11 @@ def user_buckets(user_ids: Sequence[str], n_buckets: int) -> list[int]:
     return [int.from_bytes(blake2b(user.encode(), digest_size=8).digest(), "big") % n_buckets for user in user_ids]
 
 
+def buckets_of(user_ids: Sequence[str], n_buckets: int) -> list[int]:
+    """Return the partitions that these users are in, each once, ascending."""
+    return sorted(set(user_buckets(user_ids, n_buckets)))
+
+
 USER_BUCKET = Column("user_bucket", "int32", "hash(user_id) mod N: the partition key of every per-user table")
 USER_ID = Column("user_id", "str", "The listener. Unique over all sources")
 SOURCE = Column("source", "str", "Where the listening came from: synthetic, lastfm, mpd, …")

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+UNSAFE = frozenset("%[]*?#;\\\n\r\t")
+"""Not in the path of a data root: to Delta, LanceDB, DuckDB or SQLite these stand for other letters, files, options."""
+
 
 class Settings(BaseSettings):
     """Settings of one installation, from ``SPOTIFY_DAG_*`` variables; one build uses one setting for everybody."""
@@ -128,7 +131,20 @@ class Settings(BaseSettings):
     @field_validator("data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        found = value.expanduser().resolve()
+        if unsafe := UNSAFE.intersection(str(found)):
+            raise ValueError(
+                f"{found} has {' and '.join(map(repr, sorted(unsafe)))} in it, which stands for something else to what "
+                "writes there; choose another folder"
+            )
+        return found
+
+    @field_validator("dagster_home")
+    @classmethod
+    def _is_absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.expanduser().is_absolute():
+            raise ValueError(f"it must be an absolute path, like {Path.cwd() / value}; unset, it is in the data root")
+        return value and value.expanduser()
 
     @field_validator("spotify_api_url", "spotify_auth_url", "app_url")
     @classmethod

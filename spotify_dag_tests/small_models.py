@@ -18,6 +18,9 @@ from spotify_dag.tower.score import SHARES, ScoreScale
 from spotify_dag.tower.tower_model import UserModel, UserTower
 
 WIDTH = 8
+SAME_COSINE = 1 - 1e-6
+"""Two vectors above this cosine are the same one. A processor decides in which order terms are summed, and some look at
+where in memory the numbers lie: sums in single precision differ by 3e-7."""
 ARTISTS, GENRES = 30, 12
 MIX = Mix(anchor=0.5, factors=0.8, axes=2.0, kept=6, power=0.5)
 
@@ -42,6 +45,12 @@ def small_users(users: int = 40, seed: int = 0) -> tuple[Listening, Catalogue]:
     artists = Vocabulary([f"artist {number}" for number in range(ARTISTS)], numbers(ARTISTS, 2 * WIDTH))
     genres = Vocabulary([f"genre {number}" for number in range(GENRES)], numbers(GENRES, WIDTH))
     return listening, Catalogue(artists, genres)
+
+
+def assert_same_vectors(found: np.ndarray, expected: np.ndarray) -> None:
+    """Assert that each row of unit vectors is, up to rounding, the one expected."""
+    assert found.shape == expected.shape
+    assert (found.astype(np.float64) * expected).sum(axis=1).min() > SAME_COSINE
 
 
 def small_model(seed: int) -> UserModel:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from spotify_dag.cli.main import app
 from spotify_dag.settings import Settings, is_loopback
 
 
@@ -196,3 +198,23 @@ def test_the_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_what_is_this_machine_itself(url: str, expected: bool) -> None:
     assert is_loopback(url) is expected
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a[1]", "what?", "all*", "a#b", "a;b", "a\nb"])
+def test_a_data_root_whose_path_means_something_else_to_libraries_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValidationError, match=r"in it, which stands for something else .* choose another folder"):
+        Settings(data=tmp_path / name / "data")
+
+
+@pytest.mark.parametrize("name", ["with space", "été", "a+b", "a&b", "o'clock", "a=b,c", "(x)", "~x", "夜"])
+def test_other_paths_are_taken(tmp_path: Path, name: str) -> None:
+    assert Settings(data=tmp_path / name).data == (tmp_path / name).resolve()
+
+
+def test_dagster_s_home_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "relative")
+    with pytest.raises(ValidationError, match=f"must be an absolute path, like {tmp_path.resolve()}/relative"):
+        Settings()
+    done = CliRunner().invoke(app, ["run", "--source", "synthetic"])
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: DAGSTER_HOME is 'relative': Value error, it must be an absolute path")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_dag.app.snapshot import Snapshot
@@ -37,6 +38,8 @@ class Serving:
         self.problem = "The app is still reading its users."
         self.current: Snapshot | None = None
         self._read_at: tuple[object, ...] = ()
+        self._pointer = b""
+        self._index_versions: Path | None = None
         self._hidden: set[str] = set()
         self.ended = threading.Event()
         self._now = threading.Event()
@@ -104,16 +107,15 @@ class Serving:
                 return
 
     def _stamp(self) -> tuple[object, ...]:
-        """Return what changes whenever an answer might."""
-        from deltalake import DeltaTable
-
+        """Return what changes whenever an answer might; it is asked for every second."""
         lake, vectors = self.project.lake, self.project.vectors
-        found = UserIndex.published(vectors)
-        if found is None:
+        try:
+            pointer = (vectors / POINTER).read_bytes()
+        except FileNotFoundError:
             return (None,)
-        versions = vectors / f"{found[0].name}.lance" / "_versions"
-        return (
-            (vectors / POINTER).read_bytes(),
-            versions.stat().st_mtime_ns,
-            *(DeltaTable(lake.uri(t)).version() for t in (USERS, USER_TASTES, USER_EMBEDDINGS) if lake.exists(t)),
-        )
+        if pointer != self._pointer:
+            found = UserIndex.published(vectors)
+            self._index_versions = found and vectors / f"{found[0].name}.lance" / "_versions"
+            self._pointer = pointer
+        written = self._index_versions.stat().st_mtime_ns if self._index_versions else None
+        return (pointer, written, *(lake.version(table) for table in (USERS, USER_TASTES, USER_EMBEDDINGS)))

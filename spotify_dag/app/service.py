@@ -23,7 +23,7 @@ from spotify_dag.app.track_questions import Tracks
 from spotify_dag.app.workspace import Workspace
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.matching.matcher import Match, UnknownUserError
-from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, user_buckets
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, buckets_of
 from spotify_dag.sources.spotify import drop_user
 from spotify_dag.sources.spotify.names import parse_user
 from spotify_dag.sources.spotify.one import one_user
@@ -161,7 +161,7 @@ class Service:
         import polars as pl
 
         users = [match["user_id"] for match in found["matches"]]
-        buckets = sorted(set(user_buckets(users, self.project.lake.n_buckets)))
+        buckets = buckets_of(users, self.project.lake.n_buckets)
         raw = self.project.lake.scan(RAW_PLAYLISTS, buckets).filter(pl.col("user_id").is_in(users))
         tracks = _top_tracks(raw, TOP_TRACKS)
         return found | {
@@ -266,7 +266,7 @@ class Service:
         near = snapshot.matches(newcomer.person, max(REFINED, wish.k), min_shared=wish.min_shared)
         users = [match.user_id for match in near]
         lake, settings = self.project.lake, self.project.settings
-        buckets = sorted(set(user_buckets(users, lake.n_buckets)))
+        buckets = buckets_of(users, lake.n_buckets)
         chosen = pl.col("user_id").is_in(users)
         everybody = pl.concat([newcomer.users, lake.scan(USERS, buckets).filter(chosen).collect()], how="diagonal")
         raw = pl.concat([newcomer.raw, lake.scan(RAW_PLAYLISTS, buckets).filter(chosen).collect()])

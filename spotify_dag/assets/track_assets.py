@@ -153,7 +153,7 @@ def _write_touched(lake: Lake, touched: "pl.Series | None", first_free: int) -> 
         lake.overwrite(TRACK_CATALOGUE, [others, rows])
     elif new.height:
         # Only additions: the files that are there stay as they are.
-        lake.append(TRACK_CATALOGUE, [new])
+        lake.append(TRACK_CATALOGUE, new)
     return rows.height, new
 
 

@@ -274,7 +274,7 @@ def artist_factors(project: Project, version: str, model: "UserModel", catalogue
     )
     stored = project.lake.scan(ARTIST_FACTORS).filter(pl.col("model_version") == version)
     if stored.head(1).collect().is_empty():
-        project.lake.append(ARTIST_FACTORS, [rows])
+        project.lake.append(ARTIST_FACTORS, rows)
     return rows
 
 

@@ -79,13 +79,25 @@ def _run_beside(settings: SimulatorSettings, command: Sequence[str], port: int) 
 
     with serve(settings, port) as simulator:
         os.environ.update(variables(simulator.url, settings))
+        child: subprocess.Popen[bytes] | None = None
+        told_to_end = False
+
+        def end(*_: object) -> None:
+            nonlocal told_to_end
+            told_to_end = True
+            if child is not None:
+                child.terminate()
+
+        # Before there is a command: a signal that comes while it starts must not leave it behind. Ctrl-C reaches it by
+        # itself, and it may take its time to end; what is sent to this process alone does not reach it.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGTERM, end)
         try:
             child = subprocess.Popen(command)  # noqa: S603
         except OSError as error:
             raise SimulatorError(f"Cannot run '{command[0]}': {error.strerror}.") from error
-        # Ctrl-C reaches the command by itself, and it may take its time to end; what is sent to this process does not.
-        signal.signal(signal.SIGINT, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        if told_to_end:
+            child.terminate()
         status = child.wait()
         return status if status >= 0 else 128 - status
 

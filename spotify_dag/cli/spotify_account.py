@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spotify_dag.console import open_project, print_json
 from spotify_dag.settings import Settings
 
 _SIGNS = {True: "yes", False: "no", None: "unknown"}
@@ -38,15 +39,34 @@ def login(
 
 def doctor(
     context: typer.Context,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Instead, read every file of the data root and name those that are damaged.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Find out what this installation can read from Spotify. Exit status 1: nobody's playlists."""
     from spotify_dag.sources.spotify.doctor import examine
 
+    if deep:
+        raise typer.Exit(_read_everything(context, as_json))
+
     report = examine(_settings(context))
     typer.echo(json.dumps(report, indent=2) if as_json else _as_text(report))
     if not any(found["able"] for found in report["findings"] if "laylists" in found["what"]):
         raise typer.Exit(1)
+
+
+def _read_everything(context: typer.Context, as_json: bool) -> int:
+    """Print what is damaged under the data root; return the exit status: 1 where something is."""
+    from spotify_dag.lifecycle.deep_check import damaged
+
+    project = open_project(context)
+    found = list(damaged(project))
+    if as_json:
+        print_json({"damaged": found})
+    else:
+        typer.echo("\n".join(found) if found else f"Every file under {project.settings.data} can be read.")
+    return int(bool(found))
 
 
 def _settings(context: typer.Context) -> Settings:

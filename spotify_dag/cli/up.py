@@ -31,11 +31,15 @@ from spotify_dag.project import Project
 
 HOST = "127.0.0.1"
 LOOK_SECONDS = 1.0
+"""Between two looks whether each process is there."""
+HEALTH_SECONDS = 15.0
+"""Between two questions to a part that was well; one that is not is asked at every look."""
 STOP_SECONDS = 30.0
 """Time to end by themselves; a run needs a moment to say that it was interrupted."""
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 STEADY_SECONDS = 60.0
 """A part that ran so long is started again at once when it ends."""
+ILL = "not healthy"
 HEALTH_QUERY = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
 PORT, APP_PORT, SIMULATOR_PORT = 3000, 7860, 8765
 
@@ -58,6 +62,8 @@ class Part:
     started: float = 0
     wait: float = FIRST_WAIT_SECONDS
     said: str = field(default="")
+    well_until: float = 0
+    """When it is asked again how it is."""
 
     def start(self) -> None:
         """Start it, its output appended to its log."""
@@ -73,12 +79,18 @@ class Part:
         if self.process is None or self.process.poll() is not None:
             ended = None if self.process is None else f"ended with status {self.process.returncode}, is started again"
             ran = time.monotonic() - self.started
+            self.well_until = 0
             if ended is None or ran >= self.wait:
                 self.wait = FIRST_WAIT_SECONDS if ran > STEADY_SECONDS else min(2 * self.wait, LONGEST_WAIT_SECONDS)
                 self.start()
             if ended:
                 return f"{ended}; see {self.log}"
-        return self.health() or "starting"
+        if time.monotonic() < self.well_until:
+            return self.said
+        found = self.health()
+        if found is not None and found == self.said and not found.startswith(ILL):
+            self.well_until = time.monotonic() + HEALTH_SECONDS
+        return found or "starting"
 
     def stop(self, how: signal.Signals) -> None:
         """Send a signal to it and all that it has started."""
@@ -244,7 +256,7 @@ def _daemon_health(ui: str) -> str | None:
     ill = sorted(name.lower() for name, healthy in needed.items() if not healthy)
     if len(ill) == len(needed):
         return None
-    return f"not healthy: {', '.join(ill)}" if ill else "watches, schedules and runs"
+    return f"{ILL}: {', '.join(ill)}" if ill else "watches, schedules and runs"
 
 
 def _answers(port: int) -> bool:

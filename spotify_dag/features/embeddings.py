@@ -72,7 +72,7 @@ def user_embeddings(
     import polars as pl
 
     index = users.select("user_id").with_row_index("user")
-    # In one order, so that sums of floats come out the same to the last bit whatever order the rows came in.
+    # In one order, so that sums of floats are rounded alike whatever order the rows came in.
     tastes = tastes.join(index, on="user_id").sort("user", "kind", "name")
     genres = tastes.filter(pl.col("kind") == "genre")
     # Ties are broken by name, so that the same listening gives the same row whatever the order it came in.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spotify_dag.files import write_atomically
+from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.user_requests import UserRequests
 from spotify_dag.settings import Settings
 from spotify_dag.sources import REQUEST_SOURCES, open_requests, open_source
@@ -22,6 +22,27 @@ from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.tombstones import Tombstones
 
 GENRES_FILE = "artist-genres.json"
+
+
+@dataclass(frozen=True)
+class _SourceEntry:
+    """A registered source."""
+
+    source: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _GenresEntry:
+    """Where the artist-genre table is."""
+
+    path: str
+
+
+def _entry(file: Path) -> _SourceEntry | None:
+    name = file.stem.removeprefix("source-")
+    remedy = f"Delete it and name the source again: spotify-dag run --source {name}"
+    return read_own_json(file, _SourceEntry, remedy)
 
 
 @dataclass(frozen=True)
@@ -93,8 +114,8 @@ class Inbox:
 
     def sources(self) -> list[Source]:
         """Open every registered source, by name, and those whose users were taken in by a sweep."""
-        entries = [json.loads(file.read_text()) for file in sorted(self.root.glob("source-*.json"))]
-        registered = [open_source(entry["source"], entry["options"], self.settings) for entry in entries]
+        entries = [_entry(file) for file in sorted(self.root.glob("source-*.json"))]
+        registered = [open_source(entry.source, entry.options, self.settings) for entry in entries if entry]
         taken_in = self.requests.all()
         handed_in = {name: [request for request in taken_in if request.source == name] for name in REQUEST_SOURCES}
         return registered + [
@@ -103,24 +124,22 @@ class Inbox:
 
     def user_lists(self) -> list[Path]:
         """Return the files with lists of users that sources read."""
-        file = self.root / "source-spotify.json"
-        path = json.loads(file.read_text())["options"].get("path") if file.is_file() else None
+        entry = _entry(self.root / "source-spotify.json")
+        path = entry.options.get("path") if entry else None
         return [Path(path)] if path and Path(path).is_file() else []
 
     def drop_empty_logins(self) -> None:
         """Forget the source of those who logged in at Spotify once nobody is logged in: it could not be opened."""
         file = self.root / "source-spotify.json"
-        if (
-            file.is_file()
-            and not json.loads(file.read_text())["options"].get("path")
-            and not Logins(self.settings).all()
-        ):
+        entry = _entry(file)
+        if entry and not entry.options.get("path") and not Logins(self.settings).all():
             file.unlink()
 
     def artist_genres(self) -> Path | None:
         """Return where the artist-genre table is, or None."""
-        file = self.root / GENRES_FILE
-        return Path(json.loads(file.read_text())["path"]) if file.is_file() else None
+        remedy = "Delete it and give the table again: spotify-dag run --artist-genres PATH"
+        entry = read_own_json(self.root / GENRES_FILE, _GenresEntry, remedy)
+        return Path(entry.path) if entry else None
 
     def artist_genres_version(self) -> str:
         """Return a fingerprint of the artist-genre table, found without reading it; empty without one.

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 from math import inf
 from pathlib import Path
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from spotify_dag.files import write_atomically
+from spotify_dag.files import DamagedFileError, write_atomically
 from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
 from spotify_dag.stores.user_id_search import UserIdSearch
 from spotify_dag.tombstones import Tombstones
@@ -100,15 +101,16 @@ class UserRequests:
         return request
 
     def all(self) -> list[UserRequest]:
-        """Return every user taken in, by user id."""
-        import polars as pl
+        """Return every user taken in, by user id.
 
+        A process that asks again and again reads the table again only when it was written anew.
+        """
         file = self.root / "users.parquet"
-        if not file.is_file():
+        try:
+            found = file.stat()
+        except FileNotFoundError:
             return []
-        # In one go: polars opens a file by name more than once, and a sweep may replace it in between.
-        table = pl.read_parquet(file.read_bytes())
-        return [UserRequest(*row) for row in table.select(FIELDS).iter_rows()]
+        return list(_taken_in(file, found.st_ino, found.st_mtime_ns, found.st_size))
 
     def has(self, user_id: str) -> bool:
         """Whether a user was handed in, taken in or not."""
@@ -265,6 +267,23 @@ class UserRequests:
             if name in named or (name.startswith(".") and time.time() - file.stat().st_mtime < ABANDONED_SECONDS):
                 continue
             file.unlink()
+
+
+@lru_cache(2)
+def _taken_in(file: Path, *_version: int) -> tuple[UserRequest, ...]:
+    """Return the users that a version of the table names."""
+    import polars as pl
+
+    # In one go: polars opens a file by name more than once, and a sweep may replace it in between.
+    content = file.read_bytes()
+    try:
+        table = pl.read_parquet(content).select(FIELDS)
+    except pl.exceptions.PolarsError as error:
+        raise DamagedFileError(
+            f"{file} is damaged: {error}. It names the users who were added: put it back from a backup. Without "
+            "one move it away, and add them again with spotify-dag add"
+        ) from error
+    return tuple(UserRequest(*row) for row in table.iter_rows())
 
 
 def _key(user_id: str) -> str:

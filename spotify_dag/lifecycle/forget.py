@@ -21,6 +21,7 @@ from spotify_dag.schemas import INGESTS, TABLES, USERS, Table, user_buckets
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 from spotify_dag.sources.spotify.tokens import Logins
+from spotify_dag.stores.lake import user_digest
 from spotify_dag.stores.user_id_search import UserIdSearch, is_sqlite, sqlite_columns
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def forget(project: Project, user_id: str) -> Forgotten:
     NobodyToForgetError
         If nothing is known of such a user, and they were not forgotten before.
     """
+    user_id = _as_returned(project, user_id)
     if user_id not in project.tombstones and not is_known(project, user_id):
         raise NobodyToForgetError(
             f"Unknown user '{user_id}': there is nothing to forget. Who is known: "  # noqa: S608
@@ -88,7 +90,7 @@ def forget(project: Project, user_id: str) -> Forgotten:
     project.tombstones.add(user_id)
     bucket = user_buckets([user_id], project.lake.n_buckets)[0]
     # Beside a run of the bucket, its checks would count a user who is in one table still and in another no more.
-    with project.lake.bucket_locked(bucket, seconds=LONGEST_RUN_SECONDS):
+    with project.lake.buckets_locked([bucket], seconds=LONGEST_RUN_SECONDS):
         return remove(project, user_id)
 
 
@@ -100,7 +102,7 @@ def let_in_again(project: Project, user_id: str) -> bool:
     if user_id not in project.tombstones:
         return False
     bucket = user_buckets([user_id], project.lake.n_buckets)[0]
-    with project.lake.bucket_locked(bucket):
+    with project.lake.buckets_locked([bucket]):
         project.lake.rewrite(INGESTS, bucket, lambda rows: rows.clear())
         project.tombstones.lift(user_id)
     return True
@@ -164,9 +166,19 @@ def _off_lists(project: Project, user_id: str, still_named: list[str]) -> int:
     return taken
 
 
+def _as_returned(project: Project, user_id: str) -> str:
+    """Return a user's id as Spotify returned it, where one of its lists spelled it otherwise."""
+    for path in mirrors(project.settings):
+        with closing(Database(path)) as database:
+            (returned,) = Mirror(database).returned_ids([user_id])
+        if returned != user_id:
+            return returned
+    return user_id
+
+
 def _means(line: str, user_id: str) -> bool:
     try:
-        return parse_user(line) == user_id
+        return parse_user(line).casefold() == user_id.casefold()
     except UserNameError:
         return False
 
@@ -177,9 +189,14 @@ def _from_table(project: Project, table: Table, bucket: int, user_id: str) -> in
     lake = project.lake
     count = lake.expunge(table, bucket, pl.col("user_id") == user_id)
     log = lake.root / table.name / "_delta_log"
-    # A user who was replaced stands there by digest; in tables made before their logs left users out, by name.
-    digest = hashlib.sha256(user_id.encode()).hexdigest().encode()
-    if any(UserIdSearch(user_id).in_file(file) or digest in file.read_bytes() for file in log.glob("*.*")):
+    # A user who was replaced stands there by digest (an older version wrote another); in tables made before their logs
+    # left users out, by name.
+    digests = (user_digest(user_id).encode(), hashlib.sha256(user_id.encode()).hexdigest().encode())
+
+    def named_in(content: bytes) -> bool:
+        return any(digest in content for digest in digests)
+
+    if any(UserIdSearch(user_id).in_file(file) or named_in(file.read_bytes()) for file in log.glob("*.*")):
         lake.cut_log(table)
     return count
 

@@ -1,7 +1,8 @@
-"""Files of the lake that are damaged: found without reading them, and taken out, so that they are made anew.
+"""Damaged files: found without reading them, and taken out, so that they are made anew.
 
-A file that is not as long as the log of its table says was cut off: by a full disk, a crash of the machine, a copy that
-broke off. Its bucket leaves the table, and with it what says that the bucket is up to date.
+A file that is not as long as it should be was cut short: by a full disk, a crash of the machine, a copy that broke off.
+What a file of the lake belongs to, a bucket, leaves its table, and with it what says that the bucket is up to date. An
+index is dropped as a whole. Weights are put back from their run in MLflow, else trained again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from spotify_dag.files import locked_range
 from spotify_dag.project import Project
 from spotify_dag.schemas import (
     ARTIST_GENRES,
@@ -33,11 +33,34 @@ MADE = (ARTIST_GENRES, USER_TASTES, USER_EMBEDDINGS)
 
 
 def drop_damaged(project: Project) -> list[str]:
-    """Take what is damaged out of the tables; return one line for each damaged file."""
+    """Take what is damaged out of the way; return one line for each damaged file."""
+    return [*_drop_from_lake(project), *_drop_indexes(project), *_drop_models(project)]
+
+
+def _drop_indexes(project: Project) -> list[str]:
+    told = []
+    for index in project.user_indexes():
+        told += [f"{wrong}. The index is made anew" for wrong in index.drop_damaged()]
+    told += [f"{wrong}. The index is made anew" for wrong in project.track_index.drop_damaged()]
+    return told
+
+
+def _drop_models(project: Project) -> list[str]:
+    registry, told = project.registry, []
+    for version in filter(None, {registry.champion(), registry.latest(), project.published()}):
+        if wrong := registry.damaged(version):
+            told.append(wrong)
+    if wrong := project.track_model.damaged():
+        project.track_model.withdraw()
+        told.append(f"{wrong}. The continuation of playlists is learned anew")
+    return told
+
+
+def _drop_from_lake(project: Project) -> list[str]:
     if not next(_damaged(project), None):
         return []
     told = []
-    with locked_range(project.lake.root / ".locks" / "buckets", 0, project.lake.n_buckets - 1):
+    with project.lake.buckets_locked(range(project.lake.n_buckets)):
         for table, part, line in list(_damaged(project)):
             told.append(line)
             if table in READ:

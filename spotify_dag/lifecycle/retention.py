@@ -84,7 +84,7 @@ def drop_old(project: Project, now: datetime, done: Retained) -> None:
     mark = pl.when(newly).then(pl.lit(now)).otherwise("dropped_at").cast(pl.Datetime("us", "UTC")).alias("dropped_at")
     lake = project.lake
     for bucket in range(lake.n_buckets):
-        with lake.bucket_locked(bucket):
+        with lake.buckets_locked([bucket]):
             done.users_dropped += lake.scan(USERS, [bucket]).filter(newly).select(pl.len()).collect().item()
             lake.rewrite(USERS, bucket, lambda rows: rows.with_columns(mark))
             dropped = users_dropped(lake, [bucket])["user_id"].to_list()
@@ -108,7 +108,7 @@ def remove_gone(project: Project, now: datetime, done: Retained) -> None:
     before = now - timedelta(days=project.settings.gone_days)
     gone = project.lake.scan(USERS).filter(pl.col("gone_since") < before).select("user_id").collect()
     for user_id in gone["user_id"].sort():
-        with project.lake.bucket_locked(user_buckets([user_id], project.lake.n_buckets)[0]):
+        with project.lake.buckets_locked(user_buckets([user_id], project.lake.n_buckets)):
             remove(project, user_id)
         done.users_removed.append(user_id)
 

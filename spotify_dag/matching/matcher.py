@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.matching.explain import Explanation, explain
-from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, user_buckets
+from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, buckets_of
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.model_registry import NoModelError
 from spotify_dag.stores.user_index import UserIndex
@@ -165,7 +165,7 @@ class Matcher:
         import polars as pl
 
         users = sorted(user_ids)
-        buckets = sorted(set(user_buckets(users, self.lake.n_buckets)))
+        buckets = buckets_of(users, self.lake.n_buckets)
         rows = self.lake.scan(USERS, buckets).filter(pl.col("user_id").is_in(users) & pl.col("opted_in"))
         return set(rows.select("user_id").collect()["user_id"])
 
@@ -181,7 +181,7 @@ class Matcher:
         import polars as pl
 
         users = sorted(user_ids)
-        buckets = sorted(set(user_buckets(users, self.lake.n_buckets)))
+        buckets = buckets_of(users, self.lake.n_buckets)
         rows = self.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("user_id").is_in(users))
         return dict(rows.select("user_id", "tracks").collect().iter_rows())
 
@@ -189,13 +189,13 @@ class Matcher:
         import polars as pl
 
         users = sorted(user_ids)
-        buckets = sorted(set(user_buckets(users, self.lake.n_buckets)))
+        buckets = buckets_of(users, self.lake.n_buckets)
         return self.lake.scan(USER_TASTES, buckets).filter(pl.col("user_id").is_in(users)).collect()
 
     def _why_not(self, user_id: str) -> str:
         import polars as pl
 
-        bucket = user_buckets([user_id], self.lake.n_buckets)
+        bucket = buckets_of([user_id], self.lake.n_buckets)
         row = self.lake.scan(USER_EMBEDDINGS, bucket).filter(pl.col("user_id") == user_id)
         reason = row.select("unembedded_reason").collect()["unembedded_reason"].to_list()
         if reason and reason[0]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
 
-from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.repair import drop_damaged
 from spotify_dag.orchestration.dagster_internals.processes import PROCESS_TAG, process_tag
 from spotify_dag.orchestration.instance import close_runs_of_dead_processes
@@ -20,10 +17,6 @@ from spotify_dag.orchestration.step_failures import TERMINAL_TAG
 from spotify_dag.project import Project
 from spotify_dag.schemas import USERS
 from spotify_dag.staleness.stale_buckets import known_users_versions
-
-
-class DiskFullError(SpotifyDagError):
-    """There is no room for what a stage writes. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -93,20 +86,11 @@ def stage_tags(project: Project, due: Due) -> list[dict[str, str]]:
 
 def _execute(definitions: dg.Definitions, instance: dg.DagsterInstance, stage: str, tags: dict[str, str]) -> None:
     job = definitions.resolve_job_def(stage)
-    try:
-        job.execute_in_process(
-            instance=instance,
-            tags={**tags, PROCESS_TAG: process_tag(), TERMINAL_TAG: "", "dagster/triggered_by": "spotify-dag run"},
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
-    except Exception as error:
-        # Every library says it in its own class; what the operating system says is in all of them.
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise DiskFullError(
-                f"The disk is full: stage {stage} could not be written. What was there is whole. Make room, and run "
-                "spotify-dag run again"
-            ) from error
-        raise
+    job.execute_in_process(
+        instance=instance,
+        tags={**tags, PROCESS_TAG: process_tag(), TERMINAL_TAG: "", "dagster/triggered_by": "spotify-dag run"},
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
 
 
 def report_known_users(project: Project, instance: dg.DagsterInstance, buckets: list[int]) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from spotify_dag.files import locked_range
 from spotify_dag.project import Project
+from spotify_dag.schemas import INGESTS
+from spotify_dag.sources.base import SourceError
 
 
 def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
@@ -29,7 +30,12 @@ def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
             if context.log:
                 context.log.info("Another run has these buckets. This one goes on when that one ends.")
 
-        with locked_range(project.lake.root / ".locks" / "buckets", int(first), int(last), waiting):
+        if not project.lake.exists(INGESTS) and not project.inbox.sources():
+            raise SourceError(
+                f"There is nothing in {project.settings.data} to make buckets from: no source was ever named. Name one "
+                "(spotify-dag run --source synthetic), or set SPOTIFY_DAG_DATA to the data root that is meant."
+            )
+        with project.lake.buckets_locked(range(int(first), int(last) + 1), waiting):
             yield project
 
     return locked_project

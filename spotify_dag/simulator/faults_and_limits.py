@@ -41,6 +41,12 @@ class Faults(BaseModel):
     local_item: float = Field(0, ge=0, le=1, description="local files (no id, no album), per item of the world")
     episode: float = Field(0, ge=0, le=1, description="podcast episodes, per item of the world")
     null_playlist: float = Field(0, ge=0, le=1, description="null entries in lists of playlists, per playlist")
+    left_out: float = Field(
+        0, ge=0, le=1, description="entries that a list counts and its page leaves out, per item and per playlist"
+    )
+    no_owner: float = Field(0, ge=0, le=1, description="playlists whose owner is null in lists, per playlist")
+    empty_list: float = Field(0, ge=0, le=1, description="users whose list of playlists has a total and no items")
+    others_not_found: float = Field(0, ge=0, le=1, description="404 for the playlists of another user, per user")
     null_date: float = Field(0, ge=0, le=1, description="items of the world with null added_at and added_by")
     null_genres: float = Field(0, ge=0, le=1, description="artists whose genres are null")
 

@@ -136,7 +136,9 @@ class Objects:
         """Return a SimplifiedPlaylistObject, as lists of playlists have it."""
         identifier = self.world.playlist_ids.id_of(playlist.number)
         count = {"href": f"{self.api}/playlists/{identifier}/items", "total": len(self.entries(playlist, faults))}
-        return {**self._playlist(playlist), "items": count} | ({} if self.development else {"tracks": count})
+        unowned = chance(self.world.source.seed, "no_owner", playlist.number) < faults.no_owner
+        found = {**self._playlist(playlist), "items": count} | ({} if self.development else {"tracks": count})
+        return found | ({"owner": None} if unowned else {})
 
     def playlist(self, playlist: Playlist, *, items: Json | None, tracks: Json | None) -> Json:
         """Return a PlaylistObject with its first page under the new and the old name; None leaves that field out."""
@@ -147,7 +149,7 @@ class Objects:
     def entries(self, playlist: Playlist, faults: Faults) -> list[Entry]:
         """Return the entries of a playlist: the world's tracks in order, and oddities among them."""
         entries: list[Entry] = []
-        kinds = [kind for kind in ("null_item", "local_item", "episode") if getattr(faults, kind)]
+        kinds = [kind for kind in ("null_item", "local_item", "episode", "left_out") if getattr(faults, kind)]
         for place, track in enumerate(playlist.tracks.tolist()):
             entries.append(Entry(place, track))
             entries.extend(

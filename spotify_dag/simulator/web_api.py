@@ -29,6 +29,10 @@ SEARCH_DEPTH = 1_000
 """Results that a search leads to."""
 
 
+LEFT_OUT = object()
+"""An entry that is counted, and left out of its page."""
+
+
 class ApiError(Exception):
     """A refusal of the Web API: JSON, or plain text where Spotify forgets itself."""
 
@@ -124,15 +128,19 @@ class Call:
         return not self.api.development or (user is not None and user in (playlist.owner, playlist.collaborator))
 
     def page(self, total: int, limit: int, offset: int, make: Callable[[int], Any], url: URL | None = None) -> Json:
-        """Return the part of a list of ``total`` that was asked for, with absolute links to its neighbours."""
+        """Return the part of a list of ``total`` that was asked for, with absolute links to its neighbours.
+
+        An entry that ``make`` makes `LEFT_OUT` counts, and is not in it.
+        """
         url = url or self.request.url
+        places = range(min(offset, total), min(offset + limit, total))
 
         def link(start: int) -> str:
             return str(url.include_query_params(offset=start, limit=limit))
 
         return {
             "href": link(offset),
-            "items": [make(place) for place in range(min(offset, total), min(offset + limit, total))],
+            "items": [made for place in places if (made := make(place)) is not LEFT_OUT],
             "limit": limit,
             "next": link(offset + limit) if offset + limit < total else None,
             "offset": offset,
@@ -146,23 +154,30 @@ class Call:
         """Return a page of what is on a playlist, its tracks under each of ``names``."""
         entries = self.objects.entries(playlist, self.faults)
 
-        def make(place: int) -> Json:
-            return self.objects.item(playlist, entries[place], self.faults, names)
+        def make(place: int) -> Any:
+            left_out = entries[place].oddity == "left_out"
+            return LEFT_OUT if left_out else self.objects.item(playlist, entries[place], self.faults, names)
 
         return self.page(len(entries), limit, offset, make, url)
 
     def playlist_page(self, numbers: list[int], limit: int, offset: int) -> Json:
         """Return a page of a list of playlists; entries may be null where that is one of the faults."""
-        seed, rate = self.world.source.seed, self.faults.null_playlist
-        listed: list[int | None] = []
+        seed = self.world.source.seed
+        listed: list[Any] = []
         for number in numbers:
-            listed += [number, None] if chance(seed, "null_playlist", number) < rate else [number]
+            beside = {"null_playlist": None, "left_out": LEFT_OUT}
+            odd = [what for kind, what in beside.items() if chance(seed, kind, number) < getattr(self.faults, kind)]
+            listed += [number, *odd]
 
-        def make(place: int) -> Json | None:
+        def make(place: int) -> Any:
             number = listed[place]
-            return None if number is None else self.objects.simple_playlist(self.world.playlist(number), self.faults)
+            if number is None or number is LEFT_OUT:
+                return number
+            return self.objects.simple_playlist(self.world.playlist(number), self.faults)
 
-        return self.page(len(listed), limit, offset, make)
+        found = self.page(len(listed), limit, offset, make)
+        emptied = chance(seed, "empty_list", *numbers[:1]) < self.faults.empty_list
+        return {**found, "items": [], "next": None} if emptied else found
 
     def reply(self, body: Json, fields: str | None = None) -> Response:
         """Answer with JSON and an ETag, or with 304 to somebody who has just that."""
@@ -250,6 +265,10 @@ def get_user(call: ExtendedOnly, user_id: str) -> Response:
 @v1.get("/users/{user_id}/playlists")
 def get_user_playlists(call: ExtendedOnly, user_id: str, limit: Limit = 20, offset: Offset = 0) -> Response:
     """List the public playlists in a user's library."""
+    if chance(call.world.source.seed, "others_not_found", user_id) < call.faults.others_not_found:
+        raise ApiError(404, "Resource not found")
+    if user_id == EDITORIAL_OWNER:
+        return call.reply(call.playlist_page(list(range(len(call.world.scenes))), limit, offset))
     return call.reply(call.playlist_page(call.world.listed(call.user(user_id)), limit, offset))
 
 

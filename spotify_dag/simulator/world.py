@@ -168,10 +168,11 @@ class World:
         return f"synthetic-{number:06d}"
 
     def user_number(self, user_id: str) -> int | None:
-        """Return the number of a user, None if there is no such user."""
-        found = re.fullmatch(r"synthetic-([0-9]{6,9})", user_id)
+        """Return the number of a user, None if there is no such user. Like Spotify it takes no notice of case."""
+        found = re.fullmatch(r"synthetic-([0-9]{6,9})", user_id.lower())
         number = int(found[1]) if found else None
-        return number if number is not None and number < self.source.users and self.user_id(number) == user_id else None
+        known = number is not None and number < self.source.users and self.user_id(number) == user_id.lower()
+        return number if known else None
 
     def playlist(self, number: int) -> Playlist:
         """Return playlist ``number`` as it is now."""

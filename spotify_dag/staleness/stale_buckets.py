@@ -103,6 +103,8 @@ def tower_is_stale(project: Project) -> str | None:
     version = project.registry.latest()
     if version is None:
         return "there is none"
+    if damaged := project.registry.damaged(version):
+        return damaged
     if project.registry.decision(version) is None and version != project.registry.champion():
         return "the gate was not asked about the last one"
     card = project.registry.card(version)

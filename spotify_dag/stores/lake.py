@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import locked, locked_range
+from spotify_dag.files import locked
 from spotify_dag.schemas import TABLES, USERS, Column, Table, polars_dtype
 from spotify_dag.tombstones import Tombstones
 
@@ -40,6 +40,12 @@ if (os.cpu_count() or 1) == 1 or (hasattr(os, "sched_getaffinity") and len(os.sc
 
 CHUNK_ROWS = 2_000_000
 """Rows a transform holds at once: large enough to be vectorised, small enough for a laptop."""
+
+
+COMMIT_RETRIES = 1_000
+"""Versions that others may commit while one commit looks for its place; Delta's own 15 are few beside busy writers."""
+COMMIT_TRIES = 5
+"""Times that rows are committed which Delta refuses because of what somebody else committed."""
 
 
 class LakeError(SpotifyDagError):
@@ -64,6 +70,18 @@ class Lake:
         from deltalake import DeltaTable
 
         return DeltaTable.is_deltatable(self.uri(table))
+
+    def version(self, table: Table) -> int:
+        """Return the version of a table by the names in its log, which costs nothing; -1 where it was never written.
+
+        For whoever looks every second whether something changed; what is read is opened with Delta.
+        """
+        log = self.root / table.name / "_delta_log"
+        try:
+            names = os.listdir(log)
+        except FileNotFoundError:
+            return -1
+        return max((int(name[:20]) for name in names if name.endswith(".json") and name[:20].isdigit()), default=-1)
 
     def scan(self, table: Table, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
         """Return the rows of a table, or of some of its buckets, as of now; no rows where it was never written."""
@@ -121,21 +139,22 @@ class Lake:
     def replace_users(self, table: Table, buckets: Sequence[int], users: Sequence[str], rows: pl.DataFrame) -> None:
         """Replace what a table has of some users of some buckets by ``rows``, in one commit.
 
-        Rows of others stay in their files, unread if none of these users is in the table yet. Whoever calls this is the
-        only one to write to these buckets.
+        Files without these users stay as they are. Whoever calls this is the only one to write to these buckets.
         """
         import polars as pl
 
+        if not users:
+            return
         with self._writing(table):
             allowed = self._without_forgotten(rows)
-            present = self.scan(table, buckets).filter(pl.col("user_id").is_in(users)).head(1).collect()
-            if present.height:
-                # By digest: Delta writes the condition to its log, where nobody would look for a user.
-                named = ", ".join(f"'{hashlib.sha256(user.encode()).hexdigest()}'" for user in users)
-                predicate = f"{_in_buckets(buckets)} and encode(sha256(user_id), 'hex') in ({named})"
-                self._commit(table, [allowed], mode="overwrite", predicate=predicate)
-            elif allowed.height:
-                self._commit(table, [allowed], mode="append")
+            of_users = self.scan(table, buckets).filter(pl.col("user_id").is_in(users))
+            if allowed.is_empty() and of_users.head(1).collect().is_empty():
+                return
+            # By digest: Delta writes the condition to its log, where nobody would look for a user. New users are not
+            # appended: Delta may refuse that beside somebody who replaces another bucket.
+            named = ", ".join(f"'{user_digest(user)}'" for user in users)
+            predicate = f"{_in_buckets(buckets)} and md5(user_id) in ({named})"
+            self._commit_again(table, allowed, mode="overwrite", predicate=predicate)
 
     def overwrite(self, table: Table, frames: Iterable[pl.DataFrame], *, part: str | None = None) -> None:
         """Replace a whole table, or the part of it whose ``partition_by`` equals ``part``, in one commit."""
@@ -143,9 +162,10 @@ class Lake:
         predicate = None if quoted is None else f"{table.partition_by} = '{quoted}'"
         self._write(table, frames, mode="overwrite", predicate=predicate)
 
-    def append(self, table: Table, frames: Iterable[pl.DataFrame]) -> None:
+    def append(self, table: Table, rows: pl.DataFrame) -> None:
         """Add rows to a table in one commit."""
-        self._write(table, frames, mode="append")
+        with self._writing(table):
+            self._commit_again(table, self._without_forgotten(rows), mode="append")
 
     def rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
         """Put a bucket's rows back as ``change`` makes them, with no other writer in between.
@@ -245,9 +265,32 @@ class Lake:
         return ids.collect()["user_id"].to_list()
 
     @contextmanager
-    def bucket_locked(self, bucket: int, *, seconds: float = inf) -> Iterator[None]:
-        """Hold the lock that a run has on its buckets from its first step to its last; waits for that, or so long."""
-        with locked_range(self.root / ".locks" / "buckets", bucket, bucket, seconds=seconds):
+    def buckets_locked(
+        self, buckets: Iterable[int], waiting: Callable[[], None] = lambda: None, *, seconds: float = inf
+    ) -> Iterator[None]:
+        """Hold the locks that a run has on its buckets from its first step to its last.
+
+        In ascending order, so that of two who want the same buckets one goes first and neither waits for ever.
+
+        Parameters
+        ----------
+        buckets
+            Which ones.
+        waiting
+            Called once if somebody else has one of them.
+        seconds
+            Longest wait for one bucket; the block then runs without its lock.
+        """
+        told: list[bool] = []
+
+        def tell() -> None:
+            if not told:
+                waiting()
+            told.append(True)
+
+        with ExitStack() as held:
+            for bucket in sorted(set(buckets)):
+                held.enter_context(locked(self.root / ".locks" / f"bucket-{bucket}", seconds=seconds, waiting=tell))
             yield
 
     @contextmanager
@@ -278,9 +321,19 @@ class Lake:
         with self._writing(table):
             self._commit(table, map(self._without_forgotten, frames), **how)
 
+    def _commit_again(self, table: Table, rows: pl.DataFrame, **how: Any) -> None:
+        """Commit rows that stay the same whatever others commit meanwhile: again where Delta refuses them for that."""
+        from deltalake.exceptions import CommitFailedError
+
+        for _ in range(COMMIT_TRIES - 1):
+            with suppress(CommitFailedError):
+                self._commit(table, [rows], **how)
+                return
+        self._commit(table, [rows], **how)
+
     def _commit(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
         import pyarrow as pa
-        from deltalake import WriterProperties, write_deltalake
+        from deltalake import CommitProperties, WriterProperties, write_deltalake
         from deltalake.exceptions import DeltaError
 
         schema = _arrow_schema(table)
@@ -303,6 +356,7 @@ class Lake:
                 pa.RecordBatchReader.from_batches(schema, batches()),
                 partition_by=[table.partition_by],
                 writer_properties=WriterProperties(compression="ZSTD"),
+                commit_properties=CommitProperties(max_commit_retries=COMMIT_RETRIES),
                 **how,
             )
         except DeltaError:
@@ -396,6 +450,15 @@ def _old_log(log: Path, since: float) -> list[Path]:
     return [file for file, version in numbered.items() if version < max(old, default=0)] + [
         file for file in abandoned if file.is_file() and file.stat().st_mtime < since
     ]
+
+
+def user_digest(user_id: str) -> str:
+    """Return what a user is called in the conditions that Delta keeps in its log.
+
+    MD5, as Delta can neither write nor read again a condition with another digest; it hides names from a reader of the
+    log, no more.
+    """
+    return hashlib.md5(user_id.encode(), usedforsecurity=False).hexdigest()
 
 
 def _in_buckets(buckets: Sequence[int]) -> str:

@@ -182,6 +182,24 @@ class Registry:
             raise NoModelError(f"The weights of '{version}' are not all finite: it cannot be used. {_TRAIN_AGAIN}")
         return model
 
+    def damaged(self, version: str) -> str | None:
+        """Say how the weights of a version are damaged, by their length alone; None where they are whole.
+
+        Weights that were cut short are put back from the version's run in MLflow, where they are whole.
+        """
+        path = self.root / version / WEIGHTS_FILE
+        if path.is_file() and _is_whole(path):
+            return None
+        path.unlink(missing_ok=True)
+        try:
+            fetched = self._file(version, WEIGHTS_FILE)
+        except NoModelError as error:
+            return str(error)
+        if _is_whole(fetched):
+            return None
+        fetched.unlink()
+        return f"{path} was cut short, and so was its copy in MLflow. {_TRAIN_AGAIN}"
+
     def versions(self) -> list[dict[str, Any]]:
         """Return every version, the one trained last first.
 
@@ -515,6 +533,21 @@ def _allowed(name: str) -> str:
 def _finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Return metrics as JSON can hold them."""
     return {name: float(value) if isfinite(value) else None for name, value in metrics.items()}
+
+
+def _is_whole(weights: Path) -> bool:
+    """Return whether a file of safetensors is as long as its head says (https://github.com/huggingface/safetensors)."""
+    with weights.open("rb") as file:
+        length = file.read(8)
+        size = int.from_bytes(length, "little")
+        if len(length) < 8 or size > weights.stat().st_size:
+            return False
+        try:
+            head = json.loads(file.read(size))
+            ends = [tensor["data_offsets"][1] for name, tensor in head.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            return False
+    return weights.stat().st_size == 8 + size + max(ends, default=0)
 
 
 def _decision(entry: ModelVersion) -> dict[str, Any] | None:

@@ -184,7 +184,7 @@ def store_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame, vectors: np
     import polars as pl
 
     column = pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])).arr.to_list()
-    lake.append(TEXT_VECTORS, [texts.select(pl.lit(encoder.digest).alias("encoder"), "text", column)])
+    lake.append(TEXT_VECTORS, texts.select(pl.lit(encoder.digest).alias("encoder"), "text", column))
 
 
 def load_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> TextVectors:

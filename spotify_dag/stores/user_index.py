@@ -8,15 +8,17 @@ until they are folded in.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spotify_dag.files import locked, write_atomically
+from spotify_dag.files import locked, read_own_json, write_atomically
+from spotify_dag.stores.lance_files import damaged_files
 from spotify_dag.tombstones import Tombstones
 from spotify_dag.tower.score import ScoreScale
 
@@ -40,6 +42,22 @@ _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version", "op
 
 
 @dataclass(frozen=True)
+class _Scale:
+    """A `ScoreScale` as plain values."""
+
+    cosines: list[float]
+    trust_at: float
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    """What the file says that names the index which answers."""
+
+    model_version: str
+    scale: _Scale
+
+
+@dataclass(frozen=True)
 class UserIndex:
     """The user vectors of one model version: a row per user, with what it was made from and whether it is shown."""
 
@@ -51,11 +69,10 @@ class UserIndex:
     @classmethod
     def published(cls, root: Path) -> tuple[UserIndex, ScoreScale] | None:
         """Return the index that answers and what its cosines mean, or None."""
-        pointer = root / POINTER
-        if not pointer.is_file():
+        pointer = read_own_json(root / POINTER, _Pointer, "Delete it: spotify-dag run publishes the champion again")
+        if pointer is None:
             return None
-        values = json.loads(pointer.read_text())
-        return cls(root, values["model_version"]), ScoreScale.from_dict(values["scale"])
+        return cls(root, pointer.model_version), ScoreScale.from_dict(asdict(pointer.scale))
 
     def publish(self, scale: ScoreScale) -> None:
         """Make this the index that answers, with what its cosines mean.
@@ -167,6 +184,17 @@ class UserIndex:
         """Delete the whole index."""
         with self._writing():
             _connect(self.root).drop_table(self.name)
+
+    def drop_damaged(self) -> list[str]:
+        """Delete the whole index where a file of it is damaged; return what was."""
+        folder = self.root / f"{self.name}.lance"
+        if not damaged_files(folder):
+            return []
+        with self._writing():  # again: a writer may have replaced the version that was looked at
+            wrong = damaged_files(folder)
+            if wrong:
+                shutil.rmtree(folder)
+        return wrong
 
     def expunge(self, user_id: str) -> int:
         """Remove a user from the table, from all of its older versions and from the disk; return 1, or 0 if not there.

@@ -76,7 +76,7 @@ def train_tower(
     data
         The users to train on, with at least one halving.
     settings
-        How to train; the same data and settings give the same weights.
+        How to train. The same data and settings give the same weights, up to how the processor rounds.
     progress
         Hears each epoch of the history.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import write_atomically
+from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.tracks.continuation import Continuation
 from spotify_dag.tracks.track_arrays import Playlists, Tracks
 
@@ -38,8 +38,8 @@ class TrackModel:
 
     def card(self) -> dict[str, Any] | None:
         """Return what is known of the version that serves: its name and what it was made from; None without one."""
-        path = self.root / "serving.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        remedy = "Delete it: spotify-dag run learns the continuation of playlists again"
+        return read_own_json(self.root / "serving.json", dict[str, Any], remedy)
 
     def save(self, model: Continuation, track_ids: pl.DataFrame, users: pl.DataFrame, card: dict[str, Any]) -> None:
         """Keep a model and make it serve; older versions are deleted.
@@ -70,6 +70,38 @@ class TrackModel:
         for old in self.root.glob("model-*"):
             if old != folder:
                 shutil.rmtree(old, ignore_errors=True)
+
+    def damaged(self) -> str | None:
+        """Say which file of the version that serves is gone or cut short; None where all are whole."""
+        import polars as pl
+
+        if not self.card():
+            return None
+        folder = self._serving
+        arrays = (
+            *TRACK_ARRAYS,
+            *PLAYLIST_ARRAYS,
+            "genres_data",
+            "genres_indices",
+            "genres_indptr",
+            "factors",
+            "weights",
+        )
+        for name in arrays:
+            try:
+                np.load(folder / f"{name}.npy", mmap_mode="r")
+            except (OSError, ValueError, EOFError) as error:
+                return f"{folder / name}.npy cannot be read: {error}"
+        for name in ("tracks", "users"):
+            try:
+                pl.scan_parquet(folder / f"{name}.parquet").collect_schema()
+            except (OSError, pl.exceptions.PolarsError) as error:
+                return f"{folder / name}.parquet cannot be read: {error}"
+        return None
+
+    def withdraw(self) -> None:
+        """Let no version serve: the next run learns one."""
+        (self.root / "serving.json").unlink(missing_ok=True)
 
     def array(self, name: str) -> np.ndarray:
         """Return one array of the version that serves, mapped into memory.

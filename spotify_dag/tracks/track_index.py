@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spotify_dag.features.audio import RANGES
+from spotify_dag.stores.lance_files import damaged_files
 from spotify_dag.tracks.catalogue_rows import folded
 from spotify_dag.tracks.text_search import QUERY_CHARS, Filters, gram_text, grams, likeness, printable
 
@@ -302,6 +303,14 @@ class TrackIndex:
             except OSError:
                 if not (self.root / "tracks.lance").is_dir():
                     raise
+
+    def drop_damaged(self) -> list[str]:
+        """Delete the index where a file of it is damaged; return what was."""
+        folder = self.root / "tracks.lance"
+        wrong = damaged_files(folder) if folder.is_dir() else []
+        if wrong and (wrong := damaged_files(folder)):  # again: a writer may have replaced what was looked at
+            self.drop()
+        return wrong
 
     def drop(self) -> None:
         """Delete the index."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from spotify_dag.tower.score import ScoreScale
 from spotify_dag.tower.tower_model import UserModel, UserTower
 from spotify_dag.training_data.listening import read_listening, taste_texts
 from spotify_dag_tests.conftest import made_once
+from spotify_dag_tests.waiting import until
 
 BUCKETS = [0, 1]
 WORLD = {"users": 30, "playlists": 2, "tracks": 12}
@@ -163,10 +163,7 @@ def serving(project: Project, *, pages: bool = False, wait: bool = True) -> Iter
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-            end = time.monotonic() + 30
-            while not server.started or (wait and client.get("/readyz").status_code != 200):
-                assert time.monotonic() < end, "the app is not ready in time"
-                time.sleep(0.05)
+            until(lambda: server.started and (not wait or client.get("/readyz").status_code == 200))
             yield Served(url, project, app.state.service, client)
         server.should_exit = True
         thread.join(20)

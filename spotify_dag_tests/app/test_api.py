@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from spotify_dag.app.newcomers import handed_in
 from spotify_dag.schemas import RAW_PLAYLISTS, USERS, user_buckets
 from spotify_dag.sources.synthetic import SyntheticSource
 from spotify_dag_tests.app.conftest import PRIVATE, WORLD, Served, exportify, publish_model, user_id
+from spotify_dag_tests.waiting import until
 
 Start = Callable[..., Any]
 ARTISTS = ["Usher", "Prince", "Beyoncé", "Frank Ocean"] * 10
@@ -90,10 +90,7 @@ class TestAnswers:
         from spotify_dag_tests.app.conftest import serving
 
         with serving(served.project, wait=False) as again:
-            end = time.monotonic() + 10
-            while "no model yet" not in again.client.get("/readyz").json()["detail"]:
-                assert time.monotonic() < end
-                time.sleep(0.05)
+            until(lambda: "no model yet" in again.client.get("/readyz").json()["detail"])
             answer = again.client.get(f"/api/v1/users/{user_id(1)}/matches")
             assert answer.status_code == 503
             assert again.client.get("/healthz").status_code == 200
@@ -221,7 +218,7 @@ class TestSameAsTheGraph:
         for number in (0, 7, 12):
             newcomer = service.newcomers.embed(snapshot, user_id(number), OneOf(user_id(number)))
             indexed = snapshot.person(user_id(number))
-            assert np.abs(newcomer.person.vector - indexed.vector).max() < 1e-6
+            assert np.abs(newcomer.person.vector - indexed.vector).max() < 1e-5
             assert newcomer.person.tracks == indexed.tracks
             assert newcomer.person.taste.codes.tolist() == indexed.taste.codes.tolist()
             assert newcomer.person.taste.weights == pytest.approx(indexed.taste.weights, abs=1e-6)
@@ -285,11 +282,8 @@ class TestModelSwitch:
             for one in asking:
                 one.start()
             second = publish_model(served.project, 1)
-            end = time.monotonic() + 60
             # Until all of them have heard of it: on a busy machine that is long after the switch.
-            while [version for _, version, _ in answers[-10:]] != [second] * 10:
-                assert time.monotonic() < end
-                time.sleep(0.05)
+            until(lambda: [version for _, version, _ in answers[-10:]] == [second] * 10)
             done.set()
             for one in asking:
                 one.join()

@@ -30,6 +30,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS
 from spotify_dag.settings import Settings
 from spotify_dag_tests.app.conftest import EVIL, PRIVATE, Served, exportify, user_id
+from spotify_dag_tests.waiting import GUARD
 
 Start = Callable[..., Any]
 ARTISTS = ["Usher", "Prince"] * 8
@@ -211,10 +212,8 @@ class TestAtTheDoor:
                     b"POST /api/v1/users HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
                     b"Content-Length: 1000\r\n\r\n--b\r\n"
                 )
-                slow.settimeout(10)
-                begun = time.monotonic()
+                slow.settimeout(GUARD)
                 assert b"503" in slow.recv(1_000)
-                assert time.monotonic() - begun < 5
 
     def test_browsers_are_told_what_a_page_may_do(self, served: Served) -> None:
         for path in ("/", "/healthz", "/map", "/api/v1/nothing"):
@@ -307,7 +306,7 @@ class TestFiles:
         )  # fmt: skip
         artists = ARTISTS * 100
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
-            end = time.monotonic() + 60
+            end = time.monotonic() + GUARD
             while True:
                 try:
                     if client.get("/readyz").status_code == 200:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 
 import pytest
 import requests
+
+from spotify_dag_tests.waiting import GUARD
 
 pytestmark = pytest.mark.process
 
@@ -39,7 +42,7 @@ def test_it_serves_until_interrupted(end: signal.Signals) -> None:
         )
         assert token.status_code == 200
         process.send_signal(end)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=GUARD)
     finally:
         process.kill()
     assert "Traceback" not in errors
@@ -59,15 +62,16 @@ def test_it_serves_until_interrupted(end: signal.Signals) -> None:
 )
 def test_what_it_cannot_do_is_one_line(arguments: Sequence[str], message: str) -> None:
     process = start("--port", "0", *arguments)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=GUARD)
     assert process.returncode == 1
     assert errors.startswith(f"Error: {message}")
     assert errors.count("\n") == 1
 
 
-def test_a_port_in_use_is_named(extended: object) -> None:
-    port = extended.simulator.url.rpartition(":")[2]  # type: ignore[attr-defined]
-    _, errors = (process := start("--port", port)).communicate(timeout=60)
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        _, errors = (process := start("--port", str(port))).communicate(timeout=GUARD)
     assert process.returncode == 1
     assert errors == f"Error: Port {port} cannot be used: Address already in use. Choose another with --port.\n"
 
@@ -87,7 +91,7 @@ def test_a_command_runs_beside_it_and_gives_the_exit_status() -> None:
         "user = requests.get(f'{s.spotify_api_url}/users/synthetic-000002', headers=header).json();"
         "print(s.spotify_auth_url, user['id']); raise SystemExit(7)"
     )
-    done = subprocess.run([*MAIN, *beside(code)], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*MAIN, *beside(code)], capture_output=True, text=True, check=False, timeout=GUARD)
     assert done.returncode == 7, done.stderr
     url, user = done.stdout.split()
     assert user == "synthetic-000002"
@@ -98,11 +102,12 @@ def test_a_command_runs_beside_it_and_gives_the_exit_status() -> None:
 SLOW_TO_END = """
 import os, signal, time
 def end(*_):
-    time.sleep(1)
+    time.sleep(0.5)
     raise SystemExit(3)
 signal.signal(signal.SIGINT, end)
 print(os.getpid(), flush=True)
-time.sleep(60)
+while True:
+    time.sleep(60)
 """
 
 
@@ -111,7 +116,7 @@ def test_ending_it_ends_the_command() -> None:
     assert process.stdout is not None
     child = int(process.stdout.readline())
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=GUARD)
     assert (process.returncode, errors) == (128 + signal.SIGTERM, "")
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
@@ -124,5 +129,5 @@ def test_ctrl_c_waits_for_the_command_to_end() -> None:
     child = int(process.stdout.readline())
     process.send_signal(signal.SIGINT)
     os.kill(child, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=GUARD)
     assert (process.returncode, errors) == (3, "")

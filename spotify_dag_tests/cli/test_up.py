@@ -7,8 +7,6 @@ import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from typer.testing import CliRunner
 from spotify_dag.cli.main import app
 from spotify_dag.cli.up import Part, keep_running
 from spotify_dag.files import locked
+from spotify_dag_tests.waiting import until
 
 pytestmark = pytest.mark.process
 
@@ -24,20 +23,14 @@ STEADY = """
 import signal, time
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 print("here", flush=True)
-time.sleep(60)
+while True:
+    time.sleep(60)
 """
 
 
 def part(folder: Path, name: str, code: str) -> Part:
     log = folder / f"{name}.log"
     return Part(name, [sys.executable, "-c", code], log, dict(os.environ), lambda: "well")
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert condition()
 
 
 def test_parts_are_kept_running_and_end_with_an_interrupt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from spotify_dag.inbox.user_requests import UserRequests
 from spotify_dag.sources.base import Batch, RequestSource, SourceError, no_rejects
 from spotify_dag.sources.export.kept import BATCH_USERS, kept_frame
 from spotify_dag.sources.synthetic import SyntheticSource
+from spotify_dag_tests.waiting import until
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -273,9 +274,8 @@ class TestTogetherAndKilled:
         for seconds in (0.0, 0.011, 0.023, 0.037):
             worker = SPAWN.Process(target=_sweep_forever, args=(requests.root,))
             worker.start()
-            deadline, known = time.monotonic() + 30, len(requests.all())
-            while len(requests.all()) == known and known < 6 and time.monotonic() < deadline:
-                time.sleep(0.01)
+            known = len(requests.all())
+            until(lambda known=known: len(requests.all()) != known or known >= 6)  # type: ignore[misc]
             time.sleep(1 + seconds)
             os.kill(worker.pid or 0, signal.SIGKILL)
             worker.join()

@@ -19,6 +19,7 @@ from spotify_dag.lifecycle.housekeeping import tidy
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.settings import Settings
+from spotify_dag_tests.waiting import GUARD
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -67,7 +68,7 @@ def test_beside_writers_askers_and_housekeeping(project: Project) -> None:
     for process, _ in workers:
         process.start()
     try:
-        assert all(started.wait(120) for _, started in workers)
+        assert all(started.wait(GUARD) for _, started in workers)
         forgotten = [f"synthetic-{number:06d}" for number in (7, 12, 30)]
         for user in forgotten:
             assert forget(project, user).total > 0
@@ -75,7 +76,7 @@ def test_beside_writers_askers_and_housekeeping(project: Project) -> None:
     finally:
         stop.set()
         for process, _ in workers:
-            process.join(120)
+            process.join(GUARD)
     assert [process.exitcode for process, _ in workers] == [0, 0, 0]
     assert [find_mentions(project, user).found for user in forgotten] == [{}, {}, {}]
     for table in PER_USER:
@@ -102,11 +103,11 @@ def test_killed_on_the_way_it_is_finished_by_doing_it_again(project: Project) ->
         ready, go = SPAWN.Event(), SPAWN.Event()
         process = SPAWN.Process(target=forget_when_told, args=(data, user, ready, go))
         process.start()
-        assert ready.wait(120)
+        assert ready.wait(GUARD)
         go.set()
         time.sleep(drawn.uniform(0.02, 0.4))
         os.kill(process.pid or 0, signal.SIGKILL)
-        process.join(60)
+        process.join(GUARD)
         killed += process.exitcode == -signal.SIGKILL
         if user in project.tombstones:
             forget(project, user)

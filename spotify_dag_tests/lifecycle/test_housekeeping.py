@@ -45,7 +45,7 @@ def update(project: Project, rounds: int) -> None:
             project.lake.replace(USERS, [bucket], [users(bucket, content)])
             project.user_index("tower-1").replace([bucket], vectors(bucket, content))
         texts = pl.DataFrame({"encoder": ["e"], "text": [f"t{content}"], "vector": [[0.5] * 384]})
-        project.lake.append(TEXT_VECTORS, [texts.cast(TEXT_VECTORS.polars_schema())])
+        project.lake.append(TEXT_VECTORS, texts.cast(TEXT_VECTORS.polars_schema()))
 
 
 def test_many_updates_end_like_a_fresh_build(project: Project, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from spotify_dag.definitions import build_definitions
+from spotify_dag.disk_faults import disk_error
 from spotify_dag.lifecycle.repair import drop_damaged
-from spotify_dag.orchestration.bring_up_to_date import DiskFullError, bring_up_to_date
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, USER_EMBEDDINGS, USER_TASTES, USERS, Table
 from spotify_dag.settings import Settings
@@ -90,8 +92,9 @@ def test_a_full_disk_is_said_and_the_next_run_finishes(
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     filler = small_disk / "filler"
     filler.write_bytes(b"\0" * max(0, free - 4096))
-    with pytest.raises(DiskFullError, match="Make room"):
+    with pytest.raises(Exception, match="No space left") as full:
         bring_up(project, instance, [])
+    assert re.search(f"^No space left on device: {small_disk}.*Make room", str(disk_error(full.value, small_disk)))
     assert_frame_equal(content(project)["user_embeddings"], before)
     filler.unlink()
     assert bring_up(project, instance, [])[-1] == "index"

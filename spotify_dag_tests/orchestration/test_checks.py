@@ -176,7 +176,7 @@ def test_vectors_of_texts_are_kept_once(project: Project) -> None:
     kept = project.lake.scan(TEXT_VECTORS).collect()
     assert kept.height == kept.select("encoder", "text").n_unique() > 300
     broken = kept.head(1).with_columns(pl.col("vector").list.eval(pl.element() * float("nan")))
-    project.lake.append(TEXT_VECTORS, [broken])
+    project.lake.append(TEXT_VECTORS, broken)
     assert table_problems(project.lake, TEXT_VECTORS, BUCKETS) == {"vector is not finite": 1}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -15,15 +15,18 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.files import locked_range
+from spotify_dag.files import locked
 from spotify_dag.orchestration.automation import AUTOMATED
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, report_known_users
 from spotify_dag.orchestration.partitions import WEEKS, current_week
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, user_buckets
 from spotify_dag.settings import Settings
+from spotify_dag.sources.base import SourceError
 from spotify_dag.staleness.stale_buckets import known_users_versions
+from spotify_dag.stores.lake import Lake
 from spotify_dag_tests.staleness.test_changed_users import hand_in
+from spotify_dag_tests.waiting import GUARD
 
 pytestmark = pytest.mark.slow
 
@@ -208,10 +211,10 @@ class TestWeekly:
         assert (weekly.cron_schedule, weekly.default_status) == ("0 0 * * 0", dg.DefaultScheduleStatus.RUNNING)
 
 
-def _hold(path: Path, first: int, last: int, got: Event, release: Event) -> None:
-    with locked_range(path, first, last):
+def _hold(root: Path, buckets: Iterable[int], got: Event, release: Event) -> None:
+    with Lake(root, 64).buckets_locked(buckets):
         got.set()
-        release.wait(30)
+        release.wait(GUARD)
 
 
 def test_a_bucket_is_one_run_s_at_a_time_between_processes(
@@ -220,11 +223,10 @@ def test_a_bucket_is_one_run_s_at_a_time_between_processes(
     """A run waits for another process that has one of its buckets, and for none that has others."""
     context = multiprocessing.get_context("spawn")
     got, release = context.Event(), context.Event()
-    path = project.lake.root / ".locks" / "buckets"
-    other = context.Process(target=_hold, args=(path, 1, 1, got, release))
+    other = context.Process(target=_hold, args=(project.lake.root, [1], got, release))
     other.start()
-    assert got.wait(30)
-    with locked_range(path, 0, 0):
+    assert got.wait(GUARD)
+    with project.lake.buckets_locked([0]):
         pass
     waited: list[float] = []
 
@@ -232,54 +234,64 @@ def test_a_bucket_is_one_run_s_at_a_time_between_processes(
         waited.append(time.monotonic())
         release.set()
 
-    with locked_range(path, 0, 1, waiting):
+    with project.lake.buckets_locked([1, 0], waiting):
         assert len(waited) == 1
-    other.join(30)
+    other.join(GUARD)
     assert other.exitcode == 0
 
 
 def test_who_waits_for_a_bucket_for_so_long_goes_on_without(tmp_path: Path) -> None:
-    with locked_range(tmp_path / "buckets", 0, 63):
+    lake, others = Lake(tmp_path / "lake", 64), Lake(tmp_path / "others", 64)
+    with lake.buckets_locked(range(64)):
         begun = time.monotonic()
-        with locked_range(tmp_path / "buckets", 5, 5, seconds=0.3):
-            assert 0.3 <= time.monotonic() - begun < 3
-        with locked_range(tmp_path / "others", 5, 5, seconds=60):
+        with lake.buckets_locked([5], seconds=0.3):
+            assert time.monotonic() - begun >= 0.3
+        with others.buckets_locked([5], seconds=GUARD):
             pass
-    with locked_range(tmp_path / "buckets", 5, 5, seconds=60):
-        assert time.monotonic() - begun < 10
+    with lake.buckets_locked([5], seconds=GUARD):
+        assert time.monotonic() - begun < GUARD / 2
 
 
 def test_a_killed_holder_gives_its_buckets_back(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     got, release = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(tmp_path / "buckets", 0, 63, got, release))
+    other = context.Process(target=_hold, args=(tmp_path, range(64), got, release))
     other.start()
-    assert got.wait(30)
+    assert got.wait(GUARD)
     other.kill()
-    with locked_range(tmp_path / "buckets", 5, 5):
+    with Lake(tmp_path, 64).buckets_locked([5]):
         pass
     other.join()
+
+
+def test_a_run_over_an_empty_data_root_says_that_there_is_no_source(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    """It may be another folder than was meant: ``dg launch`` without SPOTIFY_DAG_DATA uses ./data."""
+    from spotify_dag.orchestration.bucket_locks import with_buckets_locked
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["00", "01"]))
+    def probe(project: dg.ResourceParam[Project]) -> None: ...
+
+    empty = Project.open(Settings(data=tmp_path / "empty", n_buckets=2))
+    with pytest.raises(SourceError, match=f"There is nothing in {empty.settings.data} .* no source was ever named"):
+        dg.materialize(
+            [probe], partition_key="01", resources={"project": with_buckets_locked(empty)}, instance=instance
+        )
+    assert not empty.settings.data.exists()
 
 
 def test_a_run_holds_its_buckets(
     project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a run is at work, nobody else gets one of its buckets; before and after everybody does."""
-    import fcntl
-    import struct
-
-    path = project.lake.root / ".locks" / "buckets"
     seen: list[bool] = []
     versions = known_users_versions(project)
     assert len(versions) == 2
 
     def is_free(bucket: int) -> bool:
-        with path.open("a") as file:
-            try:
-                fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, bucket, 1, 0))
-            except BlockingIOError:
-                return False
-        return True
+        with locked(project.lake.root / ".locks" / f"bucket-{bucket}", wait=False) as free:
+            return free
 
     @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["00", "01"]))
     def probe(project: dg.ResourceParam[Project]) -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from spotify_dag.simulator.faults_and_limits import RATE_KINDS, Faults
 from spotify_dag.simulator.wire import endpoint, fault_of
 from spotify_dag_tests.simulator.conftest import Client
+from spotify_dag_tests.waiting import until
 
 URL = "/v1/playlists/x/items?offset=0"
 
@@ -96,7 +97,7 @@ class TestKinds:
         api = client.simulator.api
         api.wire.faults = Faults()
         assert client.get("users/synthetic-000000").status_code == 200
-        eventually(lambda: (api.wire.in_flight, len(api.wire.connections)) == (0, 1))
+        until(lambda: (api.wire.in_flight, len(api.wire.connections)) == (0, 1))
         assert api.wire.traffic.faults == {"hang_up": 20}
 
 
@@ -208,15 +209,7 @@ def test_a_client_that_goes_away_leaves_nothing_behind(faulty: Callable[..., Cli
         with socket.create_connection((host, int(port))) as impatient:
             impatient.sendall(b"GET /v1/me HTTP/1.1\r\nHost: x\r\n\r\n")
     wire = client.simulator.api.wire
-    eventually(lambda: wire.traffic.endpoints == {"/v1/me": 5} and (wire.in_flight, wire.connections) == (0, {}))
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    """Wait for what the server does after the client has its answer."""
-    latest = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < latest
-        time.sleep(0.01)
+    until(lambda: wire.traffic.endpoints == {"/v1/me": 5} and (wire.in_flight, wire.connections) == (0, {}))
 
 
 @pytest.mark.parametrize(

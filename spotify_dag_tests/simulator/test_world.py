@@ -170,7 +170,7 @@ class TestCatalogue:
 
 
 @pytest.mark.parametrize(
-    "user", ["synthetic-000060", "synthetic-7", "synthetic-0000007", "SYNTHETIC-000001", "spotify", ""]
+    "user", ["synthetic-000060", "synthetic-7", "synthetic-0000007", "SYNTHETIC_000001", "spotify", ""]
 )
 def test_there_are_no_other_users(user: str) -> None:
     assert made().user_number(user) is None

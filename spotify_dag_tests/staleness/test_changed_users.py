@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from pathlib import Path
 
 import dagster as dg
@@ -30,6 +29,7 @@ from spotify_dag.settings import Settings
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.staleness.changed_users import changed_features, changed_requests, changed_users
 from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
+from spotify_dag_tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -148,9 +148,7 @@ def test_killed_between_raw_rows_and_users_nothing_is_doubled(project: Project, 
     run = multiprocessing.get_context("spawn").Process(target=bring_up_elsewhere, args=(project.settings.data,))
     with locked(project.lake.root / ".locks" / USERS.name):  # so the run gets as far as here, and no further
         run.start()
-        end = time.monotonic() + 60
-        while not raw_rows() and run.is_alive() and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: raw_rows() or not run.is_alive())
         run.kill()
         run.join()
     assert raw_rows() == 2

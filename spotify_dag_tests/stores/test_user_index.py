@@ -15,6 +15,7 @@ import pytest
 
 from spotify_dag.stores import user_index as vectors_module
 from spotify_dag.stores.user_index import UserIndex
+from spotify_dag_tests.waiting import GUARD
 
 SPAWN = multiprocessing.get_context("spawn")
 COLUMNS = ["user_id", "user_bucket", "content_hash", "feature_version", "opted_in"]
@@ -149,11 +150,11 @@ def keep(barrier: Barrier) -> None:
 def at_once(four: ProcessPoolExecutor, work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> None:
     """Run ``work`` in the four processes; they begin together."""
     for run in [four.submit(begin_together, work, *some) for some in arguments]:
-        run.result(timeout=120)
+        run.result(timeout=GUARD)
 
 
 def begin_together(work: Callable[..., None], *arguments: Any) -> None:
-    together.wait(timeout=100)
+    together.wait(timeout=GUARD)
     work(*arguments)
 
 

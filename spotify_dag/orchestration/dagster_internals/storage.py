@@ -17,24 +17,44 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Self
 
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import event
+from sqlalchemy import NullPool, create_engine, event
 from sqlalchemy.engine import Engine
 
+STORAGES = (sqlite_run_storage, sqlite_event_log, sqlite_schedule_storage)
+"""Where Dagster makes engines: a new one, and so every statement compiled anew, for every connection."""
+ENGINES_KEPT = 128
 KEPT_OPEN = 16
 """Files, those used last: every run has one of its own."""
+
+
+@lru_cache(ENGINES_KEPT)
+def _engine(url: str) -> Engine:
+    """Return the engine of a file: made once, as it keeps the statements that it has compiled."""
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _hurry)
+    return engine
+
+
+def own_engine(url: str, **_options: Any) -> Engine:
+    """Return an engine in place of Dagster's `create_engine`, which it calls for every connection."""
+    return _engine(url)
 
 
 class QuickSqliteStorage(DagsterSqliteStorage):
     """Dagster's own storage in SQLite files, whose connections are hurried."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        _folders.add(os.path.realpath(base_dir))
-        if not event.contains(Engine, "connect", _hurry):
-            event.listen(Engine, "connect", _hurry)  # Dagster makes an engine per file and shows none of them
+        for module in STORAGES:
+            module.create_engine = own_engine  # type: ignore[attr-defined]
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -43,8 +63,6 @@ class QuickSqliteStorage(DagsterSqliteStorage):
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
-_folders: set[str] = set()
-"""Where Dagster's files are. Connections to others, MLflow's for one, stay as they are."""
 _kept: OrderedDict[str, sqlite3.Connection] = OrderedDict()
 _lock = threading.Lock()
 
@@ -55,9 +73,9 @@ def _hurry(connection: Any, _record: object) -> None:
         return
     # What is no database, or a locked one, is told when it is used, by whoever opened it.
     with suppress(sqlite3.DatabaseError):
-        file = connection.execute("pragma database_list").fetchone()[2]
-        if not _is_dagsters(file) or not _has_log(connection):
+        if not _has_log(connection):
             return
+        file = connection.execute("pragma database_list").fetchone()[2]
         connection.execute("pragma synchronous = normal")
         with _lock:
             if file not in _kept:
@@ -67,11 +85,6 @@ def _hurry(connection: Any, _record: object) -> None:
             _kept.move_to_end(file)
             while len(_kept) > KEPT_OPEN:
                 _kept.popitem(last=False)[1].close()
-
-
-def _is_dagsters(file: str) -> bool:
-    path = os.path.realpath(file)
-    return any(path.startswith(folder + os.sep) for folder in _folders)
 
 
 def _has_log(connection: sqlite3.Connection) -> bool:

@@ -123,13 +123,17 @@ class SpotifySource:
         ):
             mirror = Mirror(database)
             sweep = self._sweep(database, mirror)
-            known = 0
+            known, yielded = 0, set[str]()
+            user_ids = self._not_forgotten(mirror.returned_ids(user_ids))
             for start in range(0, len(user_ids), BATCH_USERS):
                 part = user_ids[start : start + BATCH_USERS]
                 due = self._due(mirror, part)
                 if due and not alone:
                     sweep.stopped = ResumeLaterError(time.time() + BUSY_SECONDS, "Another process is reading Spotify.")
                 sweep.users([user_id for user_id in part if user_id in due])
+                # By the ids that Spotify returned: two spellings on a list are one user.
+                part = [user for user in self._not_forgotten(mirror.returned_ids(part)) if user not in yielded]
+                yielded |= set(part)
                 found = mirror.users(part)
                 known += sum(bool(user.playlists) for user in found)
                 yield from self._batches(found, mirror)
@@ -140,7 +144,7 @@ class SpotifySource:
             if sweep.stopped is not None:
                 raise sweep.stopped
             if alone:
-                mirror.keep_only(user_ids)
+                mirror.keep_only(mirror.returned_ids(user_ids))
                 for user_id in Tombstones(self.settings.data).among(user_ids):  # forgotten while they were fetched
                     mirror.remove(user_id)
 
@@ -200,11 +204,9 @@ class SpotifySource:
         """Return the users to read, each once, and what else is on the list as rejects."""
         import polars as pl
 
-        forgotten = Tombstones(self.settings.data)
         if self.users is None:
-            users = [login.user_id for login in self._logins()]
-            gone = forgotten.among(users)
-            return [user for user in users if user not in gone][: self.settings.profiles_count], no_rejects()
+            users = self._not_forgotten([login.user_id for login in self._logins()])
+            return users[: self.settings.profiles_count], no_rejects()
         found: dict[str, None] = {}
         refused = []
         for row, text in chain(self._names(self.users), *map(read_names, self._added())):
@@ -217,7 +219,6 @@ class SpotifySource:
         if not found:
             example = f" Row {refused[0][0]}: {refused[0][1][:80]!r}." if refused else ""
             raise SourceError(f"'{self.users}' names no Spotify user.{example}")
-        gone = forgotten.among(found)
         values = [text.encode(errors="replace").decode() for _, text in refused]
         rejects = pl.DataFrame(
             {"row": [row for row, _ in refused], "value": values}, schema={"row": pl.Int64, "value": pl.String}
@@ -229,7 +230,12 @@ class SpotifySource:
             pl.lit("names no Spotify user").alias("reason"),
             pl.lit(True).alias("dropped"),
         )
-        return [user for user in found if user not in gone], rejects.select(REJECT_COLUMNS)
+        return self._not_forgotten(list(found)), rejects.select(REJECT_COLUMNS)
+
+    def _not_forgotten(self, users: Sequence[str]) -> list[str]:
+        """Leave out users who were forgotten, however their ids are spelled here: Spotify's own are in lower case."""
+        gone = Tombstones(self.settings.data).among([*users, *map(str.lower, users)])
+        return [user for user in users if gone.isdisjoint((user, user.lower()))]
 
     def _added(self) -> list[Path]:
         """Return the list of users who were added one by one, if there is one."""

@@ -7,12 +7,14 @@ import random
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from threading import Event, local
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.items import (
+    PAGE,
     Page,
     read_artist,
     read_artists,
@@ -20,6 +22,7 @@ from spotify_dag.sources.spotify.items import (
     read_user_id,
 )
 from spotify_dag.sources.spotify.spotify_errors import (
+    PREMIUM_WANTED,
     GoneError,
     LoginExpiredError,
     MalformedError,
@@ -29,6 +32,8 @@ from spotify_dag.sources.spotify.spotify_errors import (
     SpotifyError,
     UnreachableError,
     limit_of,
+    shortened,
+    wants_premium,
 )
 from spotify_dag.sources.spotify.store import Ledger
 from spotify_dag.sources.spotify.tokens import Tokens, ended_login
@@ -37,8 +42,6 @@ if TYPE_CHECKING:
     import requests
     import spotipy
 
-PAGE = 50
-"""Entries of a page: the most that every endpoint allows."""
 ATTEMPTS = 8
 _FINAL = (RateLimitedError, NotPermittedError, GoneError, LoginExpiredError)
 Body = TypeVar("Body")
@@ -83,10 +86,10 @@ class SpotifyClient:
 
     def playlists(self, user: str, offset: int, login: str | None) -> Page:
         """Return a page of the playlists in a user's library; all of them where ``login`` is that user."""
-        what = f"the playlists of '{user}'"
+        what, read = f"the playlists of '{user}'", partial(read_page, offset=offset)
         if login == user:
             return self._call(
-                "/me/playlists", what, lambda spotify: spotify.current_user_playlists(PAGE, offset), read_page, login
+                "/me/playlists", what, lambda spotify: spotify.current_user_playlists(PAGE, offset), read, login
             )
         # spotipy does not escape ids: "x/../../me" would be another endpoint.
         quoted = quote(user, safe="")
@@ -94,7 +97,7 @@ class SpotifyClient:
             "/users/{id}/playlists",
             what,
             lambda spotify: spotify.user_playlists(quoted, PAGE, offset),
-            read_page,
+            read,
             login,
         )
 
@@ -111,7 +114,8 @@ class SpotifyClient:
                     f"playlists/{playlist}/{name}", limit=PAGE, offset=offset, additional_types="track,episode"
                 )
 
-            return self._call(f"/playlists/{{id}}/{name}", f"playlist '{playlist}'", request, read_page, login)
+            what, read = f"playlist '{playlist}'", partial(read_page, offset=offset)
+            return self._call(f"/playlists/{{id}}/{name}", what, request, read, login)
 
         first = self._items_endpoint.get(login, "items")
         try:
@@ -241,6 +245,8 @@ class SpotifyClient:
         if status in (400, 404, 410):
             return GoneError(f"Spotify does not know {what} (status {status}).")
         if 400 <= status < 500:
+            if wants_premium(error.response.text):
+                return NotPermittedError(PREMIUM_WANTED, "Premium wanted")
             said = f"status {status}" + (f": {error.said}" if error.said else "")
             return NotPermittedError(f"Spotify does not permit this app to read {what} ({said}).", said)
         return UnreachableError(f"Asking Spotify for {what} failed: status {status}.")
@@ -267,7 +273,7 @@ class _StatusError(Exception):
         except (ValueError, KeyError, TypeError, RecursionError):
             text = self.response.text
         line = " ".join(str(text).split()).encode(errors="replace").decode()
-        return line[:120] if "<" not in line else ""
+        return shortened(line, 120) if "<" not in line else ""
 
 
 def _why(error: requests.RequestException) -> str:

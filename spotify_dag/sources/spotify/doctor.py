@@ -14,9 +14,10 @@ from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.client import SpotifyClient
 from spotify_dag.sources.spotify.spotify_errors import GoneError, NotPermittedError, RateLimitedError, SpotifyError
 from spotify_dag.sources.spotify.store import DAY, Database, Ledger, Mirror, database_path
+from spotify_dag.sources.spotify.sync import KNOWN_USER
 from spotify_dag.sources.spotify.tokens import LOGIN_DAYS, Tokens, service
 
-KNOWN_USER, KNOWN_ARTIST = "spotify", "4Z8W4fKeB5YxbusRsdQVPb"
+KNOWN_ARTIST = "4Z8W4fKeB5YxbusRsdQVPb"
 """Asked for where nothing is known yet. That a simulator has neither says as much: it may be asked."""
 
 

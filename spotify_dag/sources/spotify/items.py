@@ -15,6 +15,8 @@ from typing import Any
 
 from spotify_dag.sources.spotify.spotify_errors import MalformedError
 
+PAGE = 50
+"""Entries of a page: the most that every endpoint allows."""
 FIELDS = (
     "position", "track_id", "track_name", "album_name", "artist_id", "artist_name", "release_year", "popularity",
     "explicit",
@@ -22,6 +24,7 @@ FIELDS = (
 """What a row of an item holds, in order: the position, then text or None."""
 FAULT_FIELDS = ("row", "field", "value", "reason", "dropped")
 _ID = re.compile("[0-9A-Za-z]{1,64}")
+_OFFSET = re.compile(r"[?&]offset=([0-9]{1,9})(?:[&#]|$)")
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,15 @@ class Page:
     entries: list[Any]
     total: int
     """Length of the whole list, as far as the page says."""
+    following: int
+    """Where the next page begins: after what was asked for, not after what came, as entries may be left out."""
     next: bool
     """Whether the page says that another follows."""
 
-    def ends(self, read: int) -> bool:
-        """Return whether this is the last page, ``read`` entries being read with it; when in doubt it is not."""
-        return not self.entries or (not self.next and read >= self.total)
+    @property
+    def last(self) -> bool:
+        """Whether no page follows; when in doubt one does."""
+        return not self.next and (not self.entries or self.following >= self.total)
 
 
 @dataclass(frozen=True)
@@ -50,19 +56,42 @@ class Listing:
     collaborative: bool
 
 
-def read_page(body: Any) -> Page:
+def read_page(body: Any, offset: int = 0, limit: int = PAGE) -> Page:
     """Return a page of any list.
+
+    Parameters
+    ----------
+    body
+        What came.
+    offset, limit
+        What was asked for: entries from ``offset`` on, ``limit`` at most.
 
     Raises
     ------
     MalformedError
-        If it is none.
+        If it is none, or lacks all of what it says that there is.
     """
     entries = body.get("items") if isinstance(body, dict) else None
     if not isinstance(entries, list):
         raise MalformedError(f"no list of items, but {reprlib.repr(body)}")
     total: Any = body.get("total")
-    return Page(entries, total if isinstance(total, int) else 0, isinstance(body.get("next"), str))
+    total = total if isinstance(total, int) else 0
+    following = isinstance(body.get("next"), str)
+    if not entries and not following and offset < total:
+        raise MalformedError(f"none of {total:,} items")
+    return Page(entries, total, _following(body, offset, limit, len(entries)), following)
+
+
+def _following(body: dict[str, Any], offset: int, limit: int, came: int) -> int:
+    """Return where the next page begins: where this one says, else after its own limit, else after what came."""
+    said: Any = body.get("next")
+    start = _OFFSET.search(said[:10_000]) if isinstance(said, str) else None
+    if start and offset < int(start[1]) <= offset + limit:
+        return int(start[1])
+    own: Any = body.get("limit")
+    if isinstance(own, int) and not isinstance(own, bool) and 0 < own <= limit:
+        return offset + max(own, came)
+    return offset + (came or limit)
 
 
 def read_listing(entry: Any) -> Listing | None:

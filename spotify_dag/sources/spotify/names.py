@@ -39,9 +39,14 @@ def parse_user(text: str) -> str:
         If ``text`` is anything else; what it may be is shown by example.
     """
     name = text.strip()
-    if found := re.fullmatch(r"spotify:user:([^:]+)", name):
+    if found := re.fullmatch(r"(?i:spotify:user:)([^:]+)", name):
         name = unquote(found[1])
-    elif found := re.match(r"(?:https?://)?(?=open\.spotify\.com/)", name):
+    elif re.match(r"(?i)(?:https?://)?(?:spotify\.link|spotify\.app\.link)/", name):
+        raise UserNameError(
+            f"{name[:80]!r} is a short link, which does not say whose it is: open it in a browser and copy the address "
+            f"it leads to, like {EXAMPLE.split(',', maxsplit=1)[0]}."
+        )
+    elif found := re.match(r"(?i)(?:https?://)?(?=(?:open|play|www)\.spotify\.com/)", name):
         path = urlsplit("https://" + name[found.end() :]).path
         profile = re.fullmatch(r"/(?:intl-[A-Za-z-]+/)?user/([^/]+)/?", path)
         name = unquote(profile[1]) if profile else ""

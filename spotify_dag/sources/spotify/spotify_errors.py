@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,25 @@ class UnreachableError(SpotifyError):
 
 class LoginExpiredError(SpotifyError):
     """A login has ended. The message says whose, and how to log in again."""
+
+
+PREMIUM_WANTED = (
+    "Spotify wants the owner of the app to have Spotify Premium (status 403), as is so for all apps in development "
+    "mode. Id and secret are right: subscribe with the account that owns the app, or use another app"
+)
+
+
+def wants_premium(answer: str) -> bool:
+    """Return whether an answer of status 403 says that the owner of the app needs Premium."""
+    return "premium" in answer[:10_000].lower()
+
+
+def shortened(line: str, width: int) -> str:
+    """Return a line of at most so many characters, cut between words where it has any."""
+    if len(line) <= width:
+        return line
+    whole = textwrap.shorten(line, width, placeholder="")
+    return f"{whole or line[:width]} …"
 
 
 def limit_of(response: requests.Response, attempt: int = 0) -> RateLimitedError:

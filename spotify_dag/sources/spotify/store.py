@@ -37,6 +37,9 @@ create table if not exists users (
 create table if not exists playlists (
     playlist_id text primary key, snapshot_id text, fetched_at real not null, content blob not null
 ) without rowid;
+create table if not exists returned_ids (
+    listed text primary key, user_id text not null
+) without rowid;
 create table if not exists artists (
     artist_id text primary key, name text, genres text, items integer not null, fetched_at real not null
 ) without rowid;
@@ -226,6 +229,17 @@ class Mirror:
                 [user.user_id, synced_at, json.dumps(user.playlists), user.problem, user.gone_since],
             )
 
+    def returned_ids(self, user_ids: Sequence[str]) -> list[str]:
+        """Return users by the ids that Spotify returned for them, each once, in the order given."""
+        found = dict(self._in("select listed, user_id from returned_ids where listed in ({})", user_ids))
+        return list(dict.fromkeys(found.get(user_id, user_id) for user_id in user_ids))
+
+    def rename(self, listed: str, returned: str) -> None:
+        """Remember that Spotify returns another id for a user than the one asked for, and know them by that alone."""
+        with self.database.changing() as connection:
+            connection.execute("insert or replace into returned_ids values (?, ?)", [listed, returned])
+            connection.execute("delete from users where user_id = ?", [listed])
+
     def snapshots(self, playlist_ids: Sequence[str]) -> dict[str, str | None]:
         """Return the ``snapshot_id`` of those of the playlists that were fetched."""
         return dict(self._in("select playlist_id, snapshot_id from playlists where playlist_id in ({})", playlist_ids))
@@ -312,6 +326,7 @@ class Mirror:
             connection.execute("delete from kept")
             connection.executemany("insert or ignore into kept values (?)", ([user] for user in user_ids))
             connection.execute("delete from users where user_id not in kept")
+            connection.execute("delete from returned_ids where user_id not in kept")
             self._drop_orphans(connection)
 
     @staticmethod
@@ -325,6 +340,7 @@ class Mirror:
         """Delete a user, and the playlists that are nobody's any more, from the disk too; return if they were there."""
         with self.database.changing() as connection:
             count = connection.execute("delete from users where user_id = ?", [user_id]).rowcount
+            connection.execute("delete from returned_ids where ? in (listed, user_id)", [user_id])
             self._drop_orphans(connection)
         # The log of SQLite still has the pages as they were.
         self.database.rows("pragma wal_checkpoint(truncate)")
@@ -334,6 +350,14 @@ class Mirror:
         """Return a user that could be read, or None."""
         found = self.database.rows("select user_id from users where problem is null limit 1")
         return found[0][0] if found else None
+
+    def some_users(self, count: int, without: Sequence[str]) -> list[str]:
+        """Return up to so many users who had playlists, but for some."""
+        query = (
+            "select user_id from users where playlists != '[]' and gone_since is null order by synced_at desc limit ?"
+        )
+        found = [user_id for (user_id,) in self.database.rows(query, [count + len(without)])]
+        return [user_id for user_id in found if user_id not in without][:count]
 
     def any_artist(self) -> str | None:
         """Return an artist, or None."""

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from spotify_dag.sources.base import ResumeLaterError
-from spotify_dag.sources.spotify.client import PAGE, SpotifyClient
-from spotify_dag.sources.spotify.items import FIELDS, Listing, read_items, read_listing
+from spotify_dag.sources.spotify.client import SpotifyClient
+from spotify_dag.sources.spotify.items import FIELDS, PAGE, Listing, read_items, read_listing
 from spotify_dag.sources.spotify.spotify_errors import (
+    PREMIUM_WANTED,
     GoneError,
     MalformedError,
     NotPermittedError,
@@ -43,6 +44,14 @@ OTHERS_REFUSED = (
     "mode. It can read what users own who log in: spotify-dag login. Whoever does not can hand in an export of their "
     "data: spotify-dag add FILE --as NAME"
 )
+OTHERS_NOT_FOUND = (
+    "Spotify answers 404 for every other user, also for those who are there: this app can no longer read other users' "
+    "playlists. What was known stays. Users who log in are read: spotify-dag login"
+)
+KNOWN_USER = "spotify"
+"""A user who is always there."""
+PROBES = 3
+"""Users who were there before that are asked for, to see whether anybody is found."""
 _ARTIST = FIELDS.index("artist_id")
 log = logging.getLogger(__name__)
 
@@ -54,6 +63,17 @@ class _User:
     wanted: list[Listing] = field(default_factory=list)
     fetching: set[str] = field(default_factory=set)
     problems: dict[str, str] = field(default_factory=dict)
+    returned_id: str | None = None
+    """How Spotify writes the id: it finds ``Anna`` as well as ``anna``."""
+    nothing: str | None = None
+    """Why there is no playlist to count."""
+
+
+class _Listed(NamedTuple):
+    """The playlists of a user that count, and why there are none."""
+
+    wanted: list[Listing]
+    nothing: str | None
 
 
 @dataclass
@@ -91,7 +111,7 @@ class Sweep:
     ) -> None:  # fmt: skip
         self.client = client
         self.mirror = mirror
-        self.logins = set(logins)
+        self._own_logins = {login.casefold(): login for login in logins}
         self.fallback = None if app else min(logins, default=None)
         self.playlists_count = playlists_count
         self.followed = followed
@@ -113,9 +133,9 @@ class Sweep:
         if self.stopped is not None:
             return
         for user_id in user_ids:
-            login = user_id if user_id in self.logins else self.fallback
+            login = self._own_logins.get(user_id.casefold(), self.fallback)
             self._add_user(_User(user_id, login))
-            if login != user_id and not self._asked_for_others:
+            if not self._is_own(user_id, login) and not self._asked_for_others:
                 # Alone: if this one is refused, all of them would be.
                 self._asked_for_others = True
                 self._work()
@@ -136,41 +156,90 @@ class Sweep:
                     self._add_artists(part)
                 self._work()
 
+    @staticmethod
+    def _is_own(user_id: str, login: str | None) -> bool:
+        """Return whether a user is read with their own login."""
+        return login is not None and login.casefold() == user_id.casefold()
+
     def _settle_gone(self) -> None:
         """Mark the users whom Spotify does not know any more; what was known of them stays for a while.
 
-        Unless nobody at all was found: then it is not the users who have gone, but the way to ask for them.
+        Unless nobody else could be read in this way: then not the users have gone, but the way to ask for them.
         """
-        if self.read:
+        if self._gone and self.stopped is None and (self._others_read or self._finds_anybody()):
             for known in self.mirror.users(self._gone):
                 problem = "Spotify does not know this user, or no more."
                 self.mirror.put_user(replace(known, problem=problem, gone_since=known.gone_since or time.time()), 0)
             self._gone.clear()
+
+    def _finds_anybody(self) -> bool:
+        """Ask for users who are known to be there; where none is found, note that nobody can be asked for."""
+        for user_id in dict.fromkeys([*self.mirror.some_users(PROBES, without=self._gone), KNOWN_USER]):
+            try:
+                self.client.playlists(user_id, 0, self.fallback)
+            except GoneError:
+                continue
+            except SpotifyError as error:
+                _warn(error)
+                return False
+            return True
+        self._others_refused = OTHERS_NOT_FOUND
+        self.failures.append(NotPermittedError(OTHERS_NOT_FOUND))
+        for known in self.mirror.users(self._gone):
+            self.mirror.put_user(replace(known, problem=OTHERS_NOT_FOUND), 0)
+        self._gone.clear()
+        return False
 
     def _add_user(self, user: _User) -> None:
         self._queue.append(
             _Task(lambda: self._listed(user), lambda found: self._plan(user, found), lambda e: self._give_up(user, e))
         )
 
-    def _listed(self, user: _User) -> list[Listing]:
-        if self._others_refused is not None and user.login != user.user_id:
+    def _listed(self, user: _User) -> _Listed:
+        if self._others_refused is not None and not self._is_own(user.user_id, user.login):
             raise NotPermittedError(self._others_refused)
         found: dict[str, Listing] = {}
-        offset = 0
+        offset = listed = 0
         while offset < MOST_PLAYLISTS:
             page = self.client.playlists(user.user_id, offset, user.login)
-            for listing in map(read_listing, page.entries):
-                if listing is not None and (self.followed or listing.collaborative or listing.owner == user.user_id):
+            for listing in filter(None, map(read_listing, page.entries)):
+                listed += 1
+                if self._counts(user, listing):
                     found.setdefault(listing.playlist_id, listing)
-            offset += len(page.entries)
-            if page.ends(offset) or (self.playlists_count is not None and len(found) >= self.playlists_count):
+            offset = page.following
+            if page.last or (self.playlists_count is not None and len(found) >= self.playlists_count):
                 break
-        return list(found.values())[: self.playlists_count]
+        wanted = list(found.values())[: self.playlists_count]
+        return _Listed(wanted, None if wanted or not listed else f"{listed} playlists, none of their own")
 
-    def _plan(self, user: _User, found: list[Listing]) -> None:
+    def _counts(self, user: _User, listing: Listing) -> bool:
+        """Return whether a playlist counts for a user.
+
+        Raises
+        ------
+        MalformedError
+            If that cannot be known: without its owner a user's own playlist would be taken for a followed one.
+        """
+        if self.followed or listing.collaborative:
+            return True
+        if listing.owner is None:
+            raise MalformedError(
+                f"Spotify's answer about the playlists of '{user.user_id}' is malformed: playlist "
+                f"'{listing.playlist_id}' has no owner."
+            )
+        if listing.owner.casefold() != user.user_id.casefold():
+            return False
+        user.returned_id = listing.owner
+        return True
+
+    def _plan(self, user: _User, listed: _Listed) -> None:
         """Queue the playlists that are not in the mirror as they are now."""
+        found, user.nothing = listed.wanted, listed.nothing
+        if user.returned_id not in (None, user.user_id):
+            self.mirror.rename(user.user_id, user.returned_id)
+            user.user_id = user.returned_id
         self.read += 1
-        self._others_read += user.login != user.user_id
+        self._others_read += not self._is_own(user.user_id, user.login)
         user.wanted = found
         playlists = [listing.playlist_id for listing in found]
         known = self.mirror.snapshots(playlists)
@@ -207,10 +276,12 @@ class Sweep:
     def _content(self, playlist_id: str, login: str | None) -> Content:
         # A playlist that changes while it is read is fetched again by the next sweep: its snapshot_id is another.
         entries: list[Any] = []
-        while len(entries) < MOST_ITEMS:
-            page = self.client.items(playlist_id, len(entries), login)
+        offset = 0
+        while offset < MOST_ITEMS:
+            page = self.client.items(playlist_id, offset, login)
             entries += page.entries
-            if page.ends(len(entries)):
+            offset = page.following
+            if page.last:
                 break
         return Content(*read_items(entries))
 
@@ -220,15 +291,17 @@ class Sweep:
                 ListedPlaylist(listing.playlist_id, listing.name, user.problems.get(listing.playlist_id))
                 for listing in user.wanted
             ]
-            self.mirror.put_user(MirroredUser(user.user_id, playlists, None), time.time())
+            self.mirror.put_user(MirroredUser(user.user_id, playlists, user.nothing), time.time())
 
     def _give_up(self, user: _User, error: SpotifyError) -> None:
         """Note why a user could not be listed; what was known of them stays."""
-        if isinstance(error, GoneError):
+        own = self._is_own(user.user_id, user.login)
+        if isinstance(error, GoneError) and not own:
             self._gone.append(user.user_id)
-        if isinstance(error, NotPermittedError) and error.said and user.login != user.user_id and not self._others_read:
+        if isinstance(error, NotPermittedError) and error.said and not own and not self._others_read:
             # One is enough: asking for everybody else would spend the quota on the same answer.
-            self._others_refused = OTHERS_REFUSED.format(said=error.said)
+            premium = str(error) == PREMIUM_WANTED
+            self._others_refused = PREMIUM_WANTED if premium else OTHERS_REFUSED.format(said=error.said)
             error = NotPermittedError(self._others_refused)
         self.failures.append(error)
         known = next(iter(self.mirror.users([user.user_id])), MirroredUser(user.user_id, [], None))

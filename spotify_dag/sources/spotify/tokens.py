@@ -19,11 +19,13 @@ from pydantic import TypeAdapter, ValidationError
 from spotify_dag.files import locked, write_atomically
 from spotify_dag.settings import Settings, is_loopback
 from spotify_dag.sources.spotify.spotify_errors import (
+    PREMIUM_WANTED,
     LoginExpiredError,
     NotPermittedError,
     SpotifyError,
     UnreachableError,
     limit_of,
+    wants_premium,
 )
 
 if TYPE_CHECKING:
@@ -291,6 +293,8 @@ def asking_for_a_token(ask: Callable[[], dict[str, Any]], attempts: int = 4) -> 
             response = getattr(error.__context__, "response", None)
             if response is not None and response.status_code == 429:
                 raise limit_of(response) from None
+            if response is not None and response.status_code == 403 and wants_premium(response.text):
+                raise NotPermittedError(PREMIUM_WANTED, "Premium wanted") from None
             if response is not None and response.status_code < 500:
                 raise TokenRefusedError(_oauth_reason(error)) from None
             why = "an error of the server"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import dagster as dg
 import psutil
 import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 
-from spotify_dag.files import locked_range
 from spotify_dag.orchestration.dagster_internals.launcher import NICENESS, ForkingRunLauncher
 from spotify_dag.orchestration.dagster_internals.processes import living
 from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
+from spotify_dag_tests.waiting import until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -31,13 +28,6 @@ def launched(instance: dg.DagsterInstance, bucket: str) -> str:
     return run.run_id
 
 
-def until(condition: Callable[[], object], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
-    assert condition()
-
-
 def test_runs_are_forked_give_way_and_are_found_when_killed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPOTIFY_DAG_DATA", str(project.settings.data))
     monkeypatch.setenv("SPOTIFY_DAG_N_BUCKETS", "2")
@@ -45,7 +35,7 @@ def test_runs_are_forked_give_way_and_are_found_when_killed(project: Project, mo
         launcher = instance.run_launcher
         assert isinstance(launcher, ForkingRunLauncher)
         done = launched(instance, "01")
-        with locked_range(project.lake.root / ".locks" / "buckets", 0, 0):  # so that the run is there to be killed
+        with project.lake.buckets_locked([0]):  # so that the run is there to be killed
             killed = launched(instance, "00")
             until(lambda: instance.get_run_by_id(killed).status == dg.DagsterRunStatus.STARTED)
             process = living(instance.get_run_by_id(killed))

@@ -65,7 +65,7 @@ def test_an_event_does_not_wait_for_the_disk(project: Project) -> None:
         instance.report_runless_asset_event(dg.AssetMaterialization("one"))
         index = project.settings.data / "dagster" / "history" / "runs" / "index.db"
         assert index.with_name("index.db-wal").stat().st_size > 0  # not yet moved into the file
-        with create_engine(f"sqlite:///{index}").connect() as connection:
+        with storage.own_engine(f"sqlite:///{index}").connect() as connection:
             assert connection.execute(text("pragma synchronous")).scalar() == 1  # at a move only, not at a commit
 
 
@@ -82,7 +82,7 @@ def test_no_more_files_than_so_many_stay_open(project: Project) -> None:
     folder = project.settings.data / "dagster"
     with open_instance(project):
         for number in range(storage.KEPT_OPEN + 5):
-            engine = create_engine(f"sqlite:///{folder / str(number)}.db", poolclass=NullPool)
+            engine = storage.own_engine(f"sqlite:///{folder / str(number)}.db")
             with engine.connect() as connection:
                 connection.execute(text("pragma journal_mode = wal"))
             with engine.connect():
@@ -95,7 +95,7 @@ def test_what_is_no_database_is_told_by_whoever_uses_it(project: Project) -> Non
     folder = project.settings.data / "dagster"
     folder.mkdir(parents=True)
     (folder / "broken.db").write_bytes(b"no database" * 100)
-    engine = create_engine(f"sqlite:///{folder / 'broken.db'}", poolclass=NullPool)
+    engine = storage.own_engine(f"sqlite:///{folder / 'broken.db'}")
     with open_instance(project), engine.connect() as connection, pytest.raises(DatabaseError, match="not a database"):
         connection.execute(text("select 1 from sqlite_master"))
 

@@ -27,6 +27,7 @@ from spotify_dag.sources.spotify.spotify_errors import (
 from spotify_dag.sources.spotify.store import Database, Ledger
 from spotify_dag.sources.spotify.tokens import Tokens
 from spotify_dag_tests.sources.spotify.conftest import raw_server, response, settings_for
+from spotify_dag_tests.waiting import GUARD
 
 TOKEN = b'{"access_token": "bearer-of-the-test", "token_type": "Bearer", "expires_in": 3600}'
 PAGE = json.dumps({"items": [{"id": "p1"}], "total": 1, "next": None}).encode()
@@ -70,7 +71,7 @@ class TestErrors:
         [
             (refusal("403 Forbidden"), NotPermittedError, r"to read the playlists of 'me' \(status 403: Because.\)"),
             (response(b"Active premium subscription required for the owner of the app", "403 Forbidden"),
-             NotPermittedError, "Active premium subscription"),
+             NotPermittedError, "wants the owner of the app to have Spotify Premium"),
             (response(b'{"error": "nope"}', "403 Forbidden"), NotPermittedError, "status 403: nope"),
             (response(b'["nope"]', "403 Forbidden"), NotPermittedError, "status 403"),
             (response(b"", "403 Forbidden"), NotPermittedError, "status 403"),
@@ -116,11 +117,9 @@ class TestErrors:
         self, tmp_path: Path, answer: bytes, kind: type[SpotifyError], message: str
     ) -> None:
         serve, requests = once(answer)
-        begun = time.monotonic()
         with client_of(serve, tmp_path, spotify_deadline=1) as client, pytest.raises(kind, match=message):
             client.playlists("me", 0, None)
         assert len(requests) > 1
-        assert time.monotonic() - begun < 3
 
     @pytest.mark.parametrize(
         "answer",
@@ -148,25 +147,21 @@ class TestErrors:
         begun = time.monotonic()
         with client_of(serve, tmp_path) as client:
             client.playlists("me", 0, None)
-            assert 1 <= time.monotonic() - begun < 3
+        assert time.monotonic() - begun >= 1
         serve, requests = once(refusal("429 Too Many Requests", Retry_After="31"))
-        begun = time.monotonic()
         with client_of(serve, tmp_path, spotify_deadline=120) as client:
             for _ in range(3):
                 with pytest.raises(RateLimitedError):
                     client.playlists("me", 0, None)
-        assert time.monotonic() - begun < 5
-        assert len(requests) == 1
+        assert len(requests) == 1  # whoever waits asks again
 
     def test_nobody_listens(self, tmp_path: Path) -> None:
         with raw_server(lambda *_: None) as url:
             pass
         settings = settings_for(url, tmp_path, spotify_deadline=1)
         client = SpotifyClient(settings, Ledger(Database(tmp_path / "x.sqlite"), 9), Tokens(settings))
-        begun = time.monotonic()
         with pytest.raises(UnreachableError, match=r"no access token"):
             client.playlists("me", 0, None)
-        assert time.monotonic() - begun < 6
 
 
 class TestEndpoints:
@@ -186,6 +181,33 @@ class TestEndpoints:
         assert len(requests) == 2
 
 
+class TestPremium:
+    def test_where_no_token_is_given_id_and_secret_are_not_blamed(self, tmp_path: Path) -> None:
+        body = b'{"error": "invalid_request", "error_description": "Active premium subscription required"}'
+
+        def refuse(connection: socket.socket, request: bytes) -> None:
+            connection.sendall(response(body, "403 Forbidden", Content_Type="application/json"))
+
+        with client_of(refuse, tmp_path) as client, pytest.raises(NotPermittedError) as refused:
+            client.playlists("anna", 0, None)
+        assert "Id and secret are right" in str(refused.value)
+        assert "CLIENT_SECRET" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            ("word " * 40, "word " * 23 + "word …"),
+            ("x" * 200, "x" * 120 + " …"),
+            ("short", "short"),
+        ],
+    )
+    def test_what_spotify_says_is_cut_between_words(self, tmp_path: Path, said: str, told: str) -> None:
+        serve, _ = once(response(json.dumps({"error": {"message": said}}).encode(), "403 Forbidden"))
+        with client_of(serve, tmp_path) as client, pytest.raises(NotPermittedError) as refused:
+            client.playlists("anna", 0, None)
+        assert refused.value.said == f"status 403: {told}"
+
+
 class TestDeadlines:
     @pytest.mark.parametrize("part", ["head", "body", "nothing"])
     def test_a_drip_ends(self, tmp_path: Path, part: str) -> None:
@@ -199,7 +221,7 @@ class TestDeadlines:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
             elif part == "head":
                 connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
-            end = time.monotonic() + 15
+            end = time.monotonic() + GUARD
             while time.monotonic() < end:
                 if part != "nothing":
                     connection.sendall(b"x")
@@ -209,20 +231,20 @@ class TestDeadlines:
         with client_of(drip, tmp_path, spotify_timeout=0.7, spotify_deadline=2) as client:
             with pytest.raises(UnreachableError):
                 client.playlists("me", 0, None)
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < GUARD / 5
 
     def test_the_end_of_a_call_is_the_end_of_its_request(self, tmp_path: Path) -> None:
         def hang(connection: socket.socket, request: bytes) -> None:
             if b"/api/token" in request.split(b"\r\n")[0]:
                 connection.sendall(response(TOKEN))
             else:
-                time.sleep(15)
+                time.sleep(GUARD)
 
         begun = time.monotonic()
-        with client_of(hang, tmp_path, spotify_timeout=30, spotify_deadline=1) as client:
+        with client_of(hang, tmp_path, spotify_timeout=GUARD, spotify_deadline=1) as client:
             with pytest.raises(UnreachableError, match=r"too slow"):
                 client.playlists("me", 0, None)
-            assert time.monotonic() - begun < 4
+            assert time.monotonic() - begun < GUARD / 5
 
     def test_stopping_ends_what_is_under_way(self, tmp_path: Path) -> None:
         def hang(connection: socket.socket, request: bytes) -> None:
@@ -230,13 +252,13 @@ class TestDeadlines:
                 connection.sendall(response(TOKEN))
                 return
             client.stop()
-            time.sleep(15)
+            time.sleep(GUARD)
 
         begun = time.monotonic()
-        with client_of(hang, tmp_path, spotify_timeout=30, spotify_deadline=60) as client:
+        with client_of(hang, tmp_path, spotify_timeout=GUARD, spotify_deadline=GUARD) as client:
             with pytest.raises(UnreachableError):
                 client.playlists("me", 0, None)
-            assert time.monotonic() - begun < 4
+            assert time.monotonic() - begun < GUARD / 5
 
 
 class TestSecrets:
@@ -244,7 +266,7 @@ class TestSecrets:
         stolen: list[bytes] = []
         with raw_server(lambda _, request: stolen.append(request)) as elsewhere:
             page = json.dumps({"items": [{"id": "p1"}], "total": 2, "next": f"{elsewhere}/v1/me"}).encode()
-            last = json.dumps({"items": [], "total": 2, "next": None}).encode()
+            last = json.dumps({"items": [], "total": 1, "next": None}).encode()
             away = response(b"", "307 Temporary Redirect", Location=f"{elsewhere}/v1/me")
             serve, requests = once(response(page), away, response(last))
             with client_of(serve, tmp_path) as client:

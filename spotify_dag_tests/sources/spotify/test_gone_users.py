@@ -14,6 +14,7 @@ from spotify_dag.sources.spotify.store import Database, Mirror, database_path, m
 from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.tombstones import Tombstones
 from spotify_dag_tests.sources.spotify.conftest import Ingested, Installation, found_items, ingest, user_id
+from spotify_dag_tests.sources.spotify.test_login import logged_in
 
 Install = Callable[..., Installation]
 
@@ -49,9 +50,35 @@ def test_who_goes_is_kept_and_marked_and_may_come_back(install: Install) -> None
 
 
 def test_when_nobody_is_found_nobody_is_gone(install: Install) -> None:
+    here = install()
+    first = asked(here, 8, 9)
+    here.faults(others_not_found=1)
+    here.traffic()
+    found = asked(here, 8, 9)
+    assert found.users["gone_since"].null_count() == 2
+    assert found_items(found) == found_items(first)
+    assert all("answers 404 for every other user" in reason for reason in found.rejects["reason"])
+    # Both users, and one that is always there.
+    assert here.traffic().urls.total() == 3
+    here.faults()
+    assert found_items(asked(here, 8, 9)) == found_items(first)
+
+
+def test_all_that_are_asked_for_may_be_gone_where_others_are_found(install: Install) -> None:
     here, smaller = install(), install(users=6)
     asked(here, 8, 9)
-    assert asked(smaller, 8, 9).users["gone_since"].null_count() == 2
+    assert asked(smaller, 8, 9).users["gone_since"].null_count() == 0
+
+
+def test_a_login_that_is_read_says_nothing_of_others(install: Install) -> None:
+    """The endpoint of others' playlists may be taken from an app that still reads who has logged in."""
+    here = install()
+    logged_in(here, 1)
+    first = asked(here, 1, 8, 9)
+    here.faults(others_not_found=1)
+    found = asked(here, 1, 8, 9)
+    assert found.users["gone_since"].null_count() == 3
+    assert found_items(found) == found_items(first)
 
 
 def test_a_forgotten_user_is_not_even_asked_for(install: Install) -> None:

@@ -92,17 +92,37 @@ class TestPages:
             read_page(body)
 
     @pytest.mark.parametrize(
-        ("total", "following", "read", "ends"),
+        ("total", "following", "offset", "last"),
         [
-            (100, "https://api.spotify.com/v1/x", 50, False), (100, None, 100, True), (100, None, 50, False),
-            (None, None, 1, True), (3, "https://api.spotify.com/v1/x", 50, False), ("many", None, 50, True),
+            (100, "https://api.spotify.com/v1/x", 49, False), (100, None, 99, True), (100, None, 49, False),
+            (None, None, 0, True), (3, "https://api.spotify.com/v1/x", 49, False), ("many", None, 49, True),
         ],
     )  # fmt: skip
-    def test_when_in_doubt_there_is_another(self, total: Any, following: Any, read: int, ends: bool) -> None:
-        assert read_page({"items": [1], "total": total, "next": following}).ends(read) is ends
+    def test_when_in_doubt_there_is_another(self, total: Any, following: Any, offset: int, last: bool) -> None:
+        assert read_page({"items": [1], "total": total, "next": following}, offset).last is last
 
-    def test_an_empty_page_is_the_last(self) -> None:
-        assert read_page({"items": [], "total": 9, "next": "https://api.spotify.com/v1/x"}).ends(3)
+    @pytest.mark.parametrize(
+        ("came", "said", "following"),
+        [
+            (4, {"limit": 5}, 15), (5, {"limit": 5}, 15), (0, {"limit": 5, "next": "https://x/?offset=15&limit=5"}, 15),
+            (4, {"next": "https://x/?offset=13"}, 13), (4, {"limit": 20, "next": "https://x/?limit=20&offset=30"}, 30),
+            (4, {}, 14), (4, {"limit": "5"}, 14), (4, {"limit": True}, 14), (4, {"limit": -1}, 14),
+            (4, {"limit": 10**9}, 14), (4, {"next": "https://x/?offset=10"}, 14), (4, {"next": "x/?offset=9999"}, 14),
+            (4, {"next": "https://[x/?offset=-1"}, 14), (0, {"next": "https://x/"}, 60),
+        ],
+    )  # fmt: skip
+    def test_the_next_page_begins_after_what_was_asked_for(self, came: int, said: Any, following: int) -> None:
+        """A page may leave entries out: by what came, the last of them would come twice."""
+        assert read_page({"items": [1] * came, "total": 100, **said}, 10).following == following
+
+    def test_an_empty_page_is_the_last_where_nothing_is_left_to_come(self) -> None:
+        assert read_page({"items": [], "total": 0}).last
+        assert read_page({"items": [], "total": 3}, 3).last
+        assert not read_page({"items": [], "total": 9, "next": "https://api.spotify.com/v1/x?offset=8"}, 3).last
+
+    def test_a_page_without_anything_of_what_it_promises_is_malformed(self) -> None:
+        with pytest.raises(MalformedError, match="none of 3 items"):
+            read_page({"items": [], "total": 3})
 
 
 class TestListings:
@@ -190,7 +210,7 @@ def test_a_thousand_mutated_pages_lose_no_other_item() -> None:
         try:
             entries = read_page(body).entries
         except MalformedError:
-            assert not isinstance(body.get("items"), list)
+            assert not body.get("items") or not isinstance(body["items"], list)
             continue
         rows, faults = read_items(entries)
         assert len(rows) + sum(fault[-1] for fault in faults) == len(entries)

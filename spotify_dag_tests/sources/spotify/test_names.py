@@ -33,6 +33,10 @@ from spotify_dag_tests.sources.spotify.conftest import settings_for
         ("https://open.spotify.com/intl-de/user/wizzler?si=1", "wizzler"),
         ("http://open.spotify.com/intl-pt-BR/user/wizzler/", "wizzler"),
         ("open.spotify.com/user/jos%C3%A9", "josé"),
+        ("HTTPS://open.spotify.com/user/wizzler", "wizzler"),
+        ("https://Open.Spotify.com/user/Wizzler", "Wizzler"),
+        ("https://play.spotify.com/user/wizzler", "wizzler"),
+        ("SPOTIFY:USER:wizzler", "wizzler"),
     ],
 )
 def test_every_form_names_the_user(text: str, expected: str) -> None:
@@ -48,11 +52,17 @@ def test_every_form_names_the_user(text: str, expected: str) -> None:
         "https://open.spotify.com/playlist/37i9dQZF1DXcBWIGoYBM5M", "https://open.spotify.com/user/",
         "https://open.spotify.com/user/a%2F..%2Fb", "https://open.spotify.com/user/..",
         "https://open.spotify.com/user/wizzler/playlist/37i9dQZF1DXcBWIGoYBM5M", "spotify:playlist:x",
-        "spotify:user:a:playlist:b", "spotify:user:", "https://spotify.link/abc",
+        "spotify:user:a:playlist:b", "spotify:user:",
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UserNameError, match=r"names no Spotify user. Give one like https://open.spotify.com/user/1"):
+        parse_user(text)
+
+
+@pytest.mark.parametrize("text", ["https://spotify.link/abc", "Spotify.link/abc", "https://spotify.app.link/x?y=z"])
+def test_a_short_link_has_to_be_opened_first(text: str) -> None:
+    with pytest.raises(UserNameError, match=r"short link.*open it in a browser and copy the address it leads to"):
         parse_user(text)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from spotify_dag.sources.spotify.spotify_errors import QuotaExhaustedError, RateLimitedError
 from spotify_dag.sources.spotify.store import DAY, Content, Database, Ledger, ListedPlaylist, Mirror, MirroredUser
+from spotify_dag_tests.waiting import until
 
 
 @pytest.fixture
@@ -34,16 +35,16 @@ def test_the_file_is_its_owners_alone(database: Database, path: Path) -> None:
 
 class TestLimits:
     def test_one_is_remembered_and_passes(self, database: Database, path: Path) -> None:
-        until = time.time() + 0.5
-        Ledger(database, 100).limit(until, "Slow down.", quota=False)
+        end = time.time() + 3
+        Ledger(database, 100).limit(end, "Slow down.", quota=False)
         other = Ledger(Database(path), 100)
         for ask in (lambda: other.admit("/artists"), other.check):
             with pytest.raises(RateLimitedError, match=r"^Slow down\. Resume after 20.* UTC\.$") as error:
                 ask()
-            assert error.value.at == until
+            assert error.value.at == end
             assert not isinstance(error.value, QuotaExhaustedError)
         assert other.spent() == {}
-        time.sleep(0.55)
+        time.sleep(max(0.0, end - time.time()))
         other.admit("/artists")
         assert other.spent() == {"/artists": 1}
 
@@ -143,10 +144,8 @@ def test_a_killed_process_leaves_whole_playlists_only(path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     writer = spawn.Process(target=_write_for_ever, args=(path,))
     writer.start()
-    deadline = time.monotonic() + 30
     database = Database(path)
-    while Mirror(database).counts()["playlists"] < 50 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: Mirror(database).counts()["playlists"] >= 50)
     os.kill(writer.pid or 0, signal.SIGKILL)
     writer.join()
     mirror = Mirror(database)

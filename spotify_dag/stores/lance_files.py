@@ -1,0 +1,43 @@
+"""Files of LanceDB tables that are damaged, found without reading them.
+
+Every file of Lance ends with ``LANC`` (https://lance.org/format/file/). What was cut short by a full disk, a crash of
+the machine or a copy that broke off does not. Which files a version needs is in its manifest; what killed writers left
+is in none.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+MAGIC = b"LANC"
+_DATA = re.compile(rb"[01]{24}[0-9a-f]{26}\.lance")
+_NEWEST_FIRST = 2**64 - 1
+"""Version V is named so minus V, in 20 digits; by older versions of Lance plainly V."""
+
+
+def damaged_files(table: Path) -> list[str]:
+    """Return one line for each file of the newest version of a table, ``NAME.lance``, that is gone or cut short."""
+    manifests = {_version(file): file for file in (table / "_versions").glob("*.manifest")}
+    if not manifests:
+        return [f"{table} has no manifest"]
+    newest = manifests[max(manifests)]
+    if wrong := _wrong(newest):
+        return [wrong]
+    needed = sorted({name.decode() for name in _DATA.findall(newest.read_bytes())})
+    return [wrong for name in needed if (wrong := _wrong(table / "data" / name))]
+
+
+def _version(manifest: Path) -> int:
+    number = int(manifest.stem) if manifest.stem.isdigit() else -1
+    return _NEWEST_FIRST - number if len(manifest.stem) == 20 else number
+
+
+def _wrong(file: Path) -> str | None:
+    try:
+        with file.open("rb") as opened:
+            opened.seek(0, 2)
+            opened.seek(max(opened.tell() - len(MAGIC), 0))
+            return None if opened.read() == MAGIC else f"{file} was cut short"
+    except FileNotFoundError:
+        return f"{file} is gone"

@@ -1,0 +1,121 @@
+"""What a disk refuses is one line, with what, where and the remedy, in every command and from every library."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spotify_dag.disk_faults import REMEDIES, RIGHTS, ROOM, WRITABLE, disk_error
+
+ROOT = Path("/srv/data")
+COMMANDS = (
+    ["run", "--source", "synthetic", "--users", "5"], ["run"], ["add", "{file}", "--as", "anna"], ["tidy"],
+    ["retention"], ["doctor", "--deep"], ["models", "list"], ["up", "--no-app", "--no-simulator", "--port", "{port}"],
+)  # fmt: skip
+
+
+READING = ("doctor", "models")
+"""They have nothing to write to an empty data root."""
+EMPTY = "Error: There is no source yet."
+
+
+@pytest.mark.parametrize("number", REMEDIES)
+def test_every_refusal_has_a_remedy_and_names_its_file(number: int) -> None:
+    said = str(disk_error(OSError(number, os.strerror(number), "/srv/data/lake/x.parquet"), ROOT))
+    assert said == f"{os.strerror(number)}: /srv/data/lake/x.parquet. {REMEDIES[number]}"
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (
+            RuntimeError("LocalFileSystem: /srv/d/f.parquet: No space left on device (os error 28)"),
+            "/srv/d/f.parquet",
+        ),
+        (sqlite3.OperationalError("database or disk is full"), str(ROOT)),
+        (ValueError("wrapped"), str(ROOT)),
+    ],
+)
+def test_libraries_that_say_it_in_their_own_words_are_understood(error: Exception, where: str) -> None:
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device") if "wrapped" in str(error) else None
+    said = str(disk_error(error, ROOT))
+    assert said in (f"No space left on device: {where}. {ROOM}",)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), FileNotFoundError(errno.ENOENT, "No such file", "x"), KeyError("x")]
+)
+def test_what_is_no_fault_of_the_disk_stays_what_it_is(error: Exception) -> None:
+    assert disk_error(error, ROOT) is None
+
+
+WITHOUT_RIGHTS_OF_ROOT = """
+import ctypes, os, sys
+# Root may write everywhere by CAP_DAC_OVERRIDE, 1; what is executed from now on has it no more (PR_CAPBSET_DROP, 24).
+if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).prctl(24, 1, 0, 0, 0):
+    sys.exit("cannot drop the capability")
+os.execv(sys.executable, [sys.executable, "-m", "spotify_dag", *sys.argv[1:]])
+"""
+
+
+def refused(root: Path, command: list[str], beside: Path) -> str:
+    """Run a command on a data root that cannot be written to; return the line it ends with, "" where it succeeds."""
+    (beside / "mine.csv").write_text("Track Name,Artist Name(s)\nOne,Ada\n")
+    given = [part.format(file=beside / "mine.csv", port=61_234) for part in command]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RIGHTS_OF_ROOT, "--data", str(root), *given],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    if not done.returncode:
+        return ""
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_without_the_right_to_write_every_command_says_so_in_one_line(tmp_path: Path, command: list[str]) -> None:
+    root = tmp_path / "data"
+    root.mkdir(mode=0o555)
+    line = refused(root, command, tmp_path)
+    if command[0] in READING:
+        assert line in ("", EMPTY)
+    else:
+        assert line.startswith(f"Error: Permission denied: {root}") or line.startswith(EMPTY)
+        assert line.endswith(f"{RIGHTS}\n") or line.startswith(EMPTY)
+
+
+@pytest.mark.process
+def test_a_read_only_file_system_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    arguments = ["-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder)]
+    if mount is None or subprocess.run([mount, *arguments], check=False, capture_output=True).returncode:
+        pytest.skip("a file system can be mounted by root only")
+    try:
+        line = refused(folder / "data", ["run", "--source", "synthetic"], tmp_path)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    assert line == f"Error: Read-only file system: {folder / 'data'}. {WRITABLE}\n"
+
+
+@pytest.mark.process
+def test_a_file_in_place_of_the_data_root_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "spotify_dag", "--data", str(tmp_path / "data"), "run", "--source", "synthetic"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "A file stands where a folder is needed" in done.stderr
+    assert done.stderr.count("\n") == 1
