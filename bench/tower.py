@@ -99,7 +99,7 @@ def train(root: Path, train_users: int) -> dict[str, Any]:
     seconds["factors, part map and anchor"] = ends[0] - epoch - start
     seconds[f"{len(ends)} epochs"] = ends[-1] - ends[0] + epoch
     seconds["mix, components and scale of scores"] = end - ends[-1]
-    return {"users": len(data), "mrr": trained.metrics["mrr"], "seconds": end - begun, "parts": seconds}
+    return {"users": len(data), "mrr": trained.metrics["validation_mrr"], "seconds": end - begun, "parts": seconds}
 
 
 def profile(root: Path, train_users: int) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def compute_user_tower(
         "training_curve": training_curve(trained.history),
         "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
     }
-    card = _card(project, data, training)
+    card = _card(project, data, training, held_out=int(tested.sum()))
     version = project.registry.save(
         trained.model, card, metrics=trained.metrics, history=trained.history, plots=pictures
     )
@@ -128,7 +128,7 @@ def compute_user_tower(
     )
 
 
-def _card(project: Project, data: "UserData", training: "TrainingSettings") -> dict[str, Any]:
+def _card(project: Project, data: "UserData", training: "TrainingSettings", *, held_out: int) -> dict[str, Any]:
     """Return what a model card says of the data and the settings a tower was trained with."""
     import polars as pl
 
@@ -137,7 +137,8 @@ def _card(project: Project, data: "UserData", training: "TrainingSettings") -> d
         "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
         "snapshot": project.lake.snapshot(),
         "trained_on": {
-            "users": data.users.height,
+            "users": data.users.height - held_out,
+            "held_out": held_out,
             "items": data.raw.height,
             "sources": sources_of(data.users),
             "digest": training_digest(project),
@@ -190,9 +191,13 @@ def compute_tower_evaluation(
     rows = measured.rows
     decision = decide(
         {**project.registry.card(version)["metrics"], **rows["tower"]},
-        rows.get("champion"),
+        None if champion is None or _has_seen(project, champion, measured) else rows.get("champion"),
         {name: rows[name] for name in measured.baselines},
     )
+    measured_row = {key: value for key, value in rows["tower"].items() if key != "by" and np.isfinite(value)}
+    held_out = bool(measured.baselines) and not _has_seen(project, version, measured)
+    if held_out:
+        project.registry.record_measurement(version, {**measured_row, "users": measured.users_asked})
     if champion != version:
         if decision.passed:
             project.registry.promote(version, decision)
@@ -206,11 +211,12 @@ def compute_tower_evaluation(
         metadata={
             "model_version": version,
             "users_asked": measured.users_asked,
-            "held_out": bool(measured.baselines),
+            "held_out": held_out,
             "gate": decision.summary,
             "passed": decision.passed,
             "table": dg.MetadataValue.md(markdown_table(pl.DataFrame(shown))),
-            **{key: value for key, value in rows["tower"].items() if key != "by" and np.isfinite(value)},
+            # Without held-out users these are figures of training users: they stand in the table alone.
+            **(measured_row if held_out else {}),
             "metrics": picture("metrics", metric_bars(rows)),
             "score_calibration": picture("score_calibration", score_calibration(model.scale, *measured.halves)),
         },
@@ -222,6 +228,12 @@ def _comparable_champion(project: Project) -> str | None:
     """Return the champion, if it was trained for the features that users have now."""
     champion = project.registry.champion()
     return champion if champion is not None and champion == index_version(project) else None
+
+
+def _has_seen(project: Project, version: str, measured: "_Measured") -> bool:
+    """Return whether a version was trained on users held out now: when it was trained, too few were there to spare."""
+    trained_on = project.registry.card(version).get("trained_on", {})
+    return bool(measured.baselines) and not trained_on.get("held_out", 0)
 
 
 def _measure(project: Project, progress: Progress, version: str, model: "UserModel", champion: str | None) -> _Measured:

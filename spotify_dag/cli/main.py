@@ -14,7 +14,7 @@ from rich.text import Text
 from spotify_dag.cli.add import add, sweep
 from spotify_dag.cli.evaluate import evaluate
 from spotify_dag.cli.lifecycle_commands import forget, retention, tidy
-from spotify_dag.cli.models import models
+from spotify_dag.cli.models import models, quality
 from spotify_dag.cli.serve_app import app as serve_app
 from spotify_dag.cli.simulate import simulate
 from spotify_dag.cli.spotify_account import doctor, login
@@ -309,13 +309,9 @@ def _print_summary(report: dict[str, Any]) -> None:
     if report["tracks"]:
         out.print(f"Tracks: {report['tracks']:,}, to search and to continue playlists with.")
     if report["model_version"]:
-        found = report["model"]
-        held_out = int(found["validation_users"])
-        among = f"{held_out:,} users held out" if held_out else "its own training users, as there are too few to spare"
         out.print(
-            f"Model {report['model_version']}: {report['users_in_index']:,} users in the index. Of two halves of one "
-            f"user's listening, one finds the other at MRR {found['mrr']:.3f}, in the top 10 for "
-            f"{found['hit@10']:.1%} (among {among})."
+            f"Model {report['model_version']}: {report['users_in_index']:,} users in the index. "
+            f"{quality(report['model'])}"
         )
     for note in report["notes"]:
         out.print(note, soft_wrap=True)

@@ -10,14 +10,26 @@ from rich.table import Table
 from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.project import Project
+from spotify_dag.stores.model_registry import HELD_OUT
 from spotify_dag.tower.gate import soundness
 
 models = typer.Typer(no_args_is_help=True, help="List towers, and choose the champion.")
+MRR = "MRR, users held out"
 VersionArgument = Annotated[str, typer.Argument(help="Model version, like tower-0123456789ab.")]
 
 
 class PromotionError(SpotifyDagError):
     """A version that must not become champion. The message says which number forbids it."""
+
+
+def quality(measured: dict[str, float]) -> str:
+    """Return how good a version is (`Registry.measurement`) in a sentence."""
+    if not measured:
+        return "It was not measured on users kept from its training."
+    return (
+        f"Of two halves of one user's listening, one finds the other at MRR {measured['mrr']:.3f}, in the top 10 for "
+        f"{measured['hit_at_10']:.1%} (among {measured['users']:,.0f} users kept from all training)."
+    )
 
 
 @models.command("list")
@@ -34,11 +46,11 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
             out.print("No tower yet. Train one with: spotify-dag run --source synthetic")
             return
         table = Table()
-        for heading in ("Version", "Status", "Trained (UTC)", "MRR", "Gate"):
-            table.add_column(heading, justify="right" if heading == "MRR" else "left", no_wrap=heading != "Gate")
+        for heading in ("Version", "Status", "Trained (UTC)", MRR, "Gate"):
+            table.add_column(heading, justify="right" if heading == MRR else "left", no_wrap=heading != "Gate")
         for row in rows:
             status = f"{row['status']}, answers" if row["published"] else row["status"]
-            mrr = row["metrics"].get("mrr")
+            mrr = row["metrics"].get(f"{HELD_OUT}mrr")
             shown = "" if mrr is None else f"{mrr:.3f}"
             table.add_row(row["model_version"], status, row["created"][:16], shown, _verdict(row["decision"]))
         out.print(table)
@@ -49,11 +61,13 @@ def show(context: typer.Context, version: VersionArgument, as_json: JsonOption =
     """Show the model card of VERSION, and what the gate said of it."""
     with clear_errors():
         registry = open_project(context).registry
-        card, decision = registry.card(version), registry.decision(version)
+        card, decision, measured = registry.card(version), registry.decision(version), registry.measurement(version)
         if as_json:
-            print_json({**card, "decision": decision})
+            print_json({**card, "decision": decision, "held_out": measured or None})
             return
         out.print(registry.readable_card(version))
+        if measured:
+            out.print(quality(measured), soft_wrap=True)
         out.print("Gate: " + ("not asked." if decision is None else decision["summary"]), soft_wrap=True)
 
 

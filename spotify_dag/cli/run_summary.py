@@ -15,8 +15,8 @@ from spotify_dag.training_data.policy import nothing_to_train_on
 def summary(project: Project) -> dict[str, Any]:
     """Return what the data root holds: users and rows per source, coverage, rejects, who is not embedded, the model.
 
-    ``model_version`` is what answers. ``notes`` says what a person should know of: why nothing was trained, or which
-    number kept the version trained last from becoming champion.
+    ``model_version`` is what answers, ``model`` its measures on users kept from all training. ``notes`` says what a
+    person should know: why nothing was trained, or which number kept the version trained last from becoming champion.
     """
     import polars as pl
 
@@ -45,7 +45,7 @@ def summary(project: Project) -> dict[str, Any]:
         "genre_coverage": genre_coverage(lake.scan(ARTIST_GENRES)),
         "not_embedded": left_out.to_dicts(),
         "model_version": version,
-        "model": project.registry.card(version)["metrics"] if version else None,
+        "model": project.registry.measurement(version) if version else None,
         "tracks": lake.scan(TRACK_CATALOGUE).select(pl.len()).collect().item(),
         "users_in_index": project.user_index(version).rows().height if version else 0,
         "notes": _notes(project),

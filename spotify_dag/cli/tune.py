@@ -67,10 +67,10 @@ def _show(project: Project, tuned: Tuned, defaults: TrainingSettings) -> None:
     for name in SPACE:
         table.add_row(name, f"{getattr(defaults, name):.4g}", f"{tuned.settings[name]:.4g}")
     out.print(table)
-    held_out = tuned.validation_users
-    among = f"{held_out:,} users held out" if held_out else "the training users, as there are too few to spare"
+    chosen_by = f"{tuned.validation_users:,} users" if tuned.validation_users else "the training users, being few"
     out.print(
-        f"MRR {tuned.mrr:.3f}, by default {tuned.start_mrr:.3f}, best of {tuned.trials} trials (among {among}).",
+        f"Validation MRR {tuned.mrr:.3f}, by default {tuned.start_mrr:.3f}: best of {tuned.trials} trials, chosen by "
+        f"{chosen_by}. The best of many flatters; the gate measures the next tower on other users.",
         soft_wrap=True,
     )
     out.print(f"Written: {training_config(project)}. Train with it: spotify-dag run --train", soft_wrap=True)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 MODEL = "user_tower"
 """Name of the registered model, and of the experiment that holds its runs."""
 CHAMPION = "champion"
+HELD_OUT = "held_out_"
+"""Prefix of measures on users kept from all training."""
 WEIGHTS_FILE = "tower.safetensors"
 CARD_FILE = "model.json"
 READABLE_CARD_FILE = "MODEL_CARD.md"
@@ -262,6 +264,37 @@ class Registry:
         with self._asked() as client:
             number = self._entry(client, version).version
             client.set_model_version_tag(MODEL, number, "gate", json.dumps(decision.as_dict()))
+
+    def record_measurement(self, version: str, metrics: Mapping[str, float]) -> None:
+        """Keep how good a version is on users kept from all of its training; `versions` names these ``held_out_…``.
+
+        Parameters
+        ----------
+        version
+            Which one.
+        metrics
+            Measures by name, and the number of ``users`` measured. What is not finite is left out.
+        """
+        from mlflow.entities import Metric
+
+        if not self._known:
+            raise _unknown(version)
+        with self._asked() as client:
+            moment = int(time.time() * 1_000)
+            measured = [
+                Metric(_allowed(f"{HELD_OUT}{name}"), float(value), moment, 0)
+                for name, value in metrics.items()
+                if isfinite(value)
+            ]
+            client.log_batch(str(self._entry(client, version).run_id), metrics=measured)
+
+    def measurement(self, version: str) -> dict[str, float]:
+        """Return what `record_measurement` kept of a version, named as MLflow has it (``hit_at_10``); empty if none."""
+        if not self._known:
+            raise _unknown(version)
+        with self._asked() as client:
+            logged = client.get_run(str(self._entry(client, version).run_id)).data.metrics
+        return {name.removeprefix(HELD_OUT): value for name, value in logged.items() if name.startswith(HELD_OUT)}
 
     def promote(self, version: str, decision: Decision | None = None) -> None:
         """Make a version champion.

@@ -30,8 +30,8 @@ class TrainedModel:
     history: list[Epoch] = field(repr=False)
     """Per epoch: ``epoch, loss, mrr, hit@1, hit@10`` on the validation users."""
     metrics: dict[str, float]
-    """``mrr, hit@1, hit@10`` of the model on the validation users, its ``mix_…`` and number of ``components`` (0 for
-    none), ``random_pair_cosine``, and numbers of users."""
+    """``validation_mrr, validation_hit@1, validation_hit@10``, ``mix_…``, number of ``components`` (0 for none),
+    ``random_pair_cosine``, and numbers of users. Validation users chose, so their figures flatter."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def train_tower(
         vectors = model.encode(data.whole.take(split.everybody), data.catalogue)
         scale = ScoreScale.fit(vectors, asked, shown, data.judging[0].tracks[split.watched])
     metrics = {
-        **validation,
+        **{f"validation_{name}": value for name, value in validation.items()},
         **{f"mix_{name}": float(value) for name, value in asdict(choice.mix).items()},
         "components": float(0 if model.components is None else model.components.axes.shape[1]),
         "random_pair_cosine": random_pair_cosine(vectors, np.random.default_rng(settings.seed)),

@@ -129,7 +129,7 @@ def search(
                 raise
             raise optuna.TrialPruned from error  # settings that do not train are only worth knowing to be bad
         trial.set_user_attr("validation_users", int(trained.metrics["validation_users"]))
-        return trained.metrics["mrr"]
+        return trained.metrics["validation_mrr"]
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     study.enqueue_trial({name: getattr(start, name) for name in SPACE})

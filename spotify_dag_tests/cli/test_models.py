@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def test_list_shows_every_version_and_what_became_of_it(project: Project) -> Non
     first, second = trained(project, 1, mrr=0.25), trained(project, 2, mrr=float("nan"))
     indexed(project, first)
     project.registry.promote(first, decide(project.registry.card(first)["metrics"], None, {}))
+    project.registry.record_measurement(first, {"mrr": 0.25})
     project.publish(first)
     project.registry.record_decision(second, decide(project.registry.card(second)["metrics"], GOOD, {}))
     lines = models(project, "list").stdout.splitlines()
@@ -104,6 +106,17 @@ def test_list_shows_every_version_and_what_became_of_it(project: Project) -> Non
     assert [row["model_version"] for row in rows] == [second, first]
     assert [row["published"] for row in rows] == [False, True]
     assert [row["metrics"]["mrr"] for row in rows] == [None, 0.25]  # NaN is no JSON
+
+
+def test_only_what_users_kept_from_training_say_is_shown_as_mrr(project: Project) -> None:
+    version = trained(project, 1)
+    assert "0.25" not in models(project, "list").stdout
+    assert project.registry.measurement(version) == {}
+    project.registry.record_measurement(version, {"mrr": 0.125, "hit@10": 0.5, "friend_auc": math.nan, "users": 48})
+    assert project.registry.measurement(version) == {"mrr": 0.125, "hit_at_10": 0.5, "users": 48}
+    assert "0.125" in models(project, "list").stdout
+    sentence = "at MRR 0.125, in the top 10 for 50.0% (among 48 users kept from all training)."
+    assert sentence in models(project, "show", version).stdout
 
 
 def test_show_prints_the_card_and_the_decision(project: Project) -> None:

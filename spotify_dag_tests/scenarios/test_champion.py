@@ -67,7 +67,8 @@ class TestFinishing:
         assert champion == project.published() == project.registry.latest()
         (row,) = project.registry.versions()
         assert row["decision"]["passed"]
-        assert row["metrics"]["mrr"] == project.registry.card(champion)["metrics"]["mrr"] > 0.5
+        assert row["metrics"]["validation_mrr"] == project.registry.card(champion)["metrics"]["validation_mrr"] > 0.5
+        assert project.registry.measurement(champion) == {}, "40 users are too few to keep any from training"
         assert (project.registry.root / champion / "plots" / "taste_map.png").read_bytes().startswith(b"\x89PNG")
         card = project.registry.card(champion)
         assert card["snapshot"]["users"] == {"version": 1, "rows": 40}

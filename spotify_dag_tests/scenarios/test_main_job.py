@@ -205,7 +205,21 @@ def test_the_runs_are_in_the_dagster_instance(world: Path) -> None:
     assert len(instance.get_materialized_partitions(dg.AssetKey("user_embeddings"))) == 64
     metadata = instance.get_latest_materialization_event(dg.AssetKey("user_tower")).asset_materialization.metadata
     assert "data:image/png;base64," in metadata["taste_map"].value
-    assert metadata["mrr"].value > 0.5
+    assert metadata["validation_mrr"].value > 0.5
+
+
+@of_one_world
+def test_the_figure_shown_is_that_of_users_kept_from_all_training(world: Path) -> None:
+    import dagster as dg
+
+    report = json.loads(spotify_dag(world, "run", *WORLD, "--json").stdout)
+    instance = dg.DagsterInstance.from_config(str(world / "dagster"))
+    event = instance.get_latest_materialization_event(dg.AssetKey("tower_evaluation"))
+    measured = event.asset_materialization.metadata
+    assert measured["held_out"].value
+    assert 60 < measured["users_asked"].value < 140, "a tenth of 1,000"
+    assert report["model"]["mrr"] == pytest.approx(measured["mrr"].value)
+    assert report["model"]["users"] == measured["users_asked"].value
 
 
 @of_one_world

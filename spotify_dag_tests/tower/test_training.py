@@ -33,15 +33,19 @@ class TestTraining:
         assert (trained.metrics["training_users"], trained.metrics["validation_users"]) == (150, 50)
         chance = sum(1 / rank for rank in range(1, 151)) / 150
         assert chance < 0.05
-        assert trained.metrics["mrr"] > 5 * chance
-        assert trained.metrics["hit@10"] > 3 * 10 / 150
-        assert trained.metrics["hit@1"] <= trained.metrics["mrr"] <= trained.metrics["hit@10"] + 0.1
+        assert trained.metrics["validation_mrr"] > 5 * chance
+        assert trained.metrics["validation_hit@10"] > 3 * 10 / 150
+        assert (
+            trained.metrics["validation_hit@1"]
+            <= trained.metrics["validation_mrr"]
+            <= trained.metrics["validation_hit@10"] + 0.1
+        )
 
     def test_the_network_learns_to_tell_the_training_users_apart(self, halved: Halved) -> None:
         alone = dataclasses.replace(QUICK, mixes=(NETWORK_ALONE,))
         found = train_tower(halved.take(np.arange(50)), alone)
         # An untrained linear path says something already; on so few users, what is learned is mostly who they are.
-        assert found.metrics["mrr"] > found.history[0]["mrr"] + 0.1
+        assert found.metrics["validation_mrr"] > found.history[0]["mrr"] + 0.1
 
     def test_it_is_watched_on_the_validation_users_alone(self, trained: TrainedModel) -> None:
         # Shares of 50 users; of the other 100, or of all 150, not every one would be a 50th.
@@ -64,7 +68,7 @@ class TestTraining:
         assert gone_wrong.metrics["validation_users"] == 0
         first, second = (gone_wrong.model.encode(half, few.catalogue) for half in few.halves[-1])
         assert own_half(first, second)["mrr"] == pytest.approx(best, abs=1e-6)
-        assert gone_wrong.metrics["mrr"] == pytest.approx(best, abs=1e-6)
+        assert gone_wrong.metrics["validation_mrr"] == pytest.approx(best, abs=1e-6)
 
     def test_users_do_not_collapse(self, trained: TrainedModel, halved: Halved) -> None:
         vectors = trained.model.encode(halved.whole, halved.catalogue)
@@ -127,7 +131,7 @@ class TestSeeds:
         weights = trained.model.tower.state_dict()
         for name, tensor in other.model.tower.named_parameters():
             assert not torch.equal(tensor, weights[name]), name
-        assert other.metrics["mrr"] > 0.6 * trained.metrics["mrr"]
+        assert other.metrics["validation_mrr"] > 0.6 * trained.metrics["validation_mrr"]
 
 
 class TestMix:

@@ -51,10 +51,10 @@ def test_the_first_trial_is_the_start_and_the_best_is_what_training_with_it_give
     assert ended == [1, 1]
     assert tuned.trials == 2
     assert tuned.validation_users == 20
-    assert tuned.start_mrr == train_tower(data, SMALL).metrics["mrr"]
+    assert tuned.start_mrr == train_tower(data, SMALL).metrics["validation_mrr"]
     assert (
         tuned.mrr
-        == train_tower(data, replace(SMALL, **dict[str, Any](tuned.settings))).metrics["mrr"]
+        == train_tower(data, replace(SMALL, **dict[str, Any](tuned.settings))).metrics["validation_mrr"]
         >= tuned.start_mrr
     )
     assert all(span.holds(tuned.settings[name]) for name, span in SPACE.items())
