@@ -25,6 +25,8 @@ NAME = "writers"
 WRITERS, BUCKETS_EACH, USERS = 4, 4, 20
 SECONDS, QUICK_SECONDS = 60.0, 5.0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+together: Barrier
+"""Where the processes of the pool wait for each other; each gets it from `_keep`."""
 
 
 def measure(quick: bool) -> dict[str, Any]:
