@@ -15,6 +15,8 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
+from spotify_dag.sources.artists import PLACEHOLDER_IDS, PLACEHOLDERS
+from spotify_dag.sources.encoding import REPLACEMENT, repaired
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +25,11 @@ MAX_NAME = 500
 """Longest name kept, in characters: longer ones are never names."""
 FIRST_YEAR = 1900
 """Earliest believable release year; sound was sold before, but no catalogue dates it."""
+
+FLAGS = dict.fromkeys(("true", "1", "wahr", "vrai", "verdadero", "vero", "waar", "sant", "истина", "prawda"), True) | (
+    dict.fromkeys(("false", "0", "falsch", "faux", "falso", "onwaar", "falskt", "ложь", "fałsz"), False)
+)
+"""How programs and spreadsheets of several countries write yes and no."""
 
 _ADDED_LATER = {"user_bucket", "source", "fetched_at"}
 RECORD_COLUMNS = [name for name in RAW_PLAYLISTS.column_names if name not in _ADDED_LATER]
@@ -59,6 +66,9 @@ class Batch:
     """Since when (seconds since 1970) the source does not know users any more whom it yields as it knew them last."""
 
 
+NAMES = ("playlist_name", "track_name", "album_name")
+"""Columns of names that may be missing."""
+NOBODY = "no artist of its own: a placeholder such as Various Artists"
 COUNTED = "rows"
 """Field of a reject that stands for many rows, all left out for one reason; their number is its value."""
 
@@ -184,13 +194,14 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
 
     A row without a user or an artist, with a name nobody could have, or with an impossible number of plays is left
     out; of other bad values (a year, a popularity, a title) only the value is. Control characters are taken out of
-    names. Everything left out is a reject with its row number and reason.
+    names, names that were decoded wrongly once are mended. Placeholders ("Various Artists") and damaged names are no
+    artists: the others of the row stay. Everything left out is a reject with its row number and reason.
 
     Parameters
     ----------
     rows
-        Any of `RECORD_COLUMNS` (numbers may be strings), and ``row``: the line or item number in ``file``; unique
-        where ``unique`` is given.
+        Any of `RECORD_COLUMNS` (numbers may be strings, a year a date), and ``row``: the line or item number in
+        ``file``; unique where ``unique`` is given. ``artists`` goes before ``artist_name``, which is its first.
     file
         Name of the file, for the rejects.
     unique
@@ -202,20 +213,34 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
 
     schema = RAW_PLAYLISTS.polars_schema()
     text = [name for name in RECORD_COLUMNS if schema[name] == pl.String]
-    absent = [pl.lit(None, pl.String).alias(name) for name in RECORD_COLUMNS if name not in rows.columns]
+    latest_year = (now or datetime.now(UTC)).year + 1
+    absent = [pl.lit(None, pl.String).alias(name) for name in RECORD_COLUMNS if name not in (*rows.columns, "artists")]
     rows = rows.with_columns(absent)
-    as_read = rows.select(pl.col("row"), pl.col(RECORD_COLUMNS).cast(pl.String).name.prefix("read_"))
+    if "artists" not in rows.columns:
+        rows = rows.with_columns(pl.concat_list(pl.col("artist_name").cast(pl.String)).alias("artists"))
+    read_artist = pl.col("artists").list.join("; ", ignore_nulls=True).replace("", None).alias("read_artist_name")
+    simple = [name for name in RECORD_COLUMNS if name not in ("artists", "artist_name")]
+    as_read = rows.select(pl.col(simple).cast(pl.String).name.prefix("read_"), read_artist)
 
     tidy = rows.with_columns(
-        pl.col(text).cast(pl.String).str.replace_all(r"[\p{Cc}\p{Zl}\p{Zp}]+", " ").str.strip_chars().replace("", None),
-        *(_as(schema[name], name) for name in RECORD_COLUMNS if name not in text),
-    ).with_columns(as_read.drop("row"))
+        _tidy(pl.col(text).cast(pl.String)),
+        pl.col("artists").list.eval(_tidy(pl.element())).list.drop_nulls(),
+        *(_as(schema[name], name, latest_year) for name in simple if name not in text),
+    ).hstack(as_read)  # fmt: skip
+    tidy = tidy.with_columns(
+        *(repaired(pl.col(name), tidy[name]) for name in NAMES),
+        pl.col("artists").list.eval(repaired(pl.element(), tidy["artists"].explode())),
+    )
+    tidy = _with_own_artists(tidy)
 
-    latest_year = (now or datetime.now(UTC)).year + 1
+    damaged = f"damaged: it holds {REPLACEMENT}".replace(REPLACEMENT, "a replacement character")
+    nobody = pl.col("artist_name").is_null()
     verdicts: list[tuple[str, pl.Expr, str, bool]] = [
         ("user_id", pl.col("user_id").is_null(), "no user", True),
         ("user_id", _too_long("user_id"), f"longer than {MAX_NAME} characters", True),
-        ("artist_name", pl.col("artist_name").is_null(), "no artist name", True),
+        ("artist_name", nobody & pl.col("n_artists").eq(0), "no artist name", True),
+        ("artist_name", nobody & pl.col("placeholder"), NOBODY, True),
+        ("artist_name", nobody & pl.col("n_artists").gt(0) & ~pl.col("placeholder"), damaged, True),
         ("artist_name", _too_long("artist_name"), f"longer than {MAX_NAME} characters", True),
         ("plays", pl.col("plays").is_null() & pl.col("read_plays").is_not_null(), "not a whole number", True),
         ("plays", pl.col("plays") <= 0, "not a positive number of plays", True),
@@ -223,9 +248,11 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
             (name, _too_long(name), f"longer than {MAX_NAME} characters", False)
             for name in ("playlist_name", "track_name", "album_name", "track_id", "artist_id")
         ),
+        *((name, pl.col(name).str.contains(REPLACEMENT, literal=True), damaged, False) for name in NAMES),
         (
             "release_year",
-            _unreadable("release_year") | ~pl.col("release_year").is_between(FIRST_YEAR, latest_year),
+            (_unreadable("release_year") & ~pl.col("read_release_year").str.starts_with("0000"))
+            | ~pl.col("release_year").is_between(FIRST_YEAR, latest_year),
             f"not a year from {FIRST_YEAR} to {latest_year}",
             False,
         ),
@@ -258,11 +285,11 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
         )
         for field, condition, reason, drops in verdicts
     )
-    spoiled = [
-        pl.when(condition.fill_null(False)).then(None).otherwise(pl.col(field)).alias(field)
-        for field, condition, _, drops in verdicts
-        if not drops
-    ]
+    bad_values: dict[str, pl.Expr] = {}
+    for field, condition, _, drops in verdicts:
+        if not drops:
+            bad_values[field] = bad_values.get(field, pl.lit(False)) | condition.fill_null(False)
+    spoiled = [pl.when(~bad).then(pl.col(field)).alias(field) for field, bad in bad_values.items()]
     records = tidy.filter(~pl.col("dropped_")).with_columns(spoiled).select(RECORD_COLUMNS)
     read = (
         tidy.filter(pl.col("user_id").is_not_null() & ~_too_long("user_id"))
@@ -307,16 +334,59 @@ def _number(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else reprlib.repr(value)
 
 
-def _as(dtype: pl.DataType, name: str) -> pl.Expr:
+def _tidy(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(r"[\p{Cc}\p{Zl}\p{Zp}]+", " ").str.strip_chars().replace("", None)
+
+
+def _with_own_artists(rows: pl.DataFrame) -> pl.DataFrame:
+    """Take placeholders and damaged names out of ``artists``; ``artist_name`` becomes the first of those left.
+
+    Adds ``n_artists``, how many there were, and ``placeholder``, whether any was one.
+    """
+    import polars as pl
+
+    element = pl.element()
+    nobody = element.str.to_lowercase().str.replace_all(r"\s+", " ").is_in(list(PLACEHOLDERS))
+    odd = nobody | element.str.contains(REPLACEMENT, literal=True)
+    first = pl.col("artists").list.first()
+    by_id = pl.col("artist_id").is_in(list(PLACEHOLDER_IDS)).fill_null(False)
+    own = pl.when(by_id).then(pl.col("artists").list.slice(1)).otherwise("artists")
+    rows = rows.with_columns(
+        pl.col("artists").list.len().alias("n_artists"),
+        (pl.col("artists").list.eval(nobody).list.any() | by_id).fill_null(False).alias("placeholder"),
+        first.alias("first"),
+        own.list.eval(element.filter(~odd)).alias("artists"),
+    )
+    rows = rows.with_columns(pl.col("artists").list.first().alias("artist_name"))
+    return rows.with_columns(
+        pl.when(pl.col("artist_name") == pl.col("first")).then("artist_id").alias("artist_id")
+    ).drop("first")
+
+
+def year_of(text: pl.Expr, latest: int) -> pl.Expr:
+    """Return the year of dates as text, as a number as text: by four digits wherever they stand, else by the last two.
+
+    Two digits (``25/06/13``, ``Nov-87``) are of this century up to the year ``latest``, else of the last one. What is
+    no date is given back; ``0000``, which says that nobody knows, becomes null.
+    """
+    import polars as pl
+
+    four = text.str.extract(r"(?:^|\D)(\d{4})(?:\D|$)")
+    two = text.str.extract(r"^\s*(?:\d{1,2}[-/. ]\d{1,2}|\p{L}{3,10}\.?)[-/. ]+'?(\d{2})\s*$")
+    century = pl.when(two.cast(pl.Int32, strict=False) <= latest % 100).then(pl.lit("20")).otherwise(pl.lit("19"))
+    return pl.coalesce(four, century + two, text).replace("0000", None)
+
+
+def _as(dtype: pl.DataType, name: str, latest_year: int) -> pl.Expr:
     """Return a column as ``dtype``, null where a value cannot be read as that."""
     import polars as pl
 
+    if name == "release_year":
+        return year_of(pl.col(name).cast(pl.String), latest_year).cast(dtype, strict=False).alias(name)
     if dtype != pl.Boolean:
         return pl.col(name).cast(dtype, strict=False)
-    # polars casts no text to Boolean.
-    flags = {"true": True, "false": False, "1": True, "0": False}
     text = pl.col(name).cast(pl.String).str.to_lowercase()
-    return text.replace_strict(flags, default=None, return_dtype=pl.Boolean)
+    return text.replace_strict(FLAGS, default=None, return_dtype=pl.Boolean)
 
 
 def _too_long(name: str) -> pl.Expr:
