@@ -233,26 +233,61 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
     )
     tidy = _with_own_artists(tidy)
 
-    damaged = f"damaged: it holds {REPLACEMENT}".replace(REPLACEMENT, "a replacement character")
-    nobody = pl.col("artist_name").is_null()
-    verdicts: list[tuple[str, pl.Expr, str, bool]] = [
+    verdicts = _verdicts(latest_year)
+    marks = tidy.select(
+        condition.fill_null(False).alias(f"verdict_{number}") for number, (_, condition, _, _) in enumerate(verdicts)
+    )
+    present = marks.select(pl.all().any()).row(0) if marks.height else [False] * len(verdicts)
+    tidy = tidy.hstack(marks)
+    verdicts = [
+        (field, pl.col(f"verdict_{number}"), reason, drops)
+        for number, (field, _, reason, drops) in enumerate(verdicts)
+        if present[number]
+    ]
+    dropped = [condition for _, condition, _, drops in verdicts if drops]
+    tidy = tidy.with_columns((pl.any_horizontal(dropped) if dropped else pl.lit(False)).alias("dropped_"))
+    if unique:
+        again = ~pl.struct(*unique).is_first_distinct()
+        # Only good rows compete: a bad row must not push out the good one that follows it.
+        repeats = tidy.filter(~pl.col("dropped_")).filter(again).get_column("row")
+        if repeats.len():
+            verdicts.append((unique[-1], pl.col("row").is_in(repeats.implode()), "the same as an earlier row", True))
+            tidy = tidy.with_columns(pl.col("dropped_") | pl.col("row").is_in(repeats.implode()))
+    bad_values: dict[str, pl.Expr] = {}
+    for name, condition, _, drops in verdicts:
+        if not drops:
+            bad_values[name] = bad_values.get(name, pl.lit(False)) | condition
+    spoiled = [pl.when(~bad).then(pl.col(name)).alias(name) for name, bad in bad_values.items()]
+    records = tidy.filter(~pl.col("dropped_")).with_columns(spoiled).select(RECORD_COLUMNS)
+    read = (
+        tidy.filter(pl.col("user_id").is_not_null() & ~_too_long("user_id"))
+        .group_by("user_id", maintain_order=True)
+        .agg(pl.len().alias("rows_read"))
+    )
+    return Batch(records, _rejects(tidy, verdicts, file), read)
+
+
+def _verdicts(latest_year: int) -> list[tuple[str, pl.Expr, str, bool]]:
+    """Return the field, the condition and the reason of every fault, and whether it costs the row."""
+    import polars as pl
+
+    damaged, nobody = "damaged: it holds a replacement character", pl.col("artist_name").is_null()
+    too_long = f"longer than {MAX_NAME} characters"
+    unread_year = _unreadable("release_year") & ~pl.col("read_release_year").str.starts_with("0000")
+    return [
         ("user_id", pl.col("user_id").is_null(), "no user", True),
-        ("user_id", _too_long("user_id"), f"longer than {MAX_NAME} characters", True),
+        ("user_id", _too_long("user_id"), too_long, True),
         ("artist_name", nobody & pl.col("n_artists").eq(0), "no artist name", True),
         ("artist_name", nobody & pl.col("placeholder"), NOBODY, True),
         ("artist_name", nobody & pl.col("n_artists").gt(0) & ~pl.col("placeholder"), damaged, True),
-        ("artist_name", _too_long("artist_name"), f"longer than {MAX_NAME} characters", True),
+        ("artist_name", _too_long("artist_name"), too_long, True),
         ("plays", pl.col("plays").is_null() & pl.col("read_plays").is_not_null(), "not a whole number", True),
         ("plays", pl.col("plays") <= 0, "not a positive number of plays", True),
-        *(
-            (name, _too_long(name), f"longer than {MAX_NAME} characters", False)
-            for name in ("playlist_name", "track_name", "album_name", "track_id", "artist_id")
-        ),
+        *((name, _too_long(name), too_long, False) for name in (*NAMES, "track_id", "artist_id")),
         *((name, pl.col(name).str.contains(REPLACEMENT, literal=True), damaged, False) for name in NAMES),
         (
             "release_year",
-            (_unreadable("release_year") & ~pl.col("read_release_year").str.starts_with("0000"))
-            | ~pl.col("release_year").is_between(FIRST_YEAR, latest_year),
+            unread_year | ~pl.col("release_year").is_between(FIRST_YEAR, latest_year),
             f"not a year from {FIRST_YEAR} to {latest_year}",
             False,
         ),
@@ -264,39 +299,25 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
         ),
         ("explicit", _unreadable("explicit"), "not true or false", False),
     ]
-    dropped = pl.any_horizontal(condition.fill_null(False) for _, condition, _, drops in verdicts if drops)
-    tidy = tidy.with_columns(dropped.alias("dropped_"))
-    if unique:
-        again = ~pl.struct(*unique).is_first_distinct()
-        # Only good rows compete: a bad row must not push out the good one that follows it.
-        repeats = tidy.filter(~pl.col("dropped_")).filter(again).get_column("row")
-        verdicts.append((unique[-1], pl.col("row").is_in(repeats.implode()), "the same as an earlier row", True))
-        tidy = tidy.with_columns(pl.col("dropped_") | pl.col("row").is_in(repeats.implode()))
 
-    rejects = pl.concat(
-        tidy.filter(condition.fill_null(False)).select(
+
+def _rejects(rows: pl.DataFrame, verdicts: Sequence[tuple[str, pl.Expr, str, bool]], file: str) -> pl.DataFrame:
+    """Return the rejects of rows, sorted by row."""
+    import polars as pl
+
+    found = [
+        rows.filter(condition).select(
             pl.lit(file).alias("file"),
             pl.col("row").cast(pl.Int64),
             pl.when(~_too_long("user_id")).then("user_id").alias("user_id"),
-            pl.lit(field).alias("field"),
-            excerpt(pl.col(f"read_{field}")).alias("value"),
+            pl.lit(name).alias("field"),
+            excerpt(pl.col(f"read_{name}")).alias("value"),
             pl.lit(reason).alias("reason"),
             pl.lit(drops).alias("dropped"),
         )
-        for field, condition, reason, drops in verdicts
-    )
-    bad_values: dict[str, pl.Expr] = {}
-    for field, condition, _, drops in verdicts:
-        if not drops:
-            bad_values[field] = bad_values.get(field, pl.lit(False)) | condition.fill_null(False)
-    spoiled = [pl.when(~bad).then(pl.col(field)).alias(field) for field, bad in bad_values.items()]
-    records = tidy.filter(~pl.col("dropped_")).with_columns(spoiled).select(RECORD_COLUMNS)
-    read = (
-        tidy.filter(pl.col("user_id").is_not_null() & ~_too_long("user_id"))
-        .group_by("user_id", maintain_order=True)
-        .agg(pl.len().alias("rows_read"))
-    )
-    return Batch(records, rejects.sort("row", maintain_order=True), read)
+        for name, condition, reason, drops in verdicts
+    ]
+    return pl.concat([no_rejects(), *found]).sort("row", maintain_order=True) if found else no_rejects()
 
 
 def no_rejects() -> pl.DataFrame:
@@ -371,7 +392,7 @@ def year_of(text: pl.Expr, latest: int) -> pl.Expr:
     """
     import polars as pl
 
-    four = text.str.extract(r"(?:^|\D)(\d{4})(?:\D|$)")
+    four = text.str.extract(r"^(?:[^\[({]*[^\d\[({])?(\d{4})(?:\D|$)")
     two = text.str.extract(r"^\s*(?:\d{1,2}[-/. ]\d{1,2}|\p{L}{3,10}\.?)[-/. ]+'?(\d{2})\s*$")
     century = pl.when(two.cast(pl.Int32, strict=False) <= latest % 100).then(pl.lit("20")).otherwise(pl.lit("19"))
     return pl.coalesce(four, century + two, text).replace("0000", None)

@@ -45,12 +45,22 @@ class Table(Generic[T]):
     """What the heading was recognised as; None where no line was one."""
     heading: list[str]
     """The cells of the heading; of the first line where none was recognised."""
+    heading_line: int
+    """Its line, from 1."""
     width: int
     """Cells of most rows."""
     parts: Iterator[Rows] = field(repr=False)
     """The rows below the heading, some `PART_ROWS` at a time; all where there is no heading."""
     head: Rows = field(repr=False)
     """The first of them."""
+
+
+def cells_of(line: str, separator: str) -> list[str]:
+    """Return the cells of one line; none where it cannot be parted."""
+    try:
+        return next(csv.reader([line.replace("\r", " ")], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # A cell longer than csv takes.
+        return []
 
 
 def lines_of(blocks: Iterable[str]) -> Iterator[str]:
@@ -94,16 +104,16 @@ def open_table(
     candidates = [place for place in range(start, len(first)) if first[place].strip()][:HEADING_WITHIN]
     for place in candidates:
         options = [
-            (recognise(cells), cells, one, inner)
-            for one in separators
-            for cells, inner in _headings(first[place], one)
+            (recognise(cells), cells, one, inner) for one in separators for cells, inner in _headings(first[place], one)
         ]
         if known := [option for option in options if option[0] is not None]:
             found, heading, one, inner = max(known, key=lambda option: len(option[1]))
-            return _table(found, heading, chain(first[place + 1 :], lines), place + 2, _Format(one, quoted, inner))
+            rest = chain(first[place + 1 :], lines)
+            return _table(found, heading, place + 1, rest, place + 2, _Format(one, quoted, inner))
     one = max(separators, key=lambda one: sum(line.count(one) for line in first))
-    heading = next(_headings(first[candidates[0]], one), ([], False))[0] if candidates else []
-    return _table(None, heading, chain(first[start:], lines), start + 1, _Format(one, quoted))
+    heading = cells_of(first[candidates[0]], one) if candidates else []
+    line = candidates[0] + 1 if candidates else 1
+    return _table(None, heading, line, chain(first[start:], lines), start + 1, _Format(one, quoted))
 
 
 class _Format(NamedTuple):
@@ -120,33 +130,33 @@ class _Format(NamedTuple):
         csv.Error
             If a cell is longer than csv takes.
         """
-        quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
-        rows = list(csv.reader(lines, delimiter=self.separator, quoting=quoting, skipinitialspace=self.quoted))
+        if not self.quoted:
+            return list(csv.reader(lines, delimiter=self.separator, quoting=csv.QUOTE_NONE))
+        rows = list(csv.reader(lines, delimiter=self.separator, skipinitialspace=True))
         if self.wrapped:
-            rows = [next(csv.reader([row[0]], delimiter=self.separator), []) if len(row) == 1 else row for row in rows]
+            rows = [cells_of(row[0], self.separator) if len(row) == 1 else row for row in rows]
         return rows
 
 
 def _headings(line: str, separator: str) -> Iterator[tuple[list[str], bool]]:
     """Yield a line as cells, and whether it had to be unwrapped for it."""
-    try:
-        cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-        if len(cells) > 1:
-            yield cells, False
-        elif cells and separator in cells[0]:
-            yield next(csv.reader([cells[0]], delimiter=separator), []), True
-    except csv.Error:
-        return
+    cells = cells_of(line, separator)
+    if len(cells) > 1:
+        yield cells, False
+    elif cells and separator in cells[0]:
+        yield cells_of(cells[0], separator), True
 
 
-def _table(found: T | None, heading: list[str], lines: Iterator[str], start: int, form: _Format) -> Table[T]:
+def _table(
+    found: T | None, heading: list[str], heading_line: int, lines: Iterator[str], start: int, form: _Format
+) -> Table[T]:
     first = list(islice(lines, LOOKED_AT))
-    whole = [line for line in first if line.count('"') % 2 == 0 and line.strip()]
+    whole = [line for line in first if line.count('"') % 2 == 0 and line.strip() and not line.startswith("#")]
     widths = Counter(len(cells) for line in whole for cells in _parsed([line], form)[:1])
     width = max(widths, key=lambda one: (widths[one], one)) if widths else len(heading)
     parts = _parts(chain(first, lines), start, form, width)
     head = next(parts, Rows([], [], []))
-    return Table(found, heading, width, chain([head], parts), head)
+    return Table(found, heading, heading_line, width, chain([head], parts), head)
 
 
 def _parsed(lines: Sequence[str], form: _Format) -> list[list[str]]:

@@ -37,8 +37,8 @@ VOCABULARY: Mapping[str, str] = {
         ),
         "artist_uris": ("artist uri(s)", "artist uri", "artist ids", "artist id(s)", "artist id", "artist uris"),
         "album_name": (
-            "album name", "album", "album title", "release name", "albumname", "track album name", "álbum", "albumtitel",
-            "albumtitle", "альбом", "アルバム", "专辑",
+            "album name", "album", "album title", "release name", "albumname", "track album name", "álbum",
+            "albumtitel", "albumtitle", "альбом", "アルバム", "专辑",
         ),
         "album_artist": ("album artist name(s)", "album artist", "album artist name", "albumartist"),
         "released": (
@@ -167,7 +167,9 @@ def normalised(heading: str) -> str:
 def _app(locale: str) -> Dialect:
     layout = tuple(normalised(heading) for heading in _APP_LOCALES[locale].split("|"))
     columns = {heading: name for heading, name in zip(layout, _APP_FIELDS, strict=False) if name}
-    needed = tuple(layout[_APP_FIELDS.index(name)] for name in ("track_uri", "track_name", "artist_uris", "artist_names"))
+    needed = tuple(
+        layout[_APP_FIELDS.index(name)] for name in ("track_uri", "track_name", "artist_uris", "artist_names")
+    )
     return Dialect(f"exportify.app ({locale})", needed, Joined.ESCAPED, columns=columns, layout=layout)
 
 
@@ -257,7 +259,12 @@ DIALECTS: tuple[Dialect, ...] = (
 """Named dialects, the most particular first: the first that fits is the one. The last takes any table that names
 titles and artists."""
 HEADLESS_LASTFM = Dialect(
-    "lastfm-to-csv", (), Joined.LISTED, PLAYS, layout=("artist", "album", "track", "date"), columns={"date": "played_at"}
+    "lastfm-to-csv",
+    (),
+    Joined.LISTED,
+    PLAYS,
+    layout=("artist", "album", "track", "date"),
+    columns={"date": "played_at"},
 )
 SCROBBLER_LOG = Dialect(
     ".scrobbler.log", (), Joined.LISTED, PLAYS, quoted=False,

@@ -1,18 +1,16 @@
-"""Bytes to text, the same for every reader of files: byte order marks, UTF-8, UTF-16, and the code pages of spreadsheets.
+"""Bytes to text, the same for every reader of files: byte order marks, UTF-8, UTF-16, code pages of spreadsheets.
 
 A file is UTF-8 until a line of it is not. Lines that are not are read in the code page that makes the most plausible
-words of them; in a file that has proved to be UTF-8 such a line is damaged, and its bytes become replacement
-characters, which `sources.base.clean` takes out again.
+words of them. In a file that has proved to be UTF-8 most such lines are damaged: their bytes become replacement
+characters, and `sources.base.clean` leaves out the names that hold them.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-import unicodedata
 from collections.abc import Iterator
 from functools import cache
-from itertools import pairwise
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,7 +36,13 @@ REPLACEMENT = "\ufffd"
 
 _TWICE = r"[ÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖ×ØÙâãäåæçèéêëìíîïðĂĹĺÎĎŃРСГПД√≈‚ƒ¬Žž][^\x00-\x7f]"
 """How UTF-8 begins that was read as something else: a sign for a first byte, and one for a byte that goes on."""
+_LATIN_TWICE = re.compile("[ÂÃ][\u0080-\u00bf\u0152-\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]")
+"""How Latin letters of UTF-8 look that was read as Windows-1252."""
+_LETTERS = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+"""What is not ASCII as UTF-8 writes it."""
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_STRAY = frozenset(bytes([one]) for one in range(0xC6, 0x100) if one not in (0xCE, 0xCF, 0xD0, 0xD1))
+"""Bytes that alone are rather letters of a code page than the first or a later byte of a letter of UTF-8."""
 _COMMON = frozenset("éöüäáóíúñçøåèàâêôîûëïãæœßòùìýşğıłőÉÖÜÄÁÓÍÚÑÇØÅÈÀÂÊÔÎÛËÏÃÆŒšžŠŽðþÞÐ")
 _VOWELS = frozenset("aeiouyäöüáéíóúýàèìòùâêîôûãõåæøœëïÿąęěůőűăıAEIOUYÄÖÜÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÃÕÅÆØŒËÏ")
 
@@ -99,11 +103,20 @@ class Decoder:
     def _mixed(self, block: bytes) -> str:
         """Decode a block some of whose lines are not UTF-8."""
         lines = block.splitlines(keepends=True)
-        odd = [line for line in lines if not _is_utf8(line)]
-        if self.encoding == "utf-8" and not self._proved and not any(map(_more_than_ascii, lines)):
-            self.encoding = code_page(b"".join(odd))
-        other = "utf-8" if self._proved or self.encoding == "utf-8" else self.encoding
-        return "".join(line.decode(errors="replace") if _is_utf8(line) else line.decode(other, "replace") for line in lines)
+        if self.encoding == "utf-8" and not self._proved:
+            rest = _LETTERS.sub(b"", block)
+            self._proved = len(block) - len(rest) > 2 * len(_NOT_ASCII.findall(rest))
+            if not self._proved:
+                self.encoding = code_page(b"".join(line for line in lines if not _is_utf8(line)))
+        return "".join(line.decode(self._of_line(line), "replace") for line in lines)
+
+    def _of_line(self, line: bytes) -> str:
+        if _is_utf8(line):
+            return "utf-8"
+        if self.encoding != "utf-8" and not self._proved:
+            return self.encoding
+        # One stray byte among UTF-8: a line from elsewhere, or a letter that lost its other bytes.
+        return code_page(line) if _STRAY.issuperset(_NOT_ASCII.findall(line)) else "utf-8"
 
 
 def repaired(column: pl.Expr, names: pl.Series) -> pl.Expr:
@@ -119,8 +132,18 @@ def repaired(column: pl.Expr, names: pl.Series) -> pl.Expr:
     from ftfy import fix_encoding
 
     odd = names.filter(names.str.contains(_TWICE)).unique().to_list()
-    mended = {name: fixed for name in odd if (fixed := fix_encoding(name)) != name}
+    mended = {name: fixed for name in odd if (fixed := _undone(fix_encoding(name))) != name}
     return column.replace(list(mended), list(mended.values())) if mended else column
+
+
+def _undone(name: str) -> str:
+    """Return a name with Latin letters mended that ftfy leaves where one stands alone: ``Ã…sa``."""
+    if not _LATIN_TWICE.search(name):
+        return name
+    try:
+        return name.encode("sloppy-windows-1252").decode()
+    except UnicodeError:
+        return name
 
 
 def _is_utf8(line: bytes) -> bool:
@@ -129,10 +152,6 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _more_than_ascii(line: bytes) -> bool:
-    return not line.isascii() and _is_utf8(line)
 
 
 def _whole(block: bytes) -> int:
@@ -200,9 +219,11 @@ def _of_word(text: str) -> float:
         if not char.isalpha():
             # A dash, a quotation mark or a sign in the middle of a word.
             total -= 1.0 if char not in "’´`" or not (before.isalpha() and after.isalpha()) else 0.2
-        elif script == "other" or not (len(scripts) == 1 or scripts == {"kana", "han"}):
-            total -= 1.0
-        elif char.isupper() and before.isalpha() and before.islower():
+        elif (
+            script == "other"
+            or not (len(scripts) == 1 or scripts == {"kana", "han"})
+            or (char.isupper() and before.isalpha() and before.islower())
+        ):
             total -= 1.0
         elif script == "latin":
             total += _of_latin(char, before, after)

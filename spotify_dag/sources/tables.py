@@ -33,7 +33,9 @@ LOOKS = {
     "released": re.compile(r"\d{4}(?:-\d\d){0,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d\d-\d\d|\w{3,9}[-. ]\d{2,4}"),
     "popularity": re.compile(r"\d{1,3}"),
     "explicit": re.compile(r"true|false|0|1|wahr|falsch|vrai|faux|verdadero|falso", re.IGNORECASE),
-    "played_at": re.compile(r"\d{1,2} \w{3} \d{4},? \d\d?:\d\d(?::\d\d)?|\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*|\d{10}(?:\d{3})?"),
+    "played_at": re.compile(
+        r"\d{1,2} \w{3} \d{4},? \d\d?:\d\d(?::\d\d)?|\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*|\d{10}(?:\d{3})?"
+    ),
     "rating": re.compile("[LS]"),
 }
 """How cells look that hold something."""
@@ -64,6 +66,11 @@ class OpenTable:
     _shift: int = 0
     """Columns before the first heading: R writes row names there."""
 
+    @property
+    def heading(self) -> list[str]:
+        """Its headings as they are written; the first row where it has none."""
+        return self._table.heading
+
     def chunks(self, wanted: Mapping[str, int] | None = None) -> Iterator[tuple[pl.DataFrame, list[Fault]]]:
         """Yield rows, and those that are damaged as faults.
 
@@ -78,9 +85,11 @@ class OpenTable:
         for rows in self._table.parts:
             good, faults = self._judged(rows)
             if joined is None:
-                joined = joined_by([rows.cells[at][self.places["artist_names"]] for at in good], self.dialect.joined) if (
-                    "artist_names" in self.places
-                ) else Joined.LISTED
+                joined = (
+                    joined_by([rows.cells[at][self.places["artist_names"]] for at in good], self.dialect.joined)
+                    if ("artist_names" in self.places)
+                    else Joined.LISTED
+                )
             yield self._frame(rows, good, index, joined, wanted or {}), faults
             index += len(rows.lines) + len(rows.broken)
 
@@ -142,7 +151,8 @@ class OpenTable:
             for cell in cells.get("artist_uris", [None] * len(good))
         ]
         names = [
-            split_artists(cell, joined, len(one)) if cell else [] for cell, one in zip(cells["artist_names"], ids, strict=True)
+            split_artists(cell, joined, len(one)) if cell else []
+            for cell, one in zip(cells["artist_names"], ids, strict=True)
         ]
         return pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String)).with_columns(
             pl.Series("row", [rows.lines[at] for at in good], pl.Int64),
@@ -166,11 +176,12 @@ def open_tracks(stream: IO[bytes]) -> OpenTable | list[str]:
             return OpenTable(table.found, {name: at + 1 for name, at in places.items()}, decoder, table, 1)
     elif (dialect := resembled(heading)) and len(heading) == table.width:
         table.found = dialect
-        table.head.cells.pop(0)
-        table.head.lines.pop(0)
+        _drop_heading(table)
         return OpenTable(dialect, fields_of(dialect, dialect.layout), decoder, table)
     # The heading is lost or damaged, or its rows are shorter.
     if fitting := _by_looks(table):
+        if not _is_data(heading):
+            _drop_heading(table)
         table.found = None
         return OpenTable(fitting, fields_of(fitting, fitting.layout), decoder, table)
     if table.found is not None:
@@ -183,6 +194,15 @@ def open_scrobbler_log(stream: IO[bytes]) -> OpenTable:
     decoder = Decoder(stream)
     table: Table[Dialect] = open_table(decoder.blocks(), lambda _: None, quoted=False, separator="\t")
     return OpenTable(SCROBBLER_LOG, fields_of(SCROBBLER_LOG, SCROBBLER_LOG.layout), decoder, table)
+
+
+def _drop_heading(table: Table[Dialect]) -> None:
+    """Take a heading that was not recognised out of the rows."""
+    rows = table.head
+    if rows.lines[:1] == [table.heading_line]:
+        del rows.lines[0], rows.cells[0]
+    elif table.heading_line in rows.broken:
+        rows.broken.remove(table.heading_line)
 
 
 def _numbered(rows: Rows) -> bool:
@@ -210,7 +230,10 @@ def _is_data(cells: Sequence[str]) -> bool:
 
 def _fits(dialect: Dialect, rows: Sequence[Sequence[str]]) -> bool:
     looks = [(LOOKS[name], place) for name, place in fields_of(dialect, dialect.layout).items() if name in LOOKS]
-    like = sum(all(row[place].strip() in UNKNOWN or look.fullmatch(row[place].strip()) for look, place in looks) for row in rows)
+    like = sum(
+        all(row[place].strip() in UNKNOWN or look.fullmatch(row[place].strip()) for look, place in looks)
+        for row in rows
+    )
     whole = any(all(look.fullmatch(row[place].strip()) for look, place in looks) for row in rows)
     return bool(looks) and whole and like >= TOLD_BY_LOOKS * len(rows)
 
