@@ -338,7 +338,9 @@ def texts(values: Sequence[Any]) -> pl.Series:
     """Return values of a JSON file as strings, for `clean` to judge."""
     import polars as pl
 
-    found = [value if value is None or isinstance(value, str) else _number(value) for value in values]
+    found: Sequence[str | None] = values
+    if not {str, type(None)}.issuperset(map(type, values)):
+        found = [value if value is None or isinstance(value, str) else _number(value) for value in values]
     try:
         return pl.Series(found, dtype=pl.String)
     except UnicodeEncodeError:  # JSON can escape one half of a surrogate pair, which UTF-8 cannot hold.
@@ -352,6 +354,8 @@ def excerpt(value: pl.Expr) -> pl.Expr:
 
 def _number(value: Any) -> str:
     """Return what is not text as text; 1999.0 becomes 1999, as a year is whole."""
+    if type(value) is int and value.bit_length() < 64:  # Most of them; reprlib is slow, and bounds the others.
+        return str(value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else reprlib.repr(value)
 
 

@@ -119,6 +119,8 @@ def text_columns(columns: dict[str, list[Any]], rows: Sequence[int], faults: lis
     import polars as pl
 
     for name, values in columns.items():
+        if {dict, list, bool}.isdisjoint(map(type, values)):
+            continue
         for place, value in enumerate(values):
             if isinstance(value, (dict, list, bool)):
                 # Not the value itself: nobody has looked at what is in it.
