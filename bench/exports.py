@@ -1,4 +1,4 @@
-"""Files that people hand in: 2,000 damaged ones, a listening history of 1 GiB, and 100,000 users in the inbox.
+"""Files that people hand in: 5,000 damaged ones, a listening history of 1 GiB, and 100,000 users in the inbox.
 
 Damaged files are those of the tests (`spotify_dag_tests.sources.export.fuzz`): a row whose own text is untouched must
 be kept, and nothing but one clear error may be raised. Memory may reach 300 MiB in both of the first two.
@@ -18,7 +18,7 @@ from typing import Any
 from bench.measure import console, in_fresh_process, print_others, print_table, run
 
 NAME = "exports"
-MUTANTS, QUICK_MUTANTS = 2_000, 200
+MUTANTS, QUICK_MUTANTS = 5_000, 200
 HISTORY_BYTES, QUICK_HISTORY_BYTES = 1 << 30, 1 << 26
 USERS, QUICK_USERS = 100_000, 5_000
 LIMIT_MIB = 300

@@ -129,7 +129,12 @@ RAW_PLAYLISTS = Table(
         Column("track_name", "str", "Title of the track", nullable=True),
         Column("album_name", "str", "Title of the album", nullable=True),
         Column("artist_id", "str", "Spotify artist id where there is one, else the source's own", nullable=True),
-        Column("artist_name", "str", "Name of the main artist"),
+        Column(
+            "artist_name", "str", "Name of the main artist: the first of artists, and the one that counts for taste"
+        ),
+        Column(
+            "artists", "list[str]", "Names of all artists of the track in order; null where they were not kept", True
+        ),
         Column("release_year", "int16", "Year of release", nullable=True),
         Column("popularity", "float32", "Popularity of the track, 0 to 100", nullable=True),
         Column("explicit", "bool", "Whether the track is marked explicit", nullable=True),

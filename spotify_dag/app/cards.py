@@ -69,9 +69,22 @@ def matches(found: Mapping[str, Any]) -> str:
         )
     if not found["matches"]:
         parts.append(message("empty", "Nobody yet", "Nobody here shares that much. Ask for fewer artists in common."))
+    if reading := found.get("reading"):
+        parts.append(what_was_read(reading))
     cards = (match_card(place, match, found["user_id"]) for place, match in enumerate(found["matches"], 1))
     attribution = ATTRIBUTION if any(match["profile"] for match in found["matches"]) else ""
     return f"{''.join(parts)}<ol class='sd-cards'>{''.join(cards)}</ol>{attribution}"
+
+
+def what_was_read(reading: Mapping[str, Any]) -> str:
+    """Return what was read of a file that was handed in, what was not and why."""
+    lines = [f"{text(file['file'])}: {text(file['what'])}, {text(file['encoding'])}" for file in reading["files_read"]]
+    lines += [f"not read: {text(file['file'])}: {text(file['reason'])}" for file in reading["files_not_read"]]
+    for name, what in (("left_out", "left out"), ("rejected", "rejected"), ("values_left_out", "values left out")):
+        lines += [f"{count:,} {what}: {text(reason)}" for reason, count in reading[name].items()]
+    lines += [text(note) for note in reading["notes"]]
+    title = f"{reading['rows_kept']:,} items in {reading['lists']:,} lists, {reading['plays']:,} plays were read"
+    return f"<details class='sd-read'><summary>{title}</summary>{_list(lines)}</details>"
 
 
 def match_card(place: int, match: Mapping[str, Any], user_id: str) -> str:

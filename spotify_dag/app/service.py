@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import shutil
 import threading
 import time
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 REFINED = 50
 """Of so many matches the order is found anew where somebody moves the sliders."""
 TOP_TRACKS = 3
+MOST_FILES = 20
+"""Files named one by one in an answer."""
 MOST_NAME = 100
 """Characters of the name of a file that are looked at."""
 
@@ -239,6 +242,7 @@ class Service:
                     hand_in(self.project, user_id, source, opted_in=True)
                     found["token"] = self.identity.file_token(user_id)
                 found["left_out"] = dict((reading.skipped_rows() + reading.rejected).most_common(10))
+                found["reading"] = reading.report(most=MOST_FILES)
         finally:
             shutil.rmtree(path.parent, ignore_errors=True)
         return found
@@ -301,7 +305,8 @@ def file_name(name: str) -> str:
     plain = "".join(sign for sign in PurePosixPath(name.replace("\\", "/")).name if sign.isprintable())
     title, dot, ending = plain.rpartition(".")
     short = f"{title[:MOST_NAME]}{dot}{ending[:10]}".encode(errors="replace")[: 2 * MOST_NAME].decode(errors="ignore")
-    return short.lstrip(".") or "upload"
+    # A playlist may be called "...", and its file "....csv".
+    return re.sub(r"^\.(?=[^.]+\.)", "", short) if short.strip(".") else "upload"
 
 
 def new_user_id() -> str:

@@ -5,54 +5,103 @@ from __future__ import annotations
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.lifecycle.forget import let_in_again
 from spotify_dag.project import Project
-from spotify_dag.sources.base import SourceError
+from spotify_dag.sources.base import SourceError, UserRequest
 from spotify_dag.sources.export.reading import Reading
 
+if TYPE_CHECKING:
+    import polars as pl
+
+SHOWN = 20
+"""Files named one by one."""
 NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
 def add(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="What somebody exported: a file, a folder or a zip.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH…", help="What one person exported: files, folders and zips, also several."),
+    ],
     name: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose it is: becomes the user export-NAME.")],
     private: Annotated[bool, typer.Option("--private", help="Others must not be told of this user.")] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Add to what was handed in before; else that is replaced.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read, and keep nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Hand in somebody's exported listening; the file is not needed afterwards. Handed in again, it is replaced."""
+    """Hand in somebody's exported listening; the files are not needed afterwards."""
     with clear_errors():
         project = open_project(context)
         project.check_layout()
         user = _user_id(name)
-        reading = Reading(path, user)
-        if let_in_again(project, user):
-            err.print(f"{user} was forgotten, and is handed in again: from now on they may be read again.")
-        project.inbox.requests.hand_in("export", user, reading.frames(), opted_in=not private)
-        report = {
-            "user_id": user,
-            "opted_in": not private,
-            "files": reading.files,
-            "lists": len(reading.kept),
-            "rows_kept": reading.kept.total(),
-            "plays": reading.plays,
-            "left_out": dict(reading.skipped_rows().most_common()),
-            "rejected": dict(reading.rejected.most_common()),
-        }
+        requests = project.inbox.requests
+        before = requests.handed_in(user)
+        earlier = requests.listening(before) if before is not None else None
+        if merge and before is not None and earlier is None:
+            raise SourceError(f"What {user} handed in before is not kept any more. Hand in all of it, without --merge.")
+        reading = Reading(paths, user, earlier if merge else None)
+        if dry_run:
+            for _ in reading.frames():
+                pass
+        else:
+            if let_in_again(project, user):
+                err.print(f"{user} was forgotten, and is handed in again: from now on they may be read again.")
+            requests.hand_in("export", user, reading.frames(), opted_in=not private)
+        report = {"user_id": user, "opted_in": not private, "kept": not dry_run, **reading.report()}
+        report["merged_with" if merge else "replaces"] = _summary(before, earlier)
         if as_json:
             print_json(report)
-            return
-        plays = f", {reading.plays:,} plays" if reading.plays else ""
-        lists = f"{len(reading.kept):,} list{'s' * (len(reading.kept) != 1)}"
-        out.print(f"{user}: {reading.kept.total():,} items in {lists}{plays}.")
-        for reasons, what in ((reading.skipped_rows(), "left out"), (reading.rejected, "rejected")):
-            for reason, count in reasons.most_common():
-                out.print(f"  {count:,} {what}: {reason}")
+        else:
+            _print(user, report, dry_run=dry_run)
+
+
+def _summary(before: UserRequest | None, earlier: pl.DataFrame | None) -> dict[str, Any] | None:
+    """Return what a user handed in before, in numbers."""
+    if before is None:
+        return None
+    handed_in: dict[str, Any] = {"handed_in": before.requested_at.isoformat(timespec="seconds")}
+    if earlier is not None:
+        plays = int(earlier["plays"].sum())
+        handed_in |= {"rows_kept": earlier.height, "lists": earlier["playlist_id"].n_unique(), "plays": plays}
+    return handed_in
+
+
+def _print(user: str, report: dict[str, Any], *, dry_run: bool) -> None:
+    """Print a report; what files are called and what stands in them is shown as it is."""
+
+    def line(text: str) -> None:
+        out.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+
+    plays = f", {report['plays']:,} plays" if report["plays"] else ""
+    lists = f"{report['lists']:,} list{'s' * (report['lists'] != 1)}"
+    out.print(f"{user}: {report['rows_kept']:,} items in {lists}{plays}.")
+    for file in report["files_read"][:SHOWN]:
+        encoding = "" if file["encoding"] == "utf-8" else f", read as {file['encoding']}"
+        line(f"read {file['file']}: {file['what']}{encoding}")
+    for file in report["files_not_read"][:SHOWN]:
+        line(f"not read {file['file']}: {file['reason']}")
+    for name, what in (("files_read", "read"), ("files_not_read", "not read")):
+        if (more := len(report[name]) - SHOWN) > 0:
+            line(f"and {more:,} more files {what}")
+    for name, what in (("left_out", "left out"), ("rejected", "rejected"), ("values_left_out", "values left out")):
+        for reason, count in report[name].items():
+            line(f"{count:,} {what}: {reason}")
+    for note in report["notes"]:
+        line(note)
+    for key, what in (("replaces", "replaces"), ("merged_with", "was added to")):
+        if report.get(key):
+            line(f"{what} what was handed in on {report[key]['handed_in']}")
+    if dry_run:
+        line("nothing was kept: this was a dry run")
+    else:
         out.print(f"Next: spotify-dag run, then spotify-dag recommend {user}", style="dim")
 
 

@@ -117,6 +117,17 @@ class UserRequests:
         new = (self.root / "new").glob(f"*-{_key(user_id)}.json")
         return any(new) or any(request.user_id == user_id for request in self.all())
 
+    def handed_in(self, user_id: str) -> UserRequest | None:
+        """Return what a user handed in last, taken in or not; None for somebody new."""
+        known = [request for request in (*self.all(), *self.waiting()) if request.user_id == user_id]
+        return max(known, key=lambda request: request.requested_at, default=None)
+
+    def listening(self, request: UserRequest) -> pl.DataFrame | None:
+        """Return the records of what was handed in; None where they are not kept any more."""
+        from spotify_dag.sources.export.kept import kept_records
+
+        return kept_records(self.content / request.content)
+
     def waiting(self) -> list[UserRequest]:
         """Return the requests that nobody has looked at yet, as far as they can be read."""
         found = []

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spotify_dag.sources.artists import PLACEHOLDER_IDS, PLACEHOLDERS
 from spotify_dag.sources.base import SourceError
+from spotify_dag.sources.delimited import open_table
+from spotify_dag.sources.dialects import normalised
+from spotify_dag.sources.encoding import REPLACEMENT, Decoder, repaired
+from spotify_dag.sources.packed import opened
 
 if TYPE_CHECKING:
     import polars as pl
 
-NAMES = ("artist_name", "name", "artist", "name_key")
+NAMES = ("artist_name", "name", "artist", "artists", "name_key")
 IDS = ("spotify_id", "artist_id", "artist_uri", "id", "uri")
 GENRES = ("genres", "genre", "artist_genres")
 
@@ -18,9 +24,9 @@ GENRES = ("genres", "genre", "artist_genres")
 def read_artist_genres(path: Path) -> pl.DataFrame:
     """Return ``artist_id, artist_name, genres`` (list, null or empty where unknown), most popular artists first.
 
-    The name may be in a column ``artist_name, name, artist`` or ``name_key``, the Spotify id or URI in ``spotify_id,
-    artist_id, artist_uri, id`` or ``uri`` (one of name and id is enough), the genres in ``genres`` or ``genre``: a
-    list, or text such as ``["indie rock", "shoegaze"]`` or ``indie rock; shoegaze``.
+    The name may be in a column ``artist_name, name, artist, artists`` or ``name_key``, the Spotify id or URI in
+    ``spotify_id, artist_id, artist_uri, id`` or ``uri`` (one of name and id is enough), the genres in ``genres`` or
+    ``genre``: a list, or text such as ``["indie rock", "shoegaze"]``, ``c("indie rock")`` or ``indie rock; shoegaze``.
 
     Raises
     ------
@@ -33,20 +39,22 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
         raise SourceError(f"Artist-genre table {path} does not exist. Give a .parquet, .csv or .json file.")
     readers = {
         ".parquet": pl.read_parquet,
-        ".csv": lambda file: pl.read_csv(file, infer_schema=False),
-        ".tsv": lambda file: pl.read_csv(file, infer_schema=False, separator="\t"),
-        ".json": pl.read_json,
-        ".jsonl": pl.read_ndjson,
-        ".ndjson": pl.read_ndjson,
+        ".csv": _delimited,
+        ".tsv": _delimited,
+        ".txt": _delimited,
+        ".json": lambda file: pl.read_json(_text(file)),
+        ".jsonl": lambda file: pl.read_ndjson(_text(file)),
+        ".ndjson": lambda file: pl.read_ndjson(_text(file)),
     }
-    if path.suffix.lower() not in readers:
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix not in readers:
         raise SourceError(f"Artist-genre table {path} is not one of {', '.join(readers)}.")
     try:
-        table = readers[path.suffix.lower()](path)
+        table = readers[suffix](path)
     except (pl.exceptions.PolarsError, OSError, RuntimeError, ValueError) as error:
         found = str(error).partition("\n")[0]
         raise SourceError(
-            f"Artist-genre table {path} cannot be read as {path.suffix}: {found}. "
+            f"Artist-genre table {path} cannot be read as {suffix}: {found}. "
             f"Give a UTF-8 table with a column of artists and one of genres, as {', '.join(readers)}."
         ) from error
 
@@ -60,7 +68,8 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
         # Of several artists with one name, the best known is the likeliest to be meant.
         table = table.sort(pl.col("popularity").cast(pl.Float64, strict=False), descending=True, nulls_last=True)
     missing = pl.lit(None, pl.String)
-    return table.select(
+    named = pl.col("artist_name")
+    found = table.select(
         # The last part of spotify:artist:… and of https://open.spotify.com/artist/…?si=…
         (pl.col(artist_id).cast(pl.String).str.extract(r"([^:/?]+)(?:\?.*)?$") if artist_id else missing).alias(
             "artist_id"
@@ -68,6 +77,41 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
         (pl.col(name).cast(pl.String) if name else missing).alias("artist_name"),
         _genre_list(table[genres]).alias("genres"),
     )
+    found = found.with_columns(repaired(named, found["artist_name"]))
+    nobody = named.str.to_lowercase().str.strip_chars().is_in(list(PLACEHOLDERS)) | named.str.contains(REPLACEMENT)
+    nobody |= pl.col("artist_id").is_in(list(PLACEHOLDER_IDS))
+    return found.filter(~nobody.fill_null(False))
+
+
+def _text(path: Path) -> bytes:
+    with opened(path) as stream:
+        return "".join(Decoder(stream).blocks()).encode(errors="replace")
+
+
+def _delimited(path: Path) -> pl.DataFrame:
+    """Return the columns of a delimited table that are understood, by their names here."""
+    import polars as pl
+
+    known = {normalised(name): name for name in (*NAMES, *IDS, *GENRES, "popularity")}
+
+    def recognise(cells: Sequence[str]) -> dict[str, int] | None:
+        found = {known[name]: at for at, cell in reversed([*enumerate(cells)]) if (name := normalised(cell)) in known}
+        return found if set(found) & set(GENRES) and set(found) & {*NAMES, *IDS} else None
+
+    with opened(path) as stream:
+        table = open_table(Decoder(stream).blocks(), recognise)
+        if table.found is None:
+            return pl.DataFrame(
+                schema=dict.fromkeys([cell for cell in dict.fromkeys(table.heading) if cell], pl.String)
+            )
+        columns: dict[str, list[str | None]] = {name: [] for name in table.found}
+        for part in table.parts:
+            for line, cells in zip(part.lines, part.cells, strict=True):
+                if any(cell.strip() for cell in cells[len(table.heading) :]):
+                    raise ValueError(f"line {line} has {len(cells)} cells instead of {len(table.heading)}")
+                for name, at in table.found.items():
+                    columns[name].append(cells[at] if at < len(cells) else None)
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def _first(table: pl.DataFrame, names: tuple[str, ...]) -> str | None:
@@ -84,8 +128,13 @@ def _genre_list(column: pl.Series) -> pl.Expr:
         text = pl.col(column.name).cast(pl.String)
         # A printed list quotes its items with either quote; plain text separates them by ; | or a comma.
         quoted = text.str.extract_all(r'"[^"]*"|\'[^\']*\'').list.eval(pl.element().str.slice(1).str.head(-1))
-        plain = text.str.strip_chars("[] ").str.replace_all(r"[|,]", ";").str.split(";")
-        listed = pl.when(text.str.contains(r"""^\s*\[\s*["']""")).then(quoted).otherwise(plain)
+        plain = (
+            text.str.replace(r"^\s*character\(0\)\s*$|^\s*NA\s*$", "")
+            .str.strip_chars("[] ")
+            .str.replace_all(r"[|,]", ";")
+            .str.split(";")
+        )
+        listed = pl.when(text.str.contains(r"""^\s*(?:\[|c?\()\s*["']""")).then(quoted).otherwise(plain)
     return (
         listed.list.eval(pl.element().str.strip_chars().str.to_lowercase())
         .list.eval(pl.element().filter(pl.element().str.len_chars().is_between(1, 100)))

@@ -15,6 +15,8 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
+from spotify_dag.sources.artists import PLACEHOLDER_IDS, PLACEHOLDERS
+from spotify_dag.sources.encoding import REPLACEMENT, repaired
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +25,11 @@ MAX_NAME = 500
 """Longest name kept, in characters: longer ones are never names."""
 FIRST_YEAR = 1900
 """Earliest believable release year; sound was sold before, but no catalogue dates it."""
+
+FLAGS = dict.fromkeys(("true", "1", "wahr", "vrai", "verdadero", "vero", "waar", "sant", "истина", "prawda"), True) | (
+    dict.fromkeys(("false", "0", "falsch", "faux", "falso", "onwaar", "falskt", "ложь", "fałsz"), False)
+)
+"""How programs and spreadsheets of several countries write yes and no."""
 
 _ADDED_LATER = {"user_bucket", "source", "fetched_at"}
 RECORD_COLUMNS = [name for name in RAW_PLAYLISTS.column_names if name not in _ADDED_LATER]
@@ -59,6 +66,9 @@ class Batch:
     """Since when (seconds since 1970) the source does not know users any more whom it yields as it knew them last."""
 
 
+NAMES = ("playlist_name", "track_name", "album_name")
+"""Columns of names that may be missing."""
+NOBODY = "no artist of its own: a placeholder such as Various Artists"
 COUNTED = "rows"
 """Field of a reject that stands for many rows, all left out for one reason; their number is its value."""
 
@@ -184,13 +194,14 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
 
     A row without a user or an artist, with a name nobody could have, or with an impossible number of plays is left
     out; of other bad values (a year, a popularity, a title) only the value is. Control characters are taken out of
-    names. Everything left out is a reject with its row number and reason.
+    names, names that were decoded wrongly once are mended. Placeholders ("Various Artists") and damaged names are no
+    artists: the others of the row stay. Everything left out is a reject with its row number and reason.
 
     Parameters
     ----------
     rows
-        Any of `RECORD_COLUMNS` (numbers may be strings), and ``row``: the line or item number in ``file``; unique
-        where ``unique`` is given.
+        Any of `RECORD_COLUMNS` (numbers may be strings, a year a date), and ``row``: the line or item number in
+        ``file``; unique where ``unique`` is given. ``artists`` goes before ``artist_name``, which is its first.
     file
         Name of the file, for the rejects.
     unique
@@ -202,30 +213,81 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
 
     schema = RAW_PLAYLISTS.polars_schema()
     text = [name for name in RECORD_COLUMNS if schema[name] == pl.String]
-    absent = [pl.lit(None, pl.String).alias(name) for name in RECORD_COLUMNS if name not in rows.columns]
+    latest_year = (now or datetime.now(UTC)).year + 1
+    absent = [pl.lit(None, pl.String).alias(name) for name in RECORD_COLUMNS if name not in (*rows.columns, "artists")]
     rows = rows.with_columns(absent)
-    as_read = rows.select(pl.col("row"), pl.col(RECORD_COLUMNS).cast(pl.String).name.prefix("read_"))
+    if "artists" not in rows.columns:
+        rows = rows.with_columns(pl.concat_list(pl.col("artist_name").cast(pl.String)).alias("artists"))
+    read_artist = pl.col("artists").list.join("; ", ignore_nulls=True).replace("", None).alias("read_artist_name")
+    simple = [name for name in RECORD_COLUMNS if name not in ("artists", "artist_name")]
+    as_read = rows.select(pl.col(simple).cast(pl.String).name.prefix("read_"), read_artist)
 
     tidy = rows.with_columns(
-        pl.col(text).cast(pl.String).str.replace_all(r"[\p{Cc}\p{Zl}\p{Zp}]+", " ").str.strip_chars().replace("", None),
-        *(_as(schema[name], name) for name in RECORD_COLUMNS if name not in text),
-    ).with_columns(as_read.drop("row"))
+        _tidy(pl.col(text).cast(pl.String)),
+        pl.col("artists").list.eval(_tidy(pl.element())).list.drop_nulls(),
+        *(_as(schema[name], name, latest_year) for name in simple if name not in text),
+    ).hstack(as_read)  # fmt: skip
+    tidy = tidy.with_columns(
+        *(repaired(pl.col(name), tidy[name]) for name in NAMES),
+        pl.col("artists").list.eval(repaired(pl.element(), tidy["artists"].explode())),
+    )
+    tidy = _with_own_artists(tidy)
 
-    latest_year = (now or datetime.now(UTC)).year + 1
-    verdicts: list[tuple[str, pl.Expr, str, bool]] = [
+    verdicts = _verdicts(latest_year)
+    marks = tidy.select(
+        condition.fill_null(False).alias(f"verdict_{number}") for number, (_, condition, _, _) in enumerate(verdicts)
+    )
+    present = marks.select(pl.all().any()).row(0) if marks.height else [False] * len(verdicts)
+    tidy = tidy.hstack(marks)
+    verdicts = [
+        (field, pl.col(f"verdict_{number}"), reason, drops)
+        for number, (field, _, reason, drops) in enumerate(verdicts)
+        if present[number]
+    ]
+    dropped = [condition for _, condition, _, drops in verdicts if drops]
+    tidy = tidy.with_columns((pl.any_horizontal(dropped) if dropped else pl.lit(False)).alias("dropped_"))
+    if unique:
+        again = ~pl.struct(*unique).is_first_distinct()
+        # Only good rows compete: a bad row must not push out the good one that follows it.
+        repeats = tidy.filter(~pl.col("dropped_")).filter(again).get_column("row")
+        if repeats.len():
+            verdicts.append((unique[-1], pl.col("row").is_in(repeats.implode()), "the same as an earlier row", True))
+            tidy = tidy.with_columns(pl.col("dropped_") | pl.col("row").is_in(repeats.implode()))
+    bad_values: dict[str, pl.Expr] = {}
+    for name, condition, _, drops in verdicts:
+        if not drops:
+            bad_values[name] = bad_values.get(name, pl.lit(False)) | condition
+    spoiled = [pl.when(~bad).then(pl.col(name)).alias(name) for name, bad in bad_values.items()]
+    records = tidy.filter(~pl.col("dropped_")).with_columns(spoiled).select(RECORD_COLUMNS)
+    read = (
+        tidy.filter(pl.col("user_id").is_not_null() & ~_too_long("user_id"))
+        .group_by("user_id", maintain_order=True)
+        .agg(pl.len().alias("rows_read"))
+    )
+    return Batch(records, _rejects(tidy, verdicts, file), read)
+
+
+def _verdicts(latest_year: int) -> list[tuple[str, pl.Expr, str, bool]]:
+    """Return the field, the condition and the reason of every fault, and whether it costs the row."""
+    import polars as pl
+
+    damaged, nobody = "damaged: it holds a replacement character", pl.col("artist_name").is_null()
+    too_long = f"longer than {MAX_NAME} characters"
+    unread_year = _unreadable("release_year") & ~pl.col("read_release_year").str.starts_with("0000")
+    return [
         ("user_id", pl.col("user_id").is_null(), "no user", True),
-        ("user_id", _too_long("user_id"), f"longer than {MAX_NAME} characters", True),
-        ("artist_name", pl.col("artist_name").is_null(), "no artist name", True),
-        ("artist_name", _too_long("artist_name"), f"longer than {MAX_NAME} characters", True),
+        ("user_id", _too_long("user_id"), too_long, True),
+        ("artist_name", nobody & pl.col("n_artists").eq(0), "no artist name", True),
+        ("artist_name", nobody & pl.col("placeholder"), NOBODY, True),
+        ("artist_name", nobody & pl.col("n_artists").gt(0) & ~pl.col("placeholder"), damaged, True),
+        ("artist_name", _too_long("artist_name"), too_long, True),
         ("plays", pl.col("plays").is_null() & pl.col("read_plays").is_not_null(), "not a whole number", True),
         ("plays", pl.col("plays") <= 0, "not a positive number of plays", True),
-        *(
-            (name, _too_long(name), f"longer than {MAX_NAME} characters", False)
-            for name in ("playlist_name", "track_name", "album_name", "track_id", "artist_id")
-        ),
+        *((name, _too_long(name), too_long, False) for name in (*NAMES, "track_id", "artist_id")),
+        *((name, pl.col(name).str.contains(REPLACEMENT, literal=True), damaged, False) for name in NAMES),
         (
             "release_year",
-            _unreadable("release_year") | ~pl.col("release_year").is_between(FIRST_YEAR, latest_year),
+            unread_year | ~pl.col("release_year").is_between(FIRST_YEAR, latest_year),
             f"not a year from {FIRST_YEAR} to {latest_year}",
             False,
         ),
@@ -237,39 +299,25 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
         ),
         ("explicit", _unreadable("explicit"), "not true or false", False),
     ]
-    dropped = pl.any_horizontal(condition.fill_null(False) for _, condition, _, drops in verdicts if drops)
-    tidy = tidy.with_columns(dropped.alias("dropped_"))
-    if unique:
-        again = ~pl.struct(*unique).is_first_distinct()
-        # Only good rows compete: a bad row must not push out the good one that follows it.
-        repeats = tidy.filter(~pl.col("dropped_")).filter(again).get_column("row")
-        verdicts.append((unique[-1], pl.col("row").is_in(repeats.implode()), "the same as an earlier row", True))
-        tidy = tidy.with_columns(pl.col("dropped_") | pl.col("row").is_in(repeats.implode()))
 
-    rejects = pl.concat(
-        tidy.filter(condition.fill_null(False)).select(
+
+def _rejects(rows: pl.DataFrame, verdicts: Sequence[tuple[str, pl.Expr, str, bool]], file: str) -> pl.DataFrame:
+    """Return the rejects of rows, sorted by row."""
+    import polars as pl
+
+    found = [
+        rows.filter(condition).select(
             pl.lit(file).alias("file"),
             pl.col("row").cast(pl.Int64),
             pl.when(~_too_long("user_id")).then("user_id").alias("user_id"),
-            pl.lit(field).alias("field"),
-            excerpt(pl.col(f"read_{field}")).alias("value"),
+            pl.lit(name).alias("field"),
+            excerpt(pl.col(f"read_{name}")).alias("value"),
             pl.lit(reason).alias("reason"),
             pl.lit(drops).alias("dropped"),
         )
-        for field, condition, reason, drops in verdicts
-    )
-    spoiled = [
-        pl.when(condition.fill_null(False)).then(None).otherwise(pl.col(field)).alias(field)
-        for field, condition, _, drops in verdicts
-        if not drops
+        for name, condition, reason, drops in verdicts
     ]
-    records = tidy.filter(~pl.col("dropped_")).with_columns(spoiled).select(RECORD_COLUMNS)
-    read = (
-        tidy.filter(pl.col("user_id").is_not_null() & ~_too_long("user_id"))
-        .group_by("user_id", maintain_order=True)
-        .agg(pl.len().alias("rows_read"))
-    )
-    return Batch(records, rejects.sort("row", maintain_order=True), read)
+    return pl.concat([no_rejects(), *found]).sort("row", maintain_order=True) if found else no_rejects()
 
 
 def no_rejects() -> pl.DataFrame:
@@ -290,7 +338,9 @@ def texts(values: Sequence[Any]) -> pl.Series:
     """Return values of a JSON file as strings, for `clean` to judge."""
     import polars as pl
 
-    found = [value if value is None or isinstance(value, str) else _number(value) for value in values]
+    found: Sequence[str | None] = values
+    if not {str, type(None)}.issuperset(map(type, values)):
+        found = [value if value is None or isinstance(value, str) else _number(value) for value in values]
     try:
         return pl.Series(found, dtype=pl.String)
     except UnicodeEncodeError:  # JSON can escape one half of a surrogate pair, which UTF-8 cannot hold.
@@ -304,19 +354,64 @@ def excerpt(value: pl.Expr) -> pl.Expr:
 
 def _number(value: Any) -> str:
     """Return what is not text as text; 1999.0 becomes 1999, as a year is whole."""
+    if type(value) is int and value.bit_length() < 64:  # Most of them; reprlib is slow, and bounds the others.
+        return str(value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else reprlib.repr(value)
 
 
-def _as(dtype: pl.DataType, name: str) -> pl.Expr:
+def _tidy(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(r"[\p{Cc}\p{Zl}\p{Zp}]+", " ").str.strip_chars().replace("", None)
+
+
+def _with_own_artists(rows: pl.DataFrame) -> pl.DataFrame:
+    """Take placeholders and damaged names out of ``artists``; ``artist_name`` becomes the first of those left.
+
+    Adds ``n_artists``, how many there were, and ``placeholder``, whether any was one.
+    """
+    import polars as pl
+
+    element = pl.element()
+    nobody = element.str.to_lowercase().str.replace_all(r"\s+", " ").is_in(list(PLACEHOLDERS))
+    odd = nobody | element.str.contains(REPLACEMENT, literal=True)
+    first = pl.col("artists").list.first()
+    by_id = pl.col("artist_id").is_in(list(PLACEHOLDER_IDS)).fill_null(False)
+    own = pl.when(by_id).then(pl.col("artists").list.slice(1)).otherwise("artists")
+    rows = rows.with_columns(
+        pl.col("artists").list.len().alias("n_artists"),
+        (pl.col("artists").list.eval(nobody).list.any() | by_id).fill_null(False).alias("placeholder"),
+        first.alias("first"),
+        own.list.eval(element.filter(~odd)).alias("artists"),
+    )
+    rows = rows.with_columns(pl.col("artists").list.first().alias("artist_name"))
+    return rows.with_columns(
+        pl.when(pl.col("artist_name") == pl.col("first")).then("artist_id").alias("artist_id")
+    ).drop("first")
+
+
+def year_of(text: pl.Expr, latest: int) -> pl.Expr:
+    """Return the year of dates as text, as a number as text: by four digits wherever they stand, else by the last two.
+
+    Two digits (``25/06/13``, ``Nov-87``) are of this century up to the year ``latest``, else of the last one. What is
+    no date is given back; ``0000``, which says that nobody knows, becomes null.
+    """
+    import polars as pl
+
+    four = text.str.extract(r"^(?:[^\[({]*[^\d\[({])?(\d{4})(?:\D|$)")
+    two = text.str.extract(r"^\s*(?:\d{1,2}[-/. ]\d{1,2}|\p{L}{3,10}\.?)[-/. ]+'?(\d{2})\s*$")
+    century = pl.when(two.cast(pl.Int32, strict=False) <= latest % 100).then(pl.lit("20")).otherwise(pl.lit("19"))
+    return pl.coalesce(four, century + two, text).replace("0000", None)
+
+
+def _as(dtype: pl.DataType, name: str, latest_year: int) -> pl.Expr:
     """Return a column as ``dtype``, null where a value cannot be read as that."""
     import polars as pl
 
+    if name == "release_year":
+        return year_of(pl.col(name).cast(pl.String), latest_year).cast(dtype, strict=False).alias(name)
     if dtype != pl.Boolean:
         return pl.col(name).cast(dtype, strict=False)
-    # polars casts no text to Boolean.
-    flags = {"true": True, "false": False, "1": True, "0": False}
     text = pl.col(name).cast(pl.String).str.to_lowercase()
-    return text.replace_strict(flags, default=None, return_dtype=pl.Boolean)
+    return text.replace_strict(FLAGS, default=None, return_dtype=pl.Boolean)
 
 
 def _too_long(name: str) -> pl.Expr:

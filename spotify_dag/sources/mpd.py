@@ -1,24 +1,28 @@
-"""Slices of the Million Playlist Dataset, ``mpd.slice.<first>-<last>.json``, and subsets of them.
+"""Slices of the Million Playlist Dataset, ``mpd.slice.<first>-<last>.json``, packed with gzip or not, and subsets.
 
 The dataset tells no listeners apart, so every playlist is a user of its own.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import reprlib
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_dag.sources.base import Batch, Fault, SourceError, clean, files_version, rejects_of, texts
+from spotify_dag.sources.encoding import Decoder
+from spotify_dag.sources.packed import folders_near, opened
 
 if TYPE_CHECKING:
     import polars as pl
 
-SLICES = "mpd.slice.*.json"
+SLICES = "mpd.slice.*.json*"
 TEXT_FIELDS = {
     "track_id": "track_uri",
     "track_name": "track_name",
@@ -29,7 +33,7 @@ TEXT_FIELDS = {
 """Record columns and the fields of a track they come from; subsets lack some of them."""
 ENRICHED_FIELDS = {name: name for name in ("release_year", "popularity", "explicit")}
 """The same for what only enriched copies of the dataset have."""
-REMEDY = f"Give the unpacked folder of the dataset ({SLICES}, or data/{SLICES}), or one of its slices."
+REMEDY = "Give the unpacked folder of the dataset (mpd.slice.*.json), or one of its slices."
 
 
 class _BrokenSliceError(Exception):
@@ -56,7 +60,7 @@ class _Item(NamedTuple):
 
 @dataclass(frozen=True)
 class MpdSource:
-    """The playlists of one slice, or of all slices in a folder or in ``data/`` below it.
+    """The playlists of one slice, or of all slices in a folder or one or two folders below it.
 
     Raises
     ------
@@ -69,8 +73,15 @@ class MpdSource:
 
     def __post_init__(self) -> None:
         slices = self._slices()
-        if not any(_start(file).startswith("{") for file in slices):
-            start = _start(slices[0])[:40]
+        starts: list[str] = []
+        for file in slices:
+            try:
+                starts.append(_start(file))
+            except SourceError:
+                if len(slices) == 1:
+                    raise
+        if not any(start.startswith(("{", "[")) for start in starts):
+            start = starts[0][:40] if starts else ""
             raise SourceError(
                 f"'{slices[0]}' is not a slice: it {f'begins with {start!r}' if start else 'is empty'}. {REMEDY}"
             )
@@ -113,20 +124,20 @@ class MpdSource:
             return [self.path]
         if not self.path.is_dir():
             raise SourceError(f"There is no file or folder '{self.path}'. {REMEDY}")
-        for folder in (self.path, self.path / "data"):
-            if slices := [file for file in folder.glob(SLICES) if file.is_file()]:
+        for folder in folders_near(self.path):
+            # One slice that is there packed and unpacked is one.
+            found = {file.name.removesuffix(".gz"): file for file in sorted(folder.glob(SLICES), reverse=True)}
+            slices = [file for name, file in found.items() if name.endswith(".json") and file.is_file()]
+            if slices:
                 # By length first: slice 2000-2999 comes before slice 10000-10999.
-                return sorted(slices, key=lambda file: (len(file.name), file.name))
-        found = ", ".join(sorted(entry.name for entry in self.path.glob("*"))[:5]) or "nothing"
-        raise SourceError(f"'{self.path}' does not hold slices of the dataset; it holds {found}. {REMEDY}")
+                return sorted(slices, key=lambda file: (len(file.name.removesuffix(".gz")), file.name))
+        entries = ", ".join(sorted(entry.name for entry in self.path.glob("*"))[:5]) or "nothing"
+        raise SourceError(f"'{self.path}' does not hold slices of the dataset; it holds {entries}. {REMEDY}")
 
 
 def _start(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(1024).decode("utf-8-sig", errors="replace").lstrip()
-    except OSError as error:
-        raise SourceError(f"Cannot read '{file}': {error.strerror}. Check the disk and the permissions.") from error
+    with opened(file) as stream:
+        return "".join(Decoder(io.BytesIO(stream.read(1024))).blocks()).lstrip()
 
 
 def _read(file: Path, seen: set[int]) -> Batch:
@@ -146,15 +157,16 @@ def _read(file: Path, seen: set[int]) -> Batch:
 def _items(file: Path) -> list[Any]:
     """Return the list of playlists of a slice as it was parsed."""
     try:
-        text = file.read_bytes().decode("utf-8-sig", errors="replace")
+        with opened(file) as stream:
+            text = "".join(Decoder(stream).blocks())
         # Not strict: a bare control character in a title is no reason to stop.
         content = json.loads(text, strict=False)
     except json.JSONDecodeError as error:
         around = error.doc[max(0, error.pos - 40) : error.pos + 40]
         raise _BrokenSliceError(f"not JSON: {error}", around) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (SourceError, ValueError, RecursionError, zlib.error) as error:
         raise _BrokenSliceError(f"not readable: {error}", None) from error
-    playlists = content.get("playlists") if isinstance(content, dict) else None
+    playlists = content.get("playlists") if isinstance(content, dict) else content
     if not isinstance(playlists, list):
         raise _BrokenSliceError("without a list of playlists", _shown(content))
     return playlists

@@ -212,7 +212,9 @@ class SyntheticSource:
         return (
             pl.concat([items.drop("track"), tracks], how="horizontal")
             .join(self._named(drawn, tastes, block), on="playlist", maintain_order="left")
-            .with_columns(album_name=pl.lit(None, pl.String), plays=pl.lit(None, pl.Int64))
+            .with_columns(
+                album_name=pl.lit(None, pl.String), plays=pl.lit(None, pl.Int64), artists=pl.concat_list("artist_name")
+            )
             .select(RECORD_COLUMNS)
         )
 

@@ -158,12 +158,18 @@ def test_a_summary_for_machines_and_rejected_requests_are_told(tmp_path: Path, p
         {
             "user_id": "export-Änna",
             "opted_in": True,
+            "kept": True,
             "files": ["Mix.csv"],
+            "files_read": [{"file": "Mix.csv", "what": "exportify.app (en)", "encoding": "utf-8"}],
+            "files_not_read": [],
+            "notes": [],
             "lists": 1,
             "rows_kept": 1,
             "plays": 0,
             "left_out": {},
             "rejected": {"no artist name": 1},
+            "values_left_out": {},
+            "replaces": None,
         },
     )
     (project.inbox.requests.root / "new" / "by-hand.json").write_text("{")

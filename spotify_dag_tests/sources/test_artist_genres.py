@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import random
 from pathlib import Path
@@ -154,6 +156,22 @@ class TestColumns:
         assert set(order[3:]) == {"c", "e"}
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+def test_separators_encodings_and_lists_of_r(tmp_path: Path, separator: str, encoding: str) -> None:
+    rows = [
+        ("Artists", "Genres"),
+        ("Motörhead", 'c("indie rock", "shoegaze")'),
+        ("Various Artists", "pop"),
+        ("Björk", "pop"),
+    ]
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator).writerows(rows)
+    (tmp_path / "a.csv").write_bytes(text.getvalue().encode(encoding))
+    found = read_artist_genres(tmp_path / "a.csv").select("artist_name", "genres").rows()
+    assert found == [("Motörhead", ["indie rock", "shoegaze"]), ("Björk", ["pop"])]
+
+
 class TestUnreadable:
     """A complaint is one line, and names the file and the remedy."""
 
@@ -171,17 +189,17 @@ class TestUnreadable:
         for name in ("none.csv", "folder.csv"):
             assert "does not exist" in self.complaint(tmp_path / name, "Give a .parquet, .csv or .json file")
 
-    @pytest.mark.parametrize("name", ["a.xlsx", "a.csv.gz", "a"])
+    @pytest.mark.parametrize("name", ["a.xlsx", "a"])
     def test_a_wrong_suffix(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_text("name,genres\nA,pop\n")
-        assert "is not one of .parquet, .csv, .tsv, .json" in self.complaint(tmp_path / name)
+        assert "is not one of .parquet, .csv, .tsv, .txt, .json" in self.complaint(tmp_path / name)
 
-    @pytest.mark.parametrize("columns", ["name,tags", "genres", "genres,popularity", "Name,Genres", "x"])
+    @pytest.mark.parametrize("columns", ["name,tags", "genres", "genres,popularity", "x"])
     def test_columns_that_are_missing(self, tmp_path: Path, columns: str) -> None:
         (tmp_path / "a.csv").write_text(f"{columns}\n" + ",".join("x" for _ in columns.split(",")))
         message = self.complaint(tmp_path / "a.csv", "It needs one of genres, genre")
         assert f"has the columns {columns.replace(',', ', ')}." in message
-        assert "one of artist_name, name, artist, name_key or spotify_id" in message
+        assert "one of artist_name, name, artist, artists, name_key or spotify_id" in message
 
     @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".json", ".jsonl"])
     @pytest.mark.parametrize("content", [b"", random.Random(0).randbytes(20_000), b"PAR1" + b"\x00" * 100 + b"PAR1"])
@@ -193,7 +211,6 @@ class TestUnreadable:
         ("name", "content"),
         [
             ("a.csv", b"name,genres\nA,pop,more\n"),
-            ("a.csv", "name,genres\nMotörhead,metal\n".encode("latin-1")),
             ("a.json", b'[{"name": "A", "genres": ["pop"'),
             ("a.json", b"5"),
             ("a.jsonl", b'{"name": "A", "genres": ["pop"]}\n{"name": \n'),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from spotify_dag.sources.base import Fault
@@ -23,7 +23,7 @@ from spotify_dag.sources.export.rows import (
     Chunk,
     Item,
     Playlist,
-    item_chunk,
+    item_chunks,
     text_columns,
 )
 from spotify_dag.sources.export.salvage import objects
@@ -50,11 +50,13 @@ PLAY_FIELDS = {
     "track_uri": ("spotify_track_uri", ""),
     "milliseconds": ("ms_played", "msPlayed"),
     "ended": ("ts", "endTime"),
+    "time": ("", "time"),
     "incognito": ("incognito_mode", ""),
     "episode": ("spotify_episode_uri", ""),
     "audiobook": ("audiobook_uri", ""),
 }
-"""What is needed of a play, as the extended history calls it and as the history of the last year does."""
+"""What is needed of a play, as the extended history calls it and as the history of the last year does; that of 2018
+calls the time by another name."""
 NO_TITLES = ("Unknown Track", "Unknown Artist")
 
 _LIST = re.compile(r'"(\w+)"\s*:\s*\[')
@@ -69,7 +71,9 @@ def read_playlists(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -
         row = position = 0
         playlist: Playlist | None = None
         name: str | None = None
-        for between, found in objects(stream, lambda it: "items" in it or not _ITEM.isdisjoint(it)):
+        for between, found in objects(
+            stream, lambda it: any(name in it for name in _LISTS) or not _ITEM.isdisjoint(it)
+        ):
             if _LIST.search(between):  # A list that is not whole begins: its head stands before its first item.
                 playlist, name = None, _last_name(between)
             if found is None:
@@ -77,16 +81,16 @@ def read_playlists(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -
                 row += 1
                 continue
             members = [found]
-            if "items" in found:
+            if (held := next((name for name in _LISTS if name in found), None)) is not None:
                 playlist, position = new_playlist(found.get("name")), 0
-                members = found["items"] if isinstance(found["items"], list) else []
+                members = found[held] if isinstance(found[held], list) else []
             elif playlist is None:
                 playlist, position = new_playlist(name), 0
             for member in members:
                 yield _item(member, row, playlist, position)
                 row, position = row + 1, position + 1
 
-    return _chunks(items())
+    return item_chunks(items())
 
 
 def read_library(stream: IO[bytes]) -> Iterator[Chunk]:
@@ -97,7 +101,7 @@ def read_library(stream: IO[bytes]) -> Iterator[Chunk]:
         places: Counter[str] = Counter()
         for row, (between, found) in enumerate(objects(stream, lambda it: bool(_SAVED & it.keys()))):
             section = (_LIST.findall(between) or [section])[-1]
-            playlist, fields = SECTIONS.get(section, (LIKED, {}))
+            playlist, fields = SECTIONS.get(section or _section_of(found), (LIKED, {}))
             if found is None:
                 if fields:
                     yield Fault(row, None, "item", None, _DAMAGED)
@@ -107,7 +111,7 @@ def read_library(stream: IO[bytes]) -> Iterator[Chunk]:
             else:
                 yield Item(row, playlist, row, skipped=NOT_LISTENING.get(section, OTHER))
 
-    return _chunks(items())
+    return item_chunks(items())
 
 
 def read_plays(stream: IO[bytes]) -> Iterator[Chunk]:
@@ -125,6 +129,7 @@ def read_plays(stream: IO[bytes]) -> Iterator[Chunk]:
     def chunk(plays: list[tuple[Any, ...]], faults: list[Fault]) -> Chunk:
         numbers, *values = map(list, zip(*plays, strict=True)) if plays else [[] for _ in range(len(extended) + 1)]
         columns = dict(zip(PLAY_FIELDS, values, strict=True))
+        columns["ended"] = [ended or time for ended, time in zip(columns["ended"], columns.pop("time"), strict=True)]
         columns["incognito"] = [None if it is None or it is False else str(it) for it in columns["incognito"]]
         rows = text_columns(columns, numbers, faults).with_columns(pl.Series("row", numbers, pl.Int64))
         track, artist = pl.col("track_name"), pl.col("artist_name")
@@ -154,8 +159,20 @@ def read_plays(stream: IO[bytes]) -> Iterator[Chunk]:
     yield chunk(plays, faults)
 
 
+_LISTS = ("items", "tracks")
+"""What a playlist calls its items, now and until 2019."""
 _ITEM = {"track", "episode", "audiobook", "localTrack", "trackName", "artistName"}
 _SAVED = {"track", "artist", "album", "name", "uri", "show"}
+
+
+def _section_of(saved: dict[str, Any] | None) -> str:
+    """Return the list that something saved belongs to, where the file has lost its heads of lists."""
+    if saved is None:
+        return ""
+    if "artist" in saved:
+        return "tracks" if "track" in saved else "albums" if "album" in saved else ""
+    uri: Any = saved.get("uri")
+    return "artists" if isinstance(uri, str) and uri.startswith("spotify:artist:") else ""
 
 
 def _item(member: Any, row: int, playlist: Playlist, position: int) -> Item | Fault:
@@ -179,17 +196,3 @@ def _last_name(text: str) -> str | None:
         return json.loads(names[-1], strict=False) if names else None
     except ValueError:  # An escape that there is not.
         return None
-
-
-def _chunks(found: Iterable[Item | Fault]) -> Iterator[Chunk]:
-    items: list[Item] = []
-    faults: list[Fault] = []
-    for one in found:
-        if isinstance(one, Fault):
-            faults.append(one)
-        else:
-            items.append(one)
-        if len(items) + len(faults) >= CHUNK_ROWS:
-            yield item_chunk(items, faults)
-            items, faults = [], []
-    yield item_chunk(items, faults)

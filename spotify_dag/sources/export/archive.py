@@ -1,20 +1,25 @@
-"""The files that were handed in: one file, a folder, or a zip as downloaded. Nothing is ever unpacked to disk."""
+"""What one person handed in: files, folders, zips as downloaded, zips in folders. Nothing is unpacked to disk."""
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
 import stat
 import struct
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from spotify_dag.sources.base import SourceError
+from spotify_dag.sources.packed import GZIP, ZIP
 
 MAX_FILES = 20_000
 """More playlists than anybody has: Spotify stops at 10,000."""
@@ -24,7 +29,16 @@ MAX_RATIO = 200
 """Unpacked to packed size. Listening histories reach about 30, what deflate can do at most is 1,032."""
 SMALL_BYTES = 1 << 20
 """A file this small does no harm whatever its ratio."""
-ZIP_MAGIC = b"PK\x03\x04"
+HIDDEN = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""Files of systems; so are those whose name begins with ``._``."""
+COPY = re.compile(
+    r"(?:(?:copy of|kopie von|copie de|copia de|copia di|kopia av|kopie van|kopia|копия) )?(.*?)"
+    r"(?: ?\((\d{1,3})\)| [-–] (?:copy|kopie|copie|copia|kopia|копия)(?: \(\d+\))?| copy(?: \d+)?)?(\.[^.]*)?",
+    re.IGNORECASE,
+)
+"""How browsers and file managers call a second copy of a file."""
+UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+"""What reading a member of an archive raises where the archive is damaged, or packed in a way that Python lacks."""
 
 
 @dataclass(frozen=True)
@@ -34,97 +48,237 @@ class Member:
     path: PurePosixPath
     open: Callable[[], IO[bytes]]
     """Opens it for reading."""
+    size: int = 0
+    crc: int | None = None
+    """Its CRC-32 where that is known without reading it."""
+    place: str = ""
+    """What it lies in: the path that was handed in, with an archive."""
 
     @property
     def name(self) -> str:
         """Its name without folders."""
         return self.path.name
 
+    @property
+    def copy(self) -> tuple[str, str]:
+        """Its name without what marks a copy, and that mark."""
+        found = COPY.fullmatch(self.name)
+        base = f"{found[1]}{found[3] or ''}" if found and found[1] else self.name
+        return (base, self.name) if base != self.name else (base, "")
+
+    @property
+    def download(self) -> tuple[str, str, str]:
+        """Which download it is of: files of one lie together, and are no copies of each other."""
+        return self.place, str(self.path.parent), self.copy[1]
+
+    def checksum(self) -> int:
+        """Return its CRC-32."""
+        if self.crc is not None:
+            return self.crc
+        found = 0
+        with self.open() as stream:
+            while block := stream.read(1 << 20):
+                found = zlib.crc32(block, found)
+        return found
+
+
+@dataclass
+class HandedIn:
+    """What was found in what was handed in."""
+
+    members: list[Member] = field(default_factory=list)
+    """The files, in natural order of their names ("2" before "10")."""
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    """Files that are not opened, and why."""
+
 
 @contextmanager
-def members(path: Path) -> Iterator[list[Member]]:
-    """Give the files of a file, folder or zip, in natural order of their names ("2" before "10").
+def handed_in(*paths: Path) -> Iterator[HandedIn]:
+    """Give the files of some files, folders and zips of one person.
+
+    Of a folder, what cannot be read is left out with a reason: links, and zips that are damaged or not to be trusted.
 
     Raises
     ------
     SourceError
-        If there is nothing at the path, it cannot be opened, or it holds what nobody hands in in good faith: links,
-        paths that lead out of it, archives in archives, more than `MAX_FILES` files, more than `MAX_BYTES` bytes, or
-        files packed tighter than `MAX_RATIO`.
+        If there is nothing at a path, it cannot be opened, or it holds what nobody hands in in good faith: a zip with
+        links, paths that lead out of it, archives in archives or files packed tighter than `MAX_RATIO`; more than
+        `MAX_FILES` files or `MAX_BYTES` bytes in all.
     """
+    found = HandedIn()
+    with ExitStack() as stack:
+        for path in paths:
+            try:
+                _add(found, path, stack)
+            except OSError as error:
+                raise SourceError(
+                    f"Cannot read '{path}': {error.strerror}. Check the disk and the permissions."
+                ) from error
+        if (size := sum(member.size for member in found.members)) > MAX_BYTES:
+            raise SourceError(
+                f"'{paths[0]}' unpacks to {size / 2**30:,.1f} GiB; at most {MAX_BYTES >> 30} GiB are read."
+            )
+        found.members.sort(key=_order)
+        yield found
+
+
+def _add(found: HandedIn, path: Path, stack: ExitStack) -> None:
     if not path.exists():
         raise SourceError(
             f"There is no file or folder '{path}'. Give a file, a folder or a zip that somebody exported."
         )
-    if not (path.is_dir() or path.is_file()):
-        raise SourceError(f"'{path}' is no plain file. Give a file, a folder or a zip that somebody exported.")
-    try:
-        if path.is_dir():
-            yield _in_order(path, _folder(path))
-        elif path.suffix.lower() == ".zip" or _begins_as_zip(path):
-            with _archive(path) as archive:
-                yield _in_order(path, _zipped(path, archive))
+    if path.is_dir():
+        for member in _folder(path, found):
+            _add_member(found, member, path)
+            if found.members and found.members[-1] is member and _begins(member.open, ZIP):
+                found.members.pop()
+                _add_inner(found, path, member, stack)
+    elif path.is_file():
+        if path.suffix.lower() == ".zip" or _begins(partial(path.open, "rb"), ZIP):
+            archive = stack.enter_context(_archive(path, path))
+            if (what := _document(archive)) is not None:
+                found.unread.append((path.name, what))
+                return
+            for member in _zipped(path, path.stat().st_size, archive, str(path)):
+                _add_member(found, member, path)
         else:
-            yield [Member(PurePosixPath(path.name), _opener(path))]
-    except OSError as error:
-        raise SourceError(f"Cannot read '{path}': {error.strerror}. Check the disk and the permissions.") from error
+            place = str(path.parent)
+            _add_member(found, _plain(path, PurePosixPath(_nfc(path.name)), place), path)
+    else:
+        raise SourceError(f"'{path}' is no plain file. Give a file, a folder or a zip that somebody exported.")
 
 
-def _opener(file: Path) -> Callable[[], IO[bytes]]:
-    return lambda: file.open("rb")
+def _add_inner(found: HandedIn, folder: Path, member: Member, stack: ExitStack) -> None:
+    """Add the files of a zip that lies in a folder; where it is refused, it is not read, and the others are."""
+    path = folder / str(member.path)
+    try:
+        archive = stack.enter_context(_archive(path, path))
+        if (what := _document(archive)) is not None:
+            found.unread.append((str(member.path), what))
+            return
+        for inner in list(_zipped(path, member.size, archive, str(path))):
+            _add_member(found, inner, folder)
+    except SourceError as error:
+        found.unread.append((str(member.path), str(error)))
 
 
-def _begins_as_zip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+def _add_member(found: HandedIn, member: Member, path: Path) -> None:
+    *folders, name = member.path.parts or ("",)
+    hidden = name.startswith("._") or name in HIDDEN or any(
+        part == "__MACOSX" or (part.startswith(".") and part.strip(".")) for part in folders
+    )  # fmt: skip
+    if hidden:
+        return
+    found.members.append(member)
+    if len(found.members) + len(found.unread) > MAX_FILES:
+        raise SourceError(f"'{path}' holds more than {MAX_FILES:,} files. Hand in one person's export only.")
 
 
-def _archive(path: Path) -> zipfile.ZipFile:
+def _order(member: Member) -> tuple[object, ...]:
+    def natural(name: str) -> list[tuple[int, str]]:
+        parts = re.split("([0-9]{1,18})", name)
+        return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
+
+    folder = [natural(part) for part in member.path.parts[:-1]]
+    return len(folder) > 0, [natural(member.place)], folder, member.copy[1] != "", natural(member.name)
+
+
+def _plain(file: Path, name: PurePosixPath, place: str) -> Member:
+    size = file.stat().st_size
+    return Member(name, partial(_unpacked, partial(file.open, "rb"), size), size, None, place)
+
+
+def _unpacked(opener: Callable[[], IO[bytes]], size: int) -> IO[bytes]:
+    """Open a file, unpacking gzip within the bounds of archives."""
+    stream = opener()
+    head = stream.read(len(GZIP))
+    stream.seek(0)
+    if head != GZIP:
+        return stream
+    return cast("IO[bytes]", io.BufferedReader(_Bounded(stream, max(SMALL_BYTES, MAX_RATIO * size))))
+
+
+class _Bounded(gzip.GzipFile):
+    """Gzip that ends with an error where it unpacks to more than anybody's listening would."""
+
+    def __init__(self, stream: IO[bytes], most: int) -> None:
+        super().__init__(fileobj=stream)
+        self._left = most
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes."""
+        block = super().read(size if size and size > 0 else io.DEFAULT_BUFFER_SIZE)
+        self._left -= len(block)
+        if self._left < 0:
+            raise OSError(f"packed more than {MAX_RATIO}-fold")
+        return block
+
+
+def _begins(opener: Callable[[], IO[bytes]], magic: bytes) -> bool:
+    try:
+        with opener() as stream:
+            return stream.read(len(magic)) == magic
+    except UNREADABLE:
+        return False
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _archive(path: Path, shown: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
-        raise SourceError(f"'{path}' is no readable zip archive: {error}. Download it again.") from error
+        raise SourceError(f"'{shown}' is no readable zip archive: {error}. Download it again.") from error
 
 
-def _in_order(path: Path, found: Iterator[Member]) -> list[Member]:
-    listed: list[Member] = []
-    for member in found:
-        if member.name.lower().endswith(".zip"):
-            raise _refusal(path, str(member.path), "an archive in what was handed in; hand it in on its own")
-        if not any(part.startswith(".") or part == "__MACOSX" for part in member.path.parts):
-            listed.append(member)
-        if len(listed) > MAX_FILES:
-            raise SourceError(f"'{path}' holds more than {MAX_FILES:,} files. Hand in one person's export only.")
-    return sorted(listed, key=lambda member: [_natural(part) for part in member.path.parts])
+def _document(archive: zipfile.ZipFile) -> str | None:
+    names = set(archive.namelist())
+    if names & {"xl/workbook.xml", "Index/Document.iwa"} or {"mimetype", "content.xml"} <= names:
+        return "an Excel workbook. Save it as CSV (UTF-8) and give that."
+    return "a document, no archive of listening" if "[Content_Types].xml" in names else None
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(re.split("([0-9]{1,18})", name))]
-
-
-def _folder(folder: Path) -> Iterator[Member]:
+def _folder(folder: Path, found: HandedIn) -> Iterator[Member]:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             place = Path(parent, name)
             if place.is_symlink():
-                raise _refusal(folder, str(place.relative_to(folder)), "a link; put the file itself there")
+                found.unread.append((str(place.relative_to(folder)), "a link; put the file itself there"))
         for name in files:
             place = Path(parent, name)
-            if place.is_file():
-                yield Member(PurePosixPath(place.relative_to(folder).as_posix()), _opener(place))
+            if place.is_file() and not place.is_symlink():
+                try:
+                    yield _plain(place, PurePosixPath(_nfc(place.relative_to(folder).as_posix())), str(folder))
+                except OSError as error:
+                    found.unread.append((str(place.relative_to(folder)), f"cannot be read: {error.strerror}"))
 
 
-def _zipped(path: Path, archive: zipfile.ZipFile) -> Iterator[Member]:
+def _zipped(path: Path, size: int, archive: zipfile.ZipFile, place: str) -> Iterator[Member]:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     for entry in entries:
         if why := _unsafe(entry):
-            raise _refusal(path, entry.filename, why)
+            raise _refusal(path, _name(entry), why)
     if (unpacked := sum(entry.file_size for entry in entries)) > MAX_BYTES:
         raise SourceError(f"'{path}' unpacks to {unpacked / 2**30:,.1f} GiB; at most {MAX_BYTES >> 30} GiB are read.")
-    if sum(entry.compress_size for entry in entries) > path.stat().st_size:
+    if sum(entry.compress_size for entry in entries) > size:
         raise SourceError(f"'{path}' holds files that overlap, as no honest zip does. Download it again.")
     for entry in entries:
-        yield Member(PurePosixPath(entry.filename), partial(archive.open, entry))
+        name = _name(entry)
+        if name.lower().endswith(".zip"):
+            raise _refusal(path, name, "an archive in what was handed in; hand it in on its own")
+        opener = partial(_unpacked, partial(archive.open, entry), entry.file_size)
+        yield Member(PurePosixPath(name), cast("Callable[[], IO[bytes]]", opener), entry.file_size, entry.CRC, place)
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Return the name of a member: UTF-8 where its bytes are that, whatever the archive says; else as zip has it."""
+    name = entry.filename
+    if not entry.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return _nfc(name).replace("\\", "/")
 
 
 def _unsafe(entry: zipfile.ZipInfo) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,31 @@ def kept_frame(records: pl.DataFrame | None, rejects: pl.DataFrame) -> pl.DataFr
     return pl.concat([empty, *([] if records is None else [records]), rejects], how="diagonal_relaxed").cast(
         empty.schema
     )
+
+
+def read_kept(file: Path) -> pl.DataFrame:
+    """Return a frame of `KEPT_COLUMNS` from a file; columns that it was written without are null.
+
+    Raises
+    ------
+    OSError, polars.exceptions.PolarsError
+        If there is no such file, or it is damaged.
+    """
+    import polars as pl
+
+    content = file.read_bytes()
+    present = [name for name in pl.read_parquet_schema(io.BytesIO(content)) if name in KEPT_COLUMNS]
+    return kept_frame(None, pl.read_parquet(io.BytesIO(content), columns=present))
+
+
+def kept_records(file: Path) -> pl.DataFrame | None:
+    """Return the records in a file, without the rejects beside them; None where it is gone or damaged."""
+    import polars as pl
+
+    try:
+        return read_kept(file).filter(pl.col("reason").is_null()).select(RECORD_COLUMNS)
+    except (OSError, pl.exceptions.PolarsError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -74,8 +100,7 @@ class ExportSource:
         import polars as pl
 
         try:
-            frame = pl.read_parquet(self.folder / str(request.content), columns=KEPT_COLUMNS)
-            return kept_frame(None, frame.with_columns(pl.lit(request.user_id).alias("user_id")))
+            return read_kept(self.folder / str(request.content)).with_columns(pl.lit(request.user_id).alias("user_id"))
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = (
                 f"what was handed in is {'gone' if isinstance(error, FileNotFoundError) else 'damaged'}: add it again"

@@ -1,4 +1,4 @@
-"""Plays of any number become one list: how often each track was played."""
+"""Plays of any number and from any service become one list: how often each track was played."""
 
 from __future__ import annotations
 
@@ -14,60 +14,89 @@ if TYPE_CHECKING:
 SHORTEST_MS = 30_000
 """Milliseconds. Spotify too counts a stream from 30 seconds on."""
 SHORT, PRIVATE, AGAIN = "played for less than 30 s", "played in a private session", "the same play again"
+ELSEWHERE = "the same play, told by another service"
 PLAYED = Playlist("plays", 0)
 HELD_ROWS = 200_000
 """Rows of tracks gathered before they are summed up."""
+SAME_SECONDS = 120
+"""Two services that say a track began within these seconds of each other speak of one play."""
+TIMES = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%d %b %Y %H:%M:%S", "%d %b %Y %H:%M")
+"""How services write a time of theirs, after ``T``, ``Z``, commas and fractions are gone; all in UTC."""
 
 
 class Plays:
-    """Counts plays in bounded memory: 8 bytes per play, and a row per track.
+    """Counts plays in bounded memory: 24 bytes per play, and a row per track.
 
-    The history of the last year is part of the extended one, and downloads overlap. A play is known by the minute it
-    ended in, its milliseconds and its names.
+    The history of the last year is part of the extended one, and downloads overlap: a play of Spotify is known by the
+    minute it ended in, its milliseconds and its names. Of other services a play is known by its time and names. What
+    two services tell is one play where its names are equal and it began within `SAME_SECONDS`.
     """
 
     def __init__(self) -> None:
         import polars as pl
 
         self._seen = pl.Series("play", dtype=pl.UInt64)
+        self._begun: dict[str, list[pl.DataFrame]] = {}
         self._tracks = [RAW_PLAYLISTS.empty().select(RECORD_COLUMNS)]
         self._held = 0
 
-    def judge(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
+    def judge(self, rows: pl.DataFrame, service: str) -> tuple[pl.DataFrame, list[Fault]]:
         """Add ``skipped`` to plays that do not count; return them all, and faults of those without a length.
 
         Parameters
         ----------
         rows
-            As `account.read_plays` gives them.
+            As `account.read_plays` gives them, with ``milliseconds, ended, incognito``; or as other services do, with
+            ``played_at``, without a length, and with ``plays`` where a row is several.
+        service
+            Where they come from.
         """
         import polars as pl
 
-        length = pl.col("milliseconds").cast(pl.Float64, strict=False)
-        wrong = pl.col("skipped").is_null() & (length.is_null() | length.is_nan())
-        bad = rows.filter(wrong).select("row", excerpt(pl.col("milliseconds")))
-        faults = [
-            Fault(row, None, "ms_played", value, "not a number of milliseconds") for row, value in bad.iter_rows()
-        ]
-        minute = pl.col("ended").str.replace("T", " ").str.head(len("2026-01-01 00:00"))
-        play = pl.struct(minute, length, "track_name", "artist_name").hash()
-        rows = rows.filter(~wrong).with_columns(
-            pl.coalesce(
-                "skipped",
-                pl.when(pl.col("incognito").is_not_null()).then(pl.lit(PRIVATE)),
-                pl.when(length < SHORTEST_MS).then(pl.lit(SHORT)),
-            ).alias("skipped"),
-            pl.when(pl.col("ended").is_not_null()).then(play).alias("play"),
-            pl.lit(1).alias("plays"),
+        faults: list[Fault] = []
+        names = (pl.col("artists").list.first(), pl.col("track_name"))
+        if "ended" in rows.columns:
+            rows, faults = _timed(rows)
+            minute = pl.col("ended").str.replace("T", " ").str.head(len("2026-01-01 00:00"))
+            play, known = pl.struct(minute, "length", *names).hash(), pl.col("ended").is_not_null()
+        else:
+            began = epoch(pl.col("played_at")) if "played_at" in rows.columns else pl.lit(None, pl.Int64)
+            rows = rows.with_columns(began.alias("began"))
+            play, known = pl.struct("began", *names).hash(), pl.col("began").is_not_null()
+        if "plays" not in rows.columns:
+            rows = rows.with_columns(pl.lit(1).alias("plays"))
+        rows = rows.with_columns(
+            pl.when(known).then(play).alias("play"),
+            pl.struct(name.str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]+", "") for name in names)
+            .hash()
+            .alias("names"),
         )
         counts = pl.col("skipped").is_null() & pl.col("play").is_not_null()
         again = counts & (pl.col("play").is_in(self._seen.implode()) | ~pl.col("play").is_first_distinct().over(counts))
         rows = rows.with_columns(pl.when(again).then(pl.lit(AGAIN)).otherwise("skipped").alias("skipped"))
-        self._seen = pl.concat([self._seen, rows.filter(pl.col("skipped").is_null())["play"].drop_nulls()])
+        rows = self._told_elsewhere(rows, service)
+        counted = rows.filter(pl.col("skipped").is_null())
+        self._seen = pl.concat([self._seen, counted["play"].drop_nulls()])
+        self._begun.setdefault(service, []).append(counted.select("names", "began").drop_nulls())
         return rows, faults
 
+    def _told_elsewhere(self, rows: pl.DataFrame, service: str) -> pl.DataFrame:
+        import polars as pl
+
+        others = [frame for name, frames in self._begun.items() if name != service for frame in frames]
+        if not others:
+            return rows
+        known = pl.concat(others).sort("began").with_columns(pl.lit(True).alias("elsewhere"))
+        rows = rows.sort("began", nulls_last=True).join_asof(
+            known, on="began", by="names", strategy="nearest", tolerance=SAME_SECONDS, check_sortedness=False
+        )
+        same = pl.col("skipped").is_null() & pl.col("elsewhere").fill_null(False) & pl.col("began").is_not_null()
+        return rows.with_columns(pl.when(same).then(pl.lit(ELSEWHERE)).otherwise("skipped").alias("skipped")).drop(
+            "elsewhere"
+        )
+
     def add(self, records: pl.DataFrame) -> None:
-        """Count clean records, one per play."""
+        """Count clean records, one per play or more."""
         self._tracks.append(_summed(records))
         self._held += records.height
         if self._held > HELD_ROWS:
@@ -95,9 +124,51 @@ class Plays:
         self._tracks, self._held = [_summed(pl.concat(self._tracks))], 0
 
 
+def _timed(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
+    """Add ``length`` and ``began`` (seconds since 1970), and ``skipped`` to plays that are too short or private."""
+    import polars as pl
+
+    length = pl.col("milliseconds").cast(pl.Float64, strict=False)
+    wrong = pl.col("skipped").is_null() & (length.is_null() | length.is_nan())
+    bad = rows.filter(wrong).select("row", excerpt(pl.col("milliseconds")))
+    faults = [Fault(row, None, "ms_played", value, "not a number of milliseconds") for row, value in bad.iter_rows()]
+    rows = rows.filter(~wrong).with_columns(
+        length.alias("length"),
+        (epoch(pl.col("ended")) - (length / 1000).clip(0, 1e6).fill_nan(0).round().cast(pl.Int64)).alias("began"),
+        pl.coalesce(
+            "skipped",
+            pl.when(pl.col("incognito").is_not_null()).then(pl.lit(PRIVATE)),
+            pl.when(length < SHORTEST_MS).then(pl.lit(SHORT)),
+        ).alias("skipped"),
+    )
+    return rows, faults
+
+
+def epoch(text: pl.Expr) -> pl.Expr:
+    """Return times as seconds since 1970: of numbers of seconds or milliseconds, and of `TIMES`; else null."""
+    import polars as pl
+
+    number = text.str.extract(r"^\s*(\d{9,10}|\d{12,13})(?:\.0*)?\s*$").cast(pl.Int64, strict=False)
+    seconds = pl.when(number > 10**11).then(number // 1000).otherwise(number)
+    plain = (
+        text.str.replace_all(r"(?:\.\d+)?(?: ?UTC|Z|\+00:?00)$", "").str.replace_all(r"[T,]\s*", " ").str.strip_chars()
+    )
+    found = [plain.str.to_datetime(form, strict=False, time_unit="us").dt.epoch("s") for form in TIMES]
+    return pl.coalesce(seconds, *found)
+
+
 def _summed(records: pl.DataFrame) -> pl.DataFrame:
     """Return one row per artist and title. Of several ids (a single, an album) the least: any, but always the same."""
     import polars as pl
 
     names = ["artist_name", "track_name"]
-    return records.group_by(names).agg(pl.col("plays").sum(), pl.exclude("plays", *names).min()).select(RECORD_COLUMNS)
+    return (
+        records.group_by(names)
+        .agg(
+            pl.col("plays").sum(),
+            # The longest list names everybody: services differ in whom they tell of.
+            pl.col("artists").sort_by(pl.col("artists").list.len(), pl.col("artists").list.join("\0")).last(),
+            pl.exclude("plays", "artists", *names).min(),
+        )
+        .select(RECORD_COLUMNS)
+    )

@@ -3,53 +3,57 @@
 from __future__ import annotations
 
 import itertools
-import re
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from spotify_dag.sources.base import COUNTED, Fault, SourceError, clean, no_rejects, rejects_of
-from spotify_dag.sources.export.account import read_library, read_playlists, read_plays
-from spotify_dag.sources.export.archive import Member, members
-from spotify_dag.sources.export.exportify import read_table
+from spotify_dag.sources.dialects import PLAYS
+from spotify_dag.sources.export.account import LIKED, read_library, read_playlists, read_plays
+from spotify_dag.sources.export.archive import UNREADABLE, HandedIn, Member, handed_in
 from spotify_dag.sources.export.kept import kept_frame
-from spotify_dag.sources.export.plays import Plays
-from spotify_dag.sources.export.rows import Chunk, Playlist
+from spotify_dag.sources.export.kinds import TELLS_NOTHING, Kind, kind_of
+from spotify_dag.sources.export.lists import ONCE, Lists
+from spotify_dag.sources.export.plays import PLAYED, Plays
+from spotify_dag.sources.export.rows import LOCAL, NO_PLAYS, PODCAST, Chunk, Playlist
+from spotify_dag.sources.export.scrobbles import (
+    read_apple_library,
+    read_jspf,
+    read_listens,
+    read_scrobbles,
+    read_watched,
+    read_xspf,
+)
+from spotify_dag.sources.tables import OpenTable, open_scrobbler_log, open_tracks
 
 if TYPE_CHECKING:
     import polars as pl
 
 REMEDY = (
     "Give Exportify's CSV files, or Playlist1.json, YourLibrary.json, StreamingHistory_music_0.json or "
-    "Streaming_History_Audio_….json of Spotify's own export: one file, a folder or the zip as downloaded."
+    "Streaming_History_Audio_….json of Spotify's own export: one file, a folder or the zip as downloaded. "
+    "docs/exports.md lists the others."
 )
 FIRST_PLAYLIST = 4
 """Place of the first playlist: plays, liked songs, albums and artists come before."""
 MAX_REJECTS = 10_000
 """Rejects listed one by one; of more, only the number is kept."""
-NAMES = (
-    (None, re.compile(r"streaming_?history_(podcast|audiobook|video).*", re.IGNORECASE)),
-    ("playlists", re.compile(r"playlist.*\.json", re.IGNORECASE)),
-    ("library", re.compile(r"yourlibrary.*\.json", re.IGNORECASE)),
-    ("plays", re.compile(r"(streaming_history_audio|streaminghistory|endsong).*\.json", re.IGNORECASE)),
-    ("table", re.compile(r".*\.csv", re.IGNORECASE)),
-)
-"""What Spotify and Exportify call their files. Others (payments, searches, addresses) are not even opened."""
-HEADS = (
-    ("plays", re.compile(rb'"(ms_?played|master_metadata_track_name)"', re.IGNORECASE)),
-    ("playlists", re.compile(rb'"(playlists|lastModifiedDate|trackName)"')),
-    ("library", re.compile(rb'"(tracks|albums|artists)"')),
-    ("table", re.compile(rb"spotify:|Track Name")),
-)
-"""What the beginning of a file holds: for one file that was handed in under another name."""
-HEAD_BYTES = 1 << 16
-TRACK_URI = r"^(?:spotify:track:|https://open\.spotify\.com/track/)?([0-9A-Za-z]+)$"
+TRACK_URI = r"^(?:spotify:track:|https?://open\.spotify\.com/(?:intl-[a-z]+/)?track/)?([0-9A-Za-z]+)(?:\?.*)?$"
+LIKED_NAMES = frozenset({"liked", "likedsongs", "liked songs", "favorite songs", "favourite songs", "lieblingssongs"})
+"""What tools call the list of liked songs, lower case and without underscores."""
+LIKED_TYPES = frozenset({"favorite", "favourite", "favorites", "liked"})
 
-UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError)
-"""What reading a member of an archive raises where the archive is damaged, or packed in a way that Python lacks."""
+
+@dataclass(frozen=True)
+class FileRead:
+    """A file that was read."""
+
+    name: str
+    what: str
+    """What it is: the dialect of a table, or the reader."""
+    encoding: str = "utf-8"
 
 
 class Reading:
@@ -57,17 +61,25 @@ class Reading:
 
     Parameters
     ----------
-    path
-        A file, a folder or a zip.
+    paths
+        Files, folders or zips; one or several.
     user_id
         Whose listening it is.
+    earlier
+        Records of the same person that were kept before, to which these are added: every list once, and of each track
+        the greater number of plays, as a new history tells of the old plays again.
     """
 
-    def __init__(self, path: Path, user_id: str) -> None:
-        self.path = path
+    def __init__(self, paths: Path | Sequence[Path], user_id: str, earlier: pl.DataFrame | None = None) -> None:
+        self._earlier = earlier
+        self.paths = [paths] if isinstance(paths, Path) else list(paths)
         self.user_id = user_id
-        self.files: list[str] = []
-        """Files that were read, without folders."""
+        self.read: list[FileRead] = []
+        """Files that were read."""
+        self.not_read: list[tuple[str, str]] = []
+        """Files that were not, and why."""
+        self.notes: list[str] = []
+        """What somebody should know of what was read."""
         self.skipped: Counter[tuple[str, str]] = Counter()
         """Rows that are no music, or do not count, by file and reason."""
         self.kept: Counter[str] = Counter()
@@ -75,9 +87,17 @@ class Reading:
         self.plays = 0
         """Plays that count."""
         self.rejected: Counter[str] = Counter()
-        """Rejects, by reason."""
+        """Rows left out for a fault, by reason."""
+        self.values: Counter[str] = Counter()
+        """Values left out of rows that were kept, by field and reason."""
+        self._lists = Lists()
         self._rejects_left = MAX_REJECTS
         self._numbers = itertools.count()
+
+    @property
+    def files(self) -> list[str]:
+        """Files that were read, without folders."""
+        return [file.name.rpartition("/")[2] for file in self.read]
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Yield what is kept, `kept.KEPT_COLUMNS` in bounded memory; `skipped`, `kept` and so on are whole afterwards.
@@ -85,19 +105,18 @@ class Reading:
         Raises
         ------
         SourceError
-            If what was handed in cannot be opened, is refused, or holds no listening.
+            If what was handed in cannot be opened, is refused, is of two people, or holds no listening.
         """
         plays = Plays()
-        with members(self.path) as found:
-            for member in found:
-                if kind := self._kind(member, alone=len(found) == 1):
-                    self.files.append(member.name)
-                    yield from self._file(kind, member, plays)
-        library = plays.library()
+        yield from self._kept_before()
+        with handed_in(*self.paths) as found:
+            for member, kind in self._survey(found):
+                yield from self._file(member, kind, plays)
+        library = self._with_earlier_plays(plays.library())
         self.plays = int(library["plays"].sum())
         yield self._kept(library, "", [])
         if not self.kept.total():
-            raise SourceError(self._why_nothing([member.name for member in found]))
+            raise SourceError(self._why_nothing())
         for (file, reason), count in sorted(self.skipped.items()):
             fault = Fault(None, self.user_id, COUNTED, str(count), reason, dropped=False)
             yield kept_frame(None, rejects_of([fault], file=file))
@@ -109,50 +128,188 @@ class Reading:
             found[reason] += count
         return found
 
-    def _kind(self, member: Member, *, alone: bool) -> str | None:
-        for kind, name in NAMES:
-            if name.fullmatch(member.name):
-                return kind
-        if not alone:
-            return None
-        try:
-            with member.open() as stream:
-                start = stream.read(HEAD_BYTES)
-        except UNREADABLE as error:
-            raise SourceError(f"Cannot read '{self.path}': {error}. Export it again.") from error
-        return next((kind for kind, head in HEADS if head.search(start)), None)
+    def report(self, most: int | None = None) -> dict[str, Any]:
+        """Return what was read, what was not and why, once `frames` is exhausted; at most ``most`` files of each."""
+        read = [{"file": file.name, "what": file.what, "encoding": file.encoding} for file in self.read]
+        return {
+            "files": self.files[:most],
+            "files_read": read[:most],
+            "files_not_read": [{"file": name, "reason": why} for name, why in self.not_read][:most],
+            "notes": self.notes,
+            "lists": len(self.kept),
+            "rows_kept": self.kept.total(),
+            "plays": self.plays,
+            "left_out": dict(self.skipped_rows().most_common()),
+            "rejected": dict(self.rejected.most_common()),
+            "values_left_out": dict(self.values.most_common()),
+        }
 
-    def _file(self, kind: str, member: Member, plays: Plays) -> Iterator[pl.DataFrame]:
+    def _kept_before(self) -> Iterator[pl.DataFrame]:
+        import polars as pl
+
+        if self._earlier is None:
+            return
+        for part in self._earlier.filter(pl.col("playlist_id") != PLAYED.id).partition_by(
+            "playlist_id", maintain_order=True
+        ):
+            kept = part
+            if part["playlist_id"][0] not in ONCE:
+                made = self._new_playlist(None)
+                place = pl.lit(made.position, pl.Int32).alias("playlist_position")
+                kept = part.with_columns(pl.lit(made.id).alias("playlist_id"), place)
+            yield self._kept(self._lists.merge(kept, ("earlier",)).drop("again").select(part.columns), "", [])
+
+    def _with_earlier_plays(self, library: pl.DataFrame) -> pl.DataFrame:
+        import polars as pl
+
+        if self._earlier is None:
+            return library
+        names = ["artist_name", "track_name"]
+        both = pl.concat([library, self._earlier.filter(pl.col("playlist_id") == PLAYED.id)])
+        most = both.sort("plays", descending=True, maintain_order=True).unique(names, keep="first", maintain_order=True)
+        return most.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias("position"))
+
+    def _survey(self, found: HandedIn) -> list[tuple[Member, Kind]]:
+        """Return the files to read with their kinds; the others are listed, and so are copies of one file."""
+        self.not_read += found.unread
+        sizes = Counter(member.size for member in found.members)
+        known: dict[tuple[int, int], Member] = {}
+        accounts: dict[tuple[str, str], tuple[str, str]] = {}
+        wanted: list[tuple[Member, Kind]] = []
+        for member in found.members:
+            kind = kind_of(member)
+            if kind.account:
+                accounts.setdefault((kind.service, kind.account.casefold()), (kind.account, str(member.path)))
+            if not kind.reader:
+                self.not_read.append((str(member.path), kind.why_not))
+                continue
+            if sizes[member.size] > 1 and (same := self._same(member, known)) is not None:
+                self.not_read.append((str(member.path), f"the same as {same.path}"))
+                continue
+            wanted.append((member, kind))
+        self._of_one_person(accounts)
+        self._warn_of_downloads(wanted)
+        return wanted
+
+    def _same(self, member: Member, known: dict[tuple[int, int], Member]) -> Member | None:
+        try:
+            key = (member.size, member.checksum())
+        except UNREADABLE:
+            return None
+        first = known.setdefault(key, member)
+        same_list = member.copy[0] == first.copy[0] or not member.name.lower().endswith((".csv", ".txt", ".tsv"))
+        return first if first is not member and same_list else None
+
+    def _of_one_person(self, accounts: dict[tuple[str, str], tuple[str, str]]) -> None:
+        for service in {service for service, _ in accounts}:
+            people = [found for (one, _), found in accounts.items() if one == service]
+            if len(people) > 1:
+                who = " and ".join(f"{name!r} ({file})" for name, file in people[:3])
+                raise SourceError(
+                    f"'{self.paths[0]}' holds the listening of {len(people)} people: {who}. Hand in each on their own."
+                )
+
+    def _warn_of_downloads(self, wanted: Sequence[tuple[Member, Kind]]) -> None:
+        """Say where two downloads lie that nothing tells to be of one person."""
+        places: dict[tuple[str, str], set[str]] = {}
+        for member, kind in wanted:
+            if kind.reader in ("library", "playlists", "plays") and not kind.account:
+                places.setdefault((kind.reader, member.copy[0].lower()), set()).add(str(member.path.parent))
+        doubled = sorted({place for found in places.values() if len(found) > 1 for place in found})
+        if doubled:
+            self.notes.append(
+                f"{len(doubled)} downloads in {', '.join(doubled[:5])}: they are taken for one person's. People are "
+                "handed in one by one."
+            )
+
+    def _file(self, member: Member, kind: Kind, plays: Plays) -> Iterator[pl.DataFrame]:
+        name = str(member.path)
+        what = FileRead(name, kind.service if kind.reader == "table" else kind.reader)
+        self.read.append(what)
         try:
             with member.open() as stream:
-                for chunk in self._chunks(kind, stream, member.path.stem):
-                    yield self._judged(chunk, member.name, plays)
+                for chunk in self._chunks(kind, stream, member):
+                    yield self._judged(chunk, member, plays, kind)
         except UNREADABLE as error:  # What came before it is kept.
             fault = Fault(None, self.user_id, "file", None, f"cannot be read on: {error}")
             yield self._kept(None, member.name, [fault])
 
-    def _chunks(self, kind: str, stream: IO[bytes], title: str) -> Iterator[Chunk]:
-        if kind == "table":
-            return read_table(stream, self._new_playlist(title))
-        if kind == "playlists":
-            return read_playlists(stream, self._new_playlist)
-        return read_library(stream) if kind == "library" else read_plays(stream)
+    def _chunks(self, kind: Kind, stream: IO[bytes], member: Member) -> Iterator[Chunk]:
+        readers: dict[str, Callable[[], Iterator[Chunk]]] = {
+            "table": lambda: self._table(open_tracks(stream), member),
+            "scrobbler log": lambda: self._table(open_scrobbler_log(stream), member),
+            "playlists": lambda: read_playlists(stream, self._new_playlist),
+            "jspf": lambda: read_jspf(stream, self._new_playlist),
+            "xspf": lambda: read_xspf(stream, self._new_playlist),
+            "apple library": lambda: read_apple_library(stream, self._new_playlist("Library")),
+            "library": lambda: read_library(stream),
+            "plays": lambda: read_plays(stream),
+            "listens": lambda: read_listens(stream),
+            "watched": lambda: read_watched(stream),
+            "scrobbles": lambda: read_scrobbles(stream),
+        }
+        return readers[kind.reader]()
+
+    def _table(self, table: OpenTable | list[str], member: Member) -> Iterator[Chunk]:
+        """Yield the rows of a table as items of lists, or as plays."""
+        import polars as pl
+
+        if isinstance(table, list):  # It begins as one, and goes on as another.
+            return
+        made: dict[str, Playlist] = {}
+        title = _title(member.name)
+
+        def playlist(name: str | None, kind: str | None) -> Playlist:
+            key = f"{name}"
+            if key not in made:
+                liked = (kind or "").lower() in LIKED_TYPES or (name or "").lower().replace("_", " ") in LIKED_NAMES
+                made[key] = LIKED if liked else self._new_playlist(name)
+            return made[key]
+
+        for frame, faults in table.chunks():
+            absent = [
+                name
+                for name in ("track_uri", "playlist_name", "playlist_type", "album_name")
+                if name not in frame.columns
+            ]
+            rows = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
+            if table.decoder.encoding != "utf-8" and self.read[-1].encoding == "utf-8":
+                self.read[-1] = FileRead(self.read[-1].name, self.read[-1].what, table.decoder.encoding)
+            rows = rows.with_columns(_not_music(rows.columns), *_plays_of(rows.columns))
+            if table.dialect.kind != PLAYS:
+                names = rows.select(pl.coalesce("playlist_name", pl.lit(title, pl.String))).to_series()
+                lists = [playlist(*pair) for pair in zip(names, rows["playlist_type"], strict=True)]
+                rows = rows.with_columns(
+                    pl.Series("playlist_id", [one.id for one in lists], pl.String),
+                    pl.Series("playlist_name", [one.name for one in lists], pl.String),
+                    pl.Series("playlist_position", [one.position for one in lists], pl.Int32),
+                    pl.col("index").cast(pl.Int32).alias("position"),
+                ).drop(name for name in ("milliseconds", "played_at", "plays") if name in rows.columns)
+            yield Chunk(rows.rename({"released": "release_year"} if "released" in rows.columns else {}), faults)
 
     def _new_playlist(self, name: Any) -> Playlist:
         number = next(self._numbers)
         return Playlist(f"playlist-{number}", FIRST_PLAYLIST + number, name)
 
-    def _judged(self, chunk: Chunk, file: str, plays: Plays) -> pl.DataFrame:
+    def _judged(self, chunk: Chunk, member: Member, plays: Plays, kind: Kind) -> pl.DataFrame:
         """Return the records and rejects of a chunk; its plays are counted instead."""
         import polars as pl
 
-        rows, faults = chunk.rows, list(chunk.faults)
+        file, rows, faults = member.name, chunk.rows, list(chunk.faults)
         if rows is None:
             return self._kept(None, file, faults)
-        played = "milliseconds" in rows.columns
+        if "artists" not in rows.columns:
+            rows = rows.with_columns(
+                pl.concat_list(pl.col("artist_name").cast(pl.String)).list.drop_nulls().alias("artists")
+            )
+        played = "playlist_id" not in rows.columns
         if played:
-            rows, wrong = plays.judge(rows)
+            rows, wrong = plays.judge(rows, kind.service)
             faults += wrong
+        else:
+            rows = self._lists.merge(rows, member.download)
+            again = pl.coalesce("skipped", "again")
+            rows = rows.with_columns(again.alias("skipped"))
         for reason, count in rows["skipped"].drop_nulls().value_counts().sort("skipped").iter_rows():
             self.skipped[file, reason] += count
         music = rows.filter(pl.col("skipped").is_null()).with_columns(
@@ -174,7 +331,10 @@ class Reading:
 
         of_user = [fault._replace(user_id=self.user_id) for fault in faults]
         found = pl.concat([rejects_of(of_user, file=file), no_rejects() if rejects is None else rejects])
-        self.rejected.update(dict(found["reason"].value_counts().iter_rows()))
+        rows = found.filter("dropped").unique(["row", "reason"])
+        self.rejected.update(dict(rows["reason"].value_counts().iter_rows()))
+        values = found.filter(~pl.col("dropped")).select(pl.format("{}: {}", "field", "reason").alias("what"))
+        self.values.update(dict(values["what"].value_counts().iter_rows()))
         listed = found.head(self._rejects_left)
         self._rejects_left -= listed.height
         for reason, count in found.slice(listed.height)["reason"].value_counts().iter_rows():
@@ -183,12 +343,52 @@ class Reading:
             self.kept.update(dict(records["playlist_id"].value_counts().iter_rows()))
         return kept_frame(records, listed)
 
-    def _why_nothing(self, names: Sequence[str]) -> str:
-        if not self.files:
+    def _why_nothing(self) -> str:
+        where = ", ".join(f"'{path}'" for path in self.paths[:3])
+        others = [(name, why) for name, why in self.not_read if why]
+        if not self.read:
+            names = [name.rpartition("/")[2] for name, _ in others]
             listed = ", ".join(names[:5]) + (" …" if len(names) > 5 else "") if names else "nothing"
-            return f"'{self.path}' holds no file of listening; it holds {listed}. {REMEDY}"
-        reasons = self.rejected + self.skipped_rows()
+            reasons = "; ".join(f"{name}: {why}" for name, why in others[:3])
+            if any(why != TELLS_NOTHING for _, why in others):
+                return f"{where} holds no listening ({reasons}). {REMEDY}"
+            return f"{where} holds no file of listening; it holds {listed}. {REMEDY}"
+        counts = self.rejected + self.skipped_rows()
         why = (
-            "; ".join(f"{count:,} of its rows: {reason}" for reason, count in reasons.most_common(3)) or "no row at all"
+            "; ".join(f"{count:,} of its rows: {reason}" for reason, count in counts.most_common(3)) or "no row at all"
         )
-        return f"'{self.path}' holds no listening ({why}). {REMEDY}"
+        return f"{where} holds no listening ({why}). {REMEDY}"
+
+
+def _title(name: str) -> str | None:
+    """Return what a playlist is called by the name of its file."""
+    for end in (".gz", ".csv", ".tsv", ".txt"):
+        if name.lower().endswith(end):
+            name = name[: -len(end)]
+    return name or None
+
+
+def _not_music(columns: Sequence[str]) -> pl.Expr:
+    import polars as pl
+
+    uri = pl.col("track_uri")
+    found = (
+        pl.when(uri.str.contains("^spotify:local:")).then(pl.lit(LOCAL))
+        .when(uri.str.contains(r"^spotify:(?:episode|show):|open\.spotify\.com/(?:episode|show)/")).then(pl.lit(PODCAST))
+    )  # fmt: skip
+    if "rating" in columns:
+        found = found.when(pl.col("rating") == "S").then(pl.lit(NO_PLAYS))
+    if "milliseconds" in columns:
+        short = pl.col("milliseconds").cast(pl.Float64, strict=False) < 30_000
+        found = found.when(short.fill_null(False)).then(pl.lit("played for less than 30 s"))
+    return found.alias("skipped")
+
+
+def _plays_of(columns: Sequence[str]) -> list[pl.Expr]:
+    """Return the columns of a table of plays: without a number in it, a row is one play."""
+    import polars as pl
+
+    if "plays" not in columns:
+        return []
+    number = pl.col("plays").cast(pl.Float64, strict=False)
+    return [pl.when(number >= 1).then(number.cast(pl.Int64, strict=False)).otherwise(1).alias("plays")]

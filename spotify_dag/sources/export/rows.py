@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,8 @@ AUDIOBOOK = "audiobooks are not music"
 LOCAL = "local files are known to nobody else"
 NAMELESS = "Spotify gives no title any more"
 BANNED = "banned by the user"
+VIDEO = "videos are not music"
+NO_PLAYS = "skipped, or not played to its end"
 OTHER = "not a list of music"
 
 
@@ -31,8 +33,9 @@ class Chunk:
 
     rows: pl.DataFrame | None
     """Any of ``row, playlist_id, playlist_name, playlist_position, position, track_uri, track_name, artist_id,
-    artist_name, album_name, release_year, popularity, explicit``, all but numbers as text, and ``skipped``: why a row
-    is not music, null where it is."""
+    artist_name, artists, album_name, release_year, popularity, explicit``, all but numbers and lists as text, and
+    ``skipped``: why a row is not music, null where it is. Of plays also ``milliseconds, ended, incognito``, or
+    ``played_at`` where they have no length, and ``plays`` where a row is several."""
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -55,6 +58,7 @@ class Item(NamedTuple):
     album_name: Any = None
     track_uri: Any = None
     artist_id: Any = None
+    artists: Any = None
     skipped: str | None = None
 
 
@@ -73,8 +77,41 @@ def item_chunk(items: Sequence[Item], faults: list[Fault]) -> Chunk:
         pl.Series("playlist_position", [item.playlist.position for item in items], pl.Int32),
         pl.Series("position", [item.position for item in items], pl.Int32),
         pl.Series("skipped", [item.skipped for item in items], pl.String),
+        artist_lists([item.artists for item in items], columns["artist_name"]),
     )
     return Chunk(rows, faults)
+
+
+def item_chunks(found: Iterable[Item | Fault]) -> Iterator[Chunk]:
+    """Yield items and faults in chunks."""
+    items: list[Item] = []
+    faults: list[Fault] = []
+    for one in found:
+        if isinstance(one, Fault):
+            faults.append(one)
+        else:
+            items.append(one)
+        if len(items) + len(faults) >= CHUNK_ROWS:
+            yield item_chunk(items, faults)
+            items, faults = [], []
+    yield item_chunk(items, faults)
+
+
+def artist_lists(artists: Sequence[Any], names: Sequence[Any]) -> pl.Series:
+    """Return the artists of rows: of each its list where it has one, else its one name."""
+    import polars as pl
+
+    one_each = texts(list(names))
+    listed = [
+        [name for name in found if isinstance(name, str)] if isinstance(found, list) else [name] if name else []
+        for found, name in zip(artists, one_each, strict=True)
+    ]
+    lengths = [len(one) for one in listed]
+    flat = texts([name for one in listed for name in one])
+    rows = pl.Series("row", [row for row, length in enumerate(lengths) for _ in range(length)], pl.Int64)
+    lists = pl.DataFrame({"row": rows, "artists": flat}).group_by("row", maintain_order=True).agg("artists")
+    every = pl.DataFrame({"row": pl.Series(range(len(listed)), dtype=pl.Int64)})
+    return every.join(lists, on="row", how="left", maintain_order="left")["artists"].fill_null([])
 
 
 def text_columns(columns: dict[str, list[Any]], rows: Sequence[int], faults: list[Fault]) -> pl.DataFrame:
@@ -82,6 +119,8 @@ def text_columns(columns: dict[str, list[Any]], rows: Sequence[int], faults: lis
     import polars as pl
 
     for name, values in columns.items():
+        if {dict, list, bool}.isdisjoint(map(type, values)):
+            continue
         for place, value in enumerate(values):
             if isinstance(value, (dict, list, bool)):
                 # Not the value itself: nobody has looked at what is in it.

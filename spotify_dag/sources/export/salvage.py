@@ -7,13 +7,14 @@ object is stepped into without a report.
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from spotify_dag.sources.encoding import Decoder
+
 CHUNK = 1 << 18
-"""Bytes read at a time."""
+"""Characters read at a time."""
 LONGEST = 1 << 23
 """Characters of the longest object that is parsed whole: a playlist of 20,000 tracks."""
 NEAR_END = 1 << 16
@@ -30,7 +31,7 @@ def objects(stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool]) -> Iter
     Parameters
     ----------
     stream
-        UTF-8; wrong bytes become replacement characters.
+        Text in any encoding that `encoding.Decoder` knows.
     wanted
         Tells an object that is looked for from one that only contains such.
 
@@ -39,15 +40,19 @@ def objects(stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool]) -> Iter
     ``(between, object)``; the object is None where one was damaged, or is not wanted and does not hold all others.
     """
     decoder = json.JSONDecoder(strict=False)  # A bare control character in a title is no reason to stop.
-    bytes_decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+    blocks = Decoder(stream).blocks()
     text, at, ended, between, waste = "", 0, False, "", 0
     outermost = True
 
     def read_on(size: int) -> None:
         nonlocal text, at, ended
-        block = stream.read(size)
-        ended = not block
-        text, at = text[at:] + bytes_decoder.decode(block, final=ended), 0
+        parts = [text[at:]]
+        while size > 0 and not ended:
+            block = next(blocks, "")
+            ended = not block
+            size -= len(block)
+            parts.append(block)
+        text, at = "".join(parts), 0
 
     while waste < MAX_WASTE:
         start = text.find("{", at)

@@ -27,9 +27,9 @@ class Read:
         return rows["track_name"].to_list()
 
 
-def read(path: Path) -> Read:
+def read(*paths: Path) -> Read:
     """Read one person's files."""
-    reading = Reading(path, "export-anna")
+    reading = Reading(paths, "export-anna")
     frames = list(reading.frames())
     assert all(frame.columns == KEPT_COLUMNS for frame in frames)
     rows = pl.concat(frames)

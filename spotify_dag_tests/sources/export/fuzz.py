@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import random
 import re
@@ -68,6 +69,7 @@ def corpora() -> list[Corpus]:
         _objects("endsong_0.json", [play(n, n) for n in numbers], lambda rows: rows),
         _objects("StreamingHistory_music_0.json", [short_play(n, n) for n in numbers], lambda rows: rows),
     ]
+    found += _of_other_tools()
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
         for corpus in found:
@@ -75,9 +77,35 @@ def corpora() -> list[Corpus]:
     return [*found, Corpus("my_spotify_data.zip", archive.getvalue(), {})]
 
 
-def _lines(name: str, content: bytes) -> Corpus:
-    lines = content.split(b"\n")[1:-1]
-    return Corpus(name, content, {f"Song {number}": b"\n" + line + b"\n" for number, line in enumerate(lines)})
+def _of_other_tools() -> list[Corpus]:
+    """Return tables that only their heading tells, and listens: without the heading nothing can be asked of them."""
+    named = [(f"Song {n}", "Air", f"Album {n}") for n in range(ROWS)]
+    tables = {
+        "tunemymusic.csv": table(
+            ["Track name", "Artist name", "Album", "Playlist name", "Type", "ISRC"],
+            [[*names, "Road", "Playlist", "X"] for names in named],
+        ),
+        "soundiiz.csv": table(
+            ["title", "artist", "album", "isrc"], [[*names, "X"] for names in named], csv.QUOTE_MINIMAL
+        ),
+        "lastfm.csv": table(
+            ["uts", "utc_time", "artist", "album", "track"],
+            [[1_700_000_000 + 300 * n, "", artist, album, title] for n, (title, artist, album) in enumerate(named)],
+        ),
+    }
+    tables["soundiiz.csv"] = tables["soundiiz.csv"].replace(b",", b";")
+    found = [_lines(name, content, told_by_heading=True) for name, content in tables.items()]
+    listens = [
+        {"listened_at": 1_700_000_000 + 300 * n, "track_metadata": {"track_name": title, "artist_name": artist}}
+        for n, (title, artist, _) in enumerate(named)
+    ]
+    return [*found, _objects("listens.json", listens, lambda rows: rows)]
+
+
+def _lines(name: str, content: bytes, *, told_by_heading: bool = False) -> Corpus:
+    heading, *lines = content.split(b"\n")[:-1]
+    rows = {f"Song {number}": b"\n" + line + b"\n" for number, line in enumerate(lines)}
+    return Corpus(name, content, rows, heading + b"\n" if told_by_heading else b"")
 
 
 def _objects(name: str, rows: list[Any], around: Callable[[list[Any]], Any]) -> Corpus:

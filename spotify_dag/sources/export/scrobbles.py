@@ -1,0 +1,272 @@
+"""What other services and players write: listens, scrobbles, playlists as JSPF and XSPF. Samples are the only schema.
+
+Of every object only the names, the time of a play and whether it was skipped are looked at.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any
+
+from spotify_dag.sources.base import Fault
+from spotify_dag.sources.encoding import Decoder
+from spotify_dag.sources.export.rows import (
+    CHUNK_ROWS,
+    NAMELESS,
+    NO_PLAYS,
+    VIDEO,
+    Chunk,
+    Item,
+    Playlist,
+    artist_lists,
+    item_chunks,
+    text_columns,
+)
+from spotify_dag.sources.export.salvage import objects
+
+_DAMAGED = "not readable as JSON"
+_SPOTIFY = re.compile(r"(?:https?://open\.spotify\.com/(?:intl-\w+/)?track/|spotify:track:)([0-9A-Za-z]{22})")
+_TITLE = re.compile(r'"title"\s*:\s*"((?:[^"\\]|\\.)*)"')
+WATCHED = (
+    "Watched ", "Vous avez regardé ", "Has visto ", "Has mirado ", "Hai guardato ", "Assistiu a ", "Você assistiu a ",
+    "Viu ", "Tittade på ", "Du så på ", "Har set ", "Katsoit ", "Obejrzano: ", "Obejrzano ", "Vous avez visionné ",
+    "Просмотрено ", "İzlendi: ",
+)  # fmt: skip
+"""How Takeout begins the title of what was watched, in its languages; in others it ends it."""
+WATCHED_AFTER = (
+    " angesehen",
+    " bekeken",
+    " を視聴しました",
+    " 을(를) 시청했습니다.",
+    " 을 시청했습니다.",
+    " izlendi",
+    " megnézve",
+)
+TOPIC = re.compile(r" [-–] (?:Topic|Thema|Tema|Thème|Argomento|Onderwerp|Temat|Ämne|Тема|トピック|주제)$")
+"""What YouTube puts behind the name of an artist whose channel it made itself."""
+
+Play = Mapping[str, Any]
+
+
+def read_listens(stream: IO[bytes]) -> Iterator[Chunk]:
+    """Yield plays of ListenBrainz: its export and its dumps."""
+
+    def play(found: dict[str, Any]) -> Play | None:
+        track = found.get("track_metadata")
+        if not isinstance(track, dict):
+            return None
+        mapped = track.get("mbid_mapping")
+        credited = mapped.get("artists") if isinstance(mapped, dict) else None
+        names = [one.get("artist_credit_name") for one in credited or () if isinstance(one, dict)]
+        more = track.get("additional_info")
+        if not names and isinstance(more, dict) and isinstance(more.get("artist_names"), list):
+            names = more["artist_names"]
+        return {
+            "track_name": track.get("track_name"), "artist_name": track.get("artist_name"), "artists": names or None,
+            "album_name": track.get("release_name"), "played_at": found.get("listened_at", found.get("timestamp")),
+            "track_uri": _uri(more.get("spotify_id") if isinstance(more, dict) else None),
+        }  # fmt: skip
+
+    return _plays(stream, lambda it: "track_metadata" in it, play)
+
+
+def read_scrobbles(stream: IO[bytes]) -> Iterator[Chunk]:
+    """Yield plays of Maloja, of Pano Scrobbler, and of copies of Last.fm's own lists."""
+
+    def play(found: dict[str, Any]) -> Play | None:
+        track: Any = found.get("track")
+        artists: Any = found.get("artists")
+        album: Any = found.get("album")
+        title = track
+        if isinstance(track, dict):  # Maloja
+            title, artists, album = track.get("title"), track.get("artists"), track.get("album")
+        artist: Any = found.get("artist")
+        if isinstance(artist, dict):  # Last.fm
+            artist = artist.get("#text", artist.get("name"))
+        if isinstance(album, dict):
+            album = album.get("albumtitle", album.get("#text"))
+        date: Any = found.get("date")
+        if isinstance(date, dict):
+            date = date.get("uts", date.get("#text"))
+        time = next((found[name] for name in ("time", "timeMs", "timestamp", "uts") if found.get(name)), date)
+        event: Any = found.get("event", "scrobble")
+        return {
+            "track_name": title or found.get("name"), "artist_name": artist,
+            "artists": artists if isinstance(artists, list) and artists else None, "album_name": album,
+            "played_at": time, "skipped": None if event in ("scrobble", "", None) else NO_PLAYS,
+        }  # fmt: skip
+
+    def wanted(it: dict[str, Any]) -> bool:
+        named = "track" in it or ("name" in it and "artist" in it)
+        return (
+            named
+            and not isinstance(it.get("track"), list)
+            and not {"time", "timeMs", "date", "uts", "timestamp"}.isdisjoint(it)
+        )
+
+    return _plays(stream, wanted, play)
+
+
+def read_watched(stream: IO[bytes]) -> Iterator[Chunk]:
+    """Yield plays of the history of YouTube that were made in YouTube Music."""
+
+    def play(found: dict[str, Any]) -> Play | None:
+        music = found.get("header") == "YouTube Music"
+        channels = found.get("subtitles")
+        channel = (
+            channels[0].get("name")
+            if isinstance(channels, list) and channels and isinstance(channels[0], dict)
+            else None
+        )
+        title = found.get("title")
+        if isinstance(title, str):
+            title = next((title.removeprefix(start) for start in WATCHED if title.startswith(start)), title)
+            title = next((title.removesuffix(end) for end in WATCHED_AFTER if title.endswith(end)), title)
+        return {
+            "track_name": title, "artist_name": TOPIC.sub("", channel) if isinstance(channel, str) else None,
+            "played_at": found.get("time"), "skipped": None if music and channel else NAMELESS if music else VIDEO,
+        }  # fmt: skip
+
+    return _plays(stream, lambda it: "title" in it and ("header" in it or "titleUrl" in it), play)
+
+
+def read_apple_library(stream: IO[bytes], playlist: Playlist) -> Iterator[Chunk]:
+    """Yield the tracks of a library of Apple Music."""
+
+    def items() -> Iterator[Item | Fault]:
+        for row, (_, found) in enumerate(objects(stream, lambda it: "Title" in it and "Artist" in it)):
+            if found is None:
+                yield Fault(row, None, "item", None, _DAMAGED)
+            else:
+                yield Item(row, playlist, row, found.get("Title"), found.get("Artist"), found.get("Album"))
+
+    return item_chunks(items())
+
+
+def read_jspf(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -> Iterator[Chunk]:
+    """Yield the items of playlists in JSPF."""
+
+    def items() -> Iterator[Item | Fault]:
+        row = position = 0
+        playlist: Playlist | None = None
+
+        def wanted(it: dict[str, Any]) -> bool:
+            named = "title" in it and ("creator" in it or "identifier" in it)
+            return named or isinstance(it.get("track"), list)
+
+        for between, found in objects(stream, wanted):
+            if found is None:
+                yield Fault(row, None, "item", None, _DAMAGED)
+                row += 1
+                continue
+            members = [found]
+            if isinstance(found.get("track"), list):
+                playlist, position, members = new_playlist(found.get("title")), 0, found["track"]
+            elif playlist is None:
+                names = _TITLE.findall(between)
+                playlist, position = new_playlist(names[-1] if names else None), 0
+            for member in members:
+                if isinstance(member, dict):
+                    yield _jspf_item(member, row, playlist, position)
+                else:
+                    yield Fault(row, None, "item", None, "not an object")
+                row, position = row + 1, position + 1
+
+    return item_chunks(items())
+
+
+def _jspf_item(track: dict[str, Any], row: int, playlist: Playlist, position: int) -> Item:
+    links: list[Any] = []
+    for name in ("identifier", "location"):
+        found: Any = track.get(name)
+        links += found if isinstance(found, list) else [found]
+    artists = None
+    extension: Any = track.get("extension")
+    for part in extension.values() if isinstance(extension, dict) else ():
+        more: Any = part.get("additional_metadata") if isinstance(part, dict) else None
+        credited: Any = more.get("artists") if isinstance(more, dict) else None
+        if isinstance(credited, list):
+            artists = [one.get("artist_credit_name") for one in credited if isinstance(one, dict)] or None
+    uri = next((uri for link in links if (uri := _uri(link))), None)
+    return Item(
+        row, playlist, position, track.get("title"), track.get("creator"), track.get("album"), uri, None, artists
+    )
+
+
+_XSPF_TRACK = re.compile(r"<(?:\w+:)?track\b[^>]*>(.*?)</(?:\w+:)?track>", re.DOTALL)
+_XSPF_HEAD = re.compile(r"<(?:\w+:)?title\b[^>]*>(.*?)</(?:\w+:)?title>", re.DOTALL)
+LONGEST_TRACK = 1 << 16
+"""Characters in which a track of XSPF ends."""
+
+
+def read_xspf(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -> Iterator[Chunk]:
+    """Yield the items of a playlist in XSPF. No entity is looked up but the signs of HTML."""
+
+    def items() -> Iterator[Item | Fault]:
+        text = ""
+        playlist: Playlist | None = None
+        row = 0
+        for block in Decoder(stream).blocks():
+            text += block
+            end = 0
+            for found in _XSPF_TRACK.finditer(text):
+                if playlist is None:
+                    title = _XSPF_HEAD.search(text[: found.start()])
+                    playlist = new_playlist(_xml_text(title[1]) if title else None)
+                # Of a track that does not end, the next one begins inside it.
+                inner = re.split(r"<(?:\w+:)?track\b[^>]*>", found[1])[-1]
+                fields = {name: _field(inner, name) for name in ("title", "creator", "album", "identifier", "location")}
+                uri = _uri(fields["identifier"]) or _uri(fields["location"])
+                yield Item(row, playlist, row, fields["title"], fields["creator"], fields["album"], uri)
+                row, end = row + 1, found.end()
+            text = text[end:] if playlist is None else text[end:][-LONGEST_TRACK:]
+
+    return item_chunks(items())
+
+
+def _field(track: str, name: str) -> str | None:
+    found = re.search(rf"<(?:\w+:)?{name}\b[^>]*>(.*?)</(?:\w+:)?{name}>", track, re.DOTALL)
+    return _xml_text(found[1]) if found else None
+
+
+def _xml_text(text: str) -> str:
+    return html.unescape(re.sub(r"<!\[CDATA\[(.*?)\]\]>", r"\1", text, flags=re.DOTALL)).strip()
+
+
+def _uri(link: Any) -> str | None:
+    found = _SPOTIFY.search(link) if isinstance(link, str) else None
+    return f"spotify:track:{found[1]}" if found else None
+
+
+def _plays(
+    stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool], play: Callable[[dict[str, Any]], Play | None]
+) -> Iterator[Chunk]:
+    rows: list[tuple[int, Play]] = []
+    faults: list[Fault] = []
+    for row, (_, found) in enumerate(objects(stream, wanted)):
+        made = play(found) if found is not None else None
+        if made is None:
+            faults.append(Fault(row, None, "play", None, _DAMAGED if found is None else "no names in it"))
+        else:
+            rows.append((row, made))
+        if len(rows) + len(faults) >= CHUNK_ROWS:
+            yield _play_chunk(rows, faults)
+            rows, faults = [], []
+    yield _play_chunk(rows, faults)
+
+
+def _play_chunk(plays: list[tuple[int, Play]], faults: list[Fault]) -> Chunk:
+    import polars as pl
+
+    numbers = [row for row, _ in plays]
+    names = ("track_name", "artist_name", "album_name", "track_uri", "played_at", "skipped")
+    columns = {name: [play.get(name) for _, play in plays] for name in names}
+    artists = artist_lists([play.get("artists") for _, play in plays], [*map(_plain, columns["artist_name"])])
+    rows = text_columns(columns, numbers, faults)
+    return Chunk(rows.with_columns(pl.Series("row", numbers, pl.Int64), artists), faults)
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, (dict, list, bool)) else value
