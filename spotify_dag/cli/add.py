@@ -1,4 +1,4 @@
-"""``spotify-dag add``: hand in one user, whom the next run takes in."""
+"""``spotify-dag add``: hand in the files of one user. The next run takes them in."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ NAME = re.compile(r"\w[\w.-]{0,63}")
 
 def add(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="What somebody exported: a file, a folder or a zip.")],
-    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose it is: becomes the user export-NAME.")],
-    private: Annotated[bool, typer.Option("--private", help="Others must not be told of this user.")] = False,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Exported listening: a file, a folder or a zip.")],
+    name: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="Name of the person, who becomes the user export-NAME.")
+    ],
+    private: Annotated[bool, typer.Option("--private", help="Do not show this user to others.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Hand in somebody's exported listening; the file is not needed afterwards. Handed in again, it is replaced."""
+    """Hand in the exported listening of one person. It replaces what the same person handed in before."""
     with clear_errors():
         project = open_project(context)
         project.check_layout()
         user = _user_id(name)
         reading = Reading(path, user)
         if let_in_again(project, user):
-            err.print(f"{user} was forgotten, and is handed in again: from now on they may be read again.")
+            err.print(f"{user} was forgotten before. They are handed in again, so sources may read them again.")
         project.inbox.requests.hand_in("export", user, reading.frames(), opted_in=not private)
         report = {
             "user_id": user,
@@ -57,7 +59,7 @@ def add(
 
 
 def sweep(project: Project) -> None:
-    """Take in who was handed in; say what could not be."""
+    """Take in new requests, and print why others could not be taken in."""
     swept = project.inbox.requests.sweep()
     for reason in swept.rejected[:10]:
         err.print(f"Rejected: {reason}", soft_wrap=True)

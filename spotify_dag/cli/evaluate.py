@@ -43,7 +43,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how well users' own other halves, friends and artists are found; docs/evaluation.md has the protocol."""
+    """Measure how good matches are, against baselines; docs/evaluation.md has the protocol."""
     with clear_errors():
         if context.invoked_subcommand:
             _refuse_options(context)

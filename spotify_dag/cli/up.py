@@ -171,7 +171,7 @@ def _stop(part: Part) -> None:
 
 @contextmanager
 def _until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Yield what says whether to go on: until SIGINT or SIGTERM. Meanwhile neither ends this process."""
+    """Yield a function that is true until SIGINT or SIGTERM. In the block neither ends this process."""
     stopped: list[int] = []
     before = {
         number: signal.signal(number, lambda received, _: stopped.append(received))
@@ -185,7 +185,7 @@ def _until_interrupted() -> Iterator[Callable[[], bool]]:
 
 
 def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
-    """Return what is to run, in the order of starting."""
+    """Return the parts to run, in the order of their start."""
     # Dagster takes a second to import: only what needs it pays.
     from spotify_dag.orchestration.instance import dagster_home
 
@@ -242,7 +242,7 @@ def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
 
 
 def _daemon_health(ui: str) -> str | None:
-    """Return what Dagster says of its daemons; None before it knows."""
+    """Return the state of Dagster's daemons, or None before it is known."""
     request = urllib.request.Request(  # noqa: S310
         f"{ui}/graphql", json.dumps({"query": HEALTH_QUERY}).encode(), {"Content-Type": "application/json"}
     )
