@@ -167,8 +167,8 @@ def compare(
         why = match.why.as_dict()
         new_to_other = mirrored.as_dict()["new_to_you"]
         if as_json:
-            found = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
-            print_json({**found, **why, "new_to_other": new_to_other})
+            pair = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
+            print_json({**pair, **why, "new_to_other": new_to_other})
             return
         title = (
             (user, "bold"),

@@ -63,8 +63,8 @@ def simulate(
     except ValidationError as error:
         problem = error.errors()[0]
         name = problem["loc"][0] if problem["loc"] else "rates"
-        known = f" There are: {', '.join(Faults.model_fields)}." if problem["type"] == "extra_forbidden" else ""
-        raise SimulatorError(f"--fault {name}: {problem['msg']}.{known}") from error
+        names = f" There are: {', '.join(Faults.model_fields)}." if problem["type"] == "extra_forbidden" else ""
+        raise SimulatorError(f"--fault {name}: {problem['msg']}.{names}") from error
     settings = SimulatorSettings(mode=mode, users=users, seed=seed, latency=latency, faults=faults)
     if command:
         raise typer.Exit(_run_beside(settings, command, port or 0))

@@ -210,7 +210,7 @@ def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
         return Part(name, [sys.executable, "-m", *arguments], log, environment, health)
 
     ui = f"http://{HOST}:{ports['ui']}"
-    found = [
+    parts = [
         part(
             "code",
             [
@@ -233,12 +233,12 @@ def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
     if "simulator" in ports:
         arguments = ["spotify_dag", "simulate", "--port", str(ports["simulator"])]
         url = f"http://{HOST}:{ports['simulator']}"
-        found.append(part("simulator", arguments, lambda: url if _answers(ports["simulator"]) else None))
+        parts.append(part("simulator", arguments, lambda: url if _answers(ports["simulator"]) else None))
     if "app" in ports:
         arguments = ["spotify_dag", "app", "--host", HOST, "--port", str(ports["app"])]
         app = f"http://{HOST}:{ports['app']}"
-        found.append(part("app", arguments, lambda: app if _answers(ports["app"]) else None))
-    return found
+        parts.append(part("app", arguments, lambda: app if _answers(ports["app"]) else None))
+    return parts
 
 
 def _daemon_health(ui: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Answer who listens like whom, and why, from the published index and the lake. Needs no Dagster and no network."""
+"""Match users by the published index, and explain matches from the lake. No Dagster, no network."""
 
 from __future__ import annotations
 

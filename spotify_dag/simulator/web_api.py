@@ -200,10 +200,10 @@ async def call(request: Request) -> Call:
 
 async def extended_call(request: Request) -> Call:
     """Return the call of an endpoint that new development apps have lost."""
-    found = await call(request)
-    if found.api.development:
+    made = await call(request)
+    if made.api.development:
         raise ApiError(403, "Forbidden")
-    return found
+    return made
 
 
 EitherMode = Annotated[Call, Depends(call)]
@@ -377,8 +377,8 @@ def search(
 
     def results(kind: str) -> Json:
         # Development mode does not see Spotify's own playlists, and users' are not searched: they are drawn on demand.
-        found = [] if development and kind == "playlist" else world.search(kind, q)[:SEARCH_DEPTH]
-        return call.page(len(found), limit, offset, lambda place: made[kind](found[place]))
+        numbers = [] if development and kind == "playlist" else world.search(kind, q)[:SEARCH_DEPTH]
+        return call.page(len(numbers), limit, offset, lambda place: made[kind](numbers[place]))
 
     return call.reply({f"{kind}s": results(kind) for kind in kinds})
 

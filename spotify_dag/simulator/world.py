@@ -229,14 +229,14 @@ class World:
     def _search_texts(self) -> dict[str, list[tuple[int, str]]]:
         """Per kind, the numbers of all things, most popular first, and their texts."""
         artists, tracks, albums = self.artists, self.tracks, self.albums
-        known = np.argsort(-tracks.popularity, kind="stable").tolist()
+        popular_tracks = np.argsort(-tracks.popularity, kind="stable").tolist()
         titles = [f"{name} {artists.names[artist]}" for name, artist in zip(tracks.names, tracks.artist, strict=True)]
         popular_artists = np.argsort(-np.array(artists.popularity), kind="stable").tolist()
         album_of = {int(title): number for number, title in enumerate(albums.title_track)}
         return {
             "artist": [(number, artists.names[number].casefold()) for number in popular_artists],
-            "track": [(number, titles[number].casefold()) for number in known],
-            "album": [(album_of[number], titles[number].casefold()) for number in known if number in album_of],
+            "track": [(number, titles[number].casefold()) for number in popular_tracks],
+            "album": [(album_of[number], titles[number].casefold()) for number in popular_tracks if number in album_of],
             "playlist": [(number, self._original(number).name.casefold()) for number in range(len(self.scenes))],
         }
 

@@ -275,11 +275,11 @@ class UserIndex:
         columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
         present = [name for name in columns if name in table.schema.names]
         search = table.search().select(present).limit(None)
-        found = pl.DataFrame(
+        rows = pl.DataFrame(
             pl.from_arrow((search if buckets is None else search.where(_in_buckets(buckets))).to_arrow())
         )
         added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
-        return found.with_columns(added).select(columns).sort("user_id")
+        return rows.with_columns(added).select(columns).sort("user_id")
 
     def approximation(self) -> str | None:
         """Return a name of the approximate vector index, or None if searches are exact.
