@@ -1,4 +1,4 @@
-"""What every command shares: where it prints, how it fails, and which data root it works on."""
+"""What all commands share: output, errors, and the data root."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 
-# No markup: names of artists may hold brackets, and are data.
+# No markup: names of artists may hold brackets.
 out = Console(markup=False)
 err = Console(markup=False, highlight=False, stderr=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def open_project(context: typer.Context, **settings: Any) -> Project:
-    """Return the project of the data root that the command line names, else of the settings, some of them given."""
+    """Return the project of ``--data``, else of the settings. ``settings`` replace single settings."""
     return Project.open(Settings(**({"data": context.obj} if context.obj else {}), **settings))
 
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn what the user can mend into one clear line and exit status 1."""
+    """Print errors that the user can fix as one line each, and exit with status 1."""
     try:
         yield
     except SpotifyDagError as error:

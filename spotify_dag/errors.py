@@ -1,5 +1,5 @@
-"""The root of every error a user can mend."""
+"""The base class of all errors that a user can fix."""
 
 
 class SpotifyDagError(Exception):
-    """Something the user can mend. The message names the thing, the value and the remedy."""
+    """An error that the user can fix. The message names the thing, the value and the remedy."""

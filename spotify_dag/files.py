@@ -1,4 +1,4 @@
-"""Files that several processes share: written whole or not at all, and locked."""
+"""Files that several processes share: atomic writes, and locks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from spotify_dag.errors import SpotifyDagError
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.05
-"""Between two looks whether a lock is free, where waiting has an end."""
+"""Seconds between two attempts to get a lock, if the wait is bounded."""
 
 
 def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Write a file so that readers, and a crash, see the old content or the new, never a part.
+    """Write a file in one step: readers, also after a crash, see the old content or the new, never a part.
 
-    A ``private`` file is readable by its owner alone, whatever was there before.
+    A ``private`` file can be read by its owner alone, whatever its rights were before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{uuid4().hex}.tmp"
     try:
-        # Made by os.open so that a private file is never readable by others, not even for a moment.
+        # os.open sets the rights when the file is made: others cannot read a private file for even a moment.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -94,7 +94,7 @@ def locked(
     path
         The lock: an empty file that stays.
     wait
-        Wait until it is free. Else the block runs at once, and is told False where somebody else holds it.
+        Wait until it is free. If false, the block runs at once, and False is yielded if another process holds the lock.
     shared
         Hold it together with others who share it, and with nobody who does not.
     seconds

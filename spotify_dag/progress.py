@@ -1,4 +1,4 @@
-"""Progress of long work: silent in a Dagster run, which logs by itself; bars on a terminal."""
+"""Progress of long work: bars on a terminal, nothing in a Dagster run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 
 
 class Progress:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
     @contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Callable[[float], None]]:
-        """Yield a function that is told how many more of ``total`` steps are done."""
+        """Yield a function to call with the number of steps that were just done, out of ``total``."""
         yield lambda _: None
 
 
 class TerminalProgress(Progress):
-    """A progress bar on standard error, where that is a terminal."""
+    """A progress bar on standard error, if that is a terminal."""
 
     @contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator[Callable[[float], None]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class LayoutError(SpotifyDagError):
-    """The data root was made with other settings. The message names them and the remedy."""
+    """The data root was made with another number of buckets. The message names both and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Project:
 
     @classmethod
     def open(cls, settings: Settings) -> Project:
-        """Return the parts; creates nothing."""
+        """Return the parts of a data root. Nothing is created or read."""
         return cls(
             settings=settings,
             lake=Lake(settings.data / "lake", settings.n_buckets, Tombstones(settings.data)),
@@ -62,12 +62,12 @@ class Project:
 
     @property
     def tombstones(self) -> Tombstones:
-        """Who was forgotten."""
+        """Tombstones of forgotten users."""
         return Tombstones(self.settings.data)
 
     @property
     def matcher(self) -> Matcher:
-        """Answers from this data root."""
+        """Matches users by the published index."""
         return Matcher(self.lake, self.vectors)
 
     def user_index(self, model_version: str) -> UserIndex:
@@ -75,22 +75,24 @@ class Project:
         return UserIndex(self.vectors, model_version, self.tombstones)
 
     def user_indexes(self) -> list[UserIndex]:
-        """Return the user indexes of all model versions that have one, the one written to last at the end."""
-        found = sorted(UserIndex.all(self.vectors), key=UserIndex.written_at)
-        return [self.user_index(index.model_version) for index in found]
+        """Return the user indexes of all model versions, sorted by the time of the last write."""
+        indexes = sorted(UserIndex.all(self.vectors), key=UserIndex.written_at)
+        return [self.user_index(index.model_version) for index in indexes]
 
     def published(self) -> str | None:
-        """Return the model version that answers, or None."""
-        found = UserIndex.published(self.vectors)
-        return found[0].model_version if found else None
+        """Return the published model version, or None."""
+        published = UserIndex.published(self.vectors)
+        return published[0].model_version if published else None
 
     def publish(self, model_version: str) -> None:
-        """Make a version, whose user index is complete, the one that answers, with its weights on this machine.
+        """Publish a version: from now on its user index answers.
+
+        The index must hold all users. The weights are fetched to this machine if they are not here.
 
         Raises
         ------
         NoModelError
-            If its weights cannot be used; what answered so far goes on.
+            If the weights cannot be used. The version published before then stays.
         """
         self.user_index(model_version).publish(self.registry.load(model_version).scale)
 
@@ -100,7 +102,7 @@ class Project:
         return read_own_json(self._catalogue_card, dict[str, Any], remedy) or {}
 
     def set_track_catalogue_card(self, card: dict[str, Any]) -> None:
-        """Say what the catalogue, as it is now, was made from."""
+        """Write the card of the track catalogue."""
         write_atomically(self._catalogue_card, json.dumps(card).encode())
 
     @property
@@ -114,7 +116,7 @@ class Project:
 
     @property
     def track_model(self) -> TrackModel:
-        """What continues playlists."""
+        """The model that continues playlists."""
         return TrackModel(self.settings.data / "models" / "tracks")
 
     @property
@@ -123,7 +125,12 @@ class Project:
         return TrackAnswers(self.track_index, self.track_model, self.encoder)
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
-        """Return where genres come from, best first: the sources that know them, then the artist-genre table."""
+        """Return the genre tables, best first: those of the sources, then the registered artist-genre table.
+
+        Returns
+        -------
+        Pairs of a label (``source``, or None for the registered table) and a frame ``artist_id, artist_name, genres``.
+        """
         tables: list[tuple[str | None, pl.DataFrame]] = []
         for source in self.inbox.sources():
             genres = source.artist_genres()
@@ -148,7 +155,7 @@ class Project:
         Raises
         ------
         LayoutError
-            If the data root was made with another number of buckets: users would be looked for in the wrong ones.
+            If the data root was made with another number of buckets: users would be searched in the wrong buckets.
         """
         made_with = self.layout()
         if made_with is None:

@@ -57,7 +57,7 @@ class Table:
         return pl.DataFrame(schema=self.polars_schema())
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return ``frame`` with exactly this table's columns and types; a missing nullable column is filled with null.
+        """Return ``frame`` with exactly this table's columns and types. A missing nullable column is filled with null.
 
         Raises
         ------
@@ -144,7 +144,7 @@ RAW_PLAYLISTS = Table(
 
 USERS = Table(
     "users",
-    "Every user a source named, with what was kept of them.",
+    "Every user a source named, with counts and a hash of the items kept.",
     key=("user_id",),
     columns=(
         USER_BUCKET,
@@ -153,18 +153,18 @@ USERS = Table(
         FETCHED_AT,
         Column("rows_kept", "int32", "Playlist items kept"),
         Column("content_hash", "int64", "Order-free hash of the kept items: equal when nothing changed"),
-        Column("opted_in", "bool", "Whether others may be told of this user"),
+        Column("opted_in", "bool", "Whether this user may be shown to others"),
         Column(
-            "handed_in", "str", "What was read, of a user who was handed in by themselves: listening, consent", True
+            "handed_in", "str", "For a user who was handed in one by one: the listening and consent that was read", True
         ),
         Column("gone_since", "timestamp", "Since when the source does not know the user any more", nullable=True),
-        Column("dropped_at", "timestamp", "When retention dropped what they listen to", nullable=True),
+        Column("dropped_at", "timestamp", "When retention dropped their listening", nullable=True),
     ),
 )
 
 INGESTS = Table(
     "ingests",
-    "What was read from where, per bucket: the high-water mark of ingestion.",
+    "What was read from which source, per bucket: the high-water mark of ingestion.",
     key=("user_bucket", "source"),
     columns=(
         USER_BUCKET,
@@ -187,9 +187,9 @@ REJECTS = Table(
         SOURCE,
         FETCHED_AT,
         Column("file", "str", "File the row came from"),
-        Column("row", "int64", "Line of a table, item of a list; null where a whole part is meant", nullable=True),
+        Column("row", "int64", "Line of a table, or item of a list; null for a whole file or part", nullable=True),
         Column("user_id", "str", "User the row belongs to, where that could be read", nullable=True),
-        Column("field", "str", "What was wrong with it: the field"),
+        Column("field", "str", "The field that was wrong"),
         Column("value", "str", "The value found, at most 80 characters, control characters escaped", nullable=True),
         Column("reason", "str", "Why it was refused"),
         Column("dropped", "bool", "true: the row was left out; false: only this value was"),
@@ -213,7 +213,7 @@ ARTIST_GENRES = Table(
 
 USER_TASTES = Table(
     "user_tastes",
-    "What a user listens to, as shares: the weights that embeddings are built from and matches are explained with.",
+    "Shares of a user's listening. Embeddings are built with these weights, and matches are explained with them.",
     key=("user_id", "kind", "name"),
     columns=(
         USER_BUCKET,
@@ -227,8 +227,8 @@ USER_TASTES = Table(
 
 TEXT_VECTORS = Table(
     "text_vectors",
-    "The vector of every distinct genre and artist name, encoded once per encoder, ever. Two runs at once may both add "
-    "a string: the vectors are the same, and readers take either.",
+    "The vector of every distinct genre and artist name, encoded once per encoder. Two runs at once may both add a "
+    "string: the vectors are equal, and readers take either.",
     key=(),
     partition_by="encoder",
     columns=(
@@ -246,8 +246,12 @@ USER_EMBEDDINGS = Table(
         USER_BUCKET,
         USER_ID,
         SOURCE,
-        Column("content_hash", "int64", "The user's content_hash at the time: a different one means stale"),
-        Column("feature_version", "str", "Fingerprint of encoder, genre table and settings: the same for everybody"),
+        Column(
+            "content_hash",
+            "int64",
+            "The user's content_hash when this row was made; if it differs now, the row is stale",
+        ),
+        Column("feature_version", "str", "Fingerprint of encoder, genre table and settings; the same for all users"),
         Column("genre_embedding", "list[float32]", "Mean over playlists of the playlist's mean genre vector", True),
         Column("artist_embedding", "list[float32]", "Frequency-weighted mean of the top artists' name vectors", True),
         Column("playlist_embedding", "list[float32]", "Mean of playlist genre vectors weighted by size", True),
@@ -256,7 +260,7 @@ USER_EMBEDDINGS = Table(
         Column("tracks", "int32", "Number of playlist items used"),
         Column("mean_popularity", "float32", "Mean popularity of the items, 0 to 100", nullable=True),
         Column("explicit_ratio", "float32", "Share of items marked explicit, 0 to 1", nullable=True),
-        Column("unembedded_reason", "str", "Why there is no embedding at all; null where there is one", nullable=True),
+        Column("unembedded_reason", "str", "Why the user has no embedding; null where they have one", nullable=True),
     ),
 )
 
@@ -266,9 +270,9 @@ TRACK_CATALOGUE = Table(
     key=("track_id",),
     partition_by="part",
     columns=(
-        Column("part", "int32", "Always 0: the catalogue is read as a whole"),
+        Column("part", "int32", "Always 0: the catalogue has one partition"),
         Column("track_id", "str", "The source's id; local:artist:title where it has none"),
-        Column("catalogue_number", "int64", "Number of the track, from 0 in the order of arrival; never given twice"),
+        Column("catalogue_number", "int64", "Number of the track, from 0 in the order of arrival; never reused"),
         Column("track_name", "str", "Title"),
         Column("artist_name", "str", "Name of the main artist"),
         Column("artist_key", "str", "Normalised name of the artist, as in artist_genres"),
@@ -279,13 +283,13 @@ TRACK_CATALOGUE = Table(
         Column("explicit", "bool", "Whether the track is marked explicit", nullable=True),
         Column("playlists", "int32", "Playlist items of this track, over all sources"),
         Column("genres", "list[str]", "Genres of the artist; null where unknown", nullable=True),
-        Column("content_hash", "int64", "Hash of everything above and of the audio features: a different one is stale"),
+        Column("content_hash", "int64", "Hash of the columns above and of the audio features"),
     ),
 )
 
 AUDIO_FEATURES = Table(
     "audio_features",
-    "What sources know of how tracks sound, in the units of features/audio.py. Impossible values are missing.",
+    "Audio features of tracks, in the units of features/audio.py. Impossible values are null.",
     key=("source", "track_id"),
     partition_by="source",
     columns=(
@@ -312,11 +316,13 @@ ARTIST_FACTORS = Table(
     key=("model_version", "artist_key"),
     partition_by="model_version",
     columns=(
-        Column("model_version", "str", "The model that uses it: vectors of two versions cannot be compared"),
+        Column("model_version", "str", "The model version it belongs to. Vectors of two versions cannot be compared"),
         Column("artist_key", "str", "Normalised name, as in artist_genres"),
         Column("users", "int32", "Training users who listen to the artist"),
-        Column("predicted", "bool", "true: no training user listens to it; the vector is predicted from its text"),
-        Column("vector", "list[float32]", "Its vector: near those of artists that the same users listen to"),
+        Column(
+            "predicted", "bool", "true: no training user listens to the artist; the vector is predicted from its text"
+        ),
+        Column("vector", "list[float32]", "Vector of the artist; near those of artists with the same listeners"),
     ),
 )
 

@@ -15,7 +15,7 @@ UNSAFE = frozenset("%[]*?#;\\\n\r\t")
 
 
 class Settings(BaseSettings):
-    """Settings of one installation, from ``SPOTIFY_DAG_*`` variables; one build uses one setting for everybody."""
+    """Settings of one installation, from ``SPOTIFY_DAG_*`` variables. They are the same for all users."""
 
     model_config = SettingsConfigDict(env_prefix="SPOTIFY_DAG_", extra="ignore", populate_by_name=True)
 
@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     n_buckets: int = Field(64, ge=1, le=4096, description="Number of user buckets. Fixed for the life of a data root")
     encoder: str | None = Field(
         None,
-        description="Sentence-transformer: a hub name or a local folder. Default: the installed all-MiniLM-L6-v2",
+        description="Sentence-transformer: a hub name or a local folder; default: the installed all-MiniLM-L6-v2",
     )
     profiles_count: int | None = Field(None, ge=1, description="At most this many users of each source; default: all")
     playlists_count: int | None = Field(None, ge=1, description="At most this many playlists per user; default: all")
@@ -35,8 +35,8 @@ class Settings(BaseSettings):
     train_users: int = Field(20_000, ge=2, description="At most this many users are trained on")
     training_preset: Literal["default", "seed-2025"] = Field(
         "default",
-        description="How towers are trained: the defaults, with what spotify-dag tune found; or as the system this "
-        "project grew out of",
+        description="default: with the settings that spotify-dag tune found, if any. seed-2025: as the system this "
+        "project grew out of. For one training: spotify-dag run --train --preset",
     )
     mlflow_uri: str | None = Field(
         None, description="Another MLflow for the model registry: a server or a database; default: under the data root"
@@ -44,12 +44,12 @@ class Settings(BaseSettings):
 
     spotify_client_id: str | None = Field(None, description="Client id of the app at developer.spotify.com")
     spotify_client_secret: SecretStr | None = Field(
-        None, description="Its secret; not needed where only logged-in users are read"
+        None, description="Secret of the app; not needed to read logged-in users"
     )
     spotify_api_url: str = Field("https://api.spotify.com/v1", description="Root of the Web API, or of a simulator")
-    spotify_auth_url: str = Field("https://accounts.spotify.com", description="Where tokens come from")
+    spotify_auth_url: str = Field("https://accounts.spotify.com", description="Root of the service that gives tokens")
     spotify_concurrency: int = Field(4, ge=1, le=32, description="Requests to Spotify that are open at one time")
-    spotify_timeout: float = Field(30, gt=0, le=600, description="Seconds one request may take, however it drips")
+    spotify_timeout: float = Field(30, gt=0, le=600, description="Seconds one request may take in all")
     spotify_deadline: float = Field(
         120, gt=0, le=3600, description="Seconds one call may take with all its retries and waits"
     )
@@ -57,42 +57,43 @@ class Settings(BaseSettings):
         30,
         ge=0,
         le=600,
-        description="Longest Retry-After, in seconds, to sleep through; at a longer one the run ends",
+        description="Longest Retry-After, in seconds, that is waited for; at a longer one the run ends",
     )
     spotify_daily_budget: int = Field(100_000, ge=1, description="At most this many requests in any 24 hours")
     spotify_artist_age_days: float = Field(30, gt=0, description="Artists are asked for again after this many days")
     spotify_refresh_hours: float = Field(
         168,
         gt=0,
-        description="Users are looked at again once in this many hours, a seventh of the buckets at a time, or when "
-        "the source is named again",
+        description="Users are read again once in this many hours, a seventh of the buckets at a time; or when the "
+        "source is named again",
     )
     spotify_followed: bool = Field(
         False, description="Count playlists that users follow, not only those they own or collaborate on"
     )
 
     retention_days: float | None = Field(
-        None, gt=0, description="What was read is dropped after this many days; embeddings stay. Default: never"
+        None, gt=0, description="Listening is dropped after this many days; embeddings stay; default: never"
     )
     gone_days: float = Field(
-        30, ge=0, description="Users whom their source does not know any more are removed after this many days"
+        30, ge=0, description="Users that their source does not know any more are removed after this many days"
     )
     app_url: str | None = Field(
         None, description="Where people reach the app, like https://taste.example; default: as their browser names it"
     )
     app_password: SecretStr | None = Field(
-        None, description="A password for the whole app (HTTP Basic, any user name); default: none is asked for"
+        None, description="A password for the whole app (HTTP Basic, any user name); default: no password"
     )
     app_proxy_header: str | None = Field(
         None,
-        description="A header, like X-Forwarded-User, that a reverse proxy sets for whom it lets in; nobody else may",
+        description="A header that a reverse proxy sets for logged-in users, like X-Forwarded-User; requests without "
+        "it are refused",
     )
     app_requests_per_minute: int = Field(600, ge=1, description="Requests of one client in a minute")
-    app_newcomers_per_minute: int = Field(20, ge=1, description="New users of one client in a minute")
-    app_max_upload_mb: int = Field(200, ge=1, le=4096, description="Largest file that is taken, in MB")
+    app_newcomers_per_minute: int = Field(20, ge=1, description="New users that one client may hand in, in a minute")
+    app_max_upload_mb: int = Field(200, ge=1, le=4096, description="Largest upload, in MB")
     app_request_seconds: float = Field(30, gt=0, description="Longest answer, in seconds")
     app_upload_seconds: float = Field(300, gt=0, description="Longest upload, in seconds")
-    app_newcomer_seconds: float = Field(300, gt=0, description="Longest reading of a new user's listening, in seconds")
+    app_newcomer_seconds: float = Field(300, gt=0, description="Longest reading of a new user's file, in seconds")
 
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default: dagster/ under the data root"
@@ -102,7 +103,7 @@ class Settings(BaseSettings):
     )
 
     alert_webhook: SecretStr | None = Field(
-        None, description="URL that gets a JSON message when a run fails or something waits too long; Slack's will do"
+        None, description="URL that gets a JSON message when a run fails or a stage is late, such as a webhook of Slack"
     )
     ui_url: str | None = Field(None, description="Where people open the Dagster UI, for links in alerts")
 
@@ -160,7 +161,7 @@ class Settings(BaseSettings):
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a URL leads to this machine itself, as a simulator's does."""
+    """Return whether the host of a URL is this machine, as for a simulator."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,7 +1,7 @@
-"""Who was forgotten, without saying who: a keyed hash per user, so that nothing brings them back.
+"""Tombstones of forgotten users: a keyed hash per user. They keep sources from bringing a user back.
 
-Only whoever already holds an id can ask whether it was forgotten. The key lies beside the hashes, so what they protect
-against is reading the names off a list, not somebody who has the data root and a list of candidates.
+Only code that already holds an id can ask whether that user was forgotten. The key lies beside the hashes. So nobody
+can read names off a list. They do not protect against a person who has the data root and a list of candidates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEY = "key"
 
 
 class TombstoneError(SpotifyDagError):
-    """The key of the tombstones is gone, so that nobody can tell who was forgotten."""
+    """The key of the tombstones is gone. It cannot be told which users were forgotten."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Tombstones:
         (self._folder / _digest(key, user_id)).touch()
 
     def lift(self, user_id: str) -> bool:
-        """Let a user in again; return whether they had been forgotten."""
+        """Remove the tombstone of a user; return whether there was one."""
         if user_id not in self:
             return False
         (self._folder / _digest(self._key() or b"", user_id)).unlink(missing_ok=True)
@@ -76,7 +76,7 @@ class Tombstones:
             return None
 
     def _new_key(self) -> bytes:
-        """Make the key, once: of several processes that do, all use the one that came first."""
+        """Make the key and return it. If several processes do so at once, all get the key of the first."""
         made = self._folder / f".{secrets.token_hex(8)}.tmp"
         write_atomically(made, secrets.token_bytes(32), private=True)
         try:

@@ -29,15 +29,17 @@ def add(
         list[Path],
         typer.Argument(metavar="PATH…", help="What one person exported: files, folders and zips, also several."),
     ],
-    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose it is: becomes the user export-NAME.")],
-    private: Annotated[bool, typer.Option("--private", help="Others must not be told of this user.")] = False,
+    name: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="Name of the person, who becomes the user export-NAME.")
+    ],
+    private: Annotated[bool, typer.Option("--private", help="Do not show this user to others.")] = False,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Add to what was handed in before; else that is replaced.")
+        bool, typer.Option("--merge", help="Add to what was handed in before, instead of replacing it.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read, and keep nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Hand in somebody's exported listening; the files are not needed afterwards."""
+    """Hand in the exported listening of one person. It replaces what the same person handed in before."""
     with clear_errors():
         project = open_project(context)
         project.check_layout()
@@ -53,7 +55,7 @@ def add(
                 pass
         else:
             if let_in_again(project, user):
-                err.print(f"{user} was forgotten, and is handed in again: from now on they may be read again.")
+                err.print(f"{user} was forgotten before. They are handed in again, so sources may read them again.")
             requests.hand_in("export", user, reading.frames(), opted_in=not private)
         report = {"user_id": user, "opted_in": not private, "kept": not dry_run, **reading.report()}
         report["merged_with" if merge else "replaces"] = _summary(before, earlier)

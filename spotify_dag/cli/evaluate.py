@@ -43,7 +43,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how well users' own other halves, friends and artists are found; docs/evaluation.md has the protocol."""
+    """Measure how good matches are, against baselines; docs/evaluation.md has the protocol."""
     with clear_errors():
         if context.invoked_subcommand:
             _refuse_options(context)
@@ -53,15 +53,15 @@ def evaluate(
             project = _project_of(project, source, path, artist_genres)
         elif path is not None or artist_genres is not None:
             raise SourceError("--path and --artist-genres belong to --source NAME.")
-        found = _evaluate(project, folds=folds, seeds=seeds, wanted=models)
+        report = _evaluate(project, folds=folds, seeds=seeds, wanted=models)
         if as_json:
-            print_json(_without_nan(found))
+            print_json(_without_nan(report))
             return
-        table = Table(title=f"{found['protocol']['users']:,} users, {folds} folds, {seeds} seeds: mean ± deviation")
+        table = Table(title=f"{report['protocol']['users']:,} users, {folds} folds, {seeds} seeds: mean ± deviation")
         table.add_column("Model", no_wrap=True)
         for heading in SHOWN.values():
             table.add_column(heading, justify="right")
-        for row in found["rows"]:
+        for row in report["rows"]:
             style = "bold green" if row["model"] == "tower" else None
             table.add_row(row["model"], *(_number(row, key) for key in SHOWN), style=style)
         out.print(table)
@@ -152,10 +152,10 @@ def _friends(project: Project, users: pl.DataFrame) -> np.ndarray:
     from spotify_dag.sources.lastfm import LastfmSource
 
     rows = users.select("user_id").with_row_index("row")
-    known = [source.friends() for source in project.inbox.sources() if isinstance(source, LastfmSource)]
+    friends = [source.friends() for source in project.inbox.sources() if isinstance(source, LastfmSource)]
     pairs = [
         frame.join(rows, on="user_id").join(rows, left_on="friend_id", right_on="user_id", suffix="_friend")
-        for frame in known
+        for frame in friends
     ]
     if not pairs:
         return np.empty((0, 2), np.int64)

@@ -1,4 +1,4 @@
-"""``spotify-dag forget | retention | tidy``: what is kept, and how it goes away."""
+"""``spotify-dag forget | retention | tidy``: deletion, retention and compaction."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def forget(
     context: typer.Context,
     user: Annotated[str, typer.Argument(help="User id.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Delete nothing; look for the id in every file, and count.")
+        bool, typer.Option("--verify", help="Delete nothing. Count the mentions of the id in every file.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete everything kept of USER, and let no source bring them back. Only their own spotify-dag add lifts that."""
+    """Delete all data of USER. No source brings them back; only their own spotify-dag add does."""
     with clear_errors():
         project = open_project(context)
         project.check_layout()
         if verify:
-            found = find_mentions(project, user)
+            mentions = find_mentions(project, user)
             if as_json:
-                print_json({"user_id": user, "mentions": found.total, **found.as_dict()})
+                print_json({"user_id": user, "mentions": mentions.total, **mentions.as_dict()})
             else:
-                for name, count in found.found.items():
+                for name, count in mentions.found.items():
                     out.print(f"  {count:,} in {name}")
-                for problem in found.unreadable:
+                for problem in mentions.unreadable:
                     out.print(f"  Not readable: {problem}", soft_wrap=True)
-                out.print(f"{found.total} mentions of {user} in {found.files:,} files")
-            if found.total:
+                out.print(f"{mentions.total} mentions of {user} in {mentions.files:,} files")
+            if mentions.total:
                 raise typer.Exit(1)
             return
         done = forget_user(project, user)
@@ -51,11 +51,11 @@ def forget(
         for file in done.still_named:
             out.print(f"Your own list still names {user}, who is not read any more: {file}", soft_wrap=True)
         out.print(done.consequence, style="dim", soft_wrap=True)
-        out.print(f"See that it is so: spotify-dag forget {user} --verify", style="dim")
+        out.print(f"Verify it with: spotify-dag forget {user} --verify", style="dim")
 
 
 def retention(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Drop what was read more than SPOTIFY_DAG_RETENTION_DAYS ago; tastes, embeddings and vectors stay."""
+    """Drop listening that was read more than SPOTIFY_DAG_RETENTION_DAYS ago; tastes, embeddings and vectors stay."""
     with clear_errors():
         project = open_project(context)
         project.check_layout()
@@ -65,15 +65,16 @@ def retention(context: typer.Context, as_json: JsonOption = False) -> None:
         if as_json:
             print_json(done.as_dict())
             return
-        out.print(f"Dropped what {done.users_dropped:,} users listen to: {sum(done.rows_dropped.values()):,} rows.")
-        out.print(f"Removed {len(done.users_removed):,} users whom their source does not know any more.")
+        out.print(f"Dropped the listening of {done.users_dropped:,} users: {sum(done.rows_dropped.values()):,} rows.")
+        out.print(f"Removed {len(done.users_removed):,} users that their source does not know any more.")
         out.print(
-            "The files go with a spotify-dag tidy a quarter of an hour from now, or with its schedule.", style="dim"
+            "Their files stay for a quarter of an hour. Then spotify-dag tidy deletes them; a schedule runs it hourly.",
+            style="dim",
         )
 
 
 def tidy(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Join small files, and delete versions that were replaced a quarter of an hour ago, with all they need."""
+    """Join small files, and delete the files of versions that were replaced more than a quarter of an hour ago."""
     with clear_errors():
         project = open_project(context)
         project.check_layout()
@@ -89,4 +90,4 @@ def tidy(context: typer.Context, as_json: JsonOption = False) -> None:
         for version in done.indexes_dropped:
             out.print(f"The index of {version} is deleted.")
         if done.busy:
-            out.print(f"Left for the next time, as somebody is writing there: {', '.join(done.busy)}")
+            out.print(f"Left for the next time, because there is a writer: {', '.join(done.busy)}")

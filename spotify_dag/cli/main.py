@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Find listeners with the same taste, and why. Settings are SPOTIFY_DAG_* variables; see the README.",
+    help="Find listeners with the same taste, and why. Settings: docs/reference/settings.md.",
 )
 app.command()(add)
 app.command()(forget)
@@ -48,7 +48,7 @@ for command in (login, doctor, simulate):
     app.command()(clear_errors()(command))
 app.command(name="app")(serve_app)
 app.add_typer(models, name="models")
-# Users by itself, as it was; what else can be measured is named after it.
+# `evaluate` alone measures matches of users; its subcommands measure other things.
 measured = typer.Typer()
 measured.callback(invoke_without_command=True)(evaluate)
 measured.command("tracks")(evaluate_tracks)
@@ -70,19 +70,19 @@ def run(
     context: typer.Context,
     source: Annotated[
         str | None,
-        typer.Option(help=f"Source to add to the base: {', '.join(SOURCES)}. Remembered.", show_default=False),
+        typer.Option(help=f"Source to register: {', '.join(SOURCES)}. It is remembered.", show_default=False),
     ] = None,
     path: Annotated[
         Path | None,
         typer.Option(
-            help="Where the source's files are. spotify: a list of users, or a Hugging Face data set of them.",
+            help="Files of the source. For spotify: a list of users, or a Hugging Face data set of users.",
             show_default=False,
         ),
     ] = None,
     artist_genres: Annotated[
         Path | None,
         typer.Option(
-            help="Table of artists and their genres (.parquet, .csv, .json), joined by id or name. Remembered.",
+            help="Table of artists and genres (.parquet, .csv, .json), joined by id or name. It is remembered.",
             show_default=False,
         ),
     ] = None,
@@ -92,20 +92,18 @@ def run(
     ] = None,
     tracks: Annotated[int | None, typer.Option(help="synthetic: tracks per playlist (50).", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="synthetic: seed of the world (0).", show_default=False)] = None,
-    remove: Annotated[
-        str | None, typer.Option(help="Source to take out of the base, with its users.", show_default=False)
-    ] = None,
-    train: Annotated[bool, typer.Option("--train", help="Train a new tower even if the present one will do.")] = False,
+    remove: Annotated[str | None, typer.Option(help="Source to remove, with its users.", show_default=False)] = None,
+    train: Annotated[bool, typer.Option("--train", help="Train a new tower now, even if none is due.")] = False,
     preset: Annotated[
         Literal["default", "seed-2025"] | None,
         typer.Option(
-            help="With --train: how to, this time. seed-2025: as the system this project grew out of.",
+            help="With --train: how to train this time. seed-2025: as the system this project grew out of.",
             show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Materialise what is stale, from listening to index, and say what the base holds."""
+    """Bring everything up to date: read, embed, train and index what is stale. Then print a summary."""
     with clear_errors():
         if preset is not None and not train:
             raise TrainingConfigError(f"--preset {preset} says how to train: give it with --train.")
@@ -161,7 +159,7 @@ def compare(
     limit: Annotated[int, typer.Option(min=1, help="Rows per list.")] = 15,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how much two users have in common, in what, and what each has that the other has not."""
+    """Compare two users: their score, what they share, and what is new to each of them."""
     with clear_errors():
         matcher = open_project(context).matcher
         version, match = matcher.compare(user, other, limit)
@@ -169,8 +167,8 @@ def compare(
         why = match.why.as_dict()
         new_to_other = mirrored.as_dict()["new_to_you"]
         if as_json:
-            found = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
-            print_json({**found, **why, "new_to_other": new_to_other})
+            pair = {"user_id": user, "other_id": other, "model_version": version, "score": round(match.score, 6)}
+            print_json({**pair, **why, "new_to_other": new_to_other})
             return
         title = (
             (user, "bold"),
@@ -232,8 +230,8 @@ def main() -> None:
 
 
 def _run(project: Project, *, train: bool) -> dict[str, Any]:
-    """Bring the graph up to date, telling of each stage on standard error; return what was done and what there is."""
-    # Dagster takes a second to import: only what needs it pays.
+    """Bring the graph up to date, and print each stage on standard error; return a report of it."""
+    # Imported here: Dagster is slow to import, and other commands do not need it.
     from spotify_dag.cli.run_summary import summary
     from spotify_dag.definitions import build_definitions
     from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
@@ -276,7 +274,7 @@ def _register(
     if source is not None:
         options: dict[str, Any] = dict(given)
         if path is not None:
-            # What is no file may be the name of a data set.
+            # A path without a file may be the name of a data set.
             options["path"] = str(path.resolve() if path.exists() or source != "spotify" else path)
         if source == "spotify":
             options["asked"] = time.time()

@@ -1,4 +1,4 @@
-"""``spotify-dag models``: which towers there are, which of them is champion, and how to change that."""
+"""``spotify-dag models``: list the towers, and change the champion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VersionArgument = Annotated[str, typer.Argument(help="Model version, like tower-
 
 
 class PromotionError(SpotifyDagError):
-    """A version that must not become champion. The message says which number forbids it."""
+    """A version that must not become champion. The message names the number that failed."""
 
 
 def quality(measured: dict[str, float]) -> str:
@@ -58,7 +58,7 @@ def list_(context: typer.Context, as_json: JsonOption = False) -> None:
 
 @models.command()
 def show(context: typer.Context, version: VersionArgument, as_json: JsonOption = False) -> None:
-    """Show the model card of VERSION, and what the gate said of it."""
+    """Show the model card of VERSION, and the gate's decision about it."""
     with clear_errors():
         registry = open_project(context).registry
         card, decision, measured = registry.card(version), registry.decision(version), registry.measurement(version)
@@ -96,14 +96,14 @@ def promote(
 
 @models.command()
 def rollback(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Make the version that the champion replaced champion again."""
+    """Make the version before the present champion champion again."""
     with clear_errors():
         project = open_project(context)
         _report(project, project.registry.rollback(), as_json)
 
 
 def _report(project: Project, champion: str, as_json: bool) -> None:
-    """Publish the champion where its user index is complete, and say what answers now."""
+    """Publish the champion if its user index is complete, and print which version answers."""
     from spotify_dag.staleness.stale_buckets import index_version, stale_index
 
     fits = index_version(project) == champion

@@ -16,10 +16,12 @@ PORT = 7860
 
 def app(
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine's.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 for all addresses of this machine.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = PORT,
 ) -> None:
-    """Serve the pages and the API people use; it follows what is published, and needs no Dagster."""
+    """Serve the pages and the API. It follows each newly published version, and needs no Dagster."""
     with clear_errors():
         project = open_project(context)
         project.check_layout()

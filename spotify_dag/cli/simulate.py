@@ -22,7 +22,7 @@ def simulate(
         list[str] | None,
         typer.Argument(
             metavar="-- COMMAND",
-            help="Run this with the simulator as its Spotify, and end with it.",
+            help="Run this command against the simulator, and end when it ends.",
             show_default=False,
         ),
     ] = None,
@@ -37,19 +37,17 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the world, of users' tastes and of faults.")] = 0,
     port: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=65_535, help=f"Port of 127.0.0.1: {PORT}, or any that is free where there is a COMMAND."
-        ),
+        typer.Option(min=0, max=65_535, help=f"Port of 127.0.0.1; default: {PORT}, or any free one with a COMMAND."),
     ] = None,
-    latency: Annotated[float, typer.Option(min=0, help="Seconds that every request takes at least.")] = 0,
+    latency: Annotated[float, typer.Option(min=0, help="Least time of a request, in seconds.")] = 0,
     fault_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of requests that go wrong, in every way there is.")
+        float, typer.Option(min=0, max=1, help="Share of requests that go wrong, in all 13 ways.")
     ] = 0,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="One fault: its rate (hang_up=0.1), or a detail of them (long_retry_after=2). Repeatable.",
+            help="Rate of one fault (hang_up=0.1), or a detail (long_retry_after=2); repeatable.",
         ),
     ] = None,
 ) -> None:
@@ -65,8 +63,8 @@ def simulate(
     except ValidationError as error:
         problem = error.errors()[0]
         name = problem["loc"][0] if problem["loc"] else "rates"
-        known = f" There are: {', '.join(Faults.model_fields)}." if problem["type"] == "extra_forbidden" else ""
-        raise SimulatorError(f"--fault {name}: {problem['msg']}.{known}") from error
+        names = f" There are: {', '.join(Faults.model_fields)}." if problem["type"] == "extra_forbidden" else ""
+        raise SimulatorError(f"--fault {name}: {problem['msg']}.{names}") from error
     settings = SimulatorSettings(mode=mode, users=users, seed=seed, latency=latency, faults=faults)
     if command:
         raise typer.Exit(_run_beside(settings, command, port or 0))
@@ -74,7 +72,7 @@ def simulate(
 
 
 def _run_beside(settings: SimulatorSettings, command: Sequence[str], port: int) -> int:
-    """Run a command whose Spotify is a simulator; return its exit status."""
+    """Run a command against a simulator; return its exit status."""
     from spotify_dag.simulator.loopback_server import SimulatorError, serve
 
     with serve(settings, port) as simulator:
@@ -103,7 +101,7 @@ def _run_beside(settings: SimulatorSettings, command: Sequence[str], port: int) 
 
 
 def variables(url: str, settings: SimulatorSettings) -> dict[str, str]:
-    """Return the settings under which this project takes the simulator for Spotify."""
+    """Return the environment variables that make this project use the simulator."""
     return {
         "SPOTIFY_DAG_SPOTIFY_API_URL": f"{url}/v1",
         "SPOTIFY_DAG_SPOTIFY_AUTH_URL": url,

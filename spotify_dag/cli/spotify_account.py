@@ -23,7 +23,7 @@ def login(
     ] = 8_888,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the link, or only print it.")] = True,
 ) -> None:
-    """Let a user log in to Spotify, so that their own playlists can be read. Once for every user."""
+    """Let one user log in to Spotify. Their own playlists can then be read."""
     import webbrowser
 
     from spotify_dag.sources.spotify.login import log_in
@@ -44,7 +44,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Find out what this installation can read from Spotify. Exit status 1: nobody's playlists."""
+    """Find out what this installation can read from Spotify. Exit status 1: no playlists at all."""
     from spotify_dag.sources.spotify.doctor import examine
 
     if deep:

@@ -15,22 +15,22 @@ from spotify_dag.tracks.text_search import Filters, SearchError
 
 def search(
     context: typer.Context,
-    text: Annotated[str, typer.Argument(help="Title, artist, album, or what it is about, in any order.")] = "",
+    text: Annotated[str, typer.Argument(help="Title, artist, album or a description, in any order.")] = "",
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of songs.")] = 10,
     genre: Annotated[str | None, typer.Option(help="Only this genre.", show_default=False)] = None,
     years: Annotated[
-        str | None, typer.Option(help="Only of these years: 1990-1999, or one year.", show_default=False)
+        str | None, typer.Option(help="Only of these years: 1990-1999, or a single year.", show_default=False)
     ] = None,
     explicit: Annotated[
         bool | None, typer.Option("--explicit/--clean", help="Only explicit tracks, or none.", show_default=False)
     ] = None,
     audio: Annotated[
         list[str] | None,
-        typer.Option(help="Only within a range, as energy=0.5-0.9 or tempo=120-130; repeatable.", show_default=False),
+        typer.Option(help="Only within a range: energy=0.5-0.9 or tempo=120-130; repeatable.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find tracks by title, artist, album or meaning; typos do not matter. Without a text: what is popular."""
+    """Find tracks by title, artist, album or meaning; typos do not matter. Without a text: popular tracks."""
     with clear_errors():
         filters = Filters(
             genre=genre,
@@ -50,23 +50,24 @@ def continue_playlist(
     request: Annotated[Path, typer.Argument(help="JSON file: a request, or a list of requests.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Continue playlists: `tracks` (ids, URIs, URLs, catalogue numbers or `title` and `artist`), `title`, and more.
+    """Continue a playlist: REQUEST has `tracks`, `title`, `mood` and more; docs/reference/tracks.md lists all fields.
 
-    A list of requests is answered by a list, always as JSON; so are requests of the form {"search", "playlist",
-    "recommender_neighbors", "search_neighbors"}.
+    A list of requests gets a list of answers, always as JSON. So do requests of the older form with `search`,
+    `playlist`, `recommender_neighbors` and `search_neighbors`.
     """
     from spotify_dag.tracks.track_answers import ContinueRequest, read_requests
 
     with clear_errors():
         requests, listed = read_requests(request)
         answers = open_project(context).track_answers
-        found = [answers.answer(one) for one in requests]
+        continued = [answers.answer(request) for request in requests]
         if as_json or listed or not isinstance(requests[0], ContinueRequest):
-            print_json(found if listed else found[0])
+            print_json(continued if listed else continued[0])
             return
-        if found[0]["unknown"]:
-            err.print(f"Unknown, left out: {', '.join(map(str, found[0]['unknown'][:10]))}")
-        _print_tracks(f"Continues {found[0]['seeds']} tracks", found[0]["recommendations"])
+        (answer,) = continued
+        if answer["unknown"]:
+            err.print(f"Unknown, left out: {', '.join(map(str, answer['unknown'][:10]))}")
+        _print_tracks(f"Continues {answer['seeds']} tracks", answer["recommendations"])
 
 
 def evaluate_tracks(
@@ -77,7 +78,7 @@ def evaluate_tracks(
     only: Annotated[str | None, typer.Option(help="search or continuation.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure search and playlist continuation on playlists that are set aside, against baselines."""
+    """Measure search and playlist continuation on withheld playlists, against baselines."""
     from spotify_dag.tracks.evaluate_source import evaluate_tracks as evaluate
 
     with clear_errors():
@@ -114,8 +115,8 @@ def _audio_range(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def _range(option: str, text: str) -> tuple[float, float]:
-    """Return the ends of ``low-high``, or of one number; either may be below zero."""
-    # The first hyphen that follows a digit divides; others are signs.
+    """Return the ends of ``low-high``; a single number is both ends. Numbers may be negative."""
+    # The first hyphen after a digit divides the two numbers. Other hyphens are signs.
     place = next((at for at in range(1, len(text)) if text[at] == "-" and text[at - 1].isdigit()), len(text))
     try:
         return float(text[:place]), float(text[place + 1 :] or text[:place])

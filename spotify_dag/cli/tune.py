@@ -27,7 +27,7 @@ def tune(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for settings with which towers of this base find users best; later trainings use them."""
+    """Search for the settings of training with the best MRR on this data. Later trainings use them."""
     with clear_errors():
         from spotify_dag.tower.hyperparameters import TrainingSettings
 

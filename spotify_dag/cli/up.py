@@ -171,7 +171,7 @@ def _stop(part: Part) -> None:
 
 @contextmanager
 def _until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Yield what says whether to go on: until SIGINT or SIGTERM. Meanwhile neither ends this process."""
+    """Yield a function that is true until SIGINT or SIGTERM. In the block neither ends this process."""
     stopped: list[int] = []
     before = {
         number: signal.signal(number, lambda received, _: stopped.append(received))
@@ -185,7 +185,7 @@ def _until_interrupted() -> Iterator[Callable[[], bool]]:
 
 
 def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
-    """Return what is to run, in the order of starting."""
+    """Return the parts to run, in the order of their start."""
     # Dagster takes a second to import: only what needs it pays.
     from spotify_dag.orchestration.instance import dagster_home
 
@@ -210,7 +210,7 @@ def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
         return Part(name, [sys.executable, "-m", *arguments], log, environment, health)
 
     ui = f"http://{HOST}:{ports['ui']}"
-    found = [
+    parts = [
         part(
             "code",
             [
@@ -233,16 +233,16 @@ def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
     if "simulator" in ports:
         arguments = ["spotify_dag", "simulate", "--port", str(ports["simulator"])]
         url = f"http://{HOST}:{ports['simulator']}"
-        found.append(part("simulator", arguments, lambda: url if _answers(ports["simulator"]) else None))
+        parts.append(part("simulator", arguments, lambda: url if _answers(ports["simulator"]) else None))
     if "app" in ports:
         arguments = ["spotify_dag", "app", "--host", HOST, "--port", str(ports["app"])]
         app = f"http://{HOST}:{ports['app']}"
-        found.append(part("app", arguments, lambda: app if _answers(ports["app"]) else None))
-    return found
+        parts.append(part("app", arguments, lambda: app if _answers(ports["app"]) else None))
+    return parts
 
 
 def _daemon_health(ui: str) -> str | None:
-    """Return what Dagster says of its daemons; None before it knows."""
+    """Return the state of Dagster's daemons, or None before it is known."""
     request = urllib.request.Request(  # noqa: S310
         f"{ui}/graphql", json.dumps({"query": HEALTH_QUERY}).encode(), {"Content-Type": "application/json"}
     )

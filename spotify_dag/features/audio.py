@@ -1,7 +1,7 @@
 """Audio features on fixed scales: a track's numbers never change because other tracks came.
 
-Ranges are those of Spotify's documentation of audio features. What is missing, or cannot be, is missing: it is NaN
-here, and whoever computes with it masks it.
+Ranges are those of Spotify's documentation of audio features. A value that is missing or impossible is NaN. Code that
+computes with it must mask it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHARES = (
 LOUDNESS = (-60.0, 5.0)
 """Decibels relative to full scale. Spotify documents -60 to 0; masters louder than 0 exist."""
 TEMPO = (30.0, 300.0)
-"""Beats per minute. 0 is how Spotify says that it found no beat."""
+"""Beats per minute. Spotify gives 0 where it found no beat."""
 DURATION_MS = (1_000, 36_000_000)
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(SHARES, (0.0, 1.0)),
@@ -30,7 +30,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "mode": (0.0, 1.0),
     "duration_ms": DURATION_MS,
 }
-"""Every feature with the least and the greatest value it can have; anything else is missing."""
+"""The least and the greatest value of every feature; values outside are treated as missing."""
 SCALED = (*SHARES, "loudness", "tempo", "duration", "key_x", "key_y", "mode")
 """Columns of `scaled`."""
 FIFTHS = 7
@@ -38,7 +38,7 @@ FIFTHS = 7
 
 
 def believable(name: str) -> pl.Expr:
-    """Return a column of audio features as float32, null where the value cannot be."""
+    """Return a column of audio features as float32, null where the value is outside its range in `RANGES`."""
     import polars as pl
 
     value = pl.col(name).cast(pl.Float32, strict=False)
@@ -48,9 +48,13 @@ def believable(name: str) -> pl.Expr:
 def scaled(features: pl.DataFrame) -> np.ndarray:
     """Return audio features on comparable scales, ``[tracks, 13]`` float32 (columns `SCALED`), NaN where missing.
 
-    Shares stay; loudness runs linearly in dB over `LOUDNESS`; tempo and duration logarithmically, as twice as fast is
-    one step whatever it starts from; the key lies on the circle of fifths, half a unit from its centre, so that no key
-    is first or last; mode is 0 or 1.
+    ==================  ============================================================================================
+    shares              as they are, 0 to 1
+    loudness            linear in dB over `LOUDNESS`, 0 to 1
+    tempo, duration     logarithmic over their range, 0 to 1: doubling is the same step everywhere
+    key_x, key_y        point on the circle of fifths with radius 0.5: no key is first or last
+    mode                0 or 1
+    ==================  ============================================================================================
     """
     columns = {
         name: features[name].to_numpy().astype(np.float32)

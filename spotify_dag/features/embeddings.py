@@ -33,10 +33,10 @@ class TextVectors:
         places = pl.DataFrame({"text": texts}).join(
             self.texts.with_row_index("place"), on="text", how="left", maintain_order="left"
         )["place"]
-        found = np.zeros((len(texts), self.vectors.shape[1]), np.float32)
-        known = places.is_not_null().to_numpy()
-        found[known] = self.vectors[places.drop_nulls().to_numpy()]
-        return found
+        rows = np.zeros((len(texts), self.vectors.shape[1]), np.float32)
+        has_vector = places.is_not_null().to_numpy()
+        rows[has_vector] = self.vectors[places.drop_nulls().to_numpy()]
+        return rows
 
 
 def user_embeddings(
@@ -54,7 +54,7 @@ def user_embeddings(
     Parameters
     ----------
     users
-        Rows of `schemas.USERS`: who is to be embedded.
+        Rows of `schemas.USERS`: the users to embed.
     raw, tastes
         Their rows of `schemas.RAW_PLAYLISTS` and `schemas.USER_TASTES`.
     text_vectors
@@ -75,7 +75,7 @@ def user_embeddings(
     # In one order, so that sums of floats are rounded alike whatever order the rows came in.
     tastes = tastes.join(index, on="user_id").sort("user", "kind", "name")
     genres = tastes.filter(pl.col("kind") == "genre")
-    # Ties are broken by name, so that the same listening gives the same row whatever the order it came in.
+    # Ties are broken by name: the same listening then gives the same row, in whatever order it came.
     rank = pl.struct(-pl.col("weight"), "name").rank("ordinal").over("user", "kind")
     artists = tastes.filter((pl.col("kind") == "artist") & (rank <= top_artist_count))
     years = tastes.filter(pl.col("kind") == "year")
@@ -142,7 +142,17 @@ def release_year_embedding(
 def _text_mean(
     weighted: pl.DataFrame, weight: str, text_vectors: TextVectors, n_users: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weighted mean of text vectors per user, ``[n_users, dim]``, and who has any, ``[n_users]``."""
+    """Return the weighted mean of text vectors per user.
+
+    Parameters
+    ----------
+    weighted
+        ``user`` (user number), ``name`` and the column ``weight``; weights need not sum to 1.
+
+    Returns
+    -------
+    Means, ``[n_users, dim]`` float32, and which users have any vector, ``[n_users]`` bool.
+    """
     import polars as pl
     import torch
 
@@ -156,7 +166,7 @@ def _text_mean(
     offsets = np.concatenate([[0], counts.cumsum()[:-1]])
     means = torch.nn.functional.embedding_bag(
         torch.from_numpy(rows["vector"].to_numpy().astype(np.int64)),
-        torch.from_numpy(np.require(text_vectors.vectors, requirements="W")),  # torch warns of what cannot be written
+        torch.from_numpy(np.require(text_vectors.vectors, requirements="W")),  # torch warns of read-only arrays
         torch.from_numpy(offsets.astype(np.int64)),
         mode="sum",
         per_sample_weights=torch.from_numpy(rows["share"].to_numpy(writable=True)),
@@ -165,9 +175,10 @@ def _text_mean(
 
 
 def _statistics(counted: pl.LazyFrame, users: pl.DataFrame) -> pl.DataFrame:
+    """Return playlists, tracks, mean popularity and explicit ratio of each user, in the order of ``users``."""
     import polars as pl
 
-    found = (
+    statistics = (
         counted.group_by("user_id")
         .agg(
             pl.col("playlist_id").n_unique().cast(pl.Int32).alias("playlists"),
@@ -179,13 +190,14 @@ def _statistics(counted: pl.LazyFrame, users: pl.DataFrame) -> pl.DataFrame:
     )
     return (
         users.select("user_id")
-        .join(found, on="user_id", how="left", maintain_order="left")
+        .join(statistics, on="user_id", how="left", maintain_order="left")
         .with_columns(pl.col("playlists", "tracks").fill_null(0))
         .drop("user_id")
     )
 
 
 def _nullable(name: str, values: np.ndarray, known: np.ndarray) -> pl.Series:
+    """Return rows ``[users, dim]`` as a column of lists, null where ``known`` (``[users]`` bool) is false."""
     import polars as pl
 
     column = pl.Series(name, values, dtype=pl.Array(pl.Float32, values.shape[1])).arr.to_list()

@@ -15,7 +15,8 @@ def artist_key(name: pl.Expr) -> pl.Expr:
     """
     import polars as pl
 
-    # Accents (and emoji variants) only: other marks spell, as vowels do in Devanagari and voicing does in Kana.
+    # Only accents and emoji variants are removed. Other marks belong to the spelling: vowels in Devanagari, voicing in
+    # Kana.
     accents = r"[\x{300}-\x{36F}\x{FE00}-\x{FE0F}]+"
     folded = name.str.normalize("NFKD").str.replace_all(accents, "").str.to_lowercase()
     spelled = folded.str.replace_all("&", " and ", literal=True).str.replace(r"^\s*the\s+(\S)", "$1")
@@ -25,6 +26,11 @@ def artist_key(name: pl.Expr) -> pl.Expr:
 
 def bucket_artists(raw: pl.LazyFrame) -> pl.DataFrame:
     """Return the distinct artists of each bucket with their number of rows.
+
+    Parameters
+    ----------
+    raw
+        Rows of `schemas.RAW_PLAYLISTS`.
 
     Returns
     -------
@@ -70,34 +76,40 @@ def match_genres(artists: pl.DataFrame, tables: list[tuple[str | None, pl.DataFr
         pl.lit(None, pl.List(pl.String)).alias("genres"), pl.lit(None, pl.String).alias("matched_by")
     )
     for label, table in tables:
-        known = table.filter(pl.col("genres").list.len() > 0)
+        with_genres = table.filter(pl.col("genres").list.len() > 0)
         for column, key, how in (
             ("artist_id", pl.col("artist_id"), "id"),
             ("artist_name", pl.col("artist_name").str.strip_chars().str.to_lowercase(), "name"),
             ("artist_name", artist_key(pl.col("artist_name")), "name"),
         ):
-            found = (
-                known.filter(pl.col(column).is_not_null())
-                .select(key.alias("key_"), pl.col("genres").alias("found_"))
+            genres_by_key = (
+                with_genres.filter(pl.col(column).is_not_null())
+                .select(key.alias("key_"), pl.col("genres").alias("new_genres_"))
                 .unique("key_", keep="first", maintain_order=True)
             )
             matched = (
                 matched.with_columns(key.alias("key_"))
-                .join(found, on="key_", how="left", maintain_order="left")
+                .join(genres_by_key, on="key_", how="left", maintain_order="left")
                 .with_columns(
-                    pl.when(pl.col("genres").is_null() & pl.col("found_").is_not_null())
+                    pl.when(pl.col("genres").is_null() & pl.col("new_genres_").is_not_null())
                     .then(pl.lit(label or how))
                     .otherwise("matched_by")
                     .alias("matched_by"),
-                    pl.coalesce("genres", "found_").alias("genres"),
+                    pl.coalesce("genres", "new_genres_").alias("genres"),
                 )
-                .drop("key_", "found_")
+                .drop("key_", "new_genres_")
             )
     return matched
 
 
 def genre_coverage(artist_genres: pl.LazyFrame) -> float | None:
-    """Return the share of playlist items whose artist has a genre, 0 to 1; None without items."""
+    """Return the share of playlist items whose artist has a genre, 0 to 1; None without items.
+
+    Parameters
+    ----------
+    artist_genres
+        Rows of `schemas.ARTIST_GENRES`.
+    """
     import polars as pl
 
     counts = artist_genres.select(

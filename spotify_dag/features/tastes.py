@@ -1,7 +1,7 @@
 """Playlist items to tastes: what share of a user's listening goes to each genre, artist and year.
 
-These shares are the weights of the user embeddings and, at the same time, what a match is explained with, so an
-explanation never tells another story than the vector.
+These shares are the weights of the user embeddings. A match is explained with the same shares. So the explanation and
+the vector always agree.
 """
 
 from __future__ import annotations
@@ -18,15 +18,26 @@ def items(raw: pl.LazyFrame, playlists_count: int | None) -> pl.LazyFrame:
     """Return the items that count, with their ``item_weight``.
 
     An item of a playlist weighs 1. An entry of a library with play counts weighs log(1 + plays): with raw counts one
-    heavy favourite would decide everything. Weights are whole multiples of 2^-20, so that their sums are exact and do
-    not depend on the order of the rows.
+    heavy favourite would decide everything. Weights are whole multiples of 2^-20. So their sums are exact and do not
+    depend on the order of the rows.
+
+    Parameters
+    ----------
+    raw
+        Rows of `schemas.RAW_PLAYLISTS`.
+    playlists_count
+        At most this many playlists of a user count, in their order; None for all.
+
+    Returns
+    -------
+    The rows that count, with ``item_weight`` (float64) added.
     """
     import polars as pl
 
     weight = (pl.col("plays").log1p() * 2**20).round() / 2**20
 
-    kept = raw if playlists_count is None else raw.filter(pl.col("playlist_position") < playlists_count)
-    return kept.with_columns(weight.fill_null(1.0).alias("item_weight"))
+    counted = raw if playlists_count is None else raw.filter(pl.col("playlist_position") < playlists_count)
+    return counted.with_columns(weight.fill_null(1.0).alias("item_weight"))
 
 
 def user_tastes(raw: pl.LazyFrame, artist_genres: pl.DataFrame, *, playlists_count: int | None = None) -> pl.DataFrame:
@@ -43,8 +54,9 @@ def user_tastes(raw: pl.LazyFrame, artist_genres: pl.DataFrame, *, playlists_cou
 
     Returns
     -------
-    Rows of `schemas.USER_TASTES`. Per user and kind, ``size_weight`` sums to the share of items whose genre, artist or
-    year is known; for genres, which are shares among items with a genre, both weights sum to 1.
+    Rows of `schemas.USER_TASTES`, sorted by user, kind and descending ``size_weight``. Per user, the weights of artists
+    sum to 1, and those of years to the share of items with a year. Weights of genres are shares among items with a
+    genre: they sum to 1.
     """
     import polars as pl
 
@@ -91,7 +103,11 @@ def _shares(weighted: pl.DataFrame, user: list[str]) -> pl.DataFrame:
 
 
 def _genre_shares(listened: pl.DataFrame, user: list[str]) -> pl.DataFrame:
-    """Share each item's weight equally among its genres, then average within playlists and over them."""
+    """Return the genre weights of users.
+
+    An item's weight is shared equally among its artist's genres. ``weight`` is the mean over playlists of the share
+    within the playlist; ``size_weight`` is the share over all items.
+    """
     import polars as pl
 
     weight = pl.col("item_weight")

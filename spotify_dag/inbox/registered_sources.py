@@ -1,7 +1,7 @@
-"""What has been handed in: which sources to read, the artist-genre table, and users one by one. Small JSON files.
+"""The inbox: registered sources, the artist-genre table, and users handed in one by one.
 
-The inbox says what the graph ought to contain; assets read it, so a run started from the Dagster UI reads the same
-sources as one started from the command line.
+Entries are small JSON files. Assets read the inbox. So a run started from the Dagster UI reads the same sources as one
+from the command line.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _entry(file: Path) -> _SourceEntry | None:
 
 @dataclass(frozen=True)
 class Inbox:
-    """The entries under one root."""
+    """The inbox under one folder."""
 
     root: Path
     settings: Settings = field(default_factory=Settings)
@@ -58,12 +58,17 @@ class Inbox:
         return UserRequests(self.root / "requests", Tombstones(self.settings.data))
 
     def register_source(self, name: str, options: dict[str, Any]) -> Source:
-        """Remember a source, replacing an earlier entry of the same name; return it opened.
+        """Register a source, in place of an earlier entry of the same name; return it opened.
+
+        Parameters
+        ----------
+        name, options
+            As for `sources.open_source`.
 
         Raises
         ------
         SourceError
-            If it cannot be read; the earlier entry then stays.
+            If it cannot be read. The earlier entry then stays.
         """
         source = open_source(name, options, self.settings)
         self._write(f"source-{name}.json", {"source": name, "options": options})
@@ -71,7 +76,7 @@ class Inbox:
 
     @contextmanager
     def kept_if_readable(self) -> Iterator[None]:
-        """Put all entries back as they were if what is done meanwhile finds that a source cannot be read."""
+        """Restore all entries if the block raises `SourceError`, because a source cannot be read."""
         before = {file: file.read_bytes() for file in self.root.glob("*.json")}
         try:
             yield
@@ -83,7 +88,7 @@ class Inbox:
             raise
 
     def remove_source(self, name: str) -> None:
-        """Forget a source, or all users of a source that takes them one by one; they leave with the next run.
+        """Remove a source, or all users of a source that takes them one by one. The users leave with the next run.
 
         Raises
         ------
@@ -95,17 +100,17 @@ class Inbox:
         entry = self.root / f"source-{name}.json"
         if not entry.is_file():
             registered = {file.stem.removeprefix("source-") for file in self.root.glob("source-*.json")}
-            known = sorted(registered | {request.source for request in self.requests.all()})
-            raise SourceError(f"Source '{name}' is not registered. Registered: {', '.join(known) or 'none'}.")
+            names = sorted(registered | {request.source for request in self.requests.all()})
+            raise SourceError(f"Source '{name}' is not registered. Registered: {', '.join(names) or 'none'}.")
         entry.unlink()
 
     def register_artist_genres(self, path: Path) -> None:
-        """Remember the artist-genre table, replacing an earlier one.
+        """Register the artist-genre table, in place of an earlier one.
 
         Raises
         ------
         SourceError
-            If it cannot be read; the earlier one then stays.
+            If it cannot be read. The earlier one then stays.
         """
         from spotify_dag.sources.artist_genres import read_artist_genres
 
@@ -129,7 +134,7 @@ class Inbox:
         return [Path(path)] if path and Path(path).is_file() else []
 
     def drop_empty_logins(self) -> None:
-        """Forget the source of those who logged in at Spotify once nobody is logged in: it could not be opened."""
+        """Remove the Spotify source if it has no list of users and nobody is logged in: it could not be opened."""
         file = self.root / "source-spotify.json"
         entry = _entry(file)
         if entry and not entry.options.get("path") and not Logins(self.settings).all():
@@ -142,12 +147,12 @@ class Inbox:
         return Path(entry.path) if entry else None
 
     def artist_genres_version(self) -> str:
-        """Return a fingerprint of the artist-genre table, found without reading it; empty without one.
+        """Return a fingerprint of the artist-genre table by name, size and time; empty if there is no table.
 
         Raises
         ------
         SourceError
-            If the table is gone: going on would take everybody's genres away.
+            If the file is gone. To go on would remove the genres of all users.
         """
         path = self.artist_genres()
         if path is None:

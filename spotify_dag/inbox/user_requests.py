@@ -1,14 +1,15 @@
-"""Users who were handed in one by one: a request each, made at the door and taken in by the next sweep.
+"""Users who were handed in one by one. Each is a request, which the next sweep takes in.
 
 ========================  ==============================================================================================
-``new/<name>.json``       a request that nobody has looked at yet, one file per user
+``new/<name>.json``       a request that no sweep has read yet, one file per user
 ``users.parquet``         every user taken in
 ``content/<name>``        the listening that a request names
 ``rejected/<name>``       a request that could not be taken in, and ``<name>.reason.txt``
 ========================  ==============================================================================================
 
-A sweep reads only what is new, in the order of the names: a hundred thousand users cost nothing while nobody new comes.
-It writes the table before it deletes a request: killed in between, it takes the same request in again.
+A sweep reads only new requests, in the order of their names. Its cost does not grow with the users taken in before. It
+writes the table before it deletes requests. If it is killed in between, the next sweep takes the same requests in
+again.
 """
 
 from __future__ import annotations
@@ -44,55 +45,55 @@ REQUEST = TypeAdapter(UserRequest)
 FIELDS = [field.name for field in fields(UserRequest)]
 MAX_REQUEST_BYTES = 1 << 16
 ABANDONED_SECONDS = 24 * 3600
-"""After this long without an end, whoever wrote a file was killed."""
+"""A temporary file of this age was left by a killed writer."""
 
 
 class _ForgottenError(SourceError):
-    """A request of a user who was forgotten."""
+    """A request for a forgotten user."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep did."""
+    """The result of a sweep."""
 
     taken_in: int = 0
-    """Requests that are in the table now."""
+    """Number of requests taken into the table."""
     rejected: list[str] = field(default_factory=list)
-    """Why the others are not, one line each."""
+    """The reason of each request that was not taken in, one line each."""
 
 
 @dataclass(frozen=True)
 class UserRequests:
-    """The requests under one root."""
+    """The requests under one folder."""
 
     root: Path
     tombstones: Tombstones | None = None
-    """Who was forgotten, and is not taken in."""
+    """Forgotten users: they are not taken in."""
 
     @property
     def content(self) -> Path:
-        """Folder of the listening that requests name."""
+        """Folder of the files with listening that requests name."""
         return self.root / "content"
 
     def hand_in(
         self, source: RequestSourceName, user_id: str, frames: Iterable[pl.DataFrame], *, opted_in: bool
     ) -> UserRequest:
-        """Keep a user's listening and request that it be taken in; replaces what the same user handed in before.
+        """Write a user's listening and a request to take it in. It replaces what the same user handed in before.
 
         Parameters
         ----------
         source, user_id
-            Who, and of which source.
+            The source and id of the user.
         frames
-            The listening: one frame or more of equal columns, streamed. What they raise leaves everything as it was.
+            The listening: one or more frames with equal columns, streamed. If they raise, nothing changes.
         opted_in
-            Whether others may be told of this user.
+            Whether this user may be shown to others.
         """
         written, digest = self._write_content(user_id, frames)
         try:
             content = f"{_key(user_id)}-{digest}.parquet"
             request = UserRequest(source, user_id, content, opted_in, requested_at=datetime.now(UTC))
-            # Together: a sweep between the two would find a file that no request names, and delete it.
+            # Under one lock: a sweep between the two would find a file that no request names, and delete it.
             with self._alone():
                 written.replace(self.content / request.content)
                 self._write_new(request)
@@ -113,7 +114,7 @@ class UserRequests:
         return list(_taken_in(file, found.st_ino, found.st_mtime_ns, found.st_size))
 
     def has(self, user_id: str) -> bool:
-        """Whether a user was handed in, taken in or not."""
+        """Return whether there is a request for a user, new or taken in."""
         new = (self.root / "new").glob(f"*-{_key(user_id)}.json")
         return any(new) or any(request.user_id == user_id for request in self.all())
 
@@ -129,18 +130,18 @@ class UserRequests:
         return kept_records(self.content / request.content)
 
     def waiting(self) -> list[UserRequest]:
-        """Return the requests that nobody has looked at yet, as far as they can be read."""
-        found = []
+        """Return the new requests that can be read."""
+        requests = []
         for file in self._new():
-            # One that a sweep takes in meanwhile waits no more.
+            # A sweep may take the request in meanwhile and delete the file.
             with suppress(ValidationError, OSError):
-                found.append(REQUEST.validate_json(file.read_bytes()))
-        return found
+                requests.append(REQUEST.validate_json(file.read_bytes()))
+        return requests
 
     def sweep(self, *, seconds: float = inf) -> Sweep:
-        """Take in what is new; move aside, with the reason, what cannot be taken in.
+        """Take in new requests. A request that cannot be taken in moves to ``rejected/``, with the reason beside it.
 
-        After ``seconds`` what is left is left for the next sweep.
+        After ``seconds`` the rest is left for the next sweep.
         """
         if not self._new():
             return Sweep()
@@ -148,7 +149,7 @@ class UserRequests:
             return self._take_in(until=time.monotonic() + seconds)
 
     def remove_source(self, source: str) -> bool:
-        """Forget every user of a source and their listening; return whether there was one."""
+        """Remove all users of a source and their listening; return whether there was one."""
         with self._alone():
             self._take_in()
             users = {request.user_id: request for request in self.all()}
@@ -159,24 +160,24 @@ class UserRequests:
         return len(left) < len(users)
 
     def remove_user(self, user_id: str) -> int:
-        """Delete everything of a user, also what their `hand_in` left that was killed; return how many files it was."""
+        """Delete all requests and listening of a user, files of a killed `hand_in` included; return how many."""
         with self._alone():
             users = {request.user_id: request for request in self.all()}
-            known = users.pop(user_id, None)
-            if known is not None:
+            removed = users.pop(user_id, None)
+            if removed is not None:
                 self._write_users(users)
-            theirs = [file for file in self.content.glob("*") if file.name.lstrip(".").startswith(f"{_key(user_id)}-")]
+            files = [file for file in self.content.glob("*") if file.name.lstrip(".").startswith(f"{_key(user_id)}-")]
             for folder in (self.root / "new", self.root / "rejected"):
-                named = [file for file in folder.glob("*") if _names(file, UserIdSearch(user_id, users))]
-                theirs += [*named, *(file for one in named for file in folder.glob(f"{one.name}.reason.txt"))]
-            for file in dict.fromkeys(theirs):
+                requests = [file for file in folder.glob("*") if _is_of(file, UserIdSearch(user_id, users))]
+                files += [*requests, *(file for name in requests for file in folder.glob(f"{name.name}.reason.txt"))]
+            for file in dict.fromkeys(files):
                 file.unlink(missing_ok=True)
-        return len(theirs) + (known is not None)
+        return len(files) + (removed is not None)
 
     def drop_content(self, before: datetime) -> list[str]:
-        """Delete the listening of users who were handed in before a time, and requests rejected then; return the users.
+        """Delete the listening that was handed in before a time, and requests rejected before it; return the users.
 
-        The users stay: what was made of their listening is theirs still.
+        The users stay in the table, because their embeddings stay.
         """
         with self._alone():
             old = [request for request in self.all() if request.requested_at < before]
@@ -197,28 +198,28 @@ class UserRequests:
             try:
                 request = _read(file, present, self.tombstones)
             except _ForgottenError as error:
-                file.unlink()  # moved aside, it would keep the very name
+                file.unlink()  # in ``rejected/`` it would keep the id
                 rejected.append(str(error))
                 continue
             except SourceError as error:
                 self._reject(file, str(error))
                 rejected.append(str(error))
                 continue
-            known = users.get(request.user_id)
-            if known is None or _wish(request) != _wish(known):
+            former = users.get(request.user_id)
+            if former is None or _wish(request) != _wish(former):
                 users[request.user_id] = request
             done.append(file)
         if users != before:
             self._write_users(users)
         for file in done:
             file.unlink()
-        if not self._new():  # what is left for the next sweep names listening, too
+        if not self._new():  # requests left for the next sweep name listening, too
             self._drop_unnamed(users)
         return Sweep(len(done), rejected)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the one lock of these requests, across processes; a killed holder lets go of it."""
+        """Hold the lock of these requests, between processes. A killed holder releases it."""
         self.content.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -248,7 +249,7 @@ class UserRequests:
         write_atomically(self.root / "users.parquet", table.getvalue())
 
     def _write_content(self, user_id: str, frames: Iterable[pl.DataFrame]) -> tuple[Path, str]:
-        """Write frames to a file beside the others; return it and the digest of its bytes."""
+        """Write frames to a temporary file in `content`; return its path and the digest of its bytes."""
         import pyarrow.parquet as pq
 
         self.content.mkdir(parents=True, exist_ok=True)
@@ -271,7 +272,7 @@ class UserRequests:
             raise
 
     def _drop_unnamed(self, users: dict[str, UserRequest]) -> None:
-        """Delete listening that was replaced, and what writers that were killed left behind."""
+        """Delete listening that no user names any more, and old temporary files of killed writers."""
         named = {request.content for request in users.values()}
         for name in os.listdir(self.content):
             file = self.content / name
@@ -298,19 +299,19 @@ def _taken_in(file: Path, *_version: int) -> tuple[UserRequest, ...]:
 
 
 def _key(user_id: str) -> str:
-    """Return a name for the files of a user that any file system takes."""
+    """Return a name for the files of a user that is valid in any file system."""
     return hashlib.blake2b(user_id.encode(), digest_size=8).hexdigest()
 
 
-def _names(file: Path, wanted: UserIdSearch) -> bool:
-    """Return whether a request, valid or not, is a user's."""
+def _is_of(file: Path, search: UserIdSearch) -> bool:
+    """Return whether a request, valid or not, is of the user that ``search`` looks for."""
     if not file.is_file():
         return False
     content = file.read_bytes()
     try:
-        return REQUEST.validate_json(content).user_id == wanted.user_id
+        return REQUEST.validate_json(content).user_id == search.user_id
     except ValidationError:
-        return bool(wanted.in_bytes(content))
+        return bool(search.in_bytes(content))
 
 
 def _wish(request: UserRequest) -> tuple[str, str, bool]:
@@ -318,18 +319,18 @@ def _wish(request: UserRequest) -> tuple[str, str, bool]:
 
 
 def _read(file: Path, present: set[str], tombstones: Tombstones | None) -> UserRequest:
-    """Return a request; ``present`` are the names of all listening.
+    """Return a request; ``present`` are the names of all files with listening.
 
     Raises
     ------
     SourceError
-        If it is not one that can be taken in.
+        If it cannot be taken in.
     _ForgottenError
-        If it is of somebody who was forgotten.
+        If its user was forgotten.
     """
     name = file.name[:80]
-    found = file.lstat()
-    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_REQUEST_BYTES:
+    status = file.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_REQUEST_BYTES:
         raise SourceError(f"Request {name!r} is no plain file of at most {MAX_REQUEST_BYTES >> 10} KiB.")
     try:
         request = REQUEST.validate_json(file.read_bytes())

@@ -1,1 +1,1 @@
-"""Who listens like whom, and why. No Dagster."""
+"""Matching of users, and explanations of matches. No Dagster."""

@@ -1,4 +1,4 @@
-"""Why two users match: what they share, with each side's weight, and what one has that the other has not."""
+"""Why two users match: what they share, with the weight on each side, and what is new to one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shared:
-    """Something both users listen to, with its share of each side's listening (0 to 1)."""
+    """A genre, artist or decade that both users listen to, with its share of each user's listening (0 to 1)."""
 
     name: str
     yours: float
@@ -21,7 +21,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class New:
-    """Something the other user listens to and you do not, with its share of their listening (0 to 1)."""
+    """An artist that the other user listens to and you do not, with its share of their listening (0 to 1)."""
 
     name: str
     theirs: float
@@ -29,7 +29,7 @@ class New:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why two users match, seen from one of them; each list begins with what weighs most."""
+    """Why two users match, seen from one of them. Each list is sorted by descending weight."""
 
     shared_genres: tuple[Shared, ...]
     shared_artists: tuple[Shared, ...]
@@ -38,7 +38,7 @@ class Explanation:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain lists and numbers."""
-        # Not `asdict`, which copies every name and number: that takes longer than finding them.
+        # `asdict` would copy every name and number, which takes longer than finding them.
         return {name: tuple(dict(vars(entry)) for entry in entries) for name, entries in vars(self).items()}
 
 
@@ -50,16 +50,16 @@ def explain(tastes: pl.DataFrame, user_id: str, others: Sequence[str], limit: in
     tastes
         Rows of `schemas.USER_TASTES` of all of them.
     user_id
-        From whose side it is told.
+        The user who asks.
     others
-        The matches.
+        Ids of the matches.
     limit
         At most this many entries per list; None for all.
 
     Returns
     -------
-    One explanation per match, in order. What two users share is ordered by the smaller of the two weights, which is
-    how much the two have in common; seen from the other side it is the same, with the weights swapped.
+    One explanation per match, in order. Shared entries are sorted by the smaller of the two weights: so much the two
+    have in common. Seen from the other side, the lists are equal with the weights swapped.
     """
     import polars as pl
 

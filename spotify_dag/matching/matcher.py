@@ -1,4 +1,4 @@
-"""Answer who listens like whom, and why, from the published index and the lake. Needs no Dagster and no network."""
+"""Match users by the published index, and explain matches from the lake. No Dagster, no network."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from spotify_dag.tower.score import ScoreScale
 
 Answer = TypeVar("Answer")
 ATTEMPTS = 3
-"""Times that a question is asked whose files were deleted meanwhile: each time finds those that are there then."""
+"""How often a question is asked if its files are deleted while it is answered. Each attempt opens the present files."""
 
 
 class UnknownUserError(SpotifyDagError):
-    """A user that is not known, or cannot be matched. The message says why and what to do."""
+    """A user who is not known, or cannot be matched. The message says why and what to do."""
 
 
 class PrivateUserError(UnknownUserError):
-    """A user who has not agreed to be shown to others. The message says so."""
+    """A user who did not agree to be shown to others."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Match:
     percent: float
     """Share of random pairs of users who are less alike, 0 to 100."""
     confidence: float
-    """How far the score can be trusted, 0 to 1; low where little is known of either."""
+    """How far the score can be trusted, 0 to 1; low if little is known of one of the users."""
     why: Explanation
 
     def as_dict(self) -> dict[str, Any]:
@@ -54,26 +54,35 @@ class Match:
 
 @dataclass(frozen=True)
 class Matcher:
-    """Matches by the published user index: one answer is wholly of one model version."""
+    """Matches users by the published user index. All of an answer comes from one model version."""
 
     lake: Lake
     vectors: Path
 
     def index(self) -> tuple[UserIndex, ScoreScale]:
-        """Return the published user index and what its cosines mean.
+        """Return the published user index, and the scale that turns its cosines into percentages.
 
         Raises
         ------
         NoModelError
-            If none was published yet.
+            If no version is published yet.
         """
-        found = UserIndex.published(self.vectors)
-        if found is None:
+        published = UserIndex.published(self.vectors)
+        if published is None:
             raise NoModelError("There is no model yet. Make one with: spotify-dag run --source synthetic")
-        return found
+        return published
 
     def recommend(self, user_ids: Sequence[str], k: int, limit: int | None = 10) -> tuple[str, list[list[Match]]]:
         """Return the model version, and for each user the ``k`` nearest other users who opted in, best first.
+
+        Parameters
+        ----------
+        user_ids
+            The users who ask.
+        k
+            Number of matches per user; fewer if not so many users opted in.
+        limit
+            At most this many entries per list of an explanation; None for all.
 
         Raises
         ------
@@ -86,13 +95,13 @@ class Matcher:
         import numpy as np
 
         index, scale = self.index()
-        found = index.vectors(user_ids)
+        vectors = index.vectors(user_ids)
         for user in user_ids:
-            if user not in found:
+            if user not in vectors:
                 raise UnknownUserError(self._why_not(user))
-        others = self._nearest_shown(index, user_ids, np.stack([found[user] for user in user_ids]), k)
-        everybody = {*user_ids, *(other for answer in others for other, _ in answer)}
-        tastes, tracks = self._tastes(everybody), self._tracks(everybody)
+        others = self._nearest_shown(index, user_ids, np.stack([vectors[user] for user in user_ids]), k)
+        users = {*user_ids, *(other for answer in others for other, _ in answer)}
+        tastes, tracks = self._tastes(users), self._tracks(users)
         return index.model_version, [
             [
                 self._match(scale, tracks, user, other, score, why)
@@ -106,35 +115,35 @@ class Matcher:
     def compare(
         self, user_id: str, other: str, limit: int | None = None, *, asking: str | None = None
     ) -> tuple[str, Match]:
-        """Return the model version, and how a user matches any other.
+        """Return the model version, and the match of two users.
 
         Parameters
         ----------
         user_id, other
-            Whose match, and with whom.
+            The two users. The match is seen from the side of ``user_id``.
         limit
-            At most this many shared genres, artists and so on; None for all.
+            At most this many entries per list of the explanation; None for all.
         asking
-            Which of the two asks: they may be private, the other may not. By default ``user_id``.
+            The one of the two who asks, by default ``user_id``. That user may be private, the other may not.
 
         Raises
         ------
         UnknownUserError
             If one of them is not in the index.
         PrivateUserError
-            If the one who does not ask did not opt in.
+            If the user who does not ask did not opt in.
         """
         return _asked_again(lambda: self._compare(user_id, other, limit, asking or user_id))
 
     def _compare(self, user_id: str, other: str, limit: int | None, asking: str) -> tuple[str, Match]:
         index, scale = self.index()
-        found = index.vectors([user_id, other])
+        vectors = index.vectors([user_id, other])
         for user in (user_id, other):
-            if user not in found:
+            if user not in vectors:
                 raise UnknownUserError(self._why_not(user))
         for user in {user_id, other} - {asking} - self._shown([user_id, other]):
             raise PrivateUserError(f"User '{user}' is private: they have not agreed to be shown to others.")
-        score = float(found[user_id] @ found[other])
+        score = float(vectors[user_id] @ vectors[other])
         why = explain(self._tastes({user_id, other}), user_id, [other], limit)[0]
         tracks = self._tracks({user_id, other})
         return index.model_version, self._match(scale, tracks, user_id, other, score, why)
@@ -144,21 +153,21 @@ class Matcher:
     ) -> list[list[tuple[str, float]]]:
         """Return for each user the ``k`` nearest other users who opted in, as the lake has it now.
 
-        The index knows who did when their bucket was indexed last; whoever changed their mind since is left out here,
-        and others are asked for in their place.
+        The index has the opt-in of the time when a bucket was indexed. Users who changed their mind since then are left
+        out here, and more users are searched in their place.
         """
-        wanted = k + 1  # one more than asked for: the nearest is usually the user
+        count = k + 1  # one more than asked for: the nearest is usually the user
         while True:
-            answers = index.nearest(vectors, wanted)
-            shown = self._shown({other for answer in answers for other, _ in answer})
+            answers = index.nearest(vectors, count)
+            opted_in = self._shown({other for answer in answers for other, _ in answer})
             others = [
-                [pair for pair in answer if pair[0] != user and pair[0] in shown]
+                [pair for pair in answer if pair[0] != user and pair[0] in opted_in]
                 for user, answer in zip(user_ids, answers, strict=True)
             ]
-            whole = (len(kept) >= k or len(answer) < wanted for kept, answer in zip(others, answers, strict=True))
-            if all(whole):
-                return [kept[:k] for kept in others]
-            wanted *= 2
+            enough = (len(shown) >= k or len(answer) < count for shown, answer in zip(others, answers, strict=True))
+            if all(enough):
+                return [shown[:k] for shown in others]
+            count *= 2
 
     def _shown(self, user_ids: Iterable[str]) -> set[str]:
         """Return those of the users who opted in."""
@@ -177,7 +186,7 @@ class Matcher:
         return Match(other, score, float(scale.percent(score)), float(trust), why)
 
     def _tracks(self, user_ids: set[str]) -> dict[str, int]:
-        """Return how many playlist items of each user are known."""
+        """Return the number of playlist items of each user."""
         import polars as pl
 
         users = sorted(user_ids)
@@ -186,6 +195,7 @@ class Matcher:
         return dict(rows.select("user_id", "tracks").collect().iter_rows())
 
     def _tastes(self, user_ids: set[str]) -> Any:
+        """Return the rows of `schemas.USER_TASTES` of some users."""
         import polars as pl
 
         users = sorted(user_ids)
@@ -193,6 +203,7 @@ class Matcher:
         return self.lake.scan(USER_TASTES, buckets).filter(pl.col("user_id").is_in(users)).collect()
 
     def _why_not(self, user_id: str) -> str:
+        """Return why a user cannot be matched, and what to do."""
         import polars as pl
 
         bucket = buckets_of([user_id], self.lake.n_buckets)
@@ -211,14 +222,14 @@ class Matcher:
 
 
 def _asked_again(ask: Callable[[], Answer]) -> Answer:
-    """Return an answer; asks again where files were deleted while it was made, as when somebody is forgotten."""
+    """Return an answer. Ask again if files were deleted meanwhile, for example because a user was forgotten."""
     for _ in range(ATTEMPTS - 1):
         try:
             return ask()
         except SpotifyDagError:
             raise
         except Exception as error:
-            # Polars, Delta and Lance each say it with an error of their own.
+            # Polars, Delta and Lance raise different errors for a missing file.
             if not any(sign in str(error).lower() for sign in ("not found", "no such file", "does not exist")):
                 raise
     return ask()

@@ -1,7 +1,8 @@
 """Logging in: ``/authorize``, ``/api/token`` and the tokens they give out.
 
-Tokens carry what they grant and are signed, so the simulator keeps no list of them, and a restarted simulator of the
-same seed knows them still. Refresh tokens of logins by PKCE work once, and no login outlives its life: as Spotify's.
+Tokens are signed and carry their grant. So the simulator keeps no list of tokens, and a simulator that is started again
+with the same seed still accepts them. As at Spotify, refresh tokens of PKCE logins work once, and a login ends after
+its life.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class TokenError(Exception):
 
 @dataclass(frozen=True)
 class Grant:
-    """What a token stands for."""
+    """The grant of a token: its user, scopes and times."""
 
     kind: Literal["code", "access", "refresh"]
     user: str | None
@@ -46,7 +47,7 @@ class Grant:
     """When the user agreed, seconds since 1970."""
     expires_at: float = 0
     challenge: str | None = None
-    """The PKCE challenge of the login, where it had one."""
+    """The PKCE challenge of the login; None without one."""
     redirect_uri: str = ""
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -57,23 +58,23 @@ class Grant:
 
 
 class Issuer:
-    """Gives out tokens and knows which are good."""
+    """Issues tokens and verifies them."""
 
     def __init__(self, settings: SimulatorSettings, world: World) -> None:
         self.settings = settings
         self.world = world
-        # Derived from the seed, so that tokens outlive the process. It guards generated listeners only.
+        # Derived from the seed: tokens then outlive the process. It guards generated listeners only.
         self._key = hashlib.sha256(f"simulator {settings.seed}".encode()).digest()
         self._spent: set[str] = set()
         self._revoked_at: dict[str, float] = {}
 
     def sign(self, grant: Grant) -> str:
-        """Return the token that stands for a grant."""
+        """Return the token of a grant."""
         body = base64.urlsafe_b64encode(json.dumps(vars(grant)).encode())
         return (body + b"." + self._signature(body)).decode()
 
     def grant(self, token: str, kind: str) -> Grant | None:
-        """Return what a token stands for, expired or not; None if it was never given out as this kind, or revoked."""
+        """Return the grant of a token, expired or not; None if it was not issued as this kind, or was revoked."""
         body, _, signature = token.encode(errors="replace").partition(b".")
         if not hmac.compare_digest(signature, self._signature(body)):
             return None
@@ -82,11 +83,11 @@ class Issuer:
         return grant if grant.kind == kind and not revoked else None
 
     def revoke(self, user: str) -> None:
-        """Make every token of a user worthless, as when they remove the app from their account."""
+        """Revoke all tokens of a user, as if the user removed the app from their account."""
         self._revoked_at[user] = time.time()
 
     def client(self, form: dict[str, str], authorization: str) -> bool:
-        """Return whether a request for a token has the app's secret; refuse it if it is not from the app at all."""
+        """Return whether a request for a token has the app's secret. Refuse a request of another app."""
         scheme, _, encoded = authorization.partition(" ")
         if scheme == "Basic":
             try:
@@ -126,7 +127,7 @@ class Issuer:
         return self._access(code) | {"refresh_token": self._refresh(code)}
 
     def by_refresh(self, form: dict[str, str], *, has_secret: bool) -> dict[str, Any]:
-        """Exchange a refresh token; one of a PKCE login is spent by this and replaced."""
+        """Exchange a refresh token. A refresh token of a PKCE login becomes invalid and is replaced."""
         old = self.grant(form.get("refresh_token", ""), "refresh")
         if old is None or old.nonce in self._spent:
             raise TokenError("invalid_grant", "Refresh token revoked")
@@ -151,7 +152,7 @@ class Issuer:
         }
 
     def _refresh(self, of: Grant) -> str:
-        # Counted from the login, not from now: refreshing does not prolong it.
+        # Counted from the login: refreshing does not prolong it.
         dies = of.login_at + self.settings.refresh_token_seconds
         return self.sign(Grant("refresh", of.user, of.scope, of.login_at, dies, of.challenge))
 
@@ -165,7 +166,7 @@ def router(issuer: Issuer) -> APIRouter:
 
     @routes.get("/authorize")
     async def authorize(request: Request) -> Response:
-        """Ask who is logging in; with ``user=`` (or ``error=access_denied``), answer as that user would have."""
+        """Show a page to choose the user who logs in; with ``user=`` or ``error=access_denied``, answer at once."""
         asked = dict(request.query_params)
         if problem := _problem(asked, issuer):
             return PlainTextResponse(problem, 400)
@@ -184,7 +185,7 @@ def router(issuer: Issuer) -> APIRouter:
 
     @routes.post("/api/token")
     async def token(request: Request) -> Response:
-        """Give out tokens for a grant."""
+        """Issue tokens for a grant."""
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
         try:
             has_secret = issuer.client(form, request.headers.get("authorization", ""))
@@ -204,7 +205,7 @@ def router(issuer: Issuer) -> APIRouter:
 
 
 def _problem(asked: dict[str, str], issuer: Issuer) -> str | None:
-    """Return why a request to log in is refused at once, with nothing sent to where it would lead."""
+    """Return why a login is refused without a redirect; None if it is not."""
     if asked.get("client_id") != issuer.settings.client_id:
         return "INVALID_CLIENT: Invalid client"
     if not _allowed_redirect(asked.get("redirect_uri", "")):

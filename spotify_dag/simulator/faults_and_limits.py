@@ -1,4 +1,4 @@
-"""What a simulator is made of, and what goes wrong in it."""
+"""Settings of a simulator, and its faults."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RATE_KINDS = (
 
 
 class Faults(BaseModel):
-    """How often what goes wrong. All rates are zero unless said; the same seed gives the same faults.
+    """Rates of faults and oddities, by default zero. The same seed gives the same faults.
 
-    A fault happens to a request of ``/v1``: which one depends on the seed, the URL and how often it was asked for, so
-    that the order in which a concurrent client asks does not matter. An oddity belongs to the content: it is in the
-    same place whenever one looks, and is put beside the items of the world, never in place of one.
+    A fault happens to a request of ``/v1``. It depends on the seed, the URL and how often that URL was asked for. So
+    the order in which a concurrent client asks does not matter. An oddity belongs to the content: it is always in the
+    same place. It stands beside the items of the world, never in place of one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +62,7 @@ class Faults(BaseModel):
 
     @classmethod
     def evenly(cls, rate: float, **others: object) -> Faults:
-        """Return faults of every kind with equal rates that sum to ``rate``, but for ``others``."""
+        """Return faults of all kinds with equal rates that sum to ``rate``; ``others`` replace single values."""
         return cls.model_validate({**dict.fromkeys(RATE_KINDS, rate / len(RATE_KINDS)), **others})
 
 

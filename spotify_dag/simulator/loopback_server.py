@@ -25,7 +25,7 @@ class SimulatorError(SpotifyDagError):
 
 @dataclass(frozen=True)
 class Simulator:
-    """A simulator that listens."""
+    """A running simulator."""
 
     url: str
     """``http://127.0.0.1:port``, without a slash; the Web API is under ``/v1``."""
@@ -75,7 +75,7 @@ def _listen(port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise SimulatorError(f"Port {port} cannot be used: {error.strerror}. Choose another with --port.") from error
-    # From here on connections wait instead of being refused, before the server has even started.
+    # From here on connections wait instead of being refused, even before the server has started.
     listening.listen(128)
     return listening
 
@@ -90,7 +90,7 @@ def _server(settings: SimulatorSettings) -> tuple[Api, uvicorn.Server]:
     connections = api.wire.connections
 
     class Protocol(H11Protocol):
-        """Lets the wire close a connection without an answer, for which ASGI has no message."""
+        """A protocol that can close a connection without an answer: ASGI has no message for that."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)

@@ -1,7 +1,8 @@
 """The JSON objects of the Web API, made from the world's numbers, with the fields each mode has.
 
-The two modes differ as of February 2026: for new development apps ``tracks`` of a playlist became ``items``, ``track``
-of an item became ``item``, and what `REMOVED` lists is gone. In extended mode the new names stand beside the old ones.
+The two modes differ since February 2026. For new development apps ``tracks`` of a playlist is called ``items``,
+``track`` of an item is called ``item``, and the fields in `REMOVED` are gone. In extended mode the new names stand
+beside the old ones.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Objects:
         })  # fmt: skip
 
     def private_user(self, user_id: str, scopes: frozenset[str]) -> Json:
-        """Return the PrivateUserObject of the user who is logged in, as far as the scopes go."""
+        """Return the PrivateUserObject of the logged-in user, with the fields that the scopes allow."""
         private: Json = {"account_id": f"{digest('account', user_id):032x}"}
         if "user-read-private" in scopes:
             private |= {
@@ -279,6 +280,6 @@ def _added_at(*place: int) -> str:
 
 
 def snapshot_id(playlist: Playlist) -> str:
-    """Return the name of this state of a playlist: revision and content, in base64 as Spotify has it."""
+    """Return the ``snapshot_id`` of a playlist: its revision and content, in base64."""
     content = hashlib.sha1(playlist.tracks.tobytes() + f"|{playlist.number}".encode(), usedforsecurity=False)
     return base64.b64encode(f"{playlist.revision},{content.hexdigest()}".encode()).decode()

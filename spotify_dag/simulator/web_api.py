@@ -34,7 +34,7 @@ LEFT_OUT = object()
 
 
 class ApiError(Exception):
-    """A refusal of the Web API: JSON, or plain text where Spotify forgets itself."""
+    """A refusal of the Web API: JSON, or plain text where Spotify answers with plain text."""
 
     def __init__(self, status: int, message: str, *, plain: bool = False) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class Api:
         self.objects = lru_cache(8)(lambda root: Objects(self.world, self.development, root))
 
     def grant(self, authorization: str) -> auth.Grant:
-        """Return who is asking, or refuse them."""
+        """Return the grant of a request, or refuse the request."""
         scheme, _, token = authorization.partition(" ")
         if scheme != "Bearer" or not token:
             raise ApiError(401, "No token provided")
@@ -73,7 +73,7 @@ class Api:
 
 @dataclass
 class Call:
-    """One request of somebody who may ask."""
+    """One request with a valid token."""
 
     request: Request
     api: Api
@@ -81,7 +81,7 @@ class Call:
 
     @property
     def world(self) -> World:
-        """The world that is asked about."""
+        """The world that the request is about."""
         return self.api.world
 
     @property
@@ -91,12 +91,12 @@ class Call:
 
     @cached_property
     def root(self) -> str:
-        """The API root at the host that was asked."""
+        """The root of the API at the host of the request."""
         return f"{self.request.base_url}v1"
 
     @cached_property
     def objects(self) -> Objects:
-        """The maker of objects whose links lead back to the host that was asked."""
+        """Makes objects with links to the host of the request."""
         return self.api.objects(self.root)
 
     def me(self, scope: str | None = None) -> int:
@@ -123,7 +123,7 @@ class Call:
         return playlist
 
     def may_read_items(self, playlist: Playlist) -> bool:
-        """Return whether this app and user may read what is on a playlist."""
+        """Return whether this app and user may read the items of a playlist."""
         user = self.grant.user
         return not self.api.development or (user is not None and user in (playlist.owner, playlist.collaborator))
 
@@ -151,7 +151,7 @@ class Call:
     def item_page(
         self, playlist: Playlist, limit: int, offset: int, names: tuple[str, ...], url: URL | None = None
     ) -> Json:
-        """Return a page of what is on a playlist, its tracks under each of ``names``."""
+        """Return a page of the items of a playlist, with the tracks under each of ``names``."""
         entries = self.objects.entries(playlist, self.faults)
 
         def make(place: int) -> Any:
@@ -180,7 +180,7 @@ class Call:
         return {**found, "items": [], "next": None} if emptied else found
 
     def reply(self, body: Json, fields: str | None = None) -> Response:
-        """Answer with JSON and an ETag, or with 304 to somebody who has just that."""
+        """Answer with JSON and an ETag, or with 304 if the client has that version."""
         try:
             content = json.dumps(project(body, fields) if fields else body, separators=(",", ":")).encode()
         except ValueError as error:
@@ -200,10 +200,10 @@ async def call(request: Request) -> Call:
 
 async def extended_call(request: Request) -> Call:
     """Return the call of an endpoint that new development apps have lost."""
-    found = await call(request)
-    if found.api.development:
+    made = await call(request)
+    if made.api.development:
         raise ApiError(403, "Forbidden")
-    return found
+    return made
 
 
 EitherMode = Annotated[Call, Depends(call)]
@@ -246,7 +246,7 @@ def get_my_top(
     limit: Limit = 20,
     offset: Offset = 0,
 ) -> Response:
-    """List what the logged-in user listens to most."""
+    """List the most heard tracks or artists of the logged-in user."""
     top = call.world.top(call.me("user-top-read"), what, time_range)
 
     def make(place: int) -> Json:
@@ -289,7 +289,7 @@ def get_playlist(call: EitherMode, playlist_id: str, fields: Fields = None) -> R
 def get_playlist_items(
     call: EitherMode, playlist_id: str, limit: Limit = 20, offset: Offset = 0, fields: Fields = None
 ) -> Response:
-    """List what is on a playlist."""
+    """List the items of a playlist."""
     playlist = call.playlist(playlist_id)
     if not call.may_read_items(playlist):
         raise ApiError(403, "Forbidden")
@@ -305,7 +305,7 @@ def get_playlist_tracks(
     offset: Offset = 0,
     fields: Fields = None,
 ) -> Response:
-    """List what is on a playlist, by the old name."""
+    """List the items of a playlist, under the old name."""
     return call.reply(call.item_page(call.playlist(playlist_id), limit, offset, ("track",)), fields)
 
 
@@ -377,14 +377,14 @@ def search(
 
     def results(kind: str) -> Json:
         # Development mode does not see Spotify's own playlists, and users' are not searched: they are drawn on demand.
-        found = [] if development and kind == "playlist" else world.search(kind, q)[:SEARCH_DEPTH]
-        return call.page(len(found), limit, offset, lambda place: made[kind](found[place]))
+        numbers = [] if development and kind == "playlist" else world.search(kind, q)[:SEARCH_DEPTH]
+        return call.page(len(numbers), limit, offset, lambda place: made[kind](numbers[place]))
 
     return call.reply({f"{kind}s": results(kind) for kind in kinds})
 
 
 control = APIRouter(prefix="/simulator")
-"""What only a simulator has: faults, counts, and a hand to change things. It asks for no token."""
+"""Routes that only a simulator has: faults, counts and changes. They need no token."""
 
 
 @control.get("/faults")
@@ -395,21 +395,21 @@ def get_faults(request: Request) -> Faults:
 
 @control.put("/faults")
 def put_faults(request: Request, faults: Faults) -> Faults:
-    """Put other faults in force; what is left out does not happen."""
+    """Replace the faults in force. Rates that are left out are zero."""
     _api(request).wire.faults = faults
     return faults
 
 
 @control.get("/requests")
 def get_requests(request: Request, *, urls: bool = False) -> dict[str, Any]:
-    """Return what was asked for since the last reset; with ``urls=true`` also how often each URL was."""
+    """Return the counts of requests since the last reset; with ``urls=true`` also per URL."""
     traffic = _api(request).wire.traffic
     return traffic.as_dict() | ({"urls": dict(traffic.urls)} if urls else {})
 
 
 @control.delete("/requests")
 def reset_requests(request: Request) -> dict[str, Any]:
-    """Count from zero. The faults begin anew as well: they depend on how often a URL was asked for."""
+    """Set the counts to zero. Faults start again, too: they depend on how often a URL was asked for."""
     _api(request).wire.traffic = Traffic()
     return get_requests(request)
 
@@ -424,7 +424,7 @@ def change_playlist(request: Request, playlist_id: str, remove: Count = 1, add: 
 
 @control.post("/users/{user_id}/revoke")
 def revoke(request: Request, user_id: str) -> dict[str, Any]:
-    """Make every token of a user worthless, as when they remove the app from their account."""
+    """Revoke all tokens of a user, as if the user removed the app from their account."""
     api = _api(request)
     if api.world.user_number(user_id) is None:
         raise ApiError(404, "Resource not found")
@@ -441,7 +441,7 @@ def number_of(ids: Ids, identifier: str) -> int:
 
 
 def numbers_of(ids: Ids, text: str, most: int) -> list[int | None]:
-    """Return the numbers behind ids separated by commas, None for the id of nothing, or refuse."""
+    """Return the numbers of ids separated by commas, None for an id of nothing; refuse what is no id."""
     identifiers = text.split(",")
     if len(identifiers) > most:
         raise ApiError(400, "Too many ids requested")

@@ -1,4 +1,4 @@
-"""What happens to requests of ``/v1`` between the network and the endpoints: counting, latency and faults."""
+"""Counting, latency and faults of requests of ``/v1``, between the network and the endpoints."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ REFUSALS = {
 
 @dataclass
 class Traffic:
-    """What was asked for since the last reset."""
+    """Counts of requests since the last reset."""
 
     endpoints: Counter[str] = field(default_factory=Counter)
     """Requests per endpoint, named by its template (``/v1/playlists/{playlist_id}/items``)."""
     urls: Counter[str] = field(default_factory=Counter)
-    """Requests per path and query. Grows with what is asked for, by some 200 bytes a URL, until it is reset."""
+    """Requests per path and query. It grows by some 200 bytes per distinct URL, until it is reset."""
     statuses: Counter[int] = field(default_factory=Counter)
     """Responses per status; a connection closed without an answer has none."""
     faults: Counter[str] = field(default_factory=Counter)
@@ -117,7 +117,7 @@ class WireMiddleware:
             await self._spoil(fault, scope, receive, send)
 
     async def _spoil(self, fault: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the endpoint does, but with its body spoilt."""
+        """Answer as the endpoint does, but with a broken body."""
         start: Message = {}
         body = b""
 
@@ -158,7 +158,7 @@ def endpoint(path: str) -> str:
 
 
 def fault_of(faults: Faults, seed: int, url: str, attempt: int) -> str | None:
-    """Return what goes wrong with the ``attempt``-th request for a URL, None if nothing does."""
+    """Return the fault of the ``attempt``-th request for a URL, or None."""
     luck = chance(seed, "fault", url, attempt)
     for kind in RATE_KINDS:
         luck -= getattr(faults, kind)

@@ -1,8 +1,8 @@
 """The generated world as Spotify would hold it: numbered tracks, artists, albums and playlists with Spotify-like ids.
 
-Users are drawn a block of 1,000 at a time when somebody asks for one of them, and only the blocks used last are kept,
-so a world of any size is served from bounded memory. Everything is a number until it leaves: an id is a number behind
-an invertible map, so no table of ids exists either.
+Users are drawn in blocks of 1,000 when one of them is asked for, and only the last blocks are kept. So a world of any
+size is served from bounded memory. Inside, everything is a number. An id is a number behind an invertible map, so there
+is no table of ids.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Ids:
         return "".join(reversed(digits))
 
     def number_of(self, identifier: str) -> int | None:
-        """Return the number behind an id, None if it is the id of nothing here."""
+        """Return the number of an id, or None if nothing in this world has it."""
         if not is_base62_id(identifier):
             return None
         value = 0
@@ -92,7 +92,7 @@ class Playlist:
 
     @property
     def collaborative(self) -> bool:
-        """Whether somebody besides the owner may change it."""
+        """Whether other users than the owner may change it."""
         return self.collaborator is not None
 
 
@@ -213,30 +213,30 @@ class World:
         return found[np.lexsort((found, -popularity[found], -counts))]
 
     def search(self, kind: str, query: str) -> list[int]:
-        """Return the numbers of what has all words of ``query`` in its name or its artist's, most popular first.
+        """Return the numbers of things with all words of ``query`` in their or their artist's name, most popular first.
 
         Parameters
         ----------
         kind
             ``artist``, ``track``, ``album`` or ``playlist``: of playlists, the editorial ones.
         query
-            Words; quotes and field filters (``artist:``, ``track:``) are read over.
+            Words. Quotes and field filters (``artist:``, ``track:``) are ignored.
         """
         words = re.sub(r'\b(artist|track|album|genre|year):|"', " ", query.casefold()).split()
         return [number for number, text in self._search_texts[kind] if all(word in text for word in words)]
 
     @cached_property
     def _search_texts(self) -> dict[str, list[tuple[int, str]]]:
-        """Per kind, what there is to find, most popular first, and the text to find it by."""
+        """Per kind, the numbers of all things, most popular first, and their texts."""
         artists, tracks, albums = self.artists, self.tracks, self.albums
-        known = np.argsort(-tracks.popularity, kind="stable").tolist()
+        popular_tracks = np.argsort(-tracks.popularity, kind="stable").tolist()
         titles = [f"{name} {artists.names[artist]}" for name, artist in zip(tracks.names, tracks.artist, strict=True)]
         popular_artists = np.argsort(-np.array(artists.popularity), kind="stable").tolist()
         album_of = {int(title): number for number, title in enumerate(albums.title_track)}
         return {
             "artist": [(number, artists.names[number].casefold()) for number in popular_artists],
-            "track": [(number, titles[number].casefold()) for number in known],
-            "album": [(album_of[number], titles[number].casefold()) for number in known if number in album_of],
+            "track": [(number, titles[number].casefold()) for number in popular_tracks],
+            "album": [(album_of[number], titles[number].casefold()) for number in popular_tracks if number in album_of],
             "playlist": [(number, self._original(number).name.casefold()) for number in range(len(self.scenes))],
         }
 
@@ -315,7 +315,7 @@ class Tracks:
 
 @dataclass(frozen=True)
 class Albums:
-    """The catalogue's albums: what album each track is on, and how large albums are."""
+    """The catalogue's albums: the album of each track, and the size of albums."""
 
     ids: Ids
     of_track: np.ndarray

@@ -1,7 +1,7 @@
-"""Which tracks may be others than the catalogue says, so that a few new playlists cost a few rows and not all of them.
+"""Find the tracks whose row in the catalogue may have changed. So a few new playlists cost a few rows, not all.
 
-As in `staleness`, what was made is compared with what it is made from. The catalogue is made from the items of all
-playlists, and rows of one track come from many users: what is compared is fingerprints of the user buckets.
+As in `stale_buckets`, tables are compared. Rows of one track come from many users. So fingerprints of whole user
+buckets are compared with those that the catalogue was made from.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     import polars as pl
 
 CATALOGUE_CODE = "1"
-"""Changes when what the catalogue says of the same tracks changes."""
+"""Raise it when the meaning of a row changes: the whole catalogue is then made anew."""
 AT_ONCE = ("code", "artist_table", "audio")
-"""Inputs whose change nobody waits with."""
+"""Inputs whose change makes the catalogue stale at once."""
 WHOLE_SHARE = 0.25
-"""With a larger share of the buckets changed, the whole catalogue is made anew: that reads everything, but once."""
+"""If a larger share of the buckets changed, the whole catalogue is made anew: that reads everything, but only once."""
 
 
 def catalogue_inputs(project: Project) -> dict[str, Any]:
-    """Return fingerprints of the rows that the catalogue of tracks is made from; those of users by bucket."""
+    """Return fingerprints of the inputs of the track catalogue; ``users`` is a list by bucket."""
     import polars as pl
 
     lake = project.lake
     users = lake.scan(USERS).select("user_bucket", hashed=pl.struct("user_id", "content_hash").hash())
-    # Without an order: a sum that wraps around.
+    # A sum does not depend on the order of the rows. It may wrap around.
     summed = dict(users.group_by("user_bucket").agg(pl.col("hashed").sum()).collect().iter_rows())
     audio = lake.scan(AUDIO_FEATURES).select("source", "source_version").unique().collect()
     return {
@@ -43,22 +43,22 @@ def catalogue_inputs(project: Project) -> dict[str, Any]:
 
 
 def genres_of_artists(lake: Lake) -> pl.LazyFrame:
-    """Return ``artist_key, genres``, one row per artist that has any: where buckets disagree, those of the first."""
+    """Return ``artist_key, genres``, one row per artist with genres. If buckets disagree, the first one counts."""
     import polars as pl
 
-    known = lake.scan(ARTIST_GENRES).drop_nulls("genres")
-    return known.group_by("artist_key").agg(pl.col("genres").sort_by("user_bucket").first())
+    with_genres = lake.scan(ARTIST_GENRES).drop_nulls("genres")
+    return with_genres.group_by("artist_key").agg(pl.col("genres").sort_by("user_bucket").first())
 
 
 def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any]) -> pl.Series | None:
-    """Return the keys of all tracks whose row in the catalogue may have to change; None where any may.
+    """Return the keys of all tracks whose row in the catalogue may have to change; None if any row may.
 
     Parameters
     ----------
     lake
-        Where playlists, genres and the catalogue are.
+        The lake with playlists, genres and the catalogue.
     before, now
-        What the catalogue was made from, and what it is to be made from: `catalogue_inputs`.
+        The `catalogue_inputs` that the catalogue was made from, and the present ones.
 
     Returns
     -------
@@ -77,9 +77,9 @@ def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any
         .group_by("key")
         .agg(pl.len().cast(pl.Int32).alias("now"), pl.col("near").any())
     )
-    known = lake.scan(TRACK_CATALOGUE).select(_key(pl.col("track_id")), "playlists", "artist_key")
-    # Its row is another one only where a playlist of these buckets holds a track, or did and is one less to do so.
-    moved = known.join(listed, on="key", how="full", coalesce=True).filter(
+    catalogued = lake.scan(TRACK_CATALOGUE).select(_key(pl.col("track_id")), "playlists", "artist_key")
+    # A row can only change if a playlist of these buckets holds the track, or if fewer or more playlists hold it now.
+    moved = catalogued.join(listed, on="key", how="full", coalesce=True).filter(
         pl.col("near") | pl.col("now").ne_missing(pl.col("playlists"))
     )
     touched = [moved.select("key")]
@@ -87,20 +87,20 @@ def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any
         had = lake.scan(TRACK_CATALOGUE).group_by("artist_key").agg(pl.col("genres").first())
         have = had.join(genres_of_artists(lake), on="artist_key", how="left", suffix="_now")
         others = have.filter(pl.col("genres").ne_missing(pl.col("genres_now")))
-        touched.append(known.join(others, on="artist_key", how="semi").select("key"))
+        touched.append(catalogued.join(others, on="artist_key", how="semi").select("key"))
     return pl.concat(touched).collect()["key"].unique().implode()
 
 
 def among(track_id: pl.Expr, touched: pl.Series | None) -> pl.Expr:
-    """Return whether tracks are among those of `touched_tracks`."""
+    """Return a condition: true for tracks in the result of `touched_tracks`."""
     import polars as pl
 
     return pl.lit(value=True) if touched is None else _key(track_id).is_in(touched)
 
 
 def _key(track_id: pl.Expr) -> pl.Expr:
-    """Return a number for a track: to group and join a million of them takes a third of the time that ids take.
+    """Return a hash of a track id. Grouping and joining hashes is faster than ids.
 
-    Two that share one are looked at together.
+    Two tracks with the same hash are both looked at, which does no harm.
     """
     return track_id.hash().alias("key")

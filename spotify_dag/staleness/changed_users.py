@@ -1,7 +1,7 @@
-"""What is new or changed inside a bucket, user by user, so that nobody else is read, embedded or indexed again.
+"""Find the new, changed and gone users inside a bucket. No other user is read, embedded or indexed again.
 
-What a run has to do it finds in the tables, as `staleness` does for buckets, so a run that follows a killed one does
-what that left. A bucket that is asked for although nothing in it is stale, or most of it is, is made anew as a whole.
+As `stale_buckets` does for buckets, this compares tables. So a run after a killed one does what is left. A bucket is
+made anew as a whole if most of it is stale, or if somebody asks for it although nothing in it is stale.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
     import polars as pl
 
 WHOLE_SHARE = 0.25
-"""With a larger share of its users changed, a bucket is made anew as a whole: that reads everything, but once."""
+"""If a larger share of its users changed, a bucket is made anew as a whole: that reads everything, but only once."""
 WHOLE_USERS = 500
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What has to be made anew."""
+    """The buckets and users to make again."""
 
     whole: list[int] = field(default_factory=list)
-    """Buckets, with all of their users."""
+    """Buckets to make again with all of their users."""
     some: list[int] = field(default_factory=list)
-    """Buckets of which only ``users`` are."""
+    """Buckets in which only ``users`` are made again."""
     users: list[str] = field(default_factory=list)
-    """Users of ``some`` who are new, changed or gone."""
+    """The new, changed and gone users of the buckets ``some``."""
 
 
 def changed_users(
-    wanted: pl.DataFrame, present: pl.DataFrame, buckets: Sequence[int], *, among: pl.DataFrame | None = None
+    expected: pl.DataFrame, present: pl.DataFrame, buckets: Sequence[int], *, among: pl.DataFrame | None = None
 ) -> Changes:
     """Compare two frames that begin with ``user_bucket, user_id`` and have equal columns.
 
     Parameters
     ----------
-    wanted, present
-        One row per user of ``buckets``: what they should be made from, and were made from.
+    expected, present
+        One row per user of ``buckets``: what their data should be made from, and what it was made from.
     buckets
         The buckets of the run.
     among
-        All users of these buckets (``user_bucket``), where ``wanted`` is not all of them.
+        All users of these buckets (column ``user_bucket``), if ``expected`` has only some of them.
     """
     import polars as pl
 
-    key = wanted.columns
-    missing = wanted.join(present, on=key, how="anti", nulls_equal=True)
-    gone = present.join(wanted, on="user_id", how="anti")
+    key = expected.columns
+    missing = expected.join(present, on=key, how="anti", nulls_equal=True)
+    gone = present.join(expected, on="user_id", how="anti")
     stale = pl.concat([frame.select("user_bucket", "user_id") for frame in (missing, gone)]).unique()
     counts = dict(stale["user_bucket"].value_counts().iter_rows())
-    users = dict((wanted if among is None else among)["user_bucket"].value_counts().iter_rows())
+    users = dict((expected if among is None else among)["user_bucket"].value_counts().iter_rows())
 
     def is_whole(bucket: int) -> bool:
         count = counts.get(bucket, 0)
@@ -72,7 +72,7 @@ def changed_users(
 
 
 def changed_features(project: Project, buckets: Sequence[int]) -> Changes:
-    """Return whose user embeddings were not made from what they listen to now, with the present settings."""
+    """Return the users whose embeddings were not made from their present listening with the present settings."""
     import polars as pl
 
     columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
@@ -82,18 +82,21 @@ def changed_features(project: Project, buckets: Sequence[int]) -> Changes:
 
 
 def changed_vectors(project: Project, index: UserIndex, buckets: Sequence[int]) -> Changes:
-    """Return whose vectors in ``index`` were not made from the present user embeddings, or are shown when they hide."""
+    """Return the users whose rows in ``index`` were not made from the present embeddings, or have another opt-in."""
     import polars as pl
 
     columns = ["user_bucket", "user_id", "content_hash", "feature_version", "opted_in"]
     embedded = project.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("unembedded_reason").is_null())
     shown = project.lake.scan(USERS, buckets).select("user_id", "opted_in")
-    wanted = embedded.join(shown, on="user_id", how="left").select(columns).collect()
-    return changed_users(wanted, index.rows(buckets).select(columns), buckets)
+    expected = embedded.join(shown, on="user_id", how="left").select(columns).collect()
+    return changed_users(expected, index.rows(buckets).select(columns), buckets)
 
 
 def changed_requests(project: Project, buckets: Sequence[int]) -> Changes:
-    """Return who has to be read again. A bucket is whole unless only users changed who were handed in one by one."""
+    """Return the users to read again.
+
+    A bucket is read as a whole if another source changed than those of users who are handed in one by one.
+    """
     import polars as pl
 
     count, n_buckets = project.settings.profiles_count, project.lake.n_buckets
@@ -110,7 +113,7 @@ def changed_requests(project: Project, buckets: Sequence[int]) -> Changes:
     read = read.filter(~pl.col("source").is_in([source.name for source in by_request]))
     differing = {bucket for bucket, *_ in versions.symmetric_difference(read.rows())}
     same = [bucket for bucket in buckets if bucket not in differing]
-    wanted = [
+    requested = [
         (bucket, request.user_id, request.wish)
         for source in by_request
         for bucket, requests in requests_of_buckets(source, n_buckets, count).items()
@@ -119,13 +122,13 @@ def changed_requests(project: Project, buckets: Sequence[int]) -> Changes:
     ]
     columns = {"user_bucket": pl.Int32, "user_id": pl.String, "handed_in": pl.String}
     users = project.lake.scan(USERS, same).select(*columns).collect()
-    known = users.drop_nulls("handed_in")
-    changes = changed_users(pl.DataFrame(wanted, schema=columns, orient="row"), known, same, among=users)
+    taken_in = users.drop_nulls("handed_in")
+    changes = changed_users(pl.DataFrame(requested, schema=columns, orient="row"), taken_in, same, among=users)
     return Changes(sorted([*differing, *changes.whole]), changes.some, changes.users)
 
 
 def read_requests(project: Project, changes: Changes, now: datetime) -> Ingestion:
-    """Read users who were handed in one by one, and write down what is new of them."""
+    """Read the changed users who were handed in one by one, and write their rows."""
     import polars as pl
 
     lake, count = project.lake, project.settings.profiles_count
@@ -149,22 +152,23 @@ def read_requests(project: Project, changes: Changes, now: datetime) -> Ingestio
     users = carried_over(some.users(), lake.scan(USERS, changes.some).collect())
     lake.replace_users(USERS, changes.some, changes.users, users)
     lake.replace_users(REJECTS, changes.some, changes.users, some.rejects())
-    # Last: a run killed before this line is a run that has to be made again.
+    # Last: a run that is killed before this line is made again.
     lake.replace(INGESTS, changes.some, [_ingests(project, changes.some, whole)])
     return some
 
 
 def _ingests(project: Project, buckets: Sequence[int], whole: Ingestion) -> pl.DataFrame:
-    """Return rows of `schemas.INGESTS`: what other sources have there, and what the users who are in now add up to."""
+    """Return rows of `schemas.INGESTS`: those of other sources as they are, and new counts of users handed in."""
     import polars as pl
 
     lake, key = project.lake, ["user_bucket", "source"]
     versions = whole.ingests()
     others = lake.scan(INGESTS, buckets).filter(~pl.col("source").is_in([source.name for source in whole.sources]))
     users = lake.scan(USERS, buckets).filter(pl.col("handed_in").is_not_null())
-    kept = users.group_by(key).agg(pl.col("rows_kept").sum().cast(pl.Int64), pl.len().alias("users")).collect()
+    per_source = users.group_by(key).agg(pl.col("rows_kept").sum().cast(pl.Int64), pl.len().alias("users")).collect()
     rejected = lake.scan(REJECTS, buckets).filter("dropped").unique(["file", "row", "user_id"])
-    counted = versions.drop("rows_read", "rows_kept", "rows_rejected", "users").join(kept, on=key, how="left").join(
+    counted = versions.drop("rows_read", "rows_kept", "rows_rejected", "users").join(per_source, on=key,
+    how="left").join(
         rejected.group_by(key).agg(pl.len().alias("rows_rejected")).collect(), on=key, how="left"
     )  # fmt: skip
     counted = counted.with_columns(pl.col("rows_kept", "users", "rows_rejected").cast(pl.Int64).fill_null(0))
@@ -173,10 +177,11 @@ def _ingests(project: Project, buckets: Sequence[int], whole: Ingestion) -> pl.D
 
 
 def mark_stale(project: Project, buckets: Sequence[int], before: pl.DataFrame, after: pl.DataFrame) -> int:
-    """Make users stale whose artists are spelled otherwise, or have other genres, than when they were embedded.
+    """Mark users as stale whose artists got another spelling or other genres since the users were embedded.
 
-    Somebody new in a bucket can bring the id of an artist, or tip which spelling is the most frequent. Marked in the
-    index first and in the embeddings then, before the artists are written: a run that is killed leaves too many marked.
+    A new user of a bucket can bring the id of an artist, or change which spelling is the most frequent. Users are
+    marked in the index first, then in the embeddings, and all that before the artists are written. So a killed run
+    leaves too many users marked, never too few.
 
     Parameters
     ----------
@@ -189,9 +194,11 @@ def mark_stale(project: Project, buckets: Sequence[int], before: pl.DataFrame, a
     """
     import polars as pl
 
-    told = ["user_bucket", "artist_key", "artist_name", "genres"]
-    others = before.select(told).join(after.select(told), on=["user_bucket", "artist_key"], how="left", suffix="_after")
-    changed = others.filter(
+    columns = ["user_bucket", "artist_key", "artist_name", "genres"]
+    both = before.select(columns).join(
+        after.select(columns), on=["user_bucket", "artist_key"], how="left", suffix="_after"
+    )
+    changed = both.filter(
         pl.col("artist_name").ne_missing(pl.col("artist_name_after"))
         | pl.col("genres").ne_missing(pl.col("genres_after"))
     ).select("user_bucket", "artist_key")

@@ -1,7 +1,7 @@
-"""What is stale, read from the data itself.
+"""Find stale data by comparing tables.
 
-Each row says what it was made from (`content_hash`, `feature_version`, `model_version`), so what is left to do follows
-from comparing tables. There is no cursor to lose: after a kill at any moment the comparison names what is missing.
+Each row says what it was made from (`content_hash`, `feature_version`, `model_version`). There is no cursor that could
+be lost. After a kill at any moment the comparison finds what is missing.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
 
 
 GROWTH = 0.1
-"""Share by which the catalogue, or the playlists, may change before the continuation model is learned anew."""
+"""Share by which the catalogue or the number of playlist items may change before the continuation model is learned
+anew."""
 CATALOGUE_SHARE, CATALOGUE_USERS, CATALOGUE_AGE = 0.01, 2, timedelta(days=1)
-"""New users wait for their tracks to be looked through with those of others: everybody's listening is, each time. They
-wait until they are this share of all users and this many, or until the catalogue is that old."""
+"""When the catalogue takes in tracks of new users: if so large a share of all users and so many users are new, or if
+the catalogue is so old. It is not made for every new user, because that reads everybody's listening."""
 
 
 def known_users_versions(project: Project) -> list[str]:
-    """Return, for each bucket, a fingerprint of everything handed in for it."""
+    """Return, for each bucket, a fingerprint of what its sources hold for it."""
     versions: list[list[str]] = [[] for _ in range(project.lake.n_buckets)]
     for name, bucket, version in _source_versions(project, project.inbox.sources()):
         versions[bucket].append(f"{name}={version}")
-    return [hashlib.sha256("|".join(found).encode()).hexdigest()[:16] for found in versions]
+    return [hashlib.sha256("|".join(parts).encode()).hexdigest()[:16] for parts in versions]
 
 
 def feature_version(project: Project) -> str:
-    """Return a fingerprint of all that decides what a user's embeddings are, besides the user."""
+    """Return a fingerprint of all that embeddings depend on, besides the user: encoder, genre table, settings, code."""
     settings = project.settings
     parts = (
         FEATURES_CODE,
@@ -58,16 +59,16 @@ def stale_ingests(project: Project, sources: Sequence[Source], buckets: Sequence
     import polars as pl
 
     schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
-    wanted = pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
+    versions = pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
     if buckets is not None:
-        wanted = wanted.filter(pl.col("user_bucket").is_in(buckets))
-    return _differing(wanted, project.lake.scan(INGESTS, buckets).select(wanted.columns).collect())
+        versions = versions.filter(pl.col("user_bucket").is_in(buckets))
+    return _differing(versions, project.lake.scan(INGESTS, buckets).select(versions.columns).collect())
 
 
 def stale_features(project: Project, buckets: Sequence[int] | None = None) -> list[int]:
     """Return the buckets, of some or of all, whose user embeddings are old.
 
-    Those were not made from the present users with the present settings.
+    Old embeddings were not made from the present users with the present settings.
     """
     import polars as pl
 
@@ -79,24 +80,24 @@ def stale_features(project: Project, buckets: Sequence[int] | None = None) -> li
 
 
 def stale_index(project: Project, index: UserIndex, buckets: Sequence[int] | None = None) -> list[int]:
-    """Return which buckets, of some or of all, have vectors in ``index`` not made from the present user embeddings.
+    """Return the buckets, of some or of all, whose rows in ``index`` are old.
 
-    Or that show somebody who is not to be shown.
+    Old rows were not made from the present user embeddings, or have another opt-in than the table ``users``.
     """
     import polars as pl
 
     columns = ["user_bucket", "user_id", "content_hash", "feature_version", "opted_in"]
     embedded = project.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("unembedded_reason").is_null())
     opted = project.lake.scan(USERS, buckets).select("user_id", "opted_in")
-    wanted = embedded.join(opted, on="user_id", how="left")
-    return _differing(wanted.select(columns).collect(), index.rows(buckets).select(columns))
+    expected = embedded.join(opted, on="user_id", how="left")
+    return _differing(expected.select(columns).collect(), index.rows(buckets).select(columns))
 
 
 def tower_is_stale(project: Project) -> str | None:
     """Return why a tower has to be trained, or None.
 
-    A new user does not retrain the tower; a base that has doubled since, or other features, do. So does a training
-    that was killed before the gate was asked.
+    Reasons are: no tower, a training that was killed before the gate was asked, other features, or twice as many users
+    as at the last training. A single new user is no reason.
     """
     import polars as pl
 
@@ -117,11 +118,11 @@ def tower_is_stale(project: Project) -> str | None:
 
 
 def index_version(project: Project) -> str | None:
-    """Return the version to index users with: the champion, if it was trained for the features they have now.
+    """Return the version to index users with, or None: the champion, if it was trained for the present features.
 
-    Before there is a first champion, the version trained last answers, if it is sound: a challenger that lost to a
-    baseline is of more use than nothing, and the gate still decides who is champion. Where the features changed and no
-    tower for them became champion, what is published goes on answering.
+    Before there is a first champion, it is the version trained last, if that is sound: it is of more use than no
+    answer. If the features changed and no tower for them is champion yet, it is None, and the published version goes on
+    answering.
     """
     champion = project.registry.champion()
     version = champion or project.registry.latest()
@@ -133,9 +134,9 @@ def index_version(project: Project) -> str | None:
 
 
 def indexed_versions(project: Project) -> list[str]:
-    """Return the versions whose indexes take in new users: the one that answers, and last the one that is to.
+    """Return the versions whose indexes take in new users: the published one, and last the one that will be published.
 
-    While the index of a new champion is built, the one before goes on answering, about new users too.
+    While the index of a new champion is built, the published version still answers, also about new users.
     """
     version, published = index_version(project), project.published()
     if version is None or published in (None, version):
@@ -145,18 +146,18 @@ def indexed_versions(project: Project) -> list[str]:
 
 
 def stale_audio(project: Project) -> dict[str, str | None]:
-    """Return the sources whose audio features are to be read, with their version; None for a source that is gone."""
-    wanted = {
+    """Return the sources whose audio features are stale, with their present version; None for a source that is gone."""
+    versions = {
         source.name: source.version() for source in project.inbox.sources() if isinstance(source, HasAudioFeatures)
     }
-    kept = project.lake.scan(AUDIO_FEATURES).select("source", "source_version").unique().collect()
-    present: dict[str, str] = dict(kept.iter_rows())
-    changed = {name: version for name, version in wanted.items() if present.get(name) != version}
-    return {**changed, **dict.fromkeys(present.keys() - wanted.keys())}
+    rows = project.lake.scan(AUDIO_FEATURES).select("source", "source_version").unique().collect()
+    stored: dict[str, str] = dict(rows.iter_rows())
+    changed = {name: version for name, version in versions.items() if stored.get(name) != version}
+    return {**changed, **dict.fromkeys(stored.keys() - versions.keys())}
 
 
 def stale_catalogue(project: Project) -> str | None:
-    """Return why the catalogue of tracks has to be made anew, or None; a few new users are no reason yet."""
+    """Return why the catalogue of tracks must be brought up to date, or None. A few new users are no reason yet."""
     import polars as pl
 
     card, inputs = project.track_catalogue_card(), catalogue_inputs(project)
@@ -174,7 +175,7 @@ def stale_catalogue(project: Project) -> str | None:
 
 
 def tracks_wait_until(project: Project) -> datetime | None:
-    """Return until when, at the latest, the tracks of new users wait for those of others; None where none wait."""
+    """Return the time until which tracks of new users wait at the longest; None if no tracks wait."""
     card = project.track_catalogue_card()
     if "made_at" not in card or card["made_from"] == catalogue_inputs(project):
         return None
@@ -182,7 +183,7 @@ def tracks_wait_until(project: Project) -> datetime | None:
 
 
 def stale_tracks(project: Project, *, train: bool = False) -> str | None:
-    """Return why the tracks have to be brought up to date, or None."""
+    """Return why the tracks must be brought up to date, or None."""
     if stale_audio(project):
         return "audio features are new or changed"
     if reason := stale_catalogue(project):
@@ -195,31 +196,31 @@ def stale_tracks(project: Project, *, train: bool = False) -> str | None:
 
 
 def index_difference(project: Project) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the tracks to write to the index (rows of the catalogue), and those to take out (``track_id``).
+    """Return the rows of the catalogue to write to the index, and the ``track_id`` of tracks to delete from it.
 
-    A hash says of which track it is. Only hashes are compared, so that a few new tracks cost a few rows.
+    ``content_hash`` depends on the track id, too. Only hashes are compared, so a few new tracks cost little.
     """
     import polars as pl
 
     index, catalogue = project.track_index, project.lake.scan(TRACK_CATALOGUE)
-    kept, present = index.column("content_hash"), catalogue.select("content_hash").collect()
+    indexed, present = index.column("content_hash"), catalogue.select("content_hash").collect()
     changed, gone = TRACK_CATALOGUE.empty(), pl.DataFrame(schema={"track_id": pl.String})
-    missing = present.join(kept, on="content_hash", how="anti")["content_hash"]
+    missing = present.join(indexed, on="content_hash", how="anti")["content_hash"]
     if len(missing) == present.height:
         changed = catalogue.collect()
     elif len(missing):
         changed = catalogue.filter(pl.col("content_hash").is_in(missing.implode())).collect()
-    if kept.join(present, on="content_hash", how="anti").height:
+    if indexed.join(present, on="content_hash", how="anti").height:
         gone = index.column("track_id").join(catalogue.select("track_id").collect(), on="track_id", how="anti")
     return changed, gone
 
 
 def stale_continuation(project: Project) -> str | None:
-    """Return why the continuation model has to be learned, or None.
+    """Return why the continuation model must be learned anew, or None.
 
-    A new track does not bring that about: it is found by search at once, and counts as a seed by its artist, its
-    sound and its name. A catalogue that has grown by a tenth does, and so does a single user whose playlists are in
-    the model and must not be.
+    A new track is no reason: search finds it at once, and as a seed it counts by its artist, sound and name. A
+    catalogue that changed by a tenth is a reason. So is a single user whose playlists are in the model and must leave
+    it.
     """
     import polars as pl
 
@@ -255,11 +256,11 @@ def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[
     ]
 
 
-def _differing(wanted: pl.DataFrame, present: pl.DataFrame) -> list[int]:
-    """Return the buckets in which two frames do not hold the same rows."""
+def _differing(expected: pl.DataFrame, present: pl.DataFrame) -> list[int]:
+    """Return the buckets in which two frames differ."""
     import polars as pl
 
-    key = wanted.columns
-    missing = wanted.join(present, on=key, how="anti", nulls_equal=True)
-    surplus = present.join(wanted, on=key, how="anti", nulls_equal=True)
+    key = expected.columns
+    missing = expected.join(present, on=key, how="anti", nulls_equal=True)
+    surplus = present.join(expected, on=key, how="anti", nulls_equal=True)
     return sorted(pl.concat([missing["user_bucket"], surplus["user_bucket"]]).unique().to_list())

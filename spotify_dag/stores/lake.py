@@ -1,7 +1,7 @@
 """The lake: Delta tables partitioned by user bucket, read with polars, queried with DuckDB.
 
-An asset replaces its buckets in one atomic commit, so readers see either the old rows or the new ones. Delta's
-runtime does not survive ``fork``: start other processes with ``spawn``, which is Dagster's default.
+An asset replaces its buckets in one atomic commit. Readers see the old rows or the new ones, never both. Delta's
+runtime does not survive ``fork`` once it has worked: start other processes with ``spawn``, or fork before.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-# Delta has as many threads as there are cores, and the writer keeps one waiting for frames, which are read with Delta,
-# too: on a single core both would wait for ever. Delta looks when it is first used.
+# Delta makes one thread per core. The writer blocks one of them while it waits for frames, and frames are read with
+# Delta, too. On a single core both would wait for ever. Delta reads the variable when it is first used.
 if (os.cpu_count() or 1) == 1 or (hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1):
     os.environ.setdefault("TOKIO_WORKER_THREADS", "2")
 
 CHUNK_ROWS = 2_000_000
-"""Rows a transform holds at once: large enough to be vectorised, small enough for a laptop."""
+"""Rows that a transform holds at one time: enough for vectorised work, few enough for the memory of a laptop."""
 
 
 COMMIT_RETRIES = 1_000
@@ -59,10 +59,10 @@ class Lake:
     root: Path
     n_buckets: int
     tombstones: Tombstones | None = None
-    """Whose rows are never written again."""
+    """Forgotten users: their rows are never written."""
 
     def uri(self, table: Table) -> str:
-        """Return where a table lives."""
+        """Return the path of a table."""
         return str(self.root / table.name)
 
     def exists(self, table: Table) -> bool:
@@ -84,7 +84,7 @@ class Lake:
         return max((int(name[:20]) for name in names if name.endswith(".json") and name[:20].isdigit()), default=-1)
 
     def scan(self, table: Table, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
-        """Return the rows of a table, or of some of its buckets, as of now; no rows where it was never written."""
+        """Return the present rows of a table, or of some of its buckets; no rows if it was never written."""
         import polars as pl
 
         if not self.exists(table):
@@ -96,7 +96,7 @@ class Lake:
         return frame if buckets is None else frame.filter(pl.col("user_bucket").is_in(list(buckets)))
 
     def stored_schema(self, table: Table) -> pl.Schema:
-        """Return the columns a table has on disk; those it will have where it was never written."""
+        """Return the columns of a table on disk; if it was never written, those of its schema."""
         import polars as pl
 
         if not self.exists(table):
@@ -104,12 +104,12 @@ class Lake:
         return pl.scan_delta(_open(self.uri(table))).collect_schema()
 
     def replace(self, table: Table, buckets: Sequence[int], frames: Iterable[pl.DataFrame]) -> dict[int, int]:
-        """Replace buckets of a table by the rows of ``frames``, streamed, in one commit.
+        """Replace buckets of a table by the rows of ``frames``, in one commit. Frames are streamed.
 
         Parameters
         ----------
         table, buckets
-            What to replace; a bucket that no row belongs to ends up empty.
+            What to replace. A bucket without rows in ``frames`` becomes empty.
         frames
             Frames with the table's columns, in any order of buckets; one is held at a time.
 
@@ -137,7 +137,7 @@ class Lake:
         return rows
 
     def replace_users(self, table: Table, buckets: Sequence[int], users: Sequence[str], rows: pl.DataFrame) -> None:
-        """Replace what a table has of some users of some buckets by ``rows``, in one commit.
+        """Replace the rows of some users by ``rows``, in one commit. Rows of other users stay in their files.
 
         Files without these users stay as they are. Whoever calls this is the only one to write to these buckets.
         """
@@ -168,9 +168,11 @@ class Lake:
             self._commit_again(table, self._without_forgotten(rows), mode="append")
 
     def rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
-        """Put a bucket's rows back as ``change`` makes them, with no other writer in between.
+        """Replace the rows of a bucket by what ``change`` makes of them. There is no other writer meanwhile.
 
-        Returns how many rows less there are; where nothing changes, nothing is written.
+        Returns
+        -------
+        By how many rows the bucket became smaller. If ``change`` changes nothing, nothing is written.
         """
         if not self.exists(table):
             return 0
@@ -180,10 +182,10 @@ class Lake:
     def expunge(self, table: Table, bucket: int, gone: pl.Expr) -> int:
         """Remove rows of a bucket from a table and from the disk; return how many there were.
 
-        Every other file of the bucket is deleted with them: older versions hold the rows too, and so does what writers
-        left behind that were killed. Whoever reads an older version meanwhile finds its files gone.
+        All files of older versions of the bucket are deleted, because they hold the rows, too. So are files that killed
+        writers left. A reader of an older version then gets an error that a file is missing.
 
-        The rows are not named to Delta, which would write the condition to its log.
+        ``gone`` is evaluated here, not by Delta: Delta would write the condition to its log.
         """
         if not self.exists(table):
             return 0
@@ -203,18 +205,18 @@ class Lake:
         return rows.height - changed.height
 
     def _new_columns(self, table: Table, opened: DeltaTable) -> list[Column]:
-        """Return the columns that a table made by an older version lacks; they are read as null.
+        """Return the columns that a table lacks because an older version made it. They are read as null.
 
         Raises
         ------
         LakeError
-            If one of them must have a value.
+            If one of the missing columns may not be null.
         """
         present = {field.name for field in opened.schema().fields}
         new = [column for column in table.columns if column.name not in present]
-        if needed := [column.name for column in new if not column.nullable]:
+        if required := [column.name for column in new if not column.nullable]:
             raise LakeError(
-                f"Table '{table.name}' in {self.root} was made by an older version, without {', '.join(needed)}. "
+                f"Table '{table.name}' in {self.root} was made by an older version, without {', '.join(required)}. "
                 f"Everything in the lake is made from the inbox: delete {self.root}, then spotify-dag run"
             )
         return new
@@ -222,8 +224,10 @@ class Lake:
     def tidy(self, table: Table, keep: timedelta) -> int | None:
         """Join small files, and delete files and log entries that only versions older than ``keep`` need.
 
-        Returns how many files were deleted, also those that killed writers left; None where somebody is writing to the
-        table, which is left for another time then.
+        Returns
+        -------
+        The number of files deleted, those left by killed writers included. None if there is another writer: the table
+        is then left for the next time.
         """
         from deltalake import WriterProperties
 
@@ -248,7 +252,7 @@ class Lake:
         return len(unneeded)
 
     def cut_log(self, table: Table) -> None:
-        """Delete the log of all versions but the present one. Whoever opens an older version finds it gone."""
+        """Delete the log of all versions but the present one. Older versions can no longer be opened."""
         with self._writing(table, alone=True):
             opened = _open(self.uri(table))
             opened.create_checkpoint()
@@ -258,7 +262,7 @@ class Lake:
                     file.unlink()
 
     def user_ids_like(self, start: str) -> list[str]:
-        """Return the ids of users that begin with some letters."""
+        """Return the user ids that begin with ``start``."""
         import polars as pl
 
         ids = self.scan(USERS).select("user_id").filter(pl.col("user_id").str.starts_with(start))
@@ -295,11 +299,14 @@ class Lake:
 
     @contextmanager
     def _writing(self, table: Table, *, alone: bool = False, wait: bool = True) -> Iterator[bool]:
-        """Write to a table, together with others or alone. Who waits to be alone keeps new writers from coming in.
+        """Hold the lock to write to a table, together with other writers or alone.
 
-        Not to be entered twice: between the two, somebody may wait to be alone, and both would wait for ever.
+        A caller that waits to be alone keeps new writers out. Do not enter this twice: between the two, another process
+        may begin to wait to be alone, and both would wait for ever.
 
-        Yields whether it may be written to, which is not so only where somebody else does and one does not ``wait``.
+        Yields
+        ------
+        Whether the lock is held. It is False only if ``wait`` is false and there is another writer.
         """
         locks = self.root / ".locks"
         with ExitStack() as held:
@@ -308,7 +315,10 @@ class Lake:
             yield got
 
     def _without_forgotten(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Leave out whoever was forgotten. Asked while writing: a tombstone made later waits for this write to end."""
+        """Return the rows without those of forgotten users.
+
+        Called while the lock is held. A deletion that begins later waits for this write to end.
+        """
         import polars as pl
 
         if self.tombstones is None or "user_id" not in frame.columns:
@@ -317,7 +327,7 @@ class Lake:
         return frame.filter(~pl.col("user_id").is_in(forgotten).fill_null(False)) if forgotten else frame
 
     def _write(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
-        """Commit frames, without the rows of whoever was forgotten, beside other writers."""
+        """Commit frames, without the rows of forgotten users, beside other writers."""
         with self._writing(table):
             self._commit(table, map(self._without_forgotten, frames), **how)
 
@@ -360,14 +370,14 @@ class Lake:
                 **how,
             )
         except DeltaError:
-            if problems:  # Delta tells of it in its own words: say what went wrong in the frames instead
+            if problems:  # the error of the frames says more than Delta's error about it
                 raise problems[0] from None
             raise
 
     def _create(self, table: Table, schema: pa.Schema) -> None:
-        """Make an empty table elsewhere and move it into place: of several writers, all find the one that came first.
+        """Make an empty table elsewhere and move it into place. If several writers do so at once, the first one stays.
 
-        Created in place, a table changes under the writers that it races with, and their commits fail.
+        A table created in place would change under writers that race with it, and their commits would fail.
         """
         from deltalake import DeltaTable
 
@@ -376,7 +386,7 @@ class Lake:
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
             made = Path(scratch) / table.name
-            # Statistics tell the first and last value of every file: of the bucket alone, Delta's log names no user.
+            # Statistics hold the first and last value of each file. Only of the bucket, so the log names no user.
             configuration: dict[str, str | None] = {"delta.dataSkippingStatsColumns": table.partition_by}
             DeltaTable.create(str(made), schema, partition_by=[table.partition_by], configuration=configuration)
             try:
@@ -402,19 +412,19 @@ class Lake:
             yield group
 
     def snapshot(self) -> dict[str, dict[str, int]]:
-        """Return the version and the number of rows of every table that was written: which data is here now."""
+        """Return the ``version`` and the number of ``rows`` of every table that was written, by its name."""
         import polars as pl
 
-        found = {}
+        tables = {}
         for table in TABLES:
             if self.exists(table):
                 opened = _open(self.uri(table))
                 rows = pl.scan_delta(opened).select(pl.len()).collect().item()
-                found[table.name] = {"version": opened.version(), "rows": rows}
-        return found
+                tables[table.name] = {"version": opened.version(), "rows": rows}
+        return tables
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """Return an in-memory DuckDB with a view per table that was written, over its current files."""
+        """Return an in-memory DuckDB with one view per written table, over its current files."""
         import duckdb
 
         connection = duckdb.connect()
@@ -429,21 +439,24 @@ class Lake:
                 continue
             listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
             columns = ", ".join(f"null as {name}" if name in new else name for name in table.column_names)
-            # By name: files from before a column was added lack it.
+            # By name: files written before a column was added lack it.
             source = f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
             connection.execute(f"create view {table.name} as select {columns} from {source}")  # noqa: S608
         return connection
 
 
 def _removed_since(log: Path, since: float) -> set[str]:
-    """Return the files, relative to the table, that commits since a time took out of it."""
+    """Return the files, relative to the table, that commits since ``since`` (seconds since 1970) removed."""
     commits = (file for file in log.glob("*.json") if file.stat().st_mtime >= since)
     actions = (json.loads(line) for file in commits for line in file.read_text().splitlines())
     return {unquote(action["remove"]["path"]) for action in actions if "remove" in action}
 
 
 def _old_log(log: Path, since: float) -> list[Path]:
-    """Return the entries of a log that the versions since a time do not need: all before a checkpoint that old."""
+    """Return the log entries that versions since ``since`` (seconds since 1970) do not need.
+
+    These are the entries before the last checkpoint that is older, and abandoned files of that age.
+    """
     numbered = {file: int(file.name[:20]) for file in log.glob("*.*") if file.name[:20].isdigit()}
     old = [version for file, version in numbered.items() if ".checkpoint" in file.name and file.stat().st_mtime < since]
     abandoned = [file for file in set(log.glob("*")) - set(numbered) if file.name != "_last_checkpoint"]
@@ -469,7 +482,7 @@ def _open(uri: str) -> DeltaTable:
     from deltalake import DeltaTable
 
     class LocalTable(DeltaTable):
-        """Says where its files are as paths: Delta quotes spaces and letters beyond ASCII, and nobody unquotes them."""
+        """A table whose `file_uris` are paths: Delta quotes spaces and letters beyond ASCII."""
 
         def file_uris(self, *args: Any, **kwargs: Any) -> list[str]:
             return [unquote(file) for file in super().file_uris(*args, **kwargs)]
@@ -478,9 +491,9 @@ def _open(uri: str) -> DeltaTable:
 
 
 def _one_ahead(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Make frames in a thread of their own, one while the one before is written.
+    """Make frames in a thread of their own. One is made while the one before is written.
 
-    The writer pulls them from inside Delta's async runtime, where nothing that uses Delta may run.
+    The writer pulls frames from inside Delta's async runtime, where code that uses Delta must not run.
     """
     with ThreadPoolExecutor(1) as pool:
         iterator = iter(frames)

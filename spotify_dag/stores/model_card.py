@@ -1,4 +1,4 @@
-"""The readable side of a model card: Markdown for people, from the same values that machines read."""
+"""The model card as Markdown, from the same values that machines read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 INTENDED_USE = (
-    "Finds users who listen alike, to explain the match and to suggest what one of them has not heard. Not for "
-    "deciding about a person: a user vector says what somebody listens to, and little where that is little."
+    "Finds users who listen alike, explains the match, and suggests what one of them has not heard. Do not use it to "
+    "decide about a person: a user vector says only what somebody listens to."
 )
 
 
 def render(card: Mapping[str, Any]) -> str:
-    """Return a model card as Markdown: a table of its plain values, and one for each part of it."""
+    """Return a model card as Markdown: a table of its plain values, and a table for each nested part."""
     plain = {name: value for name, value in card.items() if not isinstance(value, Mapping)}
     parts = {name: value for name, value in card.items() if isinstance(value, Mapping)}
     return "\n".join(
@@ -30,10 +30,10 @@ def render(card: Mapping[str, Any]) -> str:
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested values under dotted names: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
-    found: dict[str, Any] = {}
+    dotted: dict[str, Any] = {}
     for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+        dotted |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return dotted
 
 
 def _table(values: Mapping[str, Any]) -> Iterator[str]:

@@ -1,11 +1,11 @@
-"""Tower versions: what they are and which is champion is in MLflow, their weights and cards are files too.
+"""The model registry: versions of the tower, in MLflow and as files.
 
-Every training is an MLflow run. A version is named after the digest of its weights, so equal training gives the same
-version, registered once. Which one is *champion* is an MLflow alias, moved by the gate or by a person; which one
-answers is another fact, kept beside the user index (see `vectors.UserIndex.publish`).
+Every training is an MLflow run. A version is named after the digest of its weights. So equal training gives the same
+version, registered once. The *champion* is an MLflow alias, moved by the gate or by a person. The *published* version
+is another fact, kept beside the user index (`stores.user_index.UserIndex.publish`).
 
-What serves needs no MLflow: `card` and `load` read ``<root>/<version>/``, and ask MLflow only for what is not there.
-Weights are safetensors; no pickle is ever loaded.
+Answering needs no MLflow: `card` and `load` read ``<root>/<version>/``, and ask MLflow only for files that are not
+there. Weights are safetensors; no pickle is ever loaded.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ _PARAMS_PER_CALL, _METRICS_PER_CALL = 100, 1_000  # MLflow's limits
 
 
 class NoModelError(SpotifyDagError):
-    """There is no such model, or it must not be used. The message says why and how to get one."""
+    """There is no such model, or it must not be used. The message says why, and how to get one."""
 
 
 class RegistryError(SpotifyDagError):
-    """MLflow does not answer, or refuses. The message says where it was asked for, and what it said."""
+    """MLflow does not answer, or refuses. The message has its address and its error."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Registry:
     Parameters
     ----------
     root
-        Folder of weights and cards, and of MLflow's SQLite store and artifacts where no other is named.
+        Folder of weights and cards. It also holds MLflow's SQLite store and artifacts, unless ``uri`` is given.
     uri
         Another MLflow: a server (``https://…``) or a database (``postgresql://…``).
     """
@@ -86,17 +86,18 @@ class Registry:
         history: Sequence[Mapping[str, float]],
         plots: Mapping[str, bytes] | None = None,
     ) -> str:
-        """Keep a trained tower, and record its training as an MLflow run; return its version.
+        """Write a trained tower to files, record its training as an MLflow run, and return its version.
 
         Parameters
         ----------
         model
-            What was trained. Weights that are not finite are recorded like any others; nothing ever loads them.
+            The trained model. Weights that are not finite are recorded, too, but `load` refuses them.
         card
-            What a reader of the model card wants to know, parameters and data snapshot among it. Added here: the
-            version, the digest, the tower's own parameters, the version of the code, and the metrics.
+            The model card: parameters, data snapshot and more. Added here: the version, the digest, the configuration
+            of the tower, the version of the code, and the metrics.
         metrics
-            How good it is. Added here: ``weights_finite``, 1 or 0. What is not finite is null in the card.
+            Metrics of the tower. Added here: ``weights_finite``, 1 or 0. Values that are not finite are null in the
+            card.
         history
             Per epoch: ``epoch`` and its metrics.
         plots
@@ -105,7 +106,7 @@ class Registry:
         Raises
         ------
         RegistryError
-            If MLflow does not take it.
+            If MLflow does not accept the run.
         """
         from safetensors.torch import save
 
@@ -126,7 +127,7 @@ class Registry:
             READABLE_CARD_FILE: render(card).encode(),
             "history.json": json.dumps(list(history), indent=2).encode(),
             **{f"plots/{name}.png": picture for name, picture in (plots or {}).items()},
-            CARD_FILE: _json(card),  # last: where there is a card, there is all of it
+            CARD_FILE: _json(card),  # last: if there is a card, all files are there
         }
         for name, content in files.items():
             write_atomically(self.root / version / name, content)
@@ -160,8 +161,8 @@ class Registry:
         Raises
         ------
         NoModelError
-            If there is no such version, if its weights are gone or not the ones that were saved, or not finite, or if
-            this version of the program builds towers otherwise.
+            If there is no such version, if its weights are gone, changed or not finite, or if this version of the
+            program builds towers in another way.
         """
         from safetensors.torch import load
 
@@ -207,20 +208,27 @@ class Registry:
 
         Returns
         -------
-        Each with ``model_version``, ``status`` (champion; challenger: never was one; retired: was one), ``created``
-        (ISO 8601), ``metrics`` (named as MLflow has them: ``hit_at_10``), ``decision`` (`Decision.as_dict` of the gate,
-        None where it was never asked) and ``run_id`` in MLflow.
+        Dictionaries with these keys:
+
+        =================  =========================================================================================
+        ``model_version``  the version
+        ``status``         champion; challenger: never was champion; retired: was champion
+        ``created``        ISO 8601
+        ``metrics``        named as in MLflow: ``hit_at_10``
+        ``decision``       `Decision.as_dict` of the gate; None if the gate was never asked
+        ``run_id``         of MLflow
+        =================  =========================================================================================
         """
         if not self._known:
             return []
         with self._asked() as client:
             champion = self._champion(client)
-            found = []
+            versions = []
             for entry in self._entries(client):
                 version = entry.tags["model_version"]
                 former = "retired" if "promoted_at" in entry.tags else "challenger"
                 logged = client.get_run(str(entry.run_id)).data.metrics
-                found.append(
+                versions.append(
                     {
                         "model_version": version,
                         "status": CHAMPION if version == champion else former,
@@ -234,7 +242,7 @@ class Registry:
                         "run_id": entry.run_id,
                     }
                 )
-            return found
+            return versions
 
     def latest(self) -> str | None:
         """Return the version trained last, or None."""
@@ -251,14 +259,14 @@ class Registry:
             return self._champion(client)
 
     def decision(self, version: str) -> dict[str, Any] | None:
-        """Return what the gate said of a version (`Decision.as_dict`), None where it was never asked."""
+        """Return the gate's decision about a version (`Decision.as_dict`), or None if it was never asked."""
         if not self._known:
             raise _unknown(version)
         with self._asked() as client:
             return _decision(self._entry(client, version))
 
     def record_decision(self, version: str, decision: Decision) -> None:
-        """Keep what the gate said of a version."""
+        """Record the gate's decision about a version."""
         if not self._known:
             raise _unknown(version)
         with self._asked() as client:
@@ -302,9 +310,9 @@ class Registry:
         Parameters
         ----------
         version
-            Which one. The champion stays the champion.
+            The version. If it is the champion, nothing changes.
         decision
-            What the gate said of it, where it was asked; kept with the version.
+            The gate's decision, recorded with the version; None if a person promotes it.
 
         Raises
         ------
@@ -316,15 +324,15 @@ class Registry:
             self.record_decision(version, decision)
         with self._asked() as client:
             number, champion = self._entry(client, version).version, self._champion(client)
-            # The alias moves in one step, with the way back written down before and the deed after it: a kill in
-            # between leaves a promotion that `finish_promotion` sees is not finished.
+            # The alias moves in one step. The former champion is written down before it, and the time after it: so
+            # `finish_promotion` sees whether a promotion was killed on the way.
             if champion not in (None, version):
                 client.set_model_version_tag(MODEL, number, "replaced", champion)
             client.set_registered_model_alias(MODEL, CHAMPION, number)
             client.set_model_version_tag(MODEL, number, "promoted_at", _now())
 
     def finish_promotion(self) -> None:
-        """Promote the version trained last if the gate let it pass and whoever should have promoted it was killed."""
+        """Promote the version trained last if it passed the gate, but the run was killed before the promotion."""
         if not self._known:
             return
         with self._asked() as client:
@@ -333,12 +341,12 @@ class Registry:
             self.promote(latest.tags["model_version"])
 
     def rollback(self) -> str:
-        """Make the version that the champion replaced champion again; return it.
+        """Make the version before the present champion champion again; return it.
 
         Raises
         ------
         NoModelError
-            If the champion replaced nobody, or what it replaced cannot be loaded any more.
+            If there was no champion before, or it cannot be loaded any more.
         """
         champion = self.champion()
         if champion is None:
@@ -353,9 +361,9 @@ class Registry:
         return former
 
     def _file(self, version: str, name: str) -> Path:
-        """Return a file of a version, fetched from MLflow where it is not here."""
+        """Return the path of a file of a version; it is fetched from MLflow if it is not here."""
         path = self.root / version / name
-        # Names of versions come from people too: one that is a path must not be followed.
+        # People type names of versions: a name that is a path must not be followed.
         if _VERSION.fullmatch(version) and path.is_file():
             return path
         if not self._known:
@@ -366,7 +374,7 @@ class Registry:
                 try:
                     fetched = Path(client.download_artifacts(run, name, scratch))
                 except Exception as error:
-                    # Every kind of artifact store has errors of its own for a file that is not there.
+                    # Each kind of artifact store raises other errors for a missing file.
                     raise NoModelError(
                         f"{name} of '{version}' is gone: neither at {path} nor in MLflow's run {run}. {_TRAIN_AGAIN}"
                     ) from error
@@ -374,12 +382,13 @@ class Registry:
         return path
 
     def _log_run(self, client: MlflowClient, card: Mapping[str, Any], history: Sequence[Mapping[str, float]]) -> None:
-        """Record one training, then register its version: where there is a version, its run is whole."""
+        """Record one training, and register its version last. So the run of a registered version is complete."""
         from mlflow.entities import Metric, Param
 
         version = card["model_version"]
         experiment = self._experiment(client)
-        # Logging takes a second or so: what is still running was killed. A live one says at its end that it finished.
+        # Logging takes about a second, so a run that still has this status was killed. A live one sets it again at its
+        # end.
         for unfinished in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
             client.set_terminated(unfinished.info.run_id, "KILLED")
         readable = (self.root / version / READABLE_CARD_FILE).read_text()
@@ -392,8 +401,8 @@ class Registry:
                 "mlflow.source.git.commit": card["code"]["git_commit"] or "",
             },
         )
-        told = {name: value for name, value in card.items() if name != "metrics"}
-        params = [Param(_allowed(name), str(value)[:500]) for name, value in flat(told).items()]
+        parameters = {name: value for name, value in card.items() if name != "metrics"}
+        params = [Param(_allowed(name), str(value)[:500]) for name, value in flat(parameters).items()]
         moment = run.info.start_time
         metrics = [
             Metric(_allowed(name), nan if value is None else value, moment, 0)
@@ -413,25 +422,25 @@ class Registry:
     def _register(self, client: MlflowClient, version: str, digest: str, run: Any) -> None:
         if not client.search_registered_models(f"name = '{MODEL}'"):
             client.create_registered_model(MODEL, description="Maps user embeddings to user vectors.")
-        known = [entry for entry in self._entries(client) if entry.tags["model_version"] == version]
-        if known:
-            client.set_model_version_tag(MODEL, known[0].version, "trained_at", _now())
+        registered = [entry for entry in self._entries(client) if entry.tags["model_version"] == version]
+        if registered:
+            client.set_model_version_tag(MODEL, registered[0].version, "trained_at", _now())
         else:
             tags = {"model_version": version, "weights_sha256": digest, "trained_at": _now()}
             client.create_model_version(MODEL, run.info.artifact_uri, run.info.run_id, tags=tags)
 
     def _entries(self, client: MlflowClient) -> list[ModelVersion]:
         """Return the registered versions, the one trained last first."""
-        found: dict[str, ModelVersion] = {}
+        entries: dict[str, ModelVersion] = {}
         for entry in client.search_model_versions(f"name = '{MODEL}'", max_results=10_000):
-            # Anybody may register what they like on a shared server: only what `save` made is one of ours.
+            # On a shared server other programs register versions, too. Only those that `save` made are ours.
             if "trained_at" not in entry.tags or not _VERSION.fullmatch(entry.tags.get("model_version", "")):
                 continue
-            # Two machines that registered the same weights at once both made an entry: the first is meant.
-            first = found.setdefault(entry.tags["model_version"], entry)
+            # Two machines that register the same weights at once make two entries. The first one counts.
+            first = entries.setdefault(entry.tags["model_version"], entry)
             if int(entry.version) < int(first.version):
-                found[entry.tags["model_version"]] = entry
-        return sorted(found.values(), key=lambda entry: (entry.tags["trained_at"], int(entry.version)), reverse=True)
+                entries[entry.tags["model_version"]] = entry
+        return sorted(entries.values(), key=lambda entry: (entry.tags["trained_at"], int(entry.version)), reverse=True)
 
     def _entry(self, client: MlflowClient, version: str) -> ModelVersion:
         for entry in self._entries(client):
@@ -448,16 +457,18 @@ class Registry:
         return None
 
     def _experiment(self, client: MlflowClient) -> str:
-        """Return the experiment that runs are logged to; the first asks for it to be made."""
-        place = None if self._is_server else (self.root / "artifacts").resolve().as_uri()
-        found = client.get_experiment_by_name(MODEL)
-        if found is not None and place not in (None, found.artifact_location):
-            # The data root was copied or moved. MLflow keeps whole paths: going on would write into the old root.
-            client.rename_experiment(found.experiment_id, f"{MODEL} in {found.artifact_location} until {_now()}")
-            found = None
-        if found is not None:
-            return str(found.experiment_id)
-        return str(client.create_experiment(MODEL, artifact_location=place))
+        """Return the id of the experiment that runs are logged to; it is made if there is none."""
+        location = None if self._is_server else (self.root / "artifacts").resolve().as_uri()
+        experiment = client.get_experiment_by_name(MODEL)
+        if experiment is not None and location not in (None, experiment.artifact_location):
+            # The data root was copied or moved. MLflow keeps absolute paths, so runs would be written into the old
+            # root.
+            former = f"{MODEL} in {experiment.artifact_location} until {_now()}"
+            client.rename_experiment(experiment.experiment_id, former)
+            experiment = None
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        return str(client.create_experiment(MODEL, artifact_location=location))
 
     @property
     def _database(self) -> Path:
@@ -469,7 +480,7 @@ class Registry:
 
     @property
     def _known(self) -> bool:
-        """Whether there is an MLflow to ask. To ask a store of our own that does not exist would make it."""
+        """Whether there is an MLflow store. Asking a local store that does not exist would create it."""
         return self.uri is not None or self._database.is_file()
 
     @cached_property
@@ -484,7 +495,7 @@ class Registry:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def _reach(self) -> None:
-        """Find out at once that nobody is there: MLflow itself tries again for minutes."""
+        """Raise at once if the server does not answer. MLflow itself would retry for minutes."""
         import requests
 
         try:
@@ -494,7 +505,7 @@ class Registry:
 
     @contextmanager
     def _asked(self) -> Iterator[MlflowClient]:
-        """Give the client; what it complains of is told with where it was asked."""
+        """Yield the client. Its errors become a `RegistryError` with the address."""
         _quiet_mlflow()
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -516,13 +527,13 @@ class Registry:
 
 
 def code_version() -> dict[str, str | None]:
-    """Return the version of the package and, in a checkout, the git commit (with ``+`` where files differ from it)."""
+    """Return the version of the package and, in a checkout, the git commit, with ``+`` if files differ from it."""
     root = Path(__file__).parents[2]
     return {"package": package_version("spotify-dag"), "git_commit": _git_commit(root)}
 
 
 def _git_commit(root: Path) -> str | None:
-    # Only of this very checkout: an installed package may lie somewhere in another project's.
+    # Only in this checkout: an installed package may lie inside the checkout of another project.
     if not (root / ".git").exists():
         return None
     try:
@@ -538,9 +549,9 @@ def _git_commit(root: Path) -> str | None:
 
 
 def _quiet_mlflow() -> None:
-    """Import MLflow so that it neither reports usage to its makers, which it does unless told not to, nor prints."""
-    # Read from the environment and from nowhere else, telemetry at import: addresses of runs would be printed between
-    # the lines of --json, and bars on top of ours.
+    """Import MLflow without its telemetry, progress bars and printed addresses."""
+    # MLflow reads these from the environment only, the first one at import. It would print addresses of runs between
+    # the lines of --json, and draw bars on top of ours.
     os.environ.update(
         MLFLOW_DISABLE_TELEMETRY="true",
         MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",

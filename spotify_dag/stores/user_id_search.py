@@ -1,8 +1,8 @@
-"""Find a user's id in text and in files, in whatever form a file keeps it.
+"""Find a user id in text and in files.
 
-Files are searched as bytes, and once more decoded where compression hides the bytes: Parquet, and every cell of SQLite.
-An id counts where it stands as a word, or begins one (ids of playlists may begin with their user's), unless that word
-begins with the longer id of somebody else.
+Files are searched as bytes. Where compression hides the bytes they are decoded, too: Parquet, and every cell of SQLite.
+An id counts if it is a word, or the beginning of one: ids of playlists may begin with the id of their user. It does not
+count if the word begins with the longer id of another user.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 _SQLITE = b"SQLite format 3\x00"
 _CHUNK = 1 << 24
 _OVERLAP = 1 << 12
-"""Longer than any id with the word around it."""
+"""Bytes by which pieces of a file overlap: more than any id with the word around it."""
 
 
 class UserIdSearch:
-    """A user's id, as text may spell it.
+    """The search for one user id, in all its spellings: plain, escaped as JSON, quoted as in URLs.
 
     Parameters
     ----------
     user_id
-        Whom to find.
+        The id to find.
     others
-        Ids of other users; those that begin with the same letters are told apart.
+        Ids of other users. Those that begin with ``user_id`` are told apart from it.
     """
 
     def __init__(self, user_id: str, others: Iterable[str] = ()) -> None:
         self.user_id = user_id
         spelled = sorted({user_id, json.dumps(user_id)[1:-1], quote(user_id, safe="")})
         self.spelled = spelled
-        # A line break or tab that JSON escapes ends with a letter, which does not belong to the word after it.
+        # In JSON an escaped line break or tab ends with a letter, which does not belong to the word after it.
         self._word = re.compile(rf"(?:(?<![\w.-])|(?<=\\[nrt]))({'|'.join(map(re.escape, spelled))})(?!\w)([\w.-]*)")
         longer = (other for other in others if other.startswith(user_id) and other != user_id)
         self._tails = tuple(other[len(user_id) :] for other in longer)
@@ -53,7 +53,7 @@ class UserIdSearch:
         return sum(not self._is_other(found[2]) for found in self._word.finditer(text))
 
     def without(self, text: str, instead: str) -> str:
-        """Return ``text`` with every mention replaced, to the end of the word."""
+        """Return ``text`` with every mention, to the end of its word, replaced by ``instead``."""
         return self._word.sub(lambda found: found[0] if self._is_other(found[2]) else instead, text)
 
     def in_bytes(self, content: bytes) -> int:
@@ -73,7 +73,7 @@ class UserIdSearch:
 
 
 def is_sqlite(path: Path) -> bool:
-    """Whether a file is one of SQLite's."""
+    """Return whether a file is a SQLite database."""
     with path.open("rb") as file:
         return file.read(len(_SQLITE)) == _SQLITE
 
@@ -87,26 +87,26 @@ def sqlite_columns(connection: sqlite3.Connection) -> list[tuple[Any, Any]]:
     return connection.execute(query).fetchall()
 
 
-def _in_raw(path: Path, wanted: UserIdSearch) -> int:
-    """Count in the bytes, piece by piece; pieces overlap, and what lies wholly in the overlap is counted once."""
+def _in_raw(path: Path, search: UserIdSearch) -> int:
+    """Count in the bytes, piece by piece. Pieces overlap; a mention inside the overlap is counted once."""
     count, tail = 0, b""
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
-            count += wanted.in_bytes(tail + chunk) - wanted.in_bytes(tail)
+            count += search.in_bytes(tail + chunk) - search.in_bytes(tail)
             tail = chunk[-_OVERLAP:]
     return count
 
 
-def _in_sqlite(path: Path, wanted: UserIdSearch) -> int:
-    """Count in the cells, where the pages do not split them, and in the pages, where what was deleted may remain."""
+def _in_sqlite(path: Path, search: UserIdSearch) -> int:
+    """Count in the cells, which pages may split. If there is none, count in the pages, which may hold deleted rows."""
     count = 0
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=60)) as connection:
         connection.text_factory = bytes
         for table, column in ((of.decode(), name.decode()) for of, name in sqlite_columns(connection)):
             query = f'select "{column}" from "{table}" where typeof("{column}") in (\'text\', \'blob\')'  # noqa: S608
             for (value,) in connection.execute(query):
-                count += wanted.in_bytes(_inflated(value))
-    return count or _in_raw(path, wanted)
+                count += search.in_bytes(_inflated(value))
+    return count or _in_raw(path, search)
 
 
 def _inflated(value: bytes) -> bytes:
@@ -116,33 +116,33 @@ def _inflated(value: bytes) -> bytes:
         return value
 
 
-def _in_parquet(path: Path, wanted: UserIdSearch) -> int:
+def _in_parquet(path: Path, search: UserIdSearch) -> int:
     import pyarrow.parquet as pq
 
     count = 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
-            count += sum(wanted.count(text) for column in batch.columns for text in _texts(column, wanted))
+            count += sum(search.count(text) for column in batch.columns for text in _texts(column, search))
     return count
 
 
-def _texts(column: pa.Array, wanted: UserIdSearch) -> Iterator[str]:
-    """Return the strings of a column, at any depth, that may name the user."""
+def _texts(column: pa.Array, search: UserIdSearch) -> Iterator[str]:
+    """Yield the strings of a column, at any depth, that may name the user."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind = column.type
     if pa.types.is_dictionary(kind):
-        yield from _texts(column.dictionary, wanted)
+        yield from _texts(column.dictionary, search)
     elif pa.types.is_struct(kind):
         for part in column.flatten():
-            yield from _texts(part, wanted)
+            yield from _texts(part, search)
     elif pa.types.is_map(kind):
-        yield from _texts(column.keys, wanted)
-        yield from _texts(column.items, wanted)
+        yield from _texts(column.keys, search)
+        yield from _texts(column.items, search)
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         if not pa.types.is_floating(kind.value_type):
-            yield from _texts(column.flatten(), wanted)
+            yield from _texts(column.flatten(), search)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        for name in wanted.spelled:
+        for name in search.spelled:
             yield from (text for text in column.filter(pc.match_substring(column, name)).to_pylist() if text)

@@ -1,8 +1,8 @@
-"""User vectors in LanceDB: one table per model version, so vectors of two versions never meet.
+"""User vectors in LanceDB: one table per model version, because vectors of two versions cannot be compared.
 
-The metric of a query must equal the index's, or LanceDB silently scans everything: both are `METRIC`. Up to
-`EXACT_ROWS` a scan is exact and fast enough; beyond, an IVF index answers, and rows added since are searched exactly
-until they are folded in.
+The metric of a query must equal that of the index, or LanceDB silently scans everything: both are `METRIC`. Up to
+`EXACT_ROWS` rows a scan is exact and fast enough. Beyond, an IVF index answers. Rows added later are searched exactly
+until they are folded into it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 METRIC: Final = "cosine"
 EXACT_ROWS = 100_000
 KEEP_VERSIONS = timedelta(minutes=15)
-"""For this long an older version of a table can still be read."""
+"""How long an older version of a table can still be read."""
 PROBES = 32
 POINTER = "published.json"
 PREFIX = "user_index_"
 FOLD_FRAGMENTS = 48
 FOLD_ROWS = 2_000
-"""So many small files, or rows beside the IVF index, are searched exactly; more of them are folded in."""
+"""Up to so many small files, and rows beside the IVF index, are searched exactly. More of them are folded in."""
 _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
 
 
@@ -59,12 +59,12 @@ class _Pointer:
 
 @dataclass(frozen=True)
 class UserIndex:
-    """The user vectors of one model version: a row per user, with what it was made from and whether it is shown."""
+    """The user vectors of one model version. A row has the vector, the hashes it was made from, and the opt-in."""
 
     root: Path
     model_version: str
     tombstones: Tombstones | None = field(default=None, compare=False)
-    """Who is never put in again."""
+    """Forgotten users: their rows are never written."""
 
     @classmethod
     def published(cls, root: Path) -> tuple[UserIndex, ScoreScale] | None:
@@ -75,16 +75,16 @@ class UserIndex:
         return cls(root, pointer.model_version), ScoreScale.from_dict(asdict(pointer.scale))
 
     def publish(self, scale: ScoreScale) -> None:
-        """Make this the index that answers, with what its cosines mean.
+        """Make this the published index, with the scale of its cosines.
 
-        One rename, so an answer is wholly of one model version.
+        It is one rename. So an answer never mixes two model versions.
         """
         pointer = {"model_version": self.model_version, "scale": scale.as_dict()}
         write_atomically(self.root / POINTER, json.dumps(pointer).encode())
 
     @classmethod
     def all(cls, root: Path) -> list[UserIndex]:
-        """Return the indexes that there are, of every version."""
+        """Return the indexes of all versions."""
         return [cls(root, file.stem.removeprefix(PREFIX)) for file in sorted(root.glob(f"{PREFIX}*.lance"))]
 
     @property
@@ -102,7 +102,16 @@ class UserIndex:
             raise
 
     def replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
-        """Make these buckets hold exactly ``rows``, in one commit: changed users are updated, gone ones deleted."""
+        """Replace the rows of some buckets by ``rows``, in one commit.
+
+        Parameters
+        ----------
+        buckets
+            The buckets to replace.
+        rows
+            ``user_id, user_bucket, content_hash, feature_version, opted_in, vector``; vectors are arrays of float32, of
+            one length. Users of these buckets who are not in ``rows`` are deleted.
+        """
         with self._writing():
             self._replace(buckets, self._without_forgotten(rows))
 
@@ -115,7 +124,10 @@ class UserIndex:
         self._matching(rows).when_not_matched_by_source_delete(_in_buckets(buckets)).execute(_conformed(rows))
 
     def merge(self, rows: pl.DataFrame, gone: Sequence[str]) -> None:
-        """Add or change some users, each commit as long as their number; take others out."""
+        """Add or change the users of ``rows`` (columns as for `replace`), and delete the users ``gone``.
+
+        The cost grows with the number of these users, not with the size of the index.
+        """
         with self._writing():
             table, allowed = self._table(), self._without_forgotten(rows)
             if gone and table is not None:
@@ -124,7 +136,7 @@ class UserIndex:
                 self._matching(allowed).execute(_conformed(allowed))
 
     def mark_stale(self, user_ids: Sequence[str]) -> None:
-        """Note of users that their vectors have to be made anew; until then the present ones answer."""
+        """Mark users as stale: their vectors must be made again. Until then the present vectors answer."""
         with self._writing():
             table = self._table()
             if table is not None:
@@ -141,15 +153,15 @@ class UserIndex:
         if table is None:
             table = self._create(_arrow_schema(rows))
         elif "opted_in" not in table.schema.names:
-            # Of an older version: nobody is shown until their bucket is replaced.
+            # The table is of an older version. Nobody is shown until their bucket is replaced.
             table.add_columns({"opted_in": "false"})
         return table.merge_insert("user_id").when_matched_update_all().when_not_matched_insert_all()
 
     def _create(self, schema: pa.Schema) -> Any:
-        """Make the table elsewhere and move it into place: of several writers, all find the one that came first.
+        """Make the table elsewhere and move it into place. If several writers do so at once, the first one stays.
 
-        The user id is LanceDB's unenforced primary key: without it, two writers that add the same new key at once
-        both keep it. Set on a table that others already write to, it makes their writes fail.
+        The user id is LanceDB's unenforced primary key. Without it, two writers that add the same user at once would
+        make two rows. If it is set while others write to the table, their writes fail.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         folder = f"{self.name}.lance"
@@ -164,20 +176,20 @@ class UserIndex:
         return self._table()
 
     def optimise(self, keep: timedelta = KEEP_VERSIONS) -> None:
-        """Compact small files, drop versions older than ``keep``, fold new rows into the index, or build it.
+        """Compact small files, delete versions older than ``keep``, fold new rows into the index, or build it.
 
-        Whoever began to read such a version before, and still does, finds its files gone.
+        A reader that still reads such an old version gets an error that a file is missing.
         """
         if self._table() is None:
             return
         with self._writing():
             table = self._table()
             self._fold(table)
-            # Unverified is what killed writers left: nobody else writes now.
+            # Unverified files are those of killed writers: no other writer is active now.
             table.optimize(cleanup_older_than=keep, delete_unverified=True)
 
     def written_at(self) -> float:
-        """Return when the table was written to last, in seconds since 1970."""
+        """Return the time of the last write, in seconds since 1970."""
         return (self.root / f"{self.name}.lance" / "_versions").stat().st_mtime
 
     def drop(self) -> None:
@@ -197,9 +209,10 @@ class UserIndex:
         return wrong
 
     def expunge(self, user_id: str) -> int:
-        """Remove a user from the table, from all of its older versions and from the disk; return 1, or 0 if not there.
+        """Remove a user from the table, its older versions and the disk; return the number of rows removed, 0 or 1.
 
-        The table is written anew: deleting a row only marks it, in a file that says whom, and leaves it where it is.
+        The table is written anew. LanceDB's own deletion would leave the row in its file, and write the id to another
+        file.
         """
         import warnings
 
@@ -212,25 +225,25 @@ class UserIndex:
             rows = table.to_arrow()
             left = rows.filter(pc.not_equal(rows["user_id"], user_id))
             if left.num_rows < rows.num_rows:
-                # The schema as it was read says what the primary key is.
+                # The schema that was read holds the primary key.
                 table = _connect(self.root).create_table(self.name, left, schema=rows.schema, mode="overwrite")
                 self._fold(table)
             with warnings.catch_warnings():
-                # It warns of readers of older versions, which are not to be read any more.
+                # It warns that readers of older versions will fail, which is meant here.
                 warnings.simplefilter("ignore", UserWarning)
                 table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
             return rows.num_rows - left.num_rows
 
     @staticmethod
     def _fold(table: Any) -> None:
-        """Build the index where it is needed and there is none."""
+        """Build the IVF index if the table needs one and has none."""
         if table.count_rows() > EXACT_ROWS and not table.list_indices():
             from lancedb.index import IvfFlat
 
             table.create_index("vector", config=IvfFlat(distance_type=METRIC))
 
     def fold(self) -> bool:
-        """Do `optimise` if enough has come since the last time to be worth it; return whether it was."""
+        """Call `optimise` if many rows came since the last time; return whether it was called."""
         table = self._table()
         if table is None:
             return False
@@ -243,11 +256,11 @@ class UserIndex:
         return True
 
     def _writing(self) -> AbstractContextManager[bool]:
-        """Hold the one lock of this index: one writer at a time, readers at any time."""
+        """Hold the lock of this index: one writer at a time. Readers need no lock."""
         return locked(self.root / ".locks" / self.name)
 
     def rows(self, buckets: Sequence[int] | None = None, *, with_vectors: bool = False) -> pl.DataFrame:
-        """Return the rows of some buckets or of all, sorted by user; no rows where the index does not exist.
+        """Return the rows of some buckets or of all, sorted by user; no rows if the index does not exist.
 
         Returns
         -------
@@ -262,17 +275,17 @@ class UserIndex:
         columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
         present = [name for name in columns if name in table.schema.names]
         search = table.search().select(present).limit(None)
-        found = pl.DataFrame(
+        rows = pl.DataFrame(
             pl.from_arrow((search if buckets is None else search.where(_in_buckets(buckets))).to_arrow())
         )
         added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
-        return found.with_columns(added).select(columns).sort("user_id")
+        return rows.with_columns(added).select(columns).sort("user_id")
 
     def approximation(self) -> str | None:
-        """Return a name for the vector index that searches go through, and may miss a neighbour by; None without one.
+        """Return a name of the approximate vector index, or None if searches are exact.
 
-        The name changes when the index is built anew and when rows are folded into it. Rows beside it are compared one
-        by one, so while the name is the same, nobody more is missed.
+        The name changes when the index is built anew, and when rows are folded into it. Rows beside it are compared one
+        by one. So the recall of searches cannot fall while the name stays the same.
         """
         table = self._table()
         indices = table.list_indices() if table is not None else []
@@ -280,34 +293,45 @@ class UserIndex:
         return " ".join(str(index.index_uuid) for index in of_vectors) or None
 
     def recall(self, queries: np.ndarray, k: int) -> float:
-        """Return what share of the ``k`` nearest users of each query, ``[queries, dim]``, a search finds.
+        """Return the recall at ``k`` of searches against exact searches, 0 to 1; 1 without queries.
 
-        Nearest are those found by comparing with everybody. Where nobody is asked about, nothing is missed.
+        Parameters
+        ----------
+        queries
+            ``[queries, dim]`` vectors.
+        k
+            Number of nearest users per query.
         """
         answers = self.nearest(queries, k)
         exact = self.nearest(queries, k, exact=True)
-        found = sum(len(set(dict(one)) & set(dict(other))) for one, other in zip(answers, exact, strict=True))
-        there = sum(map(len, exact))
-        return found / there if there else 1.0
+        hits = sum(len(set(dict(answer)) & set(dict(truth))) for answer, truth in zip(answers, exact, strict=True))
+        relevant = sum(map(len, exact))
+        return hits / relevant if relevant else 1.0
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return the vectors of some users; one that is not in the index is left out."""
+        """Return the vectors of some users, ``[dim]`` float32 each; users who are not in the index are left out."""
         import numpy as np
 
         table = self._table()
         if table is None or not user_ids:
             return {}
-        found = table.search().where(_in_users(user_ids)).select(["user_id", "vector"]).limit(None).to_arrow()
+        rows = table.search().where(_in_users(user_ids)).select(["user_id", "vector"]).limit(None).to_arrow()
         return {
             user: np.asarray(vector, np.float32)
-            for user, vector in zip(found["user_id"].to_pylist(), found["vector"].to_pylist(), strict=True)
+            for user, vector in zip(rows["user_id"].to_pylist(), rows["vector"].to_pylist(), strict=True)
         }
 
     def nearest(self, queries: np.ndarray, k: int, *, exact: bool = False) -> list[list[tuple[str, float]]]:
-        """Return the ``k`` nearest users of each query, ``[queries, dim]``, as (user, cosine), best first.
+        """Return the ``k`` nearest users who opted in, for each query, as (user id, cosine), best first.
 
-        Only users who opted in are found, so that there are ``k`` of them wherever there are ``k``. ``exact`` compares
-        with everybody, past any vector index.
+        Parameters
+        ----------
+        queries
+            ``[queries, dim]`` vectors.
+        k
+            Number of users per query; fewer only if fewer opted in.
+        exact
+            Compare with all users, past any vector index.
         """
         table = self._table()
         if table is None or not len(queries):
@@ -315,15 +339,15 @@ class UserIndex:
         search = table.search(list(queries)).distance_type(METRIC).select(["user_id", "_distance"]).limit(k)
         if "opted_in" in table.schema.names:
             search = search.where("opted_in", prefilter=True)
-        # Where the nearest parts of the index hold too few who opted in, more parts are looked through.
+        # If the nearest parts of the index hold too few users who opted in, more parts are searched.
         search = search.bypass_vector_index() if exact else search.minimum_nprobes(PROBES).maximum_nprobes(0)
-        found = search.to_arrow()
+        rows = search.to_arrow()
         answers: list[list[tuple[str, float]]] = [[] for _ in queries]
-        numbers = found["query_index"].to_pylist() if "query_index" in found.column_names else [0] * len(found)
-        pairs = zip(numbers, found["user_id"].to_pylist(), found["_distance"].to_pylist(), strict=True)
+        numbers = rows["query_index"].to_pylist() if "query_index" in rows.column_names else [0] * len(rows)
+        pairs = zip(numbers, rows["user_id"].to_pylist(), rows["_distance"].to_pylist(), strict=True)
         for number, user, distance in pairs:
             answers[number].append((user, 1.0 - distance))
-        # Equal distances come back in storage order; by id, the same question always gets the same answer.
+        # Equal distances come in storage order. Sorted by id, too, the same question always gets the same answer.
         return [sorted(answer, key=lambda pair: (-pair[1], pair[0])) for answer in answers]
 
 

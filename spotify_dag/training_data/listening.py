@@ -1,4 +1,4 @@
-"""Read users from the lake as towers take them."""
+"""Read the listening of users from the lake, as arrays for the tower."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from spotify_dag.tower.views import UserData
 
 BUCKETS_AT_ONCE = 8
-"""Buckets whose listening is read and put in order at a time, which takes several times the room of what it gives."""
+"""Buckets whose listening is read and sorted at one time. Sorting takes several times the memory of the rows."""
 
 
 def taste_texts(project: Project, buckets: Sequence[int], users: Sequence[str] | None = None) -> pl.DataFrame:
-    """Return the distinct strings (column ``text``) that tastes of some buckets, or users of these, speak of."""
+    """Return the distinct genres and artist names (column ``text``) in the tastes of some buckets.
+
+    With ``users``, only those in the tastes of these users.
+    """
     import polars as pl
 
     tastes = project.lake.scan(USER_TASTES, buckets).filter(pl.col("kind").is_in(["genre", "artist"]))
@@ -33,21 +36,34 @@ def taste_texts(project: Project, buckets: Sequence[int], users: Sequence[str] |
 
 
 def read_listening(project: Project, buckets: Sequence[int], embeddings: pl.DataFrame) -> tuple[Listening, Catalogue]:
-    """Return users of some buckets as arrays, in the order of ``embeddings`` (rows of `schemas.USER_EMBEDDINGS`)."""
+    """Return the listening of users as arrays, and the catalogue that their columns refer to.
+
+    Parameters
+    ----------
+    buckets
+        The buckets of the users.
+    embeddings
+        Rows of `schemas.USER_EMBEDDINGS`. The arrays have their order.
+
+    Raises
+    ------
+    LookupError
+        If a genre or artist name has no vector yet.
+    """
     import polars as pl
 
     lake = project.lake
     tastes = lake.scan(USER_TASTES, buckets).filter(pl.col("user_id").is_in(embeddings["user_id"].implode())).collect()
     names = tastes.filter(pl.col("kind") == "artist").select(artist_key(pl.col("name")).alias("artist_key")).unique()
     artists = lake.scan(ARTIST_GENRES, buckets).join(names.lazy(), on="artist_key", how="semi").collect()
-    spoken_of = [tastes.filter(pl.col("kind").is_in(["genre", "artist"]))["name"], artists["artist_name"]]
-    texts = pl.concat(spoken_of).unique().sort().to_frame("text")
-    known = catalogue(artists, load_vectors(lake, project.encoder, texts))
-    return listening(embeddings, tastes, known), known
+    text_columns = [tastes.filter(pl.col("kind").is_in(["genre", "artist"]))["name"], artists["artist_name"]]
+    texts = pl.concat(text_columns).unique().sort().to_frame("text")
+    names_and_vectors = catalogue(artists, load_vectors(lake, project.encoder, texts))
+    return listening(embeddings, tastes, names_and_vectors), names_and_vectors
 
 
 def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -> UserData:
-    """Read the listening of ``chosen`` users (``user_id``), in an order that does not depend on when they came."""
+    """Read the listening of ``chosen`` users (column ``user_id``). The order depends on ids alone, not on arrival."""
     import polars as pl
 
     from spotify_dag.tower.views import UserData
@@ -58,7 +74,7 @@ def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -
         "popularity", "explicit", "plays",
     )  # fmt: skip
     chosen = chosen.select("user_id").collect().lazy()
-    read = [
+    items = [
         lake.scan(RAW_PLAYLISTS, buckets[first : first + BUCKETS_AT_ONCE])
         .join(chosen, on="user_id", how="semi")
         .select(columns)
@@ -68,7 +84,7 @@ def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -
     ]
     return UserData(
         users=lake.scan(USERS, buckets).join(chosen, on="user_id", how="semi").sort("user_id").collect(),
-        raw=pl.concat(read),
+        raw=pl.concat(items),
         artist_genres=lake.scan(ARTIST_GENRES, buckets).sort("user_bucket", "artist_key").collect(),
         text_vectors=load_vectors(lake, project.encoder, taste_texts(project, buckets)),
         top_artist_count=project.settings.top_artist_count,
@@ -77,6 +93,6 @@ def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -
 
 
 def training_users(project: Project) -> UserData:
-    """Read the users whom a tower is trained on and judged by: those who may be, of `training_buckets`."""
+    """Read the users that a tower is trained and evaluated on: the trainable users of `training_buckets`."""
     buckets = training_buckets(project)
     return read_users(project, buckets, trainable_users(project, buckets))

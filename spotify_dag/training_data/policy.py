@@ -1,7 +1,8 @@
 """The data policy: which users a tower may be trained on.
 
-Spotify's Developer Policy forbids training models on what its Web API gave, so users whose source is ``spotify`` are
-matched and indexed, but not trained on unless the operator says so. What people hand over themselves is another source.
+Spotify's Developer Policy forbids training on data of its Web API. Users whose source is ``spotify`` are matched and
+indexed, but not trained on, unless the operator sets ``SPOTIFY_DAG_TRAIN_ON_SPOTIFY``. Files that people hand in are
+another source.
 """
 
 from __future__ import annotations
@@ -17,36 +18,36 @@ if TYPE_CHECKING:
 
 WEB_API_SOURCE = "spotify"
 LEAST_USERS = 2
-"""A user can only be told apart from somebody else."""
+"""The least number of users to train on: the task is to tell users apart."""
 
 
 def may_be_trained_on(project: Project) -> pl.Expr:
-    """Return which rows of a table with a ``source`` may be trained on."""
+    """Return a condition on the column ``source``: true for rows that may be trained on."""
     import polars as pl
 
     return pl.lit(True) if project.settings.train_on_spotify else pl.col("source") != WEB_API_SOURCE
 
 
 def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
-    """Return the rows of `schemas.USER_EMBEDDINGS`, of some buckets or all, of users a tower may be trained on."""
+    """Return the rows of `schemas.USER_EMBEDDINGS` of users that a tower may be trained on, of some buckets or all."""
     import polars as pl
 
     embedded = pl.col("unembedded_reason").is_null()
-    # What a tower learns from is what users listen to, which retention drops before what was made of it.
+    # A tower learns from listening. Retention deletes listening but leaves embeddings, so such users are left out.
     dropped = project.lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null())
     rows = project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
     return rows.join(dropped, on="user_id", how="anti")
 
 
 def training_digest(project: Project) -> str:
-    """Return a fingerprint of whom a tower would be trained on now, and of all that would be known of them."""
+    """Return a fingerprint of the users a tower would be trained on now, and of their listening and features."""
     columns = ["user_id", "content_hash", "feature_version"]
     rows = trainable_users(project, training_buckets(project)).select(columns).collect()
     return f"{rows.height}-{rows.hash_rows().sum() or 0:016x}"
 
 
 def nothing_to_train_on(project: Project) -> str | None:
-    """Return why there is nobody to train a tower on, and what can be done; None where there is."""
+    """Return why a tower cannot be trained, and what can be done; None if it can."""
     import polars as pl
 
     trainable = trainable_users(project).select(pl.len()).collect().item()
@@ -55,7 +56,7 @@ def nothing_to_train_on(project: Project) -> str | None:
     dropped = project.lake.scan(USERS).filter(pl.col("dropped_at").is_not_null()).select(pl.len()).collect().item()
     if dropped:
         return (
-            f"Nothing to train on: what {dropped:,} users listen to was dropped for its age "
+            f"Nothing to train on: the listening of {dropped:,} users was dropped for its age "
             "(SPOTIFY_DAG_RETENTION_DAYS). Hand it in again, or add users: spotify-dag run --source …"
         )
     rows = project.lake.scan(USER_EMBEDDINGS).filter(pl.col("unembedded_reason").is_null())
@@ -73,9 +74,9 @@ def nothing_to_train_on(project: Project) -> str | None:
 
 
 def training_buckets(project: Project) -> list[int]:
-    """Return buckets, from the first on, that hold up to `Settings.train_users` users; at least one.
+    """Return the first buckets that together hold at most `Settings.train_users` trainable users; at least one bucket.
 
-    Users are spread over buckets by a hash, so the first buckets are a fair sample.
+    A hash spreads users over buckets, so the first buckets are a fair sample.
     """
     import polars as pl
 

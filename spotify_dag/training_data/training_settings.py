@@ -1,4 +1,4 @@
-"""How the next tower is trained: a named preset, or the defaults with what a search found to be better."""
+"""Settings of the next training: a named preset, or the defaults with the settings that ``tune`` found."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class TrainingConfigError(SpotifyDagError):
 
 
 def training_config(project: Project) -> Path:
-    """Return where the settings that a search found are kept."""
+    """Return the file of the settings that ``tune`` found."""
     return project.settings.data / "training.json"
 
 
 def save_training_settings(project: Project, tuned: Tuned) -> None:
-    """Keep what a search found, in place of what an earlier one did."""
+    """Write the settings that ``tune`` found, in place of earlier ones."""
     content = {**asdict(tuned), "date": datetime.now(UTC).isoformat("T", "seconds")}
     write_atomically(training_config(project), json.dumps(content, indent=2).encode())
 
 
 def load_training_settings(project: Project) -> TrainingSettings:
-    """Return how to train: by the preset of the settings, and always with their seed.
+    """Return the settings of the next training, by the preset and the seed of the project's settings.
 
     Raises
     ------
     TrainingConfigError
-        If the file of a search is damaged or holds something else.
+        If the file that ``tune`` wrote is damaged, or holds other settings.
     """
     from spotify_dag.tower.hyperparameters import SEED_PRESET, TrainingSettings
 
@@ -48,7 +48,7 @@ def load_training_settings(project: Project) -> TrainingSettings:
 
 
 def _tuned(path: Path) -> dict[str, Any]:
-    """Return the settings that a file holds, none where there is no file."""
+    """Return the settings in a file; empty if there is no file."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:

@@ -136,7 +136,7 @@ def test_what_was_handed_in_goes_and_only_add_brings_it_back(project: Project, t
     assert mentions(project, "export-anna") == {}
 
     status, printed = spotify_dag(project, "add", tmp_path / "Mix.csv", "--as", "anna")
-    assert (status, "export-anna was forgotten, and is handed in again" in printed) == (0, True)
+    assert (status, "export-anna was forgotten before. They are handed in again" in printed) == (0, True)
     bring_up(project)
     assert project.lake.scan(USERS).filter(user_id="export-anna").collect().height == 1
 

@@ -1,4 +1,4 @@
-"""Dagster's daemon, ready to fork runs before the first one comes.
+"""Dagster's daemon. It starts the process that runs are forked from before the first run comes.
 
 Run as ``python -m spotify_dag.orchestration.dagster_internals.daemon``.
 """

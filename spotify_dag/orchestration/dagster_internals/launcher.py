@@ -1,11 +1,10 @@
-"""Starts a Dagster run in a fraction of a second.
+"""A run launcher that starts a run in a fraction of a second.
 
-Dagster's own launcher starts an interpreter per run, which imports for ten seconds (torch, the encoder's
-library, MLflow) before it works for three. Here the runs of a daemon are forked from one process that has
-imported all of that and done nothing else: no thread pool, no tokio runtime and no file is open yet that would not
-survive the fork.
+Dagster's own launcher starts an interpreter per run, which imports for longer than it works (torch, the encoder's
+library, MLflow). Here runs are forked from one process that has imported all of that and done nothing else. It has no
+thread pool, no tokio runtime and no open file that would not survive the fork.
 
-Written against Dagster's interface for run launchers, which it has no public names for.
+Written against Dagster's interface for run launchers, which has no public names.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from spotify_dag.orchestration.stages import STAGES
 
 _PRELOADED = "spotify_dag.preloaded"
 NICENESS = 5
-"""Of runs of whole stages, which sensors and schedules start: nobody waits for them as for somebody who was added."""
+"""Niceness of runs of whole stages, started by sensors and schedules. Runs for new users come first."""
 
 
 class ForkingRunLauncher(RunLauncher, ConfigurableClass):
-    """Launches runs by forking a process that has imported everything; for one machine."""
+    """Launches runs on this machine by forking a process that has imported everything."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
@@ -40,21 +39,21 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
-        """What it was configured with."""
+        """The configuration, as Dagster stores it."""
         return self._inst_data
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Return what can be configured: nothing."""
+        """Return the schema of the configuration, which is empty."""
         return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
-        """Return one from ``dagster.yaml``."""
+        """Return the launcher that ``dagster.yaml`` configures."""
         return cls(inst_data=inst_data)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Start the process of a run and note in the run which one it is."""
+        """Start the process of a run, and write its id to a tag of the run."""
         run = context.dagster_run
         arguments = ExecuteRunArgs(check.not_none(context.job_code_origin), run.run_id, self._instance.get_ref())
         gives_way = run.job_name in STAGES
@@ -65,7 +64,7 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
         self._instance.add_run_tags(run.run_id, {PROCESS_TAG: process_tag(process.pid)})
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupt a run, which ends it as canceled; return whether there was a process to interrupt."""
+        """Interrupt a run, which then ends as canceled; return whether its process was alive."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
@@ -78,18 +77,18 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Whether run monitoring may ask."""
+        """Whether run monitoring may call `check_run_worker_health`."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Return whether the process of a run, whoever started it on this machine, is alive."""
+        """Return whether the process of a run is alive, for all runs started on this machine."""
         if is_dead(run):
             return CheckRunHealthResult(WorkerStatus.FAILED, "The process of the run was killed.")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
 def warm_up() -> None:
-    """Let the process that runs are forked from start to import. Returns at once."""
+    """Start the process that runs are forked from. Return at once, while it imports."""
     from multiprocessing import forkserver
 
     _runs()

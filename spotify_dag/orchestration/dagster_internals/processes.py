@@ -1,4 +1,4 @@
-"""Which process makes a run, and whether it still does."""
+"""The process of a run, and whether it is alive."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import dagster as dg
 import psutil
 
 PROCESS_TAG = "spotify_dag/process"
-"""Tag of a run: the process that makes it."""
+"""Tag of a run that names its process."""
 SLACK_SECONDS = 2
-"""The kernel counts the start of a process in ticks from a boot time that clocks may correct."""
+"""Tolerance of start times: the kernel counts them from a boot time that may be corrected later."""
 
 
 def process_tag(pid: int | None = None) -> str:
-    """Return what names a process of this machine, by default this one: a number alone comes back some day."""
+    """Return a name of a process, by default of this one: host, id and start time. Ids alone are reused."""
     process = psutil.Process(pid or os.getpid())
     return f"{socket.gethostname()}:{process.pid}:{process.create_time():.0f}"
 
 
 def is_dead(run: dg.DagsterRun) -> bool:
-    """Return whether a run was made by a process of this machine that is gone."""
+    """Return whether the process of a run was on this machine and is gone."""
     host, *_ = run.tags.get(PROCESS_TAG, "").split(":")
     return host == socket.gethostname() and living(run) is None
 
 
 def living(run: dg.DagsterRun) -> psutil.Process | None:
-    """Return the process that makes a run, None if it is gone or none of this machine."""
+    """Return the process of a run, or None if it is gone or on another machine."""
     tag = run.tags.get(PROCESS_TAG, "").split(":")
     if len(tag) != 3 or tag[0] != socket.gethostname():
         return None

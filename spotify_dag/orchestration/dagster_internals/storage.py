@@ -1,12 +1,12 @@
-"""What Dagster records, in SQLite, without a wait for the disk at every event.
+"""Dagster's storage in SQLite, without a wait for the disk at every event.
 
-Dagster opens a connection for each event and closes it again. SQLite waits for the disk when it commits and, whenever
-the last connection to a file closes, once more to move its write-ahead log into the file: on the machine this was
-measured on, 28 of the 67 seconds in which 64 buckets of features were made. Here a commit is written to the log without
-waiting, and one idle connection per file stays open, so that the log is moved once in a thousand pages.
+Dagster opens and closes a connection for each event. SQLite waits for the disk when it commits. It waits again when the
+last connection to a file closes, to move its write-ahead log into the file. `docs/benchmarks.md` says how long that
+takes. Here a commit is written to the log without waiting. One idle connection per file stays open, so the log is moved
+only once in a thousand pages.
 
-A process that is killed loses nothing. A machine that loses its power may lose the last events, never a file
-(https://sqlite.org/pragma.html#pragma_synchronous); what is stale is read from the tables, not from events.
+A killed process loses nothing. A machine that loses its power may lose the last events, never a file
+(https://sqlite.org/pragma.html#pragma_synchronous). Staleness is read from the tables, not from events.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STORAGES = (sqlite_run_storage, sqlite_event_log, sqlite_schedule_storage)
 """Where Dagster makes engines: a new one, and so every statement compiled anew, for every connection."""
 ENGINES_KEPT = 128
 KEPT_OPEN = 16
-"""Files, those used last: every run has one of its own."""
+"""Number of files with an idle connection, those used last. Every run has a file of its own."""
 
 
 @lru_cache(ENGINES_KEPT)
@@ -50,7 +50,7 @@ def own_engine(url: str, **_options: Any) -> Engine:
 
 
 class QuickSqliteStorage(DagsterSqliteStorage):
-    """Dagster's own storage in SQLite files, whose connections are hurried."""
+    """Dagster's own storage in SQLite files, with connections that do not wait for the disk."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         for module in STORAGES:
@@ -59,7 +59,7 @@ class QuickSqliteStorage(DagsterSqliteStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
-        """Return one from ``dagster.yaml``."""
+        """Return the storage that ``dagster.yaml`` configures."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
@@ -68,10 +68,10 @@ _lock = threading.Lock()
 
 
 def _hurry(connection: Any, _record: object) -> None:
-    """Make a new connection to a file of Dagster's that has a write-ahead log quick, and keep another one open."""
+    """Set up a new connection to one of Dagster's files with a write-ahead log, and keep an idle one open."""
     if not isinstance(connection, sqlite3.Connection):
         return
-    # What is no database, or a locked one, is told when it is used, by whoever opened it.
+    # An error of a broken or locked database comes again when the connection is used.
     with suppress(sqlite3.DatabaseError):
         if not _has_log(connection):
             return
@@ -81,7 +81,7 @@ def _hurry(connection: Any, _record: object) -> None:
             if file not in _kept:
                 idle = sqlite3.connect(file, timeout=30, check_same_thread=False)
                 _kept[file] = idle
-                _has_log(idle)  # until it is asked something, it has not opened the file
+                _has_log(idle)  # a connection opens the file only with its first query
             _kept.move_to_end(file)
             while len(_kept) > KEPT_OPEN:
                 _kept.popitem(last=False)[1].close()
@@ -92,7 +92,7 @@ def _has_log(connection: sqlite3.Connection) -> bool:
 
 
 def _close_all() -> None:
-    """Close what is kept open, and let nobody open anything until a fork is over: a child must inherit neither."""
+    """Close the idle connections, and hold the lock until a fork is over: a child must inherit neither."""
     _lock.acquire()
     while _kept:
         _kept.popitem()[1].close()
