@@ -44,8 +44,6 @@ CHUNK_ROWS = 2_000_000
 
 COMMIT_RETRIES = 1_000
 """Versions that others may commit while one commit looks for its place; Delta's own 15 are few beside busy writers."""
-COMMIT_TRIES = 5
-"""Times that rows are committed which Delta refuses because of what somebody else committed."""
 
 
 class LakeError(SpotifyDagError):
@@ -145,16 +143,15 @@ class Lake:
 
         if not users:
             return
-        with self._writing(table):
-            allowed = self._without_forgotten(rows)
-            of_users = self.scan(table, buckets).filter(pl.col("user_id").is_in(users))
-            if allowed.is_empty() and of_users.head(1).collect().is_empty():
-                return
-            # By digest: Delta writes the condition to its log, where nobody would look for a user. New users are not
-            # appended: Delta may refuse that beside somebody who replaces another bucket.
-            named = ", ".join(f"'{user_digest(user)}'" for user in users)
-            predicate = f"{_in_buckets(buckets)} and md5(user_id) in ({named})"
-            self._commit_again(table, allowed, mode="overwrite", predicate=predicate)
+        of_users = self.scan(table, buckets).filter(pl.col("user_id").is_in(users))
+        if rows.is_empty() and of_users.head(1).collect().is_empty():
+            return
+        # By digest: Delta writes the condition to its log, where nobody would look for a user. New users are not
+        # appended: Delta may refuse that beside somebody who replaces another bucket.
+        named = ", ".join(f"'{user_digest(user)}'" for user in users)
+        self._commit_rows(
+            table, rows, mode="overwrite", predicate=f"{_in_buckets(buckets)} and md5(user_id) in ({named})"
+        )
 
     def overwrite(self, table: Table, frames: Iterable[pl.DataFrame], *, part: str | None = None) -> None:
         """Replace a whole table, or the part of it whose ``partition_by`` equals ``part``, in one commit."""
@@ -164,8 +161,7 @@ class Lake:
 
     def append(self, table: Table, rows: pl.DataFrame) -> None:
         """Add rows to a table in one commit."""
-        with self._writing(table):
-            self._commit_again(table, self._without_forgotten(rows), mode="append")
+        self._commit_rows(table, rows, mode="append")
 
     def rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
         """Replace the rows of a bucket by what ``change`` makes of them. There is no other writer meanwhile.
@@ -331,15 +327,15 @@ class Lake:
         with self._writing(table):
             self._commit(table, map(self._without_forgotten, frames), **how)
 
-    def _commit_again(self, table: Table, rows: pl.DataFrame, **how: Any) -> None:
-        """Commit rows that stay the same whatever others commit meanwhile: again where Delta refuses them for that."""
+    def _commit_rows(self, table: Table, rows: pl.DataFrame, **how: Any) -> None:
+        """Commit rows that stay the same whatever others commit meanwhile; alone, if Delta refuses them for that."""
         from deltalake.exceptions import CommitFailedError
 
-        for _ in range(COMMIT_TRIES - 1):
-            with suppress(CommitFailedError):
-                self._commit(table, [rows], **how)
-                return
-        self._commit(table, [rows], **how)
+        with suppress(CommitFailedError), self._writing(table):
+            self._commit(table, [self._without_forgotten(rows)], **how)
+            return
+        with self._writing(table, alone=True):
+            self._commit(table, [self._without_forgotten(rows)], **how)
 
     def _commit(self, table: Table, frames: Iterable[pl.DataFrame], **how: Any) -> None:
         import pyarrow as pa
