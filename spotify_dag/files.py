@@ -44,25 +44,25 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
 
 
 class DamagedFileError(SpotifyDagError):
-    """A file of this program does not hold what it wrote there. The message names the file and the remedy."""
+    """A file that this program wrote is damaged. The message names the file and the remedy."""
 
 
 def read_own_json(path: Path, kind: type[T], remedy: str) -> T | None:
-    """Return what a file holds that this program wrote; None where there is none.
+    """Return the content of a JSON file that this program wrote, or None if there is no file.
 
     Parameters
     ----------
     path
         The file.
     kind
-        What it holds, as pydantic knows it: ``dict[str, Any]``, a TypedDict, a dataclass.
+        Its type, for pydantic: ``dict[str, Any]``, a TypedDict, a dataclass.
     remedy
-        What a person is to do where it is damaged.
+        What to do if it is damaged: the last sentence of the message.
 
     Raises
     ------
     DamagedFileError
-        If it is no JSON, or holds something else.
+        If it is not JSON, or has another type.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -85,9 +85,9 @@ def locked(
     seconds: float = inf,
     waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[bool]:
-    """Hold a lock that all processes, and all threads of one, respect and that a killed one gives back.
+    """Hold a lock between processes, and between threads of a process. A killed process releases it.
 
-    Yields whether it was got.
+    Yields whether the lock was got.
 
     Parameters
     ----------
@@ -96,11 +96,11 @@ def locked(
     wait
         Wait until it is free. If false, the block runs at once, and False is yielded if another process holds the lock.
     shared
-        Hold it together with others who share it, and with nobody who does not.
+        Hold it together with other shared holders. An exclusive holder excludes all others.
     seconds
-        Wait so long at most; the block then runs without the lock.
+        Longest wait. After it the block runs without the lock.
     waiting
-        Called once if others have to be waited for.
+        Called once if the lock is not free.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -125,7 +125,7 @@ def _try(file: IO[str], kind: int) -> bool:
 
 
 def _try_until(end: float, file: IO[str], kind: int) -> bool:
-    """Ask for a lock until it is got or the time has come: the kernel knows no wait with an end."""
+    """Try to get a lock until the time ``end`` (monotonic): the kernel has no wait with a limit."""
     while time.monotonic() < end:
         if _try(file, kind):
             return True

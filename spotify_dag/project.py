@@ -97,7 +97,7 @@ class Project:
         self.user_index(model_version).publish(self.registry.load(model_version).scale)
 
     def track_catalogue_card(self) -> dict[str, Any]:
-        """Return what the catalogue of tracks was made from, and what else is to be kept of it; nothing without one."""
+        """Return the card of the track catalogue: its inputs and the time it was made; empty without a catalogue."""
         remedy = "Delete it: spotify-dag run makes the catalogue of tracks again"
         return read_own_json(self._catalogue_card, dict[str, Any], remedy) or {}
 

@@ -118,7 +118,7 @@ class Inbox:
         self._write(GENRES_FILE, {"path": str(path.resolve())})
 
     def sources(self) -> list[Source]:
-        """Open every registered source, by name, and those whose users were taken in by a sweep."""
+        """Return all registered sources, sorted by name, and the sources whose users a sweep took in."""
         entries = [_entry(file) for file in sorted(self.root.glob("source-*.json"))]
         registered = [open_source(entry.source, entry.options, self.settings) for entry in entries if entry]
         taken_in = self.requests.all()
@@ -128,7 +128,7 @@ class Inbox:
         ]
 
     def user_lists(self) -> list[Path]:
-        """Return the files with lists of users that sources read."""
+        """Return the files with lists of users that registered sources read."""
         entry = _entry(self.root / "source-spotify.json")
         path = entry.options.get("path") if entry else None
         return [Path(path)] if path and Path(path).is_file() else []
@@ -141,7 +141,7 @@ class Inbox:
             file.unlink()
 
     def artist_genres(self) -> Path | None:
-        """Return where the artist-genre table is, or None."""
+        """Return the path of the artist-genre table, or None."""
         remedy = "Delete it and give the table again: spotify-dag run --artist-genres PATH"
         entry = read_own_json(self.root / GENRES_FILE, _GenresEntry, remedy)
         return Path(entry.path) if entry else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
 
     if not path.is_file():
         raise SourceError(f"Artist-genre table {path} does not exist. Give a .parquet, .csv or .json file.")
-    readers = {
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
         ".parquet": pl.read_parquet,
         ".csv": _delimited,
         ".tsv": _delimited,

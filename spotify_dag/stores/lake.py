@@ -137,7 +137,14 @@ class Lake:
     def replace_users(self, table: Table, buckets: Sequence[int], users: Sequence[str], rows: pl.DataFrame) -> None:
         """Replace the rows of some users by ``rows``, in one commit. Rows of other users stay in their files.
 
-        Files without these users stay as they are. Whoever calls this is the only one to write to these buckets.
+        The caller must hold the lock on these buckets: there must be no other writer.
+
+        Parameters
+        ----------
+        table, buckets, users
+            The rows to replace: those of ``users``, who are all in ``buckets``.
+        rows
+            The new rows, with the table's columns. A user without rows leaves the table.
         """
         import polars as pl
 
@@ -146,8 +153,8 @@ class Lake:
         of_users = self.scan(table, buckets).filter(pl.col("user_id").is_in(users))
         if rows.is_empty() and of_users.head(1).collect().is_empty():
             return
-        # By digest: Delta writes the condition to its log, where nobody would look for a user. New users are not
-        # appended: Delta may refuse that beside somebody who replaces another bucket.
+        # By digest: Delta writes the condition to its log, and an id there would survive a deletion. New users are not
+        # appended: Delta may refuse an append while another writer replaces another bucket.
         named = ", ".join(f"'{user_digest(user)}'" for user in users)
         self._commit_rows(
             table, rows, mode="overwrite", predicate=f"{_in_buckets(buckets)} and md5(user_id) in ({named})"

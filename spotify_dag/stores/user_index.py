@@ -68,7 +68,7 @@ class UserIndex:
 
     @classmethod
     def published(cls, root: Path) -> tuple[UserIndex, ScoreScale] | None:
-        """Return the index that answers and what its cosines mean, or None."""
+        """Return the published index and the scale of its cosines, or None."""
         pointer = read_own_json(root / POINTER, _Pointer, "Delete it: spotify-dag run publishes the champion again")
         if pointer is None:
             return None

@@ -134,7 +134,7 @@ def _add(found: HandedIn, path: Path, stack: ExitStack) -> None:
                 found.members.pop()
                 _add_inner(found, path, member, stack)
     elif path.is_file():
-        if path.suffix.lower() == ".zip" or _begins(partial(path.open, "rb"), ZIP):
+        if path.suffix.lower() == ".zip" or _begins(lambda: path.open("rb"), ZIP):
             archive = stack.enter_context(_archive(path, path))
             if (what := _document(archive)) is not None:
                 found.unread.append((path.name, what))
@@ -185,7 +185,7 @@ def _order(member: Member) -> tuple[object, ...]:
 
 def _plain(file: Path, name: PurePosixPath, place: str) -> Member:
     size = file.stat().st_size
-    return Member(name, partial(_unpacked, partial(file.open, "rb"), size), size, None, place)
+    return Member(name, partial(_unpacked, lambda: file.open("rb"), size), size, None, place)
 
 
 def _unpacked(opener: Callable[[], IO[bytes]], size: int) -> IO[bytes]:

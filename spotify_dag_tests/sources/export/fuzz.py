@@ -90,7 +90,10 @@ def _of_other_tools() -> list[Corpus]:
         ),
         "lastfm.csv": table(
             ["uts", "utc_time", "artist", "album", "track"],
-            [[1_700_000_000 + 300 * n, "", artist, album, title] for n, (title, artist, album) in enumerate(named)],
+            [
+                [str(1_700_000_000 + 300 * n), "", artist, album, title]
+                for n, (title, artist, album) in enumerate(named)
+            ],
         ),
     }
     tables["soundiiz.csv"] = tables["soundiiz.csv"].replace(b",", b";")

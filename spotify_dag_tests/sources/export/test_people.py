@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -143,11 +144,11 @@ def test_a_list_of_local_files_and_podcasts_says_so(tmp_path: Path) -> None:
         read(tmp_path / "demos.csv")
 
 
-def test_dates_of_two_digits_and_values_that_are_none(read_file) -> None:
+def test_dates_of_two_digits_and_values_that_are_none(read_file: Callable[[str, bytes], Read]) -> None:
     table = net("Track ID", ",", explicit=False)
     for old, new in (("2019-03-01", "26/06/06"), (",2004,", ",soon,"), ("1987-11", "juin-75"), ("2013-06-25", "0000")):
         table = table.replace(old, new)
-    found: Read = read_file("quiet.csv", table.encode())
+    found = read_file("quiet.csv", table.encode())
     assert found.records["release_year"].to_list() == [2006, None, 1975, None]
     assert not found.reading.rejected
     assert [name for name in found.reading.values if name.startswith("release_year: not a year")]
