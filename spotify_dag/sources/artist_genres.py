@@ -52,9 +52,9 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
     try:
         table = readers[suffix](path)
     except (pl.exceptions.PolarsError, OSError, RuntimeError, ValueError) as error:
-        found = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise SourceError(
-            f"Artist-genre table {path} cannot be read as {suffix}: {found}. "
+            f"Artist-genre table {path} cannot be read as {suffix}: {reason}. "
             f"Give a UTF-8 table with a column of artists and one of genres, as {', '.join(readers)}."
         ) from error
 
