@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_ARTISTS, MOST_LISTS = 200, 50
 """Ends of the sliders; at the end of the second all playlists count."""
+QUEUE_SECONDS = (0.05, 0.1)
+"""Between two looks at the queue of questions, and at the progress of answers."""
 MATCHES = 9
 EMPTY = cards.message(
     "empty", "Who listens like you?", "Paste a profile, or drop a file you exported. Nothing is kept."
@@ -124,6 +126,9 @@ def _blocks(service: Service) -> gr.Blocks:
         outputs = [login, find.profile, find.answer, taste_map, compare.first, compare.second, compare.answer, tabs]
         blocks.load(arrive, None, outputs, api_visibility="private", show_progress="hidden")
     blocks.queue(api_open=False, max_size=100, default_concurrency_limit=8)
+    # Gradio looks a thousand times a second whether somebody asks, and a hundred times whether an answer progresses. As
+    # often as on Windows is enough, and costs an idle app nothing.
+    blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = QUEUE_SECONDS
     return blocks
 
 

@@ -11,11 +11,14 @@ from spotify_dag.orchestration.bring_up_to_date import known_users_observations,
 from spotify_dag.orchestration.stages import STAGE_JOBS, Due, due_stages
 from spotify_dag.project import Project
 from spotify_dag.staleness.stale_buckets import known_users_versions
+from spotify_dag.staleness.stamp import stamp
 
 SWEEP_SECONDS = 20
 """Time that one tick may spend on taking requests in. Dagster gives a tick 60 s; the next tick takes the rest."""
 CATCH_UP_SECONDS = 60
 LONGEST_WAIT_SECONDS = 3600
+WHOLE_LOOK_SECONDS = 600
+"""Once in so long everything is looked at, also where nothing has changed since nothing was left over."""
 UNFINISHED = dg.RunsFilter(
     tags={"dagster/sensor_name": "catch_up"},
     statuses=[
@@ -63,7 +66,12 @@ def catch_up(context: dg.SensorEvaluationContext, project: dg.ResourceParam[Proj
     Buckets that became stale since then are left to automation. A stage that is stale although it was run is asked for
     again after twice the time before.
     """
-    state = json.loads(context.cursor or "{}")
+    state, now = json.loads(context.cursor or "{}"), time.time()
+    before = stamp(project)
+    quiet, looked_at = state.get("quiet") or (None, 0)
+    # What time alone makes stale waits for the next whole look, and so does what changed in an MLflow elsewhere.
+    if quiet == before and now - looked_at < WHOLE_LOOK_SECONDS:
+        return dg.SensorResult(skip_reason="Nothing has changed.", cursor=context.cursor)
     for damaged in drop_damaged(project):
         context.log.warning(damaged)
     stages = {due.stage: due for due in due_stages(project)}
@@ -80,7 +88,8 @@ def catch_up(context: dg.SensorEvaluationContext, project: dg.ResourceParam[Proj
     elif stages:
         why = ", ".join(f"{stage}: {due.reason}" for stage, due in stages.items())
         context.log.info("Left to automation, or tried before. %s", why)
-    cursor = json.dumps({"seen": {stage: due.buckets for stage, due in stages.items()}, "waits": waits})
+    seen = {stage: due.buckets for stage, due in stages.items()}
+    cursor = json.dumps({"seen": seen, "waits": waits, "quiet": None if stages else (before, now)})
     skip_reason = None if requests else "Nothing is left over."
     return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=skip_reason)
 

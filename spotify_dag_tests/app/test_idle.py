@@ -1,0 +1,43 @@
+"""An app that nobody asks costs next to nothing: it looks at names and queues, and reads nothing again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from spotify_dag.schemas import USERS
+
+Start = Callable[..., Any]
+IDLE_SECONDS = 5
+MOST_SHARE = 0.04
+"""Of a core: 2.4 s of processor time a minute. Gradio's own queue alone took 3 s."""
+
+
+@pytest.mark.process
+def test_an_idle_app_hardly_costs_processor_time(fresh: Start) -> None:
+    with fresh(pages=True) as served:
+        assert served.client.get("/").status_code == 200
+        threads = psutil.Process()
+        tries = []
+        for _ in range(5):  # what was begun at the start ends; the quietest interval says what idling costs
+            used, begun = threads.cpu_times(), time.monotonic()
+            time.sleep(IDLE_SECONDS)
+            now, seconds = threads.cpu_times(), time.monotonic() - begun
+            tries.append((now.user + now.system - used.user - used.system) / seconds)
+            if tries[-1] < MOST_SHARE:
+                break
+        assert min(tries) < MOST_SHARE
+
+
+def test_what_changes_is_noticed_without_reading_it(fresh: Start) -> None:
+    with fresh() as served:
+        serving = served.service.serving
+        before = serving._stamp()
+        assert serving._stamp() == before
+        lake = served.project.lake
+        lake.replace(USERS, [0], [lake.scan(USERS, [0]).collect()])
+        assert serving._stamp() != before
