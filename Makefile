@@ -38,8 +38,8 @@ demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 thr
 	@echo 'The pages people use, the graph in the Dagster UI and a simulated Spotify, in one terminal:'
 	@echo '  $(BIN)/spotify-dag --data $(DEMO) up'
 
-fast: dev  ## Run the tests to run at every save: no process, no browser, no data root that the graph made
-	$(PYTEST) -m "not slow and not process and not browser and not graph"
+fast: dev  ## Run the tests to run at every save: in under a minute, no processes, no browser
+	$(PYTEST) -m "not slow and not medium and not process and not browser"
 
 test: dev  ## Run all tests but those of `make slow`
 	$(PYTEST) -m "not slow and not browser"

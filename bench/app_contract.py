@@ -20,8 +20,8 @@ CASES, QUICK_CASES = 500, 30
 
 def measure(quick: bool) -> dict[str, Any]:
     """Measure, print and return the figures."""
-    from spotify_dag_tests.app.conftest import add_tracks, make_world
-    from spotify_dag_tests.app.schemathesis_cases import contract
+    from samples.api_requests import contract
+    from samples.app_world import add_tracks, make_world
 
     with tempfile.TemporaryDirectory(prefix="spotify-dag-bench-") as folder:
         root = Path(folder) / "data"

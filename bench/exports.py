@@ -1,6 +1,6 @@
 """Files that people hand in: 5,000 damaged ones, a listening history of 1 GiB, and 100,000 users in the inbox.
 
-Damaged files are those of the tests (`spotify_dag_tests.sources.export.fuzz`): a row whose own text is untouched must
+Damaged files are those of the tests (`samples.damaged_exports`): a row whose own text is untouched must
 be kept, and nothing but one clear error may be raised. Memory may reach 300 MiB in both of the first two.
 """
 
@@ -56,7 +56,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def read_mutants(root: Path, count: int) -> dict[str, int]:
     """Read damaged files."""
-    from spotify_dag_tests.sources.export.fuzz import lost, mutants
+    from samples.damaged_exports import lost, mutants
 
     good = lost_rows = tracebacks = 0
     for corpus, content in mutants(2026, count):
@@ -73,7 +73,7 @@ def write_history(file: Path, size: int) -> int:
     """Write an extended history as Spotify indents it; return its number of plays."""
     import random
 
-    from spotify_dag_tests.sources.export.export_files import play
+    from samples.export_files import play
 
     rng, plays = random.Random(0), 0
     with file.open("w") as stream:

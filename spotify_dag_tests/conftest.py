@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a data root, and begin with what takes minutes: else one process works on it alone at the end."""
     for item in items:
         if "built" in getattr(item, "fixturenames", ()):
-            item.add_marker("graph")
+            item.add_marker("medium")
     items.sort(key=lambda item: item.path.name != "test_main_job.py")
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from spotify_dag.app.snapshot import Person, Snapshot
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
@@ -38,7 +40,6 @@ from spotify_dag.stores.text_encoder import load_vectors
 from spotify_dag.tower.inputs import catalogue, listening
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
 
     from spotify_dag.project import Project
@@ -149,7 +150,6 @@ class Newcomers:
 
     def text_vectors(self, tastes: pl.DataFrame) -> TextVectors:
         """Return the vectors of the strings that tastes speak of; those never seen are encoded, and not kept."""
-        import numpy as np
         import polars as pl
 
         wanted = tastes.filter(pl.col("kind").is_in(["genre", "artist"])).select(pl.col("name").alias("text")).unique()

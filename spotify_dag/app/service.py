@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
 from spotify_dag.app.background_jobs import Job, Jobs
 from spotify_dag.app.guard import Rate
 from spotify_dag.app.identity import Identity, Signer
@@ -264,7 +266,6 @@ class Service:
 
     def _refined(self, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> list[Match]:
         """Return matches in the order that other settings give, applied to both sides alike."""
-        import numpy as np
         import polars as pl
 
         near = snapshot.matches(newcomer.person, max(REFINED, wish.k), min_shared=wish.min_shared)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
 
 from spotify_dag.orchestration.partitions import user_bucket_partitions
 from spotify_dag.orchestration.step_failures import resilient
@@ -108,8 +109,6 @@ def bar_chart(labels: Sequence[str], values: Sequence[float], unit: str = "") ->
 
 def histogram(values: pl.Series, bins: int = 10) -> dg.MarkdownMetadataValue:
     """Return how values are spread, as bars of text."""
-    import numpy as np
-
     known = values.drop_nulls().to_numpy()
     if not len(known):
         return dg.MetadataValue.md("no values")

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
 
 from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
 from spotify_dag.assets.reporting import OWNERS, markdown_table, table_schema
@@ -22,7 +23,6 @@ EVALUATED_USERS = 2_000
 """At most this many held-out users are asked about."""
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
 
     from spotify_dag.tower.hyperparameters import TrainingSettings
@@ -87,8 +87,6 @@ def compute_user_tower(
     context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
 ) -> Iterator[dg.MaterializeResult]:
     """Train a tower and the artist factors it works with, and save both as a version."""
-    import numpy as np
-
     from spotify_dag.tower.evaluation import held_out
     from spotify_dag.tower.hyperparameters import epochs_of, halvings
     from spotify_dag.tower.training import train_tower
@@ -179,7 +177,6 @@ def compute_tower_evaluation(
     context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
 ) -> Iterator[dg.MaterializeResult]:
     """Measure the tower trained last against the champion and the baselines, and ask the gate."""
-    import numpy as np
     import polars as pl
 
     version = project.registry.latest()
@@ -241,8 +238,6 @@ def _measure(project: Project, progress: Progress, version: str, model: "UserMod
 
     Where too few users are there to hold any out, only the tower and the champion are measured, on all users.
     """
-    import numpy as np
-
     from spotify_dag.tower.evaluation import dataset, held_out, measure
     from spotify_dag.tower.user_baselines import baselines, encoders
 
@@ -270,7 +265,6 @@ def _measure(project: Project, progress: Progress, version: str, model: "UserMod
 
 def artist_factors(project: Project, version: str, model: "UserModel", catalogue: "Catalogue") -> "pl.DataFrame":
     """Store the vector of every artist, once per version, and return the rows."""
-    import numpy as np
     import polars as pl
 
     loadings = model.parts.artists.over(catalogue.artists)
@@ -292,7 +286,6 @@ def artist_factors(project: Project, version: str, model: "UserModel", catalogue
 
 def nearest_artists(factors: "pl.DataFrame", shown: int = 8) -> "pl.DataFrame":
     """Return the most popular artists with the artists whose vectors are nearest to theirs."""
-    import numpy as np
     import polars as pl
 
     popular = factors.filter(~pl.col("predicted")).sort("users", "artist_key", descending=[True, False]).head(2_000)

@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +18,6 @@ from spotify_dag.sources import SOURCES
 from spotify_dag.sources.base import SourceError
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
 
 SHOWN = {
@@ -146,7 +146,6 @@ def _project_of(project: Project, source: str, path: Path | None, artist_genres:
 
 def _friends(project: Project, users: pl.DataFrame) -> np.ndarray:
     """Return the pairs of friends that sources know of, as row numbers of ``users``."""
-    import numpy as np
     import polars as pl
 
     from spotify_dag.sources.lastfm import LastfmSource

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 from rich.table import Table
 
@@ -45,8 +46,6 @@ def tune(
 
 def _halved_once(project: Project) -> Halved:
     """Return the users that may be trained on and are not held out for evaluation, with their halves."""
-    import numpy as np
-
     from spotify_dag.tower.evaluation import held_out
     from spotify_dag.tower.hyperparameters import halvings
     from spotify_dag.training_data.listening import training_users

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.matching.explain import Explanation, explain
 from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, buckets_of
@@ -92,8 +94,6 @@ class Matcher:
         return _asked_again(lambda: self._recommend(user_ids, k, limit))
 
     def _recommend(self, user_ids: Sequence[str], k: int, limit: int | None) -> tuple[str, list[list[Match]]]:
-        import numpy as np
-
         index, scale = self.index()
         vectors = index.vectors(user_ids)
         for user in user_ids:

@@ -16,13 +16,14 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.schemas import TEXT_DIM, TEXT_VECTORS
 from spotify_dag.stores.lake import Lake
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
     from sentence_transformers import SentenceTransformer
 
@@ -160,8 +161,6 @@ class Encoder:
         EncoderError
             If the encoder cannot be loaded.
         """
-        import numpy as np
-
         if not texts:
             return np.empty((0, self._transformer.get_embedding_dimension() or 0), np.float32)
         # Strings of similar length share a batch, which keeps padding small. The given order is restored at the end.

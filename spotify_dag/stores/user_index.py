@@ -17,6 +17,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from spotify_dag.files import locked, read_own_json, write_atomically
 from spotify_dag.stores.lance_files import damaged_files
 from spotify_dag.tombstones import Tombstones
@@ -24,7 +26,6 @@ from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
     import lancedb
-    import numpy as np
     import polars as pl
     import pyarrow as pa
 
@@ -310,8 +311,6 @@ class UserIndex:
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of some users, ``[dim]`` float32 each; users who are not in the index are left out."""
-        import numpy as np
-
         table = self._table()
         if table is None or not user_ids:
             return {}

@@ -15,6 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import numpy as np
+
 from spotify_dag.features.audio import RANGES
 from spotify_dag.stores.lance_files import damaged_files
 from spotify_dag.tracks.catalogue_rows import folded
@@ -23,7 +25,6 @@ from spotify_dag.tracks.text_search import QUERY_CHARS, Filters, gram_text, gram
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     import polars as pl
     import pyarrow as pa
 
@@ -139,7 +140,6 @@ class TrackIndex:
 
     def vectors(self, track_ids: pl.Series) -> np.ndarray:
         """Return the vectors of tracks in the order given, ``[tracks, dim]`` float32; zero where one is not in."""
-        import numpy as np
         import polars as pl
 
         table = self.table

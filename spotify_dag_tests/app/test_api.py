@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from samples.app_world import PRIVATE, WORLD, publish_model, user_id
 from spotify_dag.app.newcomers import handed_in
 from spotify_dag.schemas import RAW_PLAYLISTS, USERS, user_buckets
 from spotify_dag.sources.synthetic import SyntheticSource
-from spotify_dag_tests.app.conftest import PRIVATE, WORLD, Served, exportify, publish_model, user_id
+from spotify_dag_tests.app.conftest import Served, exportify
 from spotify_dag_tests.waiting import until
 
 Start = Callable[..., Any]

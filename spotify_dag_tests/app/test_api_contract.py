@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from samples.api_requests import contract
 from spotify_dag_tests.app.conftest import Served
-from spotify_dag_tests.app.schemathesis_cases import contract
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

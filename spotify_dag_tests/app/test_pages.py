@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from samples.app_world import EVIL, user_id
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
-from spotify_dag_tests.app.conftest import EVIL, Served, exportify, serving, user_id
+from spotify_dag_tests.app.conftest import Served, exportify, serving
 from spotify_dag_tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.browser

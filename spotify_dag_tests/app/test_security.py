@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from samples.app_world import EVIL, PRIVATE, user_id
 from spotify_dag.app import cards
 from spotify_dag.app.identity import SESSION, Signer, local_path
 from spotify_dag.app.service import file_name
@@ -29,7 +30,7 @@ from spotify_dag.app.workspace import Workspace
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS
 from spotify_dag.settings import Settings
-from spotify_dag_tests.app.conftest import EVIL, PRIVATE, Served, exportify, user_id
+from spotify_dag_tests.app.conftest import Served, exportify
 from spotify_dag_tests.waiting import GUARD
 
 Start = Callable[..., Any]

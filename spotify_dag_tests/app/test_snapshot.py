@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from samples.app_world import PRIVATE, user_id
 from spotify_dag.app import snapshot as snapshot_module
 from spotify_dag.app.snapshot import Person, Snapshot
 from spotify_dag.app.taste_rows import Tastes
@@ -17,7 +18,6 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import USER_TASTES, user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.stores.lake import Lake
-from spotify_dag_tests.app.conftest import PRIVATE, user_id
 
 
 @pytest.fixture(scope="module")

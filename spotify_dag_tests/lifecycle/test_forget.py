@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from samples.export_files import HEADING_A, row_a, table
 from spotify_dag.cli.main import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.lifecycle.find_mentions import find_mentions
@@ -19,7 +20,6 @@ from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 from spotify_dag.schemas import TABLES, USERS
 from spotify_dag.settings import Settings
-from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
 
 pytestmark = pytest.mark.slow
 

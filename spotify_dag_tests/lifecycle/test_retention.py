@@ -12,6 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
+from samples.export_files import HEADING_A, row_a, table
 from spotify_dag.cli.main import app
 from spotify_dag.cli.run_summary import summary
 from spotify_dag.definitions import build_definitions
@@ -22,7 +23,6 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.settings import Settings
 from spotify_dag_tests.conftest import REPOSITORY
-from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
 
 LATER = datetime.now(UTC) + timedelta(days=100)
 

@@ -10,16 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from spotify_dag.cli.main import app
-from spotify_dag.cli.run_summary import summary
-from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
-from spotify_dag.orchestration.instance import open_instance
-from spotify_dag.project import Project
-from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS
-from spotify_dag.settings import Settings
-from spotify_dag_tests.conftest import REPOSITORY
-from spotify_dag_tests.sources.export.export_files import (
+from samples.export_files import (
     HEADING_A,
     MARKERS,
     account_files,
@@ -31,6 +22,15 @@ from spotify_dag_tests.sources.export.export_files import (
     table,
     zipped,
 )
+from spotify_dag.cli.main import app
+from spotify_dag.cli.run_summary import summary
+from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+from spotify_dag.orchestration.instance import open_instance
+from spotify_dag.project import Project
+from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS
+from spotify_dag.settings import Settings
+from spotify_dag_tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from samples.export_files import HEADING_A, row_a, table
 from spotify_dag.cli.main import app
 from spotify_dag.definitions import build_definitions
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
@@ -18,7 +19,6 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 from spotify_dag.stores.lake import LakeError
 from spotify_dag_tests.conftest import REPOSITORY
-from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
 
 pytestmark = pytest.mark.slow
 

@@ -125,6 +125,7 @@ def every_path(client: Client, *, development: bool) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("mode", ["extended", "development"])
+@pytest.mark.medium
 def test_every_answer_of_every_endpoint(mode: str, description: dict[str, Any], faulty: Any) -> None:
     client = faulty(Faults(null_item=0.1, episode=0.1, null_date=0.1), mode=mode, allowlist=60)
     contract = Contract(description, client)

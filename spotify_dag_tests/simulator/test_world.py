@@ -68,6 +68,7 @@ class TestPlaylists:
             assert [world.artists.names[artist] for artist in artists] == row["artist_name"]
             assert world.tracks.year[playlist.tracks].tolist() == row["release_year"]
 
+    @pytest.mark.medium
     def test_a_large_world_is_drawn_only_where_somebody_looks(self) -> None:
         world = made(users=100_000)
         for user in (0, 54_321, 54_999, 99_999, 3):

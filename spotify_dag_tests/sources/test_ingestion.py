@@ -107,6 +107,7 @@ def mixed(tmp_path: Path) -> list[Source]:
 
 
 class TestBuckets:
+    @pytest.mark.medium
     def test_they_partition_what_one_pass_over_all_finds(self, mixed: list[Source]) -> None:
         whole = ingest(*mixed).sorted()
         parts = [ingest(*mixed, buckets=buckets) for buckets in ([0], [1, 5], [2, 3, 4], [6], [7])]
@@ -331,6 +332,7 @@ class TestProfilesCount:
         rejected = sum(number <= count for number in (2, 6))
         assert counted.row(0) == (kept + rejected, kept, rejected)
 
+    @pytest.mark.medium
     def test_the_same_users_whatever_the_buckets(self, mixed: list[Source]) -> None:
         whole = ingest(*mixed, profiles_count=5)
         parts = [ingest(*mixed, buckets=[bucket], profiles_count=5) for bucket in ALL]

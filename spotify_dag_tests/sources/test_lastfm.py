@@ -244,6 +244,7 @@ class Test360K:
         ]
         assert max(len(value) for value in batch.rejects["value"].drop_nulls()) == 80
 
+    @pytest.mark.medium
     def test_batches_end_between_users(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lastfm, "BATCH_BYTES", 20_000)
         sizes = [random.Random(n).randint(1, 90) for n in range(100)]
@@ -393,6 +394,7 @@ NOISE = st.one_of(
 )
 
 
+@pytest.mark.medium
 class TestFuzz:
     @settings(max_examples=40, deadline=None)
     @given(bad=st.lists(st.tuples(st.integers(1, 40), NOISE), max_size=30))

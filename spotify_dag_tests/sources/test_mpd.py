@@ -133,6 +133,7 @@ class TestGoodSlices:
         write(tmp_path, "challenge_set.json", playlist(1, track(0)))
         assert read(tmp_path / "challenge_set.json").records.height == 1
 
+    @pytest.mark.medium
     def test_a_slice_is_dropped_before_the_next_is_opened(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -349,6 +350,7 @@ ODD_PLAYLIST = JSON | st.fixed_dictionaries(
 )
 
 
+@pytest.mark.medium
 class TestFuzz:
     @settings(max_examples=60, deadline=None)
     @given(

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from samples.export_files import HEADING_A, row_a, table
 from spotify_dag.definitions import build_definitions
 from spotify_dag.files import locked
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
@@ -28,7 +29,6 @@ from spotify_dag.schemas import (
 from spotify_dag.settings import Settings
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.staleness.changed_users import changed_features, changed_requests, changed_users
-from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
 from spotify_dag_tests.waiting import until
 
 pytestmark = pytest.mark.slow

@@ -100,6 +100,7 @@ class TestWeights:
         (folder / "README.md").write_text("another")
         assert Encoder(str(folder)).digest == bundled.digest
 
+    @pytest.mark.medium
     def test_by_path_other_weights_are_another_encoder(self, bundled: Encoder, altered: Path) -> None:
         other = Encoder(str(altered / "model"))
         assert other.digest != bundled.digest
@@ -264,6 +265,7 @@ class TestVectors:
         for place in (0, 1, 6, 29, 39):
             assert bundled.encode([names[place]])[0] @ vectors[place] > 0.999
 
+    @pytest.mark.medium
     def test_odd_strings_have_vectors_too(self, bundled: Encoder) -> None:
         odd = ["🎸🎵", "", " ", "\n", "x" * 10_000, "rock " * 2_000, "\x00\x1b[31m", "\u200b", "!!!", "\U000e0001"]
         vectors = bundled.encode(odd)

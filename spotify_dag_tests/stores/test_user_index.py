@@ -58,6 +58,7 @@ def index(tmp_path: Path) -> UserIndex:
 
 
 class TestReplace:
+    @pytest.mark.medium
     def test_users_are_added_changed_and_deleted_within_the_buckets_only(self, index: UserIndex) -> None:
         first = drawn(5)
         index.replace([1, 2], rows(["a", "b", "c", "d", "e"], [1, 1, 1, 2, 2], first))
@@ -261,6 +262,7 @@ class TestReading:
         assert [content for _, _, content in held(index)] == [2, 2]
 
 
+@pytest.mark.medium
 class TestLarge:
     """With `EXACT_ROWS` lowered: beyond it an IVF index answers."""
 

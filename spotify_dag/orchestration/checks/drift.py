@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
 
 from spotify_dag.orchestration.automation import WARNING_LAST
 from spotify_dag.orchestration.dagster_internals.records import check_history
@@ -218,8 +219,6 @@ def compare_with_history(
 
 
 def _sketch(vectors: "pl.Series") -> Sketch:
-    import numpy as np
-
     if vectors.is_empty():
         return Sketch(0, (0.0,) * SKETCH_DIM, 0.0)
     dim = len(vectors[0])

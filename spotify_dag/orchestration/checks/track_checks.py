@@ -1,6 +1,7 @@
 """What must be true of tracks before anybody is answered from them."""
 
 import dagster as dg
+import numpy as np
 
 from spotify_dag.project import Project
 from spotify_dag.schemas import TRACK_CATALOGUE
@@ -33,8 +34,6 @@ def check_track_index(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult
 
 def check_continuation_model(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
     """Look for numbers of the continuation model that are not finite, and for negative weights."""
-    import numpy as np
-
     if project.track_model.card() is None:  # nothing to learn from: there are no tracks
         return dg.AssetCheckResult(passed=True, metadata={"model": "none"})
     weights, factors = (project.track_model.array(name) for name in ("weights", "factors"))

@@ -1,6 +1,7 @@
 """What must be true of users, the tower and the user index before anything downstream may use them."""
 
 import dagster as dg
+import numpy as np
 
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.project import Project
@@ -74,8 +75,6 @@ def check_tower_is_sound(project: dg.ResourceParam[Project]) -> dg.AssetCheckRes
 
 def check_user_index(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
     """Look for vectors that are not of unit length, twice there, or missing."""
-    import numpy as np
-
     wanted = run_buckets(context)
     index = project.user_index(index_version(project) or "")
     rows = index.rows(wanted, with_vectors=True)

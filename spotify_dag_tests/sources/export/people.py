@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spotify_dag_tests.sources.export.export_files import HEADING_A, as_json, item, library, play, playlists, short_play
+from samples.export_files import HEADING_A, as_json, item, library, play, playlists, short_play
 
 SONGS = (
     ("Ebb", ("Lune Claire", "Åsa Fjord"), "Tides", "2019-03-01"),

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spotify_dag.sources.base import SourceError
-from spotify_dag_tests.sources.export.conftest import Read, read
-from spotify_dag_tests.sources.export.export_files import (
+from samples.export_files import (
     account_files,
     as_json,
     folder,
@@ -23,6 +21,8 @@ from spotify_dag_tests.sources.export.export_files import (
     track_id,
     zipped,
 )
+from spotify_dag.sources.base import SourceError
+from spotify_dag_tests.sources.export.conftest import Read, read
 
 ReadFile = Callable[[str, bytes], Read]
 

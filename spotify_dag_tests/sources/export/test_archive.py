@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from samples.export_files import as_json, folder, item, play, playlists, zipped
 from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.export import archive
 from spotify_dag.sources.export.archive import handed_in
 from spotify_dag_tests.sources.export.conftest import read
-from spotify_dag_tests.sources.export.export_files import as_json, folder, item, play, playlists, zipped
 
 GOOD = {"data/Playlist1.json": as_json(playlists({"One": [item(1)]}))}
 

@@ -7,9 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spotify_dag.sources.base import SourceError
-from spotify_dag_tests.sources.export.conftest import Read
-from spotify_dag_tests.sources.export.export_files import (
+from samples.export_files import (
     HEADING_A,
     HEADING_A_GERMAN,
     HEADING_B,
@@ -20,6 +18,8 @@ from spotify_dag_tests.sources.export.export_files import (
     table,
     track_id,
 )
+from spotify_dag.sources.base import SourceError
+from spotify_dag_tests.sources.export.conftest import Read
 
 ReadFile = Callable[[str, bytes], Read]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from spotify_dag_tests.sources.export.export_files import play
-from spotify_dag_tests.sources.export.fuzz import corpora, lost, mutants
+from samples.damaged_exports import corpora, lost, mutants
+from samples.export_files import play
 
 LIMIT_MIB = 300
 

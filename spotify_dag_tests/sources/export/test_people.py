@@ -12,12 +12,12 @@ import pytest
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
+from samples.export_files import as_json, folder, item, play, playlists
 from spotify_dag.app.newcomers import handed_in
 from spotify_dag.cli.main import app
 from spotify_dag.sources.artists import is_placeholder
 from spotify_dag.sources.base import SourceError
 from spotify_dag_tests.sources.export.conftest import Read, read
-from spotify_dag_tests.sources.export.export_files import as_json, folder, item, play, playlists
 from spotify_dag_tests.sources.export.people import KINDS, Kind, account, net, text, zipped
 
 NAMES = ("artist_name", "track_name", "album_name", "playlist_name")

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
+import pytest
+
 from spotify_dag.lifecycle.find_mentions import find_mentions
 from spotify_dag.lifecycle.forget import forget
 from spotify_dag.project import Project
@@ -32,6 +34,7 @@ def mirror_of(here: Installation) -> Mirror:
     return Mirror(Database(database_path(here.settings)))
 
 
+@pytest.mark.medium
 def test_who_goes_is_kept_and_marked_and_may_come_back(install: Install) -> None:
     here, smaller = install(), install(users=6)
     first = asked(here, 1, 2, 8)

@@ -198,6 +198,7 @@ def mutated(body: Any, random_: random.Random) -> Any:
     return body
 
 
+@pytest.mark.medium
 def test_a_thousand_mutated_pages_lose_no_other_item() -> None:
     random_ = random.Random(0)
     page: dict[str, Any] = {

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spotify_dag.sources.base import SourceError
-from spotify_dag.sources.export.reading import Reading
-from spotify_dag_tests.sources.export.export_files import (
+from samples.export_files import (
     HEADING_A,
     HEADING_A_GERMAN,
     HEADING_B,
@@ -29,6 +27,8 @@ from spotify_dag_tests.sources.export.export_files import (
     short_play,
     table,
 )
+from spotify_dag.sources.base import SourceError
+from spotify_dag.sources.export.reading import Reading
 
 ROWS = 60
 TOKENS = [

@@ -1,0 +1,1 @@
+"""Files, worlds and requests that tests and benchmarks share."""
