@@ -12,6 +12,7 @@ BENCHES = {
     "exports": "files that people hand in: 2,000 damaged ones, a history of 1 GiB, 100,000 users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
     "app": "the app at 100,000 users: matches per second, new users from a file, start, memory",
+    "app_under_attack": "the same load with and without slow clients, hostile uploads and idle streams, in one run",
     "app_contract": "the app against its own description: thousands of generated requests, no server error",
     "updates": "10,000 updates of one user each: files and bytes beside a fresh build, the slowest answer meanwhile",
     "arrival": "10 new users on bases of 1,000 and 100,000: seconds, ratio, where the time goes",

@@ -1,6 +1,7 @@
-"""The API against its own description: requests that schemathesis makes up, over a small world with tracks on loopback.
+"""The app against requests that schemathesis makes up, over a small world with tracks on loopback.
 
-No answer may be a server error, and none may have a status, a media type or a form that the description does not name.
+No answer may be a server error, of the API or of the pages. None of the API may have a status, a media type or a form
+that its description does not name.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
         with running(root) as (url, _, _):
             found = contract(url, QUICK_CASES if quick else CASES, Path(folder))
-    console.print(f"{found['cases']:,} cases, {found['failures']:,} failures")
+    console.print(f"{found['cases']:,} cases, {found['cases_of_pages']:,} of pages, {found['failures']:,} failures")
     said = found.pop("said")
     if found["failures"]:
         console.print(said)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TEXT_DIM = 384
 """Length of a sentence-transformer vector (MiniLM family)."""
+FEWEST_LISTENERS = 3
+"""A title or name that fewer users have may be a text of one of them: it is told to nobody else."""
 
 
 @dataclass(frozen=True)

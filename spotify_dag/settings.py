@@ -90,13 +90,18 @@ class Settings(BaseSettings):
     )
     app_requests_per_minute: int = Field(600, ge=1, description="Requests of one client in a minute")
     app_newcomers_per_minute: int = Field(20, ge=1, description="New users that one client may hand in, in a minute")
+    app_connections_per_client: int = Field(64, ge=1, description="Open connections of one address")
+    app_connections: int = Field(1_000, ge=1, description="Open connections of all")
     app_max_upload_mb: int = Field(200, ge=1, le=4096, description="Largest upload, in MB")
     app_request_seconds: float = Field(30, gt=0, description="Longest answer, in seconds")
     app_upload_seconds: float = Field(300, gt=0, description="Longest upload, in seconds")
-    app_newcomer_seconds: float = Field(300, gt=0, description="Longest reading of a new user's file, in seconds")
+    app_newcomer_seconds: float = Field(120, gt=0, description="Longest work for one new user, in seconds")
 
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default: dagster/ under the data root"
+    )
+    postgres_url: SecretStr | None = Field(
+        None, description="PostgreSQL for Dagster's instance; also tells forget where it is"
     )
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How Dagster runs steps: in one process (quick to start), or one process each"
@@ -108,7 +113,15 @@ class Settings(BaseSettings):
     ui_url: str | None = Field(None, description="Where people open the Dagster UI, for links in alerts")
 
     @field_validator(
-        "encoder", "mlflow_uri", "app_url", "app_password", "app_proxy_header", "alert_webhook", "ui_url", mode="before"
+        "encoder",
+        "mlflow_uri",
+        "app_url",
+        "app_password",
+        "app_proxy_header",
+        "postgres_url",
+        "alert_webhook",
+        "ui_url",
+        mode="before",
     )
     @classmethod
     def _empty_is_unset(cls, value: str | None) -> str | None:

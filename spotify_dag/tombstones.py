@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -34,11 +35,12 @@ class Tombstones:
         return self.data / "forgotten"
 
     def add(self, user_id: str) -> None:
-        """Remember that a user was forgotten."""
-        if user_id in self:
-            return
-        key = self._key() or self._new_key()
-        (self._folder / _digest(key, user_id)).touch()
+        """Remember that a user was forgotten, now."""
+        key = self._key() if user_id in self else self._key() or self._new_key()
+        stone = self._folder / _digest(key or b"", user_id)
+        stone.touch()
+        now = time.time()  # the file system's own clock may be some milliseconds late
+        os.utime(stone, (now, now))
 
     def lift(self, user_id: str) -> bool:
         """Remove the tombstone of a user; return whether there was one."""
@@ -46,6 +48,21 @@ class Tombstones:
             return False
         (self._folder / _digest(self._key() or b"", user_id)).unlink(missing_ok=True)
         return True
+
+    def digests(self, user_ids: Iterable[str]) -> list[str]:
+        """Return what stands for users where no name may: the same as in the names of tombstones."""
+        self.among(())  # raises where the key is gone
+        key = self._key() or self._new_key()
+        return [_digest(key, user_id) for user_id in user_ids]
+
+    def since(self, user_id: str) -> float | None:
+        """Return when a user was forgotten, in seconds since 1970; None if they were not."""
+        if user_id not in self:
+            return None
+        try:
+            return (self._folder / _digest(self._key() or b"", user_id)).stat().st_mtime
+        except FileNotFoundError:  # lifted meanwhile
+            return None
 
     def __contains__(self, user_id: str) -> bool:
         return bool(self.among([user_id]))

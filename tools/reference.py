@@ -18,7 +18,7 @@ GROUPS = {
     "Spotify": ("spotify_",),
     "Retention": ("retention_days", "gone_days"),
     "App": ("app_",),
-    "Dagster and alerts": ("dagster_home", "executor", "alert_webhook", "ui_url"),
+    "Dagster and alerts": ("dagster_home", "executor", "postgres_url", "alert_webhook", "ui_url"),
 }
 """Headings, and the names of settings, or the beginning of names, that stand under each; all others come first."""
 OTHERS = """\
@@ -26,7 +26,6 @@ OTHERS = """\
 
 | variable | meaning |
 |---|---|
-| `SPOTIFY_DAG_POSTGRES_URL` | PostgreSQL for Dagster's instance: [operate.md](../how-to/operate.md#postgresql) |
 | `FORWARDED_ALLOW_IPS` | addresses of reverse proxies that the app believes (uvicorn) |
 | `SPOTIFY_DAG_TEST_DATA` | folder of real data sets for the tests; default: `../shared/data` |
 """

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Cookie, FastAPI, File, Form, Header, Path, Query, Request, Response, UploadFile
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+from fastapi import APIRouter, Cookie, Depends, FastAPI, File, Form, Header, Path, Query, Request, Response, UploadFile
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spotify_dag.app import api_models, my_data
-from spotify_dag.app.background_jobs import server_sent
-from spotify_dag.app.guard import API
+from spotify_dag.app.background_jobs import Job, follow_async
+from spotify_dag.app.docs_page import login_problem
+from spotify_dag.app.guard import API, client_of
 from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS, TOKEN_HEADER
-from spotify_dag.app.problems import AppError, documented
+from spotify_dag.app.problems import AppError, documented, status_of
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import Continuation
+from spotify_dag.errors import SpotifyDagError
 
 MOST_MATCHES = 100
 MOST_ENTRIES = 1_000
@@ -23,6 +26,14 @@ UserId = Annotated[str, Path(max_length=500, description="User id", examples=["s
 OtherId = Annotated[str, Query(min_length=1, max_length=500, description="User id", examples=["synthetic-000007"])]
 Token = Annotated[str | None, Header(alias=TOKEN_HEADER, max_length=2_000, description="The token given with a file")]
 """Read from the request itself; named here for the description of the API."""
+
+
+def _job(request: Request, job_id: Annotated[str, Path(max_length=100)]) -> Job:
+    found: Job = request.app.state.service.jobs.find(job_id)
+    return found
+
+
+FoundJob = Annotated[Job, Depends(_job)]
 
 
 class Json(JSONResponse):
@@ -58,7 +69,7 @@ def _answers(service: Service) -> APIRouter:
         """Return the users who listen most like one, and why."""
         proven = service.identity.proven(request)
         if min_shared:
-            return Json(await run_in_threadpool(service.matches, user_id, k, min_shared, proven))
+            return Json(await service.heavy.run(service.matches, user_id, k, min_shared, proven))
         # In a few milliseconds: handing it to a thread and back would cost a good part of that again.
         return Json(service.matches(user_id, k, min_shared, proven))
 
@@ -78,23 +89,21 @@ def _answers(service: Service) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"image/png": {}}, "description": "A picture to share"}},
     )
-    def picture(request: Request, a: OtherId, b: OtherId, token: Token = None) -> Response:
+    async def picture(request: Request, a: OtherId, b: OtherId, token: Token = None) -> Response:
         """Return the comparison of two users as a picture to share."""
-        from spotify_dag.app.pictures import comparison
-
-        found = service.compare(a, b, 6, service.identity.proven(request))
-        return Response(comparison(found), media_type="image/png")
+        drawn = await service.drawing.run(service.picture, a, b, service.identity.proven(request))
+        return Response(drawn, media_type="image/png")
 
     @router.get("/map", response_model=api_models.MapAnswer)
-    def taste_map() -> Response:
+    async def taste_map() -> Response:
         """Return all users who are shown, on a plane where neighbours have similar taste."""
-        return Json(service.serving.snapshot().taste_map)
+        return Json(await service.heavy.run(lambda: service.serving.snapshot().taste_map))
 
     return router
 
 
 def _newcomers(service: Service) -> APIRouter:
-    router = APIRouter(prefix=API, responses=documented(404, 502))
+    router = APIRouter(prefix=API, responses=documented(404, 408, 502))
 
     @router.post("/users", status_code=202, response_model=api_models.JobAnswer, response_class=Json)
     async def add_user(
@@ -114,19 +123,19 @@ def _newcomers(service: Service) -> APIRouter:
         if (profile is None) == (file is None):
             raise AppError(422, "Send either profile, or file.")
         wish = Wish(k, min_shared, consent, top_artist_count, playlists_count)
+        again, client = service.identity.given_token(request), client_of(request.scope)
         if profile is not None:
-            who = service.identity
-            job = service.add_profile(profile, wish, proven=who.proven(request), login=who.spotify_token(request))
+            job = service.add_profile(profile, wish, login=service.identity.session(request), client=client)
         elif file is not None:
-            again = service.identity.of_token(token or "")
+            name, content = file.filename or "", file.file
             # Copying a large file must not keep everybody else waiting.
-            job = await run_in_threadpool(service.add_file, file.filename or "", file.file, wish, user_id=again)
+            job = await service.heavy.run(lambda: service.add_file(name, content, wish, client=client, user_id=again))
         path = f"{API}/jobs/{job.id}"
         return Json({"job": job.id, "events": path}, 202, {"Location": path})
 
     @router.get(
         "/jobs/{job_id}",
-        response_class=StreamingResponse,
+        response_class=EventSourceResponse,
         responses={
             200: {
                 "description": "Events `progress`, then one of `result` or `problem`, each with JSON as its data",
@@ -134,9 +143,12 @@ def _newcomers(service: Service) -> APIRouter:
             }
         },
     )
-    async def follow(job_id: Annotated[str, Path(max_length=100)]) -> Response:
-        """Follow what was begun, from its beginning to its end."""
-        return StreamingResponse(server_sent(service.jobs.find(job_id)), media_type="text/event-stream")
+    async def follow(job: FoundJob) -> AsyncIterator[ServerSentEvent]:
+        """Follow what was begun, from its beginning to its end. Without anybody who follows it is soon given up."""
+        told = 0
+        async for name, data in follow_async(job):
+            yield ServerSentEvent(data=data, event=name, id=str(told))
+            told += 1
 
     return router
 
@@ -145,22 +157,22 @@ def _own(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/users/{user_id}", response_model=api_models.StoredAnswer)
-    def stored(request: Request, user_id: UserId, token: Token = None) -> Response:
+    async def stored(request: Request, user_id: UserId, token: Token = None) -> Response:
         """Return what is stored of a user and where it came from; only to the user themselves."""
         service.identity.require(request, user_id)
-        return Json(my_data.overview(service.project, user_id))
+        return Json(await service.heavy.run(my_data.overview, service.project, user_id))
 
     @router.get(
         "/users/{user_id}/data",
         response_class=Response,
         responses={
             200: {
-                "description": "All rows of all tables as JSON, or the playlist items as CSV",
+                "description": "All rows of all tables and of the inbox as JSON, or the playlist items as CSV",
                 "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": {}},
             }
         },
     )
-    def download(
+    async def download(
         request: Request,
         user_id: UserId,
         form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
@@ -170,14 +182,15 @@ def _own(service: Service) -> APIRouter:
         service.identity.require(request, user_id)
         named = {"Content-Disposition": f'attachment; filename="spotify_dag.{form}"'}
         if form == "csv":
-            return Response(my_data.as_csv(service.project, user_id), headers=named, media_type="text/csv")
-        return Json(my_data.everything(service.project, user_id), headers=named)
+            rows = await service.heavy.run(my_data.as_csv, service.project, user_id)
+            return Response(rows, headers=named, media_type="text/csv")
+        return Json(await service.heavy.run(my_data.everything, service.project, user_id), headers=named)
 
     @router.delete("/users/{user_id}", response_model=api_models.ForgottenAnswer)
-    def forget(request: Request, user_id: UserId, token: Token = None) -> Response:
+    async def forget(request: Request, user_id: UserId, token: Token = None) -> Response:
         """Delete everything there is of a user; only the user themselves may ask for it."""
         service.identity.require(request, user_id)
-        return Json({"user_id": user_id, "deleted": service.forget(user_id)})
+        return Json({"user_id": user_id, "deleted": await service.heavy.run(service.forget, user_id)})
 
     return router
 
@@ -186,7 +199,7 @@ def _tracks(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/search", response_model=api_models.TracksAnswer)
-    def search(
+    async def search(
         q: Annotated[str, Query(max_length=1_000, description="Title, artist, album, or what it is about")] = "",
         k: Annotated[int, Query(ge=1, le=100, description="Number of songs")] = 10,
         genre: Annotated[str | None, Query(max_length=200)] = None,
@@ -196,12 +209,13 @@ def _tracks(service: Service) -> APIRouter:
     ) -> Response:
         """Find songs; typos do not matter."""
         years = None if (from_year, to_year) == (0, 3_000) else (from_year, to_year)
-        return Json({"tracks": service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)})
+        found = lambda: service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)  # noqa: E731
+        return Json({"tracks": await service.heavy.run(found)})
 
     @router.post("/continue", response_model=api_models.ContinueAnswer)
-    def continue_playlist(request: Continuation) -> Response:
+    async def continue_playlist(request: Continuation) -> Response:
         """Say how a playlist goes on, and why; seeds never come back."""
-        return Json(service.tracks.continued(request))
+        return Json(await service.heavy.run(service.tracks.continued, request))
 
     return router
 
@@ -218,7 +232,8 @@ def _health(service: Service, prefix: str) -> APIRouter:
     async def ready() -> Response:
         """Say that questions can be answered."""
         snapshot = service.serving.snapshot()
-        return Json({"status": "ready", "model_version": snapshot.model_version, "users": len(snapshot.user_ids)})
+        # Of all users, those on the map taken off would be the private ones: how many they are is told to nobody.
+        return Json({"status": "ready", "model_version": snapshot.model_version, "users": int(snapshot.public.sum())})
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:
@@ -237,16 +252,27 @@ def _login(service: Service) -> APIRouter:
     def base(request: Request) -> str:
         return settings.app_url or str(request.base_url).rstrip("/")
 
+    def page_of(request: Request, error: SpotifyDagError) -> Response:
+        """Return an error as a page to a browser, and to everybody else as a problem."""
+        if "text/html" not in request.headers.get("accept", ""):
+            raise error
+        status, headers = status_of(error)
+        return HTMLResponse(login_problem(str(error)), status, headers)
+
     @router.get("/login")
     def login(request: Request, after: Annotated[str, Query(max_length=500)] = "/") -> Response:
         """Send somebody to Spotify to log in."""
-        url, cookie = service.identity.begin_login(f"{base(request)}/callback", after)
+        try:
+            url, cookie = service.identity.begin_login(f"{base(request)}/callback", after)
+        except SpotifyDagError as error:
+            return page_of(request, error)
         answer = RedirectResponse(url, 303)
         answer.set_cookie(LOGIN, cookie, LOGIN_SECONDS, path="/callback", secure=secure, httponly=True, samesite="lax")
         return answer
 
     @router.get("/callback")
     def callback(
+        request: Request,
         state: Annotated[str, Query(max_length=500)] = "",
         code: Annotated[str, Query(max_length=4_000)] = "",
         error: Annotated[str, Query(max_length=500)] = "",
@@ -255,7 +281,10 @@ def _login(service: Service) -> APIRouter:
         """Take Spotify's answer to a login."""
         if error or not code:
             return RedirectResponse("/?denied=1", 303)
-        session, after = service.identity.finish_login(login, state, code)
+        try:
+            session, after = service.identity.finish_login(login, state, code)
+        except SpotifyDagError as refusal:
+            return page_of(request, refusal)
         answer = RedirectResponse(after, 303)
         answer.delete_cookie(LOGIN, path="/callback")
         answer.set_cookie(SESSION, session, SESSION_SECONDS, secure=secure, httponly=True, samesite="lax")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import uvicorn
+
+from spotify_dag.app.connections import Connections, raise_file_limit, trusted_proxies
 from spotify_dag.app.guard import API, Guard
 from spotify_dag.app.no_files import NoFiles
 from spotify_dag.app.problems import Problem, add_handlers
@@ -14,18 +19,24 @@ from spotify_dag.app.service import Service, keep_what_is_loaded
 from spotify_dag.app.telemetry import Watched
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from fastapi import FastAPI
 
     from spotify_dag.project import Project
 
+GRACE_SECONDS = 1
+"""How long open connections have to end when the app does."""
+END_SECONDS = 2.5
+"""After so long the app is gone, whatever still runs."""
 DESCRIPTION = (
     "Who listens like whom, and why. Errors are problem details (RFC 9457). Listeners are shown only if they agreed; "
     "what concerns one of them alone needs their login or their token."
 )
 
 
-def create_app(project: Project, *, pages: bool = True) -> FastAPI:
-    """Return the app of a data root; with its pages, or the API alone."""
+def create_app(project: Project, *, pages: bool = True, host: str | None = None) -> FastAPI:
+    """Return the app of a data root, with its pages or the API alone; ``host`` is the name it is to listen at."""
     from fastapi import FastAPI
     from fastapi.responses import HTMLResponse
 
@@ -66,16 +77,55 @@ def create_app(project: Project, *, pages: bool = True) -> FastAPI:
 
         add_pages(app, service)
     app.add_middleware(Watched, telemetry=service.telemetry)
-    app.add_middleware(Guard, settings=project.settings, newcomers=service.newcomer_rate)
+    app.add_middleware(Guard, settings=project.settings, newcomers=service.newcomer_rate, host=host)
     return app
 
 
 def serve(project: Project, host: str, port: int) -> None:
-    """Serve until interrupted."""
-    import uvicorn
+    """Serve until interrupted; then end within five seconds, and leave nothing behind."""
+    raise_file_limit()
+    server = Server(create_app(project, host=host), project, host, port)
+    with suppress(KeyboardInterrupt):  # uvicorn sends itself the signal again once it has ended
+        server.run()
 
-    # Requests are logged by route (telemetry.py): uvicorn's own line would hold ids of users.
-    uvicorn.run(create_app(project), host=host, port=port, access_log=False, log_level="warning", server_header=False)
+
+class Server(uvicorn.Server):
+    """uvicorn with the limits of the settings, and with an end that nothing can hold up.
+
+    Parameters
+    ----------
+    app
+        Made by `create_app`.
+    project
+        The data root.
+    host, port
+        Where to listen.
+    """
+
+    def __init__(self, app: FastAPI, project: Project, host: str = "127.0.0.1", port: int = 0) -> None:
+        settings = project.settings
+        # Without a proxy in front, whoever comes from this machine is one client like any other.
+        proxies = trusted_proxies() if settings.app_url else frozenset()
+        connections = Connections(settings.app_connections_per_client, settings.app_connections, proxies)
+        super().__init__(
+            uvicorn.Config(
+                app, host=host, port=port, http=connections.protocol(), ws="none", log_level="warning",
+                # Requests are logged by route (telemetry.py): uvicorn's own line would hold ids of users.
+                access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )  # fmt: skip
+        self._service: Service = app.state.service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end."""
+        self._service.jobs.cancel()
+        threading.Thread(target=self._end, name="end", daemon=True).start()
+        super().handle_exit(sig, frame)
+
+    def _end(self) -> None:
+        time.sleep(END_SECONDS)
+        self._service.workspace.close()
+        os._exit(1)
 
 
 def offline() -> None:

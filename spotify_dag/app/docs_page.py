@@ -1,4 +1,4 @@
-"""The description of the API as a page: made here, as the usual pages load their scripts from elsewhere."""
+"""Plain pages without scripts: the description of the API, as the usual ones load theirs from elsewhere, and errors."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ def page(schema: Mapping[str, Any]) -> str:
         f"<title>{_text(info['title'])} API</title><style>{STYLE}</style><h1>{_text(info['title'])} API</h1>"
         f"<p>{_text(info['description'])}</p><p>For machines: <a href='openapi.json'>openapi.json</a>.</p>"
         f"{''.join(parts)}"
+    )
+
+
+def login_problem(detail: str) -> str:
+    """Return a page that says why a login failed, and where to begin another."""
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>You are not logged in</title><style>{STYLE}</style><h1>You are not logged in</h1>"
+        f"<p>{_text(detail)}</p><p><a href='/login?after=/%3Fmine'>Try again</a> or <a href='/'>go back</a>.</p></html>"
     )
 
 

@@ -6,11 +6,13 @@ import asyncio
 import base64
 import hmac
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from spotify_dag.app.problems import AppError, problem_of
+from spotify_dag.web_guard import is_own_host, is_own_page
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +26,9 @@ NEWCOMERS = f"{API}/users"
 UPLOADS = (NEWCOMERS, "/gradio_api/upload")
 STREAMS = (f"{API}/jobs/", "/gradio_api/queue/data", "/gradio_api/heartbeat/")
 """Answers that go on for as long as there is something to tell."""
+STREAM_SECONDS = 3_600.0
+"""The longest of them: a page that stays open asks again."""
+STREAMS_OF_A_CLIENT, MOST_STREAMS = 20, 500
 ASSETS = ("/assets/", "/static/", "/theme.css")
 """Scripts and styles of the pages: a page asks for dozens of them at once, and they cost nothing."""
 SMALL_BODY = 1 << 20
@@ -78,12 +83,56 @@ class Rate:
             raise AppError(429, f"Too many requests. Try again in {wait} s.", {"Retry-After": str(wait)})
 
 
-class Guard:
-    """ASGI middleware around the whole app, pages included."""
+class Streams:
+    """The streams that are open: so many of one client, and in all."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, newcomers: Rate) -> None:
+    def __init__(self) -> None:
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def opened(self, client: str) -> Iterator[None]:
+        """Count a stream.
+
+        Raises
+        ------
+        AppError
+            If it is one too many.
+        """
+        if self._of[client] >= STREAMS_OF_A_CLIENT:
+            raise AppError(
+                429, f"You have {STREAMS_OF_A_CLIENT} streams open. Close one of them.", {"Retry-After": "5"}
+            )
+        if self._of.total() >= MOST_STREAMS:
+            raise AppError(503, "Too many streams are open. Try again in a moment.", {"Retry-After": "30"})
+        self._of[client] += 1
+        try:
+            yield
+        finally:
+            self._of[client] -= 1
+            if not self._of[client]:
+                del self._of[client]
+
+
+class Guard:
+    """ASGI middleware around the whole app, pages included.
+
+    Parameters
+    ----------
+    app
+        What is guarded.
+    settings
+        Of the installation.
+    newcomers
+        How many new users one client may ask for.
+    host
+        The name that the server was told to listen at.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, newcomers: Rate, host: str | None = None) -> None:
         self.app = app
         self.settings = settings
+        self.streams = Streams()
+        self._host_url = f"http://[{host}]" if host and ":" in host else f"http://{host}" if host else None
         self._all = Rate(settings.app_requests_per_minute)
         self._newcomers = newcomers
 
@@ -110,8 +159,14 @@ class Guard:
         try:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             self._admit(scope, headers)
+            bounded = self._bounded(scope, headers, receive, refused)
+            if scope["path"].startswith(STREAMS):
+                with self.streams.opened(client_of(scope)):
+                    async with asyncio.timeout(STREAM_SECONDS):
+                        await self.app(scope, bounded, sending)
+                return
             async with asyncio.timeout(self._seconds(scope)):
-                await self.app(scope, self._bounded(scope, headers, receive, refused), sending)
+                await self.app(scope, bounded, sending)
         except AppError as error:
             refused.append(error)
         except TimeoutError:
@@ -123,14 +178,21 @@ class Guard:
 
     def _admit(self, scope: Scope, headers: dict[str, str]) -> None:
         path, method = scope["path"], scope["method"]
+        server = (scope.get("server") or (None,))[0]
+        if not is_own_host(headers.get("host", ""), server, self.settings.app_url, self._host_url):
+            raise AppError(
+                421, "This app is not known by the name in the address. Whoever runs it sets SPOTIFY_DAG_APP_URL."
+            )
         if path in OPEN:
             return
-        client = (scope.get("client") or ("unknown", 0))[0]
+        client = client_of(scope)
         if not path.startswith(ASSETS):
             self._all.admit(client)
         self._check_entrance(headers)
         if method not in ("GET", "HEAD", "OPTIONS"):
-            _check_same_site(headers, scope, self.settings.app_url)
+            # Whoever is no browser sends none of the headers, and has no cookies that somebody else could use.
+            if not is_own_page(headers, self.settings.app_url):
+                raise AppError(403, "This was asked for by another site. Do it on the pages of the app itself.")
             if method == "POST" and path == NEWCOMERS:
                 self._newcomers.admit(client)
 
@@ -150,10 +212,9 @@ class Guard:
                 401, "This app asks for a password.", {"WWW-Authenticate": 'Basic realm="spotify_dag", charset="UTF-8"'}
             )
 
-    def _seconds(self, scope: Scope) -> float | None:
-        if scope["path"].startswith(STREAMS):
-            return None
-        uploads = scope["method"] == "POST" and scope["path"] in UPLOADS
+    def _seconds(self, scope: Scope) -> float:
+        # Deleting a user waits for runs, and looks through everything: it is not to be cut off.
+        uploads = scope["method"] == "DELETE" or (scope["method"] == "POST" and scope["path"] in UPLOADS)
         return self.settings.app_upload_seconds if uploads else self.settings.app_request_seconds
 
     def _bounded(self, scope: Scope, headers: dict[str, str], receive: Receive, refused: list[AppError]) -> Receive:
@@ -177,16 +238,9 @@ class Guard:
         return receiving
 
 
-def _check_same_site(headers: dict[str, str], scope: Scope, app_url: str | None) -> None:
-    """Refuse what a page of another site makes a browser send, cookies and all.
-
-    Whoever is no browser sends none of these headers, and has no cookies that somebody else could use.
-    """
-    host = urlsplit(app_url).netloc if app_url else headers.get("host", "")
-    origin = headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != host
-    if foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise AppError(403, "This was asked for by another site. Do it on the pages of the app itself.")
+def client_of(scope: Scope) -> str:
+    """Return the address of whoever asks."""
+    return str((scope.get("client") or ("unknown", 0))[0])
 
 
 def _with_headers(headers: Any, path: str) -> list[tuple[bytes, bytes]]:

@@ -1,15 +1,14 @@
 """Who somebody can prove to be: by a token handed out with a file, or by a login at Spotify.
 
-Both are signed and nothing is stored: a token is worth as much as the key under the data root, and a session ends by
-itself. What a login lets this process read at Spotify stays in its memory.
+A token is signed, and worth as much as the key under the data root; it ends when its user is forgotten. A login is a
+session in the memory of this process. It ends by itself, by logging out, when its user is forgotten, and with the
+process: its cookie is a number that means nothing elsewhere.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
-import json
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -17,17 +16,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itsdangerous import BadData, URLSafeTimedSerializer
+
 from spotify_dag.app.problems import AppError
 from spotify_dag.files import locked, write_atomically
 from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.login import identify
 from spotify_dag.sources.spotify.tokens import TokenRefusedError, Tokens, asking_for_a_token
+from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from fastapi import Request
 
 SESSION, LOGIN = "session", "login"
-"""Cookies, and what the values in them are signed for."""
+"""Cookies; the values of the second are signed for this purpose."""
 FILE_TOKEN = "file"  # noqa: S105  a purpose, not a secret
 TOKEN_HEADER = "X-User-Token"  # noqa: S105  a name, not a secret
 SESSION_SECONDS = 3_600
@@ -37,7 +39,7 @@ MOST_LOGINS = 10_000
 
 @dataclass(frozen=True)
 class Signer:
-    """Signs values so that only this installation can have made them (HMAC-SHA-256).
+    """Signs values so that only this installation can have made them.
 
     Parameters
     ----------
@@ -55,22 +57,31 @@ class Signer:
                     write_atomically(self.file, secrets.token_bytes(32), private=True)
         return self.file.read_bytes()
 
-    def sign(self, purpose: str, values: dict[str, Any], seconds: float | None = None) -> str:
-        """Return values as text that is good for one purpose, and for so many seconds."""
-        ends = {} if seconds is None else {"ends": time.time() + seconds}
-        body = base64.urlsafe_b64encode(json.dumps(values | ends).encode()).rstrip(b"=").decode()
-        return f"{body}.{self._signature(purpose, body)}"
+    def sign(self, purpose: str, values: dict[str, Any]) -> str:
+        """Return values as text that is good for one purpose."""
+        return str(self._serializer(purpose).dumps(values))
 
-    def open(self, purpose: str, text: str) -> dict[str, Any] | None:
-        """Return the values that `sign` was given; None if it was not, for this purpose, or their time is over."""
-        body, _, signature = text.partition(".")
-        if not hmac.compare_digest(_bytes(signature), self._signature(purpose, body).encode()):
+    def open(self, purpose: str, text: str, seconds: int | None = None) -> dict[str, Any] | None:
+        """Return the values that `sign` was given; None if it was not, for this purpose, in the last ``seconds``."""
+        try:
+            values: dict[str, Any] = self._serializer(purpose).loads(text.encode(errors="replace"), max_age=seconds)
+        except BadData:
             return None
-        values: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return values if values.pop("ends", float("inf")) > time.time() else None
+        return values
 
-    def _signature(self, purpose: str, body: str) -> str:
-        return hmac.new(self._key, _bytes(f"{purpose}:{body}"), hashlib.sha256).hexdigest()
+    def _serializer(self, purpose: str) -> URLSafeTimedSerializer:
+        how = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        return URLSafeTimedSerializer(self._key, salt=purpose, signer_kwargs=how)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A login: who it is, and what it lets this process read at Spotify."""
+
+    user_id: str
+    token: dict[str, Any] = field(repr=False)
+    begun: float
+    """Seconds since 1970."""
 
 
 @dataclass
@@ -81,25 +92,48 @@ class Identity:
     ----------
     settings
         Of the installation.
+    signer
+        Of tokens and of what a login needs to know until it is finished.
     """
 
     settings: Settings
     signer: Signer
-    _tokens: dict[str, tuple[float, str, dict[str, Any]]] = field(default_factory=dict)
+    _sessions: dict[bytes, Session] = field(default_factory=dict)
+    """By the digest of their number."""
 
     def file_token(self, user_id: str) -> str:
         """Return the token of somebody who handed in a file."""
         return self.signer.sign(FILE_TOKEN, {"user": user_id})
 
     def of_token(self, token: str) -> str | None:
-        """Return whose token it is."""
+        """Return whose token it is; None for one that is not, or not any more, good for anything."""
         found = self.signer.open(FILE_TOKEN, token.strip())
-        return found["user"] if found else None
+        if found is None or found["user"] in self._tombstones:
+            return None
+        return str(found["user"])
+
+    def given_token(self, request: Request) -> str | None:
+        """Return whose token came with a request; None where none did.
+
+        Raises
+        ------
+        AppError
+            If one did that is good for nothing.
+        """
+        token = request.headers.get(TOKEN_HEADER)
+        user_id = self.of_token(token) if token else None
+        if token and user_id is None:
+            raise AppError(
+                401,
+                f"The token in {TOKEN_HEADER} is not valid, or not any more: it ends when its user is deleted. "
+                "Leave it out to be somebody new.",
+            )
+        return user_id
 
     def logged_in(self, request: Request) -> str | None:
         """Return who has logged in at Spotify with the browser that asks."""
-        found = self._session(request)
-        return found["user"] if found else None
+        found = self.session(request)
+        return found.user_id if found else None
 
     def proven(self, request: Request) -> set[str]:
         """Return the users that the client of a request has proven to be."""
@@ -130,7 +164,7 @@ class Identity:
             "state": state, "verifier": pkce.code_verifier, "challenge": pkce.code_challenge, "uri": redirect_uri,
             "after": local_path(after),
         }  # fmt: skip
-        return url, self.signer.sign(LOGIN, values, LOGIN_SECONDS)
+        return url, self.signer.sign(LOGIN, values)
 
     def finish_login(self, cookie: str, state: str, code: str) -> tuple[str, str]:
         """Return the session cookie of who has logged in, and where they wanted to go.
@@ -142,7 +176,7 @@ class Identity:
         AppError
             If this is not the answer to a login that this browser began, or Spotify does not accept it.
         """
-        begun = self.signer.open(LOGIN, cookie)
+        begun = self.signer.open(LOGIN, cookie, LOGIN_SECONDS)
         if begun is None or not hmac.compare_digest(_bytes(begun["state"]), _bytes(state)):
             raise AppError(400, "This is not the answer to a login that was begun here. Start again at /login.")
         pkce = Tokens(self.settings).pkce(begun["uri"])
@@ -157,31 +191,40 @@ class Identity:
             token = asking_for_a_token(exchange, attempts=1)
         except TokenRefusedError as error:
             raise AppError(400, f"Spotify did not accept the login: {error}. Start again at /login.") from None
-        user_id = identify(self.settings, token["access_token"])
-        number = secrets.token_urlsafe(16)
-        self._remember(number, user_id, token)
-        return self.signer.sign(SESSION, {"user": user_id, "number": number}, SESSION_SECONDS), begun["after"]
+        session = Session(identify(self.settings, token["access_token"]), token, time.time())
+        number = secrets.token_urlsafe(32)
+        self._remember(number, session)
+        return number, begun["after"]
 
-    def spotify_token(self, request: Request) -> dict[str, Any] | None:
-        """Return what the login of a request lets this process read at Spotify."""
-        found = self._session(request)
-        kept = self._tokens.get(found["number"]) if found else None
-        return kept[2] if kept else None
+    def session(self, request: Request) -> Session | None:
+        """Return the login of the browser that asks."""
+        found = self._sessions.get(_digest(request.cookies.get(SESSION, "")))
+        return found if found is not None and self._is_fresh(found) else None
+
+    def lives(self, session: Session) -> bool:
+        """Return whether a login is still good: not ended, not too old, and not from before its user was forgotten."""
+        return any(one is session for one in self._sessions.values()) and self._is_fresh(session)
+
+    def _is_fresh(self, session: Session) -> bool:
+        if session.begun + SESSION_SECONDS < time.time():
+            return False
+        forgotten = self._tombstones.since(session.user_id)
+        return forgotten is None or forgotten < session.begun
 
     def end(self, request: Request) -> None:
-        """Forget a login."""
-        if found := self._session(request):
-            self._tokens.pop(found["number"], None)
+        """End a login."""
+        self._sessions.pop(_digest(request.cookies.get(SESSION, "")), None)
 
-    def _session(self, request: Request) -> dict[str, Any] | None:
-        return self.signer.open(SESSION, request.cookies.get(SESSION, ""))
+    @cached_property
+    def _tombstones(self) -> Tombstones:
+        return Tombstones(self.settings.data)
 
-    def _remember(self, number: str, user_id: str, token: dict[str, Any]) -> None:
+    def _remember(self, number: str, session: Session) -> None:
         now = time.time()
-        kept = {key: one for key, one in self._tokens.items() if one[0] > now}
+        kept = {key: one for key, one in self._sessions.items() if one.begun + SESSION_SECONDS > now}
         while len(kept) >= MOST_LOGINS:
             kept.pop(next(iter(kept)))
-        self._tokens = kept | {number: (now + SESSION_SECONDS, user_id, token)}
+        self._sessions = kept | {_digest(number): session}
 
 
 def local_path(path: str) -> str:
@@ -189,6 +232,10 @@ def local_path(path: str) -> str:
     # A browser takes "//host" and "/\\host" for another host, and leaves out tabs and line ends.
     plain = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() and "\\" not in path
     return path if plain else "/"
+
+
+def _digest(number: str) -> bytes:
+    return hashlib.sha256(_bytes(number)).digest()
 
 
 def _bytes(text: str) -> bytes:

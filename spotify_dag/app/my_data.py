@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.matching.matcher import UnknownUserError
@@ -64,18 +65,45 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
 
 
 def everything(project: Project, user_id: str) -> dict[str, list[dict[str, Any]]]:
-    """Return every row of a user, by table."""
-    return {table.name: _rows(project, table, user_id).collect().to_dicts() for table in TABLES}
+    """Return every row of a user, by table, and under ``inbox`` what was handed in and is not in the tables yet."""
+    found = {table.name: _rows(project, table, user_id).collect().to_dicts() for table in TABLES}
+    return found | {"inbox": _waiting(project, user_id).to_dicts()}
 
 
 def as_csv(project: Project, user_id: str) -> str:
     """Return the playlist items of a user as CSV that no spreadsheet takes for formulas."""
-    found = _rows(project, RAW_PLAYLISTS, user_id).sort("playlist_position", "position").collect()
+    import polars as pl
+
+    rows, waiting = _rows(project, RAW_PLAYLISTS, user_id).collect(), _waiting(project, user_id)
+    here = [name for name in rows.columns if name in waiting.columns]
+    found = pl.concat([rows, waiting.select(here)], how="diagonal_relaxed").sort("playlist_position", "position")
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(found.columns)
     writer.writerows([_harmless(cell) for cell in row] for row in found.iter_rows())
     return text.getvalue()
+
+
+def _waiting(project: Project, user_id: str) -> pl.DataFrame:
+    """Return the listening that a user handed in and that no run has taken in yet: ``source, requested_at`` and items.
+
+    What a file had before stays in the tables until then.
+    """
+    import polars as pl
+
+    requests = project.inbox.requests
+    about = _rows(project, USERS, user_id).select("fetched_at").collect()
+    taken_in = max(about["fetched_at"].to_list(), default=None)
+    frames = [pl.DataFrame(schema={"user_id": pl.String})]
+    for request in (*requests.waiting(), *requests.all()):
+        if request.user_id != user_id or (taken_in is not None and request.requested_at <= taken_in):
+            continue
+        file = requests.content / request.content
+        with suppress(FileNotFoundError):  # replaced meanwhile
+            items = pl.read_parquet(file).filter(pl.col("reason").is_null())
+            named = pl.lit(request.source).alias("source"), pl.lit(request.requested_at).alias("requested_at")
+            frames.append(items.with_columns(*named))
+    return pl.concat(frames, how="diagonal").unique(maintain_order=True)
 
 
 def _harmless(cell: Any) -> Any:

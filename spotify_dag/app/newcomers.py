@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,8 +90,12 @@ class Newcomers:
         self._genre_tables(snapshot)
         self.project.encoder.encode(["warm"])
 
-    def embed(self, snapshot: Snapshot, user_id: str, source: Source) -> Newcomer:
+    def embed(
+        self, snapshot: Snapshot, user_id: str, source: Source, check: Callable[[], None] = lambda: None
+    ) -> Newcomer:
         """Return somebody as they are once the graph has taken them in.
+
+        ``check`` is called on the way, and raises what ends the work.
 
         Raises
         ------
@@ -105,10 +109,12 @@ class Newcomers:
                 "The settings of this installation changed since its model was made, so nobody new can be placed. "
                 "Bring it up to date with: spotify-dag run"
             )
-        users, raw = self._read(user_id, source)
+        users, raw = self._read(user_id, source, check)
         genres = self.artist_genres(snapshot, raw, source.artist_genres())
+        check()
         tastes = user_tastes(raw.lazy(), genres, playlists_count=self.project.settings.playlists_count)
-        texts = self.text_vectors(tastes)
+        check()
+        texts = self.text_vectors(tastes, check)
         settings = self.project.settings
         embedded = user_embeddings(
             users, raw.lazy(), tastes, texts,
@@ -148,7 +154,7 @@ class Newcomers:
             tables.insert(0, ("source", own))
         return pl.concat([known, ARTIST_GENRES.conform(match_genres(new, tables))])
 
-    def text_vectors(self, tastes: pl.DataFrame) -> TextVectors:
+    def text_vectors(self, tastes: pl.DataFrame, check: Callable[[], None] = lambda: None) -> TextVectors:
         """Return the vectors of the strings that tastes speak of; those never seen are encoded, and not kept."""
         import polars as pl
 
@@ -159,7 +165,8 @@ class Newcomers:
         texts, vectors = rows.select("text"), known.vectors[rows["row"].to_numpy()]
         if new.height:
             texts = pl.concat([texts, new])
-            vectors = np.concatenate([vectors, self.project.encoder.encode(new["text"].to_list())])
+            encoded = self.project.encoder.encode(new["text"].to_list(), lambda _: check())
+            vectors = np.concatenate([vectors, encoded])
         return TextVectors(texts, vectors)
 
     def model(self, snapshot: Snapshot) -> UserModel:
@@ -169,9 +176,14 @@ class Newcomers:
                 self._model = (snapshot.model_version, self.project.registry.load(snapshot.model_version))
             return self._model[1]
 
+    def drop_model(self) -> None:
+        """Read the model again for the next newcomer: somebody was taken out of it."""
+        with self._lock:
+            self._model = None
+
     def vectors(
         self, snapshot: Snapshot, users: pl.DataFrame, raw: pl.DataFrame, genres: pl.DataFrame, *,
-        top_artist_count: int, playlists_count: int,
+        top_artist_count: int, playlists_count: int, check: Callable[[], None] = lambda: None,
     ) -> np.ndarray:  # fmt: skip
         """Return the vectors that users would have with other settings, ``[users, dim]``: for the sliders of the page.
 
@@ -181,16 +193,18 @@ class Newcomers:
             Their rows of `schemas.USERS`, `schemas.RAW_PLAYLISTS` and `schemas.ARTIST_GENRES`.
         top_artist_count, playlists_count
             In place of the settings.
+        check
+            Called on the way, and raises what ends the work.
         """
         tastes = user_tastes(raw.lazy(), genres, playlists_count=playlists_count)
-        texts = self.text_vectors(tastes)
+        texts = self.text_vectors(tastes, check)
         embedded = user_embeddings(
             users, raw.lazy(), tastes, texts, top_artist_count=top_artist_count, playlists_count=playlists_count
         )
         known = catalogue(genres, texts)
         return self.model(snapshot).encode(listening(embedded, tastes, known), known)
 
-    def _read(self, user_id: str, source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _read(self, user_id: str, source: Source, check: Callable[[], None]) -> tuple[pl.DataFrame, pl.DataFrame]:
         import polars as pl
 
         lake = self.project.lake
@@ -198,7 +212,7 @@ class Newcomers:
         ingestion = Ingestion(
             [source], buckets=buckets, n_buckets=lake.n_buckets, profiles_count=None, now=datetime.now(UTC)
         )
-        raw = pl.concat([RAW_PLAYLISTS.empty(), *ingestion.records()])
+        raw = pl.concat([RAW_PLAYLISTS.empty(), *_checked(ingestion.records(), check)])
         for error in ingestion.interrupted.values():
             raise error
         return ingestion.users(), raw
@@ -233,7 +247,9 @@ class Newcomers:
 
 
 @contextmanager
-def handed_in(path: Path, user_id: str, folder: Path, seconds: float) -> Iterator[tuple[ExportSource, Reading]]:
+def handed_in(
+    path: Path, user_id: str, folder: Path, check: Callable[[], None] = lambda: None
+) -> Iterator[tuple[ExportSource, Reading]]:
     """Give the source of one person's files, as it will be once they are in the inbox.
 
     Parameters
@@ -244,20 +260,19 @@ def handed_in(path: Path, user_id: str, folder: Path, seconds: float) -> Iterato
         Whose it is.
     folder
         Where what is read of it is kept meanwhile.
-    seconds
-        The longest that reading may take.
+    check
+        Called on the way, and raises what ends the work.
 
     Raises
     ------
     SourceError
-        If what was handed in cannot be read, or not in time.
+        If what was handed in cannot be read.
     """
     reading = Reading(path, user_id)
     with tempfile.TemporaryDirectory(dir=folder) as kept:
         requests = UserRequests(Path(kept))
-        frames = _in_time(reading.frames(), time.monotonic() + seconds)
         try:
-            request = requests.hand_in("export", user_id, frames, opted_in=False)
+            request = requests.hand_in("export", user_id, _checked(reading.frames(), check), opted_in=False)
         except SourceError as error:
             # People know their files by name, not by where they are here.
             raise SourceError(str(error).replace(f"{path.parent}/", "")) from None
@@ -283,10 +298,9 @@ def hand_in_login(project: Project, user_id: str, token: Mapping[str, Any]) -> N
         project.inbox.register_source("spotify", {})
 
 
-def _in_time(frames: Iterator[pl.DataFrame], end: float) -> Iterator[pl.DataFrame]:
+def _checked(frames: Iterator[pl.DataFrame], check: Callable[[], None]) -> Iterator[pl.DataFrame]:
     for frame in frames:
-        if time.monotonic() > end:
-            raise SourceError("Reading this takes too long. Hand in less of it, such as the playlists alone.")
+        check()
         yield frame
 
 

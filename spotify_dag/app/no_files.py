@@ -6,6 +6,7 @@ API instead, which reads addresses and never fetches one.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PAGES = "/gradio_api/"
-CLOSED = ("/gradio_api/upload", "/gradio_api/proxy", "/gradio_api/run", "/gradio_api/call", "/gradio_api/api")
+CLOSED = tuple(
+    f"{PAGES}{name}"
+    for name in (
+        "upload", "proxy", "run", "call", "api", "file", "stream", "component_server", "custom_component", "deep_link",
+        "process_recording", "vibe", "undo-vibe", "dev", "token",
+    )
+)  # fmt: skip
 """Ways in that the pages do not use."""
+DEEPEST = 20
+"""Levels of what the pages send: Gradio goes through it by recursion."""
 
 
 class NoFiles:
@@ -66,7 +75,14 @@ class NoFiles:
 
 
 def _names_a_file(value: Any) -> bool:
-    if isinstance(value, dict):
+    """Return whether a value names a file, or is nested so deeply that nobody can tell."""
+    level = [value]
+    for _ in range(DEEPEST):
+        if not level:
+            return False
         # However it is marked: nothing the pages send has a path or an address.
-        return bool({"path", "url", "meta"} & value.keys()) or any(map(_names_a_file, value.values()))
-    return isinstance(value, list) and any(map(_names_a_file, value))
+        if any({"path", "url", "meta"} & one.keys() for one in level if isinstance(one, dict)):
+            return True
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = list(chain.from_iterable(inner))
+    return True

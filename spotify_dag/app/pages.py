@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from spotify_dag.app import cards, my_data
-from spotify_dag.app.background_jobs import LOOK_SECONDS, Job
+from spotify_dag.app.background_jobs import Job, follow
+from spotify_dag.app.guard import client_of
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import Continuation
@@ -31,6 +32,11 @@ MATCHES = 9
 EMPTY = cards.message(
     "empty", "Who listens like you?", "Paste a profile, or drop a file you exported. Nothing is kept."
 )
+DENIED = cards.message(
+    "hint", "You have not logged in", "Spotify was told no, or stopped. Nothing was read, and nothing is kept."
+)
+HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 2}
+"""Of what costs much, so many run at once for all pages together."""
 FONT = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 
 
@@ -116,6 +122,8 @@ def _blocks(service: Service) -> gr.Blocks:
                 }
             if "mine" in asked:
                 shown[tabs] = gr.Tabs(selected="mine")
+            if "denied" in asked:
+                shown[find.answer] = DENIED
             yield shown
             if user:
                 for answer in find.by_profile(user, False, 0, *find.defaults, request):
@@ -198,10 +206,10 @@ def _find(service: Service) -> _Part:
 
         def begin() -> Job:
             # Here as at the API: pages send what they ask for by way of Gradio's queue.
-            service.newcomer_rate.admit(plain.client.host if plain.client else "unknown")
+            service.newcomer_rate.admit(client_of(plain.scope))
             return service.add_profile(
-                name[:500], wish(agreed, least, artist_count, playlist_count),
-                proven=who.proven(plain), login=who.spotify_token(plain),
+                name[:500], wish(agreed, least, artist_count, playlist_count), login=who.session(plain),
+                client=client_of(plain.scope),
             )  # fmt: skip
 
         yield from _followed(service, begin)
@@ -252,7 +260,7 @@ def _search(service: Service) -> None:
         return _or_problem(lambda: cards.tracks(service.tracks.search(text, 20)))
 
     for trigger in (go.click, query.submit):
-        trigger(show, query, answer, api_visibility="private", show_progress="minimal")
+        trigger(show, query, answer, api_visibility="private", show_progress="minimal", **HEAVY)
 
 
 def _continue(service: Service) -> None:
@@ -283,8 +291,9 @@ def _continue(service: Service) -> None:
         return _or_problem(found)
 
     go.click(
-        show, [seeds, title, mood, popularity, diversity], answer, api_visibility="private", show_progress="minimal"
-    )
+        show, [seeds, title, mood, popularity, diversity], answer, api_visibility="private", show_progress="minimal",
+        **HEAVY,
+    )  # fmt: skip
 
 
 def _mine(service: Service) -> gr.HTML:
@@ -366,26 +375,19 @@ def _map_frame(user_id: str) -> str:
 
 def _followed(service: Service, begin: Callable[[], Job]) -> Iterator[str]:
     """Yield how far a job is, then its result."""
-    import time
-
     try:
         job = begin()
     except SpotifyDagError as error:
         yield cards.problem({"detail": str(error)})
         return
-    told = 0
-    while True:
-        for name, data in job.events[told:]:
-            told += 1
-            if name == "problem":
-                yield cards.problem(data)
-                return
-            if name == "result":
-                yield cards.matches(data)
-                yield cards.matches(service.with_top_tracks(data))
-                return
+    for name, data in follow(job):
+        if name == "problem":
+            yield cards.problem(data)
+        elif name == "result":
+            yield cards.matches(data)
+            yield cards.matches(service.with_top_tracks(data))
+        else:
             yield cards.progress(data)
-        time.sleep(LOOK_SECONDS)
 
 
 def _or_problem(answer: Callable[[], str]) -> str:

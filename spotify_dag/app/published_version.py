@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 """How often it is looked whether something else is published."""
+END_SECONDS = 0.5
+"""How long what is being read may take to end when the app does."""
 REST = 3
 """After reading, at least this many times as long passes before it is read again: a run changes many tables."""
 log = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class Serving:
         self.ended.set()
         self._now.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(END_SECONDS)
 
     def hide(self, user_id: str) -> None:
         """Show a user who was forgotten to nobody from now on, and read anew what is there without them."""

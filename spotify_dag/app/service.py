@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import re
 import shutil
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 
-from spotify_dag.app.background_jobs import Job, Jobs
+from spotify_dag.app.background_jobs import Job, Jobs, Lane
 from spotify_dag.app.guard import Rate
-from spotify_dag.app.identity import Identity, Signer
+from spotify_dag.app.heavy_work import HeavyWork
+from spotify_dag.app.identity import Identity, Session, Signer
 from spotify_dag.app.newcomers import Newcomer, Newcomers, hand_in, hand_in_login, handed_in
 from spotify_dag.app.problems import AppError
 from spotify_dag.app.published_version import Serving
@@ -41,6 +45,8 @@ REFINED = 50
 TOP_TRACKS = 3
 MOST_FILES = 20
 """Files named one by one in an answer."""
+PICTURES = 200
+"""Pictures that are kept, some 50 KB each."""
 MOST_NAME = 100
 """Characters of the name of a file that are looked at."""
 
@@ -73,6 +79,9 @@ class Service:
         self.newcomer_rate = Rate(project.settings.app_newcomers_per_minute)
         self.tracks = Tracks(project)
         self.jobs = Jobs()
+        self.heavy = HeavyWork(at_once=4, waiting=40)
+        self.drawing = HeavyWork(at_once=1, waiting=20)
+        self._pictures: OrderedDict[bytes, bytes] = OrderedDict()
         self.identity = Identity(project.settings, Signer(project.settings.data / "app" / "key"))
         self.telemetry = Telemetry(self.serving)
         self.workspace = Workspace(project.settings.data / "app")
@@ -85,7 +94,7 @@ class Service:
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def stop(self) -> None:
-        """Let what runs come to its end, and leave nothing behind."""
+        """End what runs, and leave nothing behind."""
         self.jobs.stop()
         self.serving.stop()
         self.workspace.close()
@@ -116,8 +125,37 @@ class Service:
         found = match.as_dict() | {"user_id": first, "other_id": second, "model_version": snapshot.model_version}
         return found | {"new_to_other": mirrored.as_dict()["new_to_you"]}
 
-    def add_profile(self, profile: str, wish: Wish, *, proven: Iterable[str], login: dict[str, Any] | None) -> Job:
+    def picture(self, first: str, second: str, proven: Iterable[str] = ()) -> bytes:
+        """Return what two users have in common as PNG; drawn once for as long as the answer is the same.
+
+        Raises
+        ------
+        UnknownUserError
+            If one of them is not known, or not shown to whoever asks.
+        """
+        from spotify_dag.app.pictures import comparison
+
+        found = self.compare(first, second, 6, proven)
+        key = hashlib.sha256(orjson.dumps(found)).digest()
+        drawn = self._pictures.pop(key, None) or comparison(found)
+        self._pictures[key] = drawn
+        while len(self._pictures) > PICTURES:
+            self._pictures.popitem(last=False)
+        return drawn
+
+    def add_profile(self, profile: str, wish: Wish, *, login: Session | None, client: str) -> Job:
         """Begin to answer a user of Spotify, by id, URI or profile URL; the URL is read, never fetched.
+
+        Parameters
+        ----------
+        profile
+            Whom.
+        wish
+            What is asked for.
+        login
+            Of whoever asks.
+        client
+            The address of whoever asks.
 
         Raises
         ------
@@ -127,14 +165,15 @@ class Service:
             If somebody else agrees to be shown in the user's place.
         """
         user_id = parse_user(profile)
-        if wish.consent and user_id not in proven:
+        own = login if login is not None and login.user_id == user_id else None
+        if wish.consent and own is None:
             raise AppError(
                 403, "Only the user themselves can agree to be kept and shown: log in with Spotify first, at /login."
             )
-        token = login if user_id in proven else None
-        return self.jobs.start(lambda job: self._timed(lambda: self._profile(job, user_id, wish, token)))
+        lane: Lane = "known" if own is None and self._is_shown(user_id) and not _refines(wish) else "spotify"
+        return self._begin(lambda job: self._profile(job, user_id, wish, own), lane, client)
 
-    def add_file(self, name: str, content: IO[bytes], wish: Wish, *, user_id: str | None = None) -> Job:
+    def add_file(self, name: str, content: IO[bytes], wish: Wish, *, client: str, user_id: str | None = None) -> Job:
         """Begin to answer somebody by a file they exported; it is copied first, so ``content`` may be closed then.
 
         Parameters
@@ -145,6 +184,8 @@ class Service:
             The file.
         wish
             What is asked for.
+        client
+            The address of whoever asks.
         user_id
             Who handed in a file before and hands in a better one; None for somebody new.
         """
@@ -156,7 +197,7 @@ class Service:
             with path.open("wb") as file:
                 shutil.copyfileobj(content, file)
             user = user_id or new_user_id()
-            return self.jobs.start(lambda job: self._timed(lambda: self._file(job, path, user, wish)))
+            return self._begin(lambda job: self._file(job, path, user, wish), "files", client)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -189,6 +230,8 @@ class Service:
         except SpotifyDagError as error:
             raise UnknownUserError(str(error)) from None
         self.serving.hide(user_id)
+        self.newcomers.drop_model()
+        self._pictures.clear()
         return done.deleted
 
     def _warm(self) -> None:
@@ -201,17 +244,26 @@ class Service:
             keep_what_is_loaded()
         self.warm.set()
 
-    def _timed(self, answer: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _begin(self, answer: Callable[[Job], dict[str, Any]], lane: Lane, client: str) -> Job:
         begun = time.perf_counter()
-        try:
-            return answer()
-        finally:
-            self.telemetry.newcomer_seconds.observe(time.perf_counter() - begun)
 
-    def _profile(self, job: Job, user_id: str, wish: Wish, token: dict[str, Any] | None) -> dict[str, Any]:
+        def work(job: Job) -> dict[str, Any]:
+            try:
+                job.begin()
+                return answer(job)
+            finally:
+                self.telemetry.newcomer_seconds.observe(time.perf_counter() - begun)
+
+        return self.jobs.start(work, lane=lane, client=client, seconds=self.project.settings.app_newcomer_seconds)
+
+    def _is_shown(self, user_id: str) -> bool:
+        snapshot = self.serving.current
+        row = None if snapshot is None else snapshot.row_of.get(user_id)
+        return snapshot is not None and row is not None and bool(snapshot.public[row])
+
+    def _profile(self, job: Job, user_id: str, wish: Wish, login: Session | None) -> dict[str, Any]:
         snapshot = self.serving.snapshot()
-        row = snapshot.row_of.get(user_id)
-        if row is not None and snapshot.public[row] and token is None and not _refines(wish):
+        if login is None and self._is_shown(user_id) and not _refines(wish):
             job.progress("searching", user_id=user_id)
             person = snapshot.person(user_id)
             matches = snapshot.matches(person, wish.k, min_shared=wish.min_shared)
@@ -223,25 +275,32 @@ class Service:
         job.progress("reading", user_id=user_id)
         folder = self.workspace.folder()
         try:
+            token = login.token if login is not None else None
             with one_user(self.project.settings, user_id, token, folder=folder) as source:
                 newcomer = self._embed(job, snapshot, user_id, source)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         found = self._newcomer(job, snapshot, newcomer, wish)
-        if wish.consent and token is not None:
-            hand_in_login(self.project, user_id, token)
+        if wish.consent and login is not None:
+            job.check()
+            if not self.identity.lives(login):
+                raise AppError(401, "You have logged out meanwhile, so nothing was kept. Log in again, at /login.")
+            hand_in_login(self.project, user_id, login.token)
+            found |= {"kept": True, "stored": {"login": 1}}
         return found
 
     def _file(self, job: Job, path: Path, user_id: str, wish: Wish) -> dict[str, Any]:
         try:
             snapshot = self.serving.snapshot()
             job.progress("reading")
-            with handed_in(path, user_id, path.parent, self.project.settings.app_newcomer_seconds) as (source, reading):
+            with handed_in(path, user_id, path.parent, job.check) as (source, reading):
                 job.progress("read", items=reading.kept.total(), files=len(reading.files))
                 newcomer = self._embed(job, snapshot, user_id, source)
                 found = self._newcomer(job, snapshot, newcomer, wish)
                 if wish.consent:
+                    job.check()
                     hand_in(self.project, user_id, source, opted_in=True)
+                    found |= {"kept": True, "stored": {"items": reading.kept.total()}}
                     found["token"] = self.identity.file_token(user_id)
                 found["left_out"] = dict((reading.skipped_rows() + reading.rejected).most_common(10))
                 found["reading"] = reading.report(most=MOST_FILES)
@@ -251,20 +310,20 @@ class Service:
 
     def _embed(self, job: Job, snapshot: Snapshot, user_id: str, source: Any) -> Newcomer:
         job.progress("embedding")
-        return self.newcomers.embed(snapshot, user_id, source)
+        return self.newcomers.embed(snapshot, user_id, source, job.check)
 
     def _newcomer(self, job: Job, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> dict[str, Any]:
         job.progress("searching", items=newcomer.person.tracks, playlists=newcomer.playlists)
         if _refines(wish):
-            matches = self._refined(snapshot, newcomer, wish)
+            matches = self._refined(job, snapshot, newcomer, wish)
         else:
             matches = snapshot.matches(newcomer.person, wish.k, min_shared=wish.min_shared)
         found = _answer(snapshot, newcomer.user_id, newcomer.person, matches)
         found |= {"playlists": newcomer.playlists, "known_genres": round(newcomer.known_genres, 3)}
-        found["kept"] = wish.consent
-        return found
+        # What is kept is said by whoever has kept it.
+        return found | {"kept": False, "stored": {}}
 
-    def _refined(self, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> list[Match]:
+    def _refined(self, job: Job, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> list[Match]:
         """Return matches in the order that other settings give, applied to both sides alike."""
         import polars as pl
 
@@ -280,7 +339,7 @@ class Service:
             snapshot, everybody.unique("user_id", keep="first", maintain_order=True), raw,
             genres.unique(["user_bucket", "artist_key"], keep="first", maintain_order=True),
             top_artist_count=wish.top_artist_count or settings.top_artist_count,
-            playlists_count=wish.playlists_count or settings.playlists_count or 1_000_000,
+            playlists_count=wish.playlists_count or settings.playlists_count or 1_000_000, check=job.check,
         )  # fmt: skip
         place = {user: number for number, user in enumerate(everybody["user_id"].to_list())}
         here = [match for match in near if match.user_id in place]

@@ -42,7 +42,7 @@ class Telemetry:
             "spotify_dag_newcomer_seconds", "Seconds from a newcomer's request to their matches", buckets=SECONDS,
             registry=self.registry,
         )  # fmt: skip
-        self._users = Gauge("spotify_dag_users", "Users who are compared", registry=self.registry)
+        self._users = Gauge("spotify_dag_users", "Users who are shown to others", registry=self.registry)
         self._version = Gauge(
             "spotify_dag_model_info", "The model version that answers", ["model_version"], registry=self.registry
         )
@@ -51,7 +51,7 @@ class Telemetry:
         """Return all metrics as text, and its media type."""
         self._version.clear()
         if (snapshot := self._serving.current) is not None:
-            self._users.set(len(snapshot.user_ids))
+            self._users.set(int(snapshot.public.sum()))
             self._version.labels(snapshot.model_version).set(1)
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 

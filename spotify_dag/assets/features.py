@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from spotify_dag.assets.reporting import bar_chart, histogram, lake_asset, markdown_table, preview, report
+from spotify_dag.assets.reporting import bar_chart, histogram, lake_asset, report, typed_table
 from spotify_dag.features.embeddings import FEATURES_CODE, user_embeddings
 from spotify_dag.features.genres import bucket_artists, genre_coverage, match_genres
 from spotify_dag.features.tastes import user_tastes
@@ -69,9 +69,8 @@ def compute_artist_genres(
         rows,
         users_whose_artists_changed=sum(marked),
         genre_coverage=genre_coverage(written) or 0.0,
-        matched=dg.MetadataValue.md(markdown_table(matched)),
+        matched=typed_table(matched),
         common_genres=bar_chart(common["genres"].to_list(), common["rows"].to_list(), " rows"),
-        preview=preview(written.head(8).collect()),
     )
 
 
@@ -110,7 +109,6 @@ def compute_user_tastes(
         context,
         row_counts(lake, USER_TASTES, buckets),
         kinds=bar_chart(kinds["kind"].to_list(), kinds["count"].to_list(), " rows"),
-        preview=preview(lake.scan(USER_TASTES, buckets).head(8).collect()),
     )
 
 
@@ -133,7 +131,6 @@ def compute_text_vectors(
             "strings_encoded_in_this_run": new.height,
             "encoder": str(project.settings.encoder or "all-MiniLM-L6-v2"),
             "encoder_digest": encoder.digest,
-            "preview": preview(new),
         }
     )
 
@@ -163,17 +160,14 @@ def compute_user_embeddings(
     rows, written = row_counts(lake, USER_EMBEDDINGS, buckets), lake.scan(USER_EMBEDDINGS, buckets)
     # The mean over nobody is null: all users of these buckets may have left.
     known = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
-    explained = pl.col("unembedded_reason").is_not_null()
-    left_out = written.filter(explained).select("user_id", "unembedded_reason").collect()
+    left_out = written.select(pl.col("unembedded_reason").is_not_null().sum()).collect().item()
     return report(
         context,
         rows,
-        users_embedded=sum(rows.values()) - left_out.height,
-        users_not_embedded=left_out.height,
-        not_embedded=preview(left_out),
+        users_embedded=sum(rows.values()) - left_out,
+        users_not_embedded=left_out,
         share_known=bar_chart(known.columns, known.row(0)),
         tracks_per_user=histogram(written.select("tracks").collect()["tracks"]),
-        preview=preview(written.head(8).collect()),
     )
 
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 OWNERS = ["team:spotify-dag"]
-PREVIEW_ROWS = 8
-NAMING = ("user_id", "playlist_id", "playlist_name")
-"""Columns that say who somebody is."""
 
 
 def lake_asset(
@@ -70,34 +67,22 @@ def report(context: dg.AssetExecutionContext, rows: Mapping[int, int], **metadat
     return dg.MaterializeResult(metadata={"rows_written_in_this_run": sum(rows.values()), **metadata})
 
 
-def preview(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """Return the first rows as a table; vectors are cut to their first numbers, and nobody is named.
-
-    Dagster keeps what it is told, so it is not told whose rows they are.
-    """
-    import polars as pl
-
-    frame = frame.drop(NAMING, strict=False)
-    shown = frame.head(PREVIEW_ROWS).select(
-        pl.col(name).list.head(3).cast(pl.List(pl.String)).list.join(", ") + " …"
-        if dtype == pl.List(pl.Float32)
-        else (pl.col(name).list.join(", ") if dtype == pl.List(pl.String) else pl.col(name).cast(pl.String))
-        for name, dtype in frame.schema.items()
-    )
-    return dg.MetadataValue.md(markdown_table(shown))
+def typed_table(frame: pl.DataFrame) -> dg.TableMetadataValue:
+    """Return a small frame as a table whose cells the UI shows as plain text, whatever they hold."""
+    records = [
+        dg.TableRecord({name: "" if cell is None else cell for name, cell in row.items()}) for row in frame.to_dicts()
+    ]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in frame.columns]))
 
 
-def markdown_table(frame: pl.DataFrame) -> str:
-    """Return a frame as a Markdown table; cells cannot break out of it."""
-    rows = [frame.columns, ["---"] * frame.width, *frame.iter_rows()]
-    cells = (
-        ["" if cell is None else str(cell).replace("|", "\\|").replace("\n", " ")[:60] for cell in row] for row in rows
-    )
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+def plain_label(text: str) -> str:
+    """Return text that stays inside a block of code, on one line."""
+    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable()).replace("`", "'")[:60]
 
 
 def bar_chart(labels: Sequence[str], values: Sequence[float], unit: str = "") -> dg.MarkdownMetadataValue:
     """Return numbers as bars of text, which any page can show."""
+    labels = list(map(plain_label, labels))
     top = max([*values, 0]) or 1
     width = max((len(label) for label in labels), default=0)
     lines = [

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from spotify_dag.assets.reporting import OWNERS, bar_chart, preview, table_schema
+from spotify_dag.assets.reporting import OWNERS, bar_chart, table_schema
 from spotify_dag.features.audio import RANGES, believable
 from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
-from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, Table
+from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS, Table
 from spotify_dag.sources.base import HasAudioFeatures
 from spotify_dag.staleness.changed_tracks import among, catalogue_inputs, genres_of_artists, touched_tracks
 from spotify_dag.staleness.stale_buckets import index_difference, stale_audio, stale_continuation
@@ -127,7 +127,6 @@ def compute_track_catalogue(project: dg.ResourceParam[Project]) -> dg.Materializ
             "dagster/row_count": total,
             "looked_at": rows,
             "new_or_changed": new.height,
-            "preview": preview(new.drop("part", "content_hash")),
         }
     )
 
@@ -143,7 +142,8 @@ def _write_touched(lake: Lake, touched: "pl.Series | None", first_free: int) -> 
 
     before, items = lake.scan(TRACK_CATALOGUE), lake.scan(RAW_PLAYLISTS)
     stored = before.filter(among(pl.col("track_id"), touched)).collect()
-    seen = distinct_tracks(items.filter(among(track_identity(), touched))).collect(engine="streaming")
+    items_of_touched = items.filter(among(track_identity(), touched))
+    seen = distinct_tracks(items_of_touched, lake.scan(USERS)).collect(engine="streaming")
     audio = _audio(lake, among(pl.col("track_id"), touched))
     rows = TRACK_CATALOGUE.conform(catalogue(seen, stored, genres_of_artists(lake).collect(), audio, first_free))
     same = ["track_id", "content_hash"]
@@ -170,7 +170,6 @@ def compute_track_vectors(
         metadata={
             "strings_needed": texts.height,
             "strings_encoded_in_this_run": new.height,
-            "preview": preview(new),
         }
     )
 

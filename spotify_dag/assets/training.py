@@ -8,11 +8,11 @@ import dagster as dg
 import numpy as np
 
 from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
-from spotify_dag.assets.reporting import OWNERS, markdown_table, table_schema
+from spotify_dag.assets.reporting import OWNERS, table_schema, typed_table
 from spotify_dag.orchestration.partitions import WEEKS
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
-from spotify_dag.schemas import ARTIST_FACTORS, USER_TASTES
+from spotify_dag.schemas import ARTIST_FACTORS, FEWEST_LISTENERS, USER_TASTES
 from spotify_dag.staleness.stale_buckets import feature_version, index_version
 from spotify_dag.tower.gate import decide
 from spotify_dag.training_data.listening import training_users
@@ -108,8 +108,15 @@ def compute_user_tower(
         "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
     }
     card = _card(project, data, training, held_out=int(tested.sum()))
+    components = trained.model.components
+    rows = learners[:0] if components is None or components.rows is None else learners[components.rows]
     version = project.registry.save(
-        trained.model, card, metrics=trained.metrics, history=trained.history, plots=pictures
+        trained.model,
+        card,
+        metrics=trained.metrics,
+        history=trained.history,
+        plots=pictures,
+        landmark_users=project.tombstones.digests(data.users["user_id"].gather(rows)),
     )
     yield _stored_factors(project, version, trained.model, halved.catalogue)
     yield dg.MaterializeResult(
@@ -154,7 +161,7 @@ def _stored_factors(project: Project, version: str, model: "UserModel", catalogu
             "model_version": version,
             "artists": factors.height,
             "predicted_from_text": int(factors["predicted"].sum()),
-            "nearest": dg.MetadataValue.md(markdown_table(nearest_artists(factors))),
+            "nearest": typed_table(nearest_artists(factors)),
         },
         data_version=dg.DataVersion(version),
     )
@@ -211,7 +218,7 @@ def compute_tower_evaluation(
             "held_out": held_out,
             "gate": decision.summary,
             "passed": decision.passed,
-            "table": dg.MetadataValue.md(markdown_table(pl.DataFrame(shown))),
+            "table": typed_table(pl.DataFrame(shown)),
             # Without held-out users these are figures of training users: they stand in the table alone.
             **(measured_row if held_out else {}),
             "metrics": picture("metrics", metric_bars(rows)),
@@ -285,10 +292,14 @@ def artist_factors(project: Project, version: str, model: "UserModel", catalogue
 
 
 def nearest_artists(factors: "pl.DataFrame", shown: int = 8) -> "pl.DataFrame":
-    """Return the most popular artists with the artists whose vectors are nearest to theirs."""
+    """Return the most popular artists with the artists whose vectors are nearest to theirs.
+
+    A name that few users have may be a text of one of them, and is nobody else's business.
+    """
     import polars as pl
 
-    popular = factors.filter(~pl.col("predicted")).sort("users", "artist_key", descending=[True, False]).head(2_000)
+    common = factors.filter(~pl.col("predicted"), pl.col("users") >= FEWEST_LISTENERS)
+    popular = common.sort("users", "artist_key", descending=[True, False]).head(2_000)
     if popular.is_empty():
         return popular.select("artist_key", "users")
     vectors = np.array(popular["vector"].to_list(), np.float32)

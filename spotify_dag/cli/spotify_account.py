@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from spotify_dag.console import open_project, print_json
+from spotify_dag.lifecycle.forget import let_in_again
+from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 
 _SIGNS = {True: "yes", False: "no", None: "unknown"}
@@ -33,7 +35,11 @@ def login(
         if browser:
             webbrowser.open(url)
 
-    user_id = log_in(_settings(context), port=port, show=show)
+    settings = _settings(context)
+    user_id = log_in(settings, port=port, show=show)
+    # Whoever logs in agrees to be read: else the login would be kept, and never used.
+    if let_in_again(Project.open(settings), user_id):
+        typer.echo(f"'{user_id}' was forgotten, and has come back: from now on they may be read again.")
     typer.echo(f"'{user_id}' has logged in. Read all who have: spotify-dag run --source spotify")
 
 

@@ -221,7 +221,10 @@ def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
         ),
         part(
             "ui",
-            ["dagster_webserver", "--host", HOST, "--port", str(ports["ui"]), "--workspace", str(workspace)],
+            [
+                "spotify_dag.orchestration.dagster_internals.webserver", "--host", HOST, "--port", str(ports["ui"]),
+                "--workspace", str(workspace),
+            ],
             lambda: ui if _answers(ports["ui"]) else None,
         ),
         part(

@@ -95,6 +95,11 @@ class UserRequests:
             request = UserRequest(source, user_id, content, opted_in, requested_at=datetime.now(UTC))
             # Under one lock: a sweep between the two would find a file that no request names, and delete it.
             with self._alone():
+                # Here, where deleting a user waits: whoever was forgotten meanwhile leaves nothing behind.
+                if self.tombstones is not None and user_id in self.tombstones:
+                    raise SourceError(
+                        f"'{user_id}' was forgotten, so nothing was kept. Only spotify-dag add lifts that."
+                    )
                 written.replace(self.content / request.content)
                 self._write_new(request)
         finally:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spotify_dag.lifecycle.orphaned_text import OrphanedText
+from spotify_dag.lifecycle.postgres_records import count_in_postgres
 from spotify_dag.stores.user_id_search import UserIdSearch
 
 if TYPE_CHECKING:
@@ -35,7 +37,10 @@ class Mentions:
 
 
 def find_mentions(project: Project, user_id: str, progress: Callable[[int], None] = lambda _: None) -> Mentions:
-    """Look for a user in every file under the data root, and in the files' names; ``progress`` hears each file."""
+    """Look for a user in every file under the data root, and in the files' names; ``progress`` hears each file.
+
+    And for text that nobody has any more, as may be of a user whose id stands nowhere.
+    """
     root = project.settings.data
     wanted = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
     mentions = Mentions()
@@ -55,6 +60,10 @@ def find_mentions(project: Project, user_id: str, progress: Callable[[int], None
         if count:
             mentions.found[name] = count
         progress(1)
+    mentions.found |= OrphanedText(project, user_id).count()
+    if project.settings.postgres_url is not None:
+        found = count_in_postgres(project.settings.postgres_url.get_secret_value(), wanted)
+        mentions.found |= {f"PostgreSQL: {place}": count for place, count in found.items()}
     return mentions
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import write_atomically
+from spotify_dag.lifecycle.orphaned_text import OrphanedText
+from spotify_dag.lifecycle.postgres_records import replace_in_postgres
 from spotify_dag.schemas import INGESTS, TABLES, USERS, Table, user_buckets
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
@@ -32,8 +34,8 @@ FORGOTTEN = "[forgotten]"
 LONGEST_RUN_SECONDS = 60.0
 """A run of a bucket takes seconds. One that goes on longer may be waiting for its source, for as long as a day."""
 NEXT_TRAINING = (
-    "The next training snapshot is without this user. Models trained before keep what they learnt, which names nobody; "
-    "to be rid of that too: spotify-dag run --train"
+    "The next training is without this user. Models trained before have lost the user's own vector and names that only "
+    "this user had; what all users taught them stays. To be rid of that too: spotify-dag run --train"
 )
 
 
@@ -91,7 +93,10 @@ def forget(project: Project, user_id: str) -> Forgotten:
     bucket = user_buckets([user_id], project.lake.n_buckets)[0]
     # Beside a run of the bucket, its checks would count a user who is in one table still and in another no more.
     with project.lake.buckets_locked([bucket], seconds=LONGEST_RUN_SECONDS):
-        return remove(project, user_id)
+        done = remove(project, user_id)
+        for place, count in OrphanedText(project, user_id).remove().items():
+            done.deleted[place] = done.deleted.get(place, 0) + count
+        return done
 
 
 def let_in_again(project: Project, user_id: str) -> bool:
@@ -202,10 +207,12 @@ def _from_table(project: Project, table: Table, bucket: int, user_id: str) -> in
 
 
 def _from_dagster(project: Project, user_id: str) -> int:
-    """Replace an id in what Dagster recorded: previews of rows, messages of errors, what a process printed."""
+    """Replace an id in what Dagster recorded: metadata, messages of errors, what a process printed."""
     home = project.settings.dagster_home or project.settings.data / "dagster"
     wanted = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
     changed = 0
+    if project.settings.postgres_url is not None:
+        changed += replace_in_postgres(project.settings.postgres_url.get_secret_value(), wanted, FORGOTTEN)
     for file in sorted(path for path in home.rglob("*") if path.is_file()):
         try:
             if is_sqlite(file):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.forget import remove
+from spotify_dag.lifecycle.orphaned_text import OrphanedText
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, REJECTS, USERS, user_buckets
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 
@@ -111,6 +112,8 @@ def remove_gone(project: Project, now: datetime, done: Retained) -> None:
         with project.lake.buckets_locked(user_buckets([user_id], project.lake.n_buckets)):
             remove(project, user_id)
         done.users_removed.append(user_id)
+    if done.users_removed:
+        OrphanedText(project, done.users_removed[-1]).remove()
 
 
 def users_dropped(lake: Lake, buckets: list[int]) -> pl.DataFrame:

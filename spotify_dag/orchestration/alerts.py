@@ -35,6 +35,9 @@ _NAMED = re.compile(
 _SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=Bearer )\S+|(?<=Basic )\S+")
 
 
+_NO_MARKUP = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "`": "'"})
+
+
 @dataclass(frozen=True)
 class Alert:
     """What a person is told."""
@@ -129,6 +132,8 @@ def cleaner(project: Project) -> Callable[[str], str]:
         line = _SECRETS.sub("…", line)
         for user in sorted(_users_in(project, line), key=len, reverse=True):
             line = line.replace(user, f"user#{blake2b(user.encode(), digest_size=4).hexdigest()}")
+        # What others wrote is no markup, neither Slack's (`<`) nor that of those who show Markdown (`[`, backquotes).
+        line = line.translate(_NO_MARKUP)
         return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
 
     return clean

@@ -16,7 +16,7 @@ from spotify_dag.tracks.catalogue_rows import track_identity
 if TYPE_CHECKING:
     import polars as pl
 
-CATALOGUE_CODE = "1"
+CATALOGUE_CODE = "2"
 """Raise it when the meaning of a row changes: the whole catalogue is then made anew."""
 AT_ONCE = ("code", "artist_table", "audio")
 """Inputs whose change makes the catalogue stale at once."""
@@ -29,7 +29,7 @@ def catalogue_inputs(project: Project) -> dict[str, Any]:
     import polars as pl
 
     lake = project.lake
-    users = lake.scan(USERS).select("user_bucket", hashed=pl.struct("user_id", "content_hash").hash())
+    users = lake.scan(USERS).select("user_bucket", hashed=pl.struct("user_id", "content_hash", "opted_in").hash())
     # A sum does not depend on the order of the rows. It may wrap around.
     summed = dict(users.group_by("user_bucket").agg(pl.col("hashed").sum()).collect().iter_rows())
     audio = lake.scan(AUDIO_FEATURES).select("source", "source_version").unique().collect()
@@ -79,8 +79,9 @@ def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any
     )
     catalogued = lake.scan(TRACK_CATALOGUE).select(_key(pl.col("track_id")), "playlists", "artist_key")
     # A row can only change if a playlist of these buckets holds the track, or if fewer or more playlists hold it now.
+    # A track that is not in the catalogue is looked at only if these buckets have it.
     moved = catalogued.join(listed, on="key", how="full", coalesce=True).filter(
-        pl.col("near") | pl.col("now").ne_missing(pl.col("playlists"))
+        pl.col("near") | (pl.col("playlists").is_not_null() & pl.col("now").ne_missing(pl.col("playlists")))
     )
     touched = [moved.select("key")]
     if before["genres"] != now["genres"]:

@@ -200,6 +200,37 @@ class Lake:
                 file.unlink()
         return count
 
+    def purge(self, table: Table, gone: pl.DataFrame) -> int:
+        """Remove rows from a table that is not of users, and from the disk; return how many there were.
+
+        Every file of older versions is deleted with them, as `expunge` does. File by file, so that a large table is not
+        held in memory.
+
+        Parameters
+        ----------
+        table
+            Which one.
+        gone
+            Columns of the table: rows that have the same values in these go.
+        """
+        import polars as pl
+
+        if gone.is_empty() or not self.exists(table):
+            return 0
+        with self._writing(table, alone=True):
+            before = _open(self.uri(table)).file_uris()
+            rows = self.scan(table).select(pl.len()).collect().item()
+            left = (
+                pl.scan_parquet(file, hive_partitioning=True).collect().join(gone, on=gone.columns, how="anti")
+                for file in before
+            )
+            self._commit(table, left, mode="overwrite")
+            folder, current = self.root / table.name, set(map(Path, _open(self.uri(table)).file_uris()))
+            for file in set(folder.rglob("*.parquet")) - current:
+                if "_delta_log" not in file.parts:
+                    file.unlink()
+            return rows - int(self.scan(table).select(pl.len()).collect().item())
+
     def _rewrite(self, table: Table, bucket: int, change: Callable[[pl.DataFrame], pl.DataFrame]) -> int:
         rows = self.scan(table, [bucket]).collect()
         changed = change(rows)

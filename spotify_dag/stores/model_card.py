@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,9 +41,14 @@ def _table(values: Mapping[str, Any]) -> Iterator[str]:
     yield from ("| | |", "|---|---|")
     for name, value in sorted(flat(values).items()):
         text = f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
-        cell = text.replace("|", "\\|").replace("\n", " ")
-        yield f"| {_words(name)} | {cell} |"
+        yield f"| {_words(name)} | {_cell(text)} |"
     yield ""
+
+
+def _cell(text: str) -> str:
+    """Return text that is nothing but text in Markdown: no image, link, code, markup or further cell."""
+    shown = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+    return re.sub(r"([\\`|\[\]])", r"\\\1", shown)
 
 
 def _words(name: str) -> str:

@@ -17,7 +17,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ from spotify_dag.stores.model_card import flat, render
 from spotify_dag.tower.gate import Decision
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from torch import Tensor
@@ -48,6 +49,8 @@ HELD_OUT = "held_out_"
 WEIGHTS_FILE = "tower.safetensors"
 CARD_FILE = "model.json"
 READABLE_CARD_FILE = "MODEL_CARD.md"
+LANDMARKS_FILE = "landmark_users.json"
+"""Whose the landmarks of a version are, so that they can be taken out; digests, no names."""
 REACH_SECONDS = 10
 _VERSION = re.compile(r"tower-[0-9a-f]{12}")
 _TRAIN_AGAIN = "Train again: spotify-dag run --train"
@@ -85,6 +88,7 @@ class Registry:
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
         plots: Mapping[str, bytes] | None = None,
+        landmark_users: Sequence[str] = (),
     ) -> str:
         """Write a trained tower to files, record its training as an MLflow run, and return its version.
 
@@ -102,6 +106,8 @@ class Registry:
             Per epoch: ``epoch`` and its metrics.
         plots
             PNG pictures by name.
+        landmark_users
+            Which user each landmark of the model is, by a digest that only this data root can make.
 
         Raises
         ------
@@ -127,6 +133,7 @@ class Registry:
             READABLE_CARD_FILE: render(card).encode(),
             "history.json": json.dumps(list(history), indent=2).encode(),
             **{f"plots/{name}.png": picture for name, picture in (plots or {}).items()},
+            LANDMARKS_FILE: json.dumps(list(landmark_users)).encode(),
             CARD_FILE: _json(card),  # last: if there is a card, all files are there
         }
         for name, content in files.items():
@@ -171,7 +178,8 @@ class Registry:
         card = self.card(version)
         weights = self._file(version, WEIGHTS_FILE).read_bytes()
         digest = hashlib.sha256(weights).hexdigest()
-        if digest != card["weights_sha256"] or not digest.startswith(version.removeprefix("tower-")):
+        trained = str(card.get("trained_sha256", card["weights_sha256"]))
+        if digest != card["weights_sha256"] or not trained.startswith(version.removeprefix("tower-")):
             raise NoModelError(f"The weights of '{version}' were changed since training. {_TRAIN_AGAIN}")
         try:
             tensors = load(weights)
@@ -202,6 +210,38 @@ class Registry:
             return None
         fetched.unlink()
         return f"{path} was cut short, and so was its copy in MLflow. {_TRAIN_AGAIN}"
+
+    def redact(self, change: Callable[[dict[str, np.ndarray], list[str]], dict[str, np.ndarray] | None]) -> int:
+        """Take something out of every version that is kept, copies of MLflow on this machine included.
+
+        A version keeps its name, which is after what was trained; its card says the digest of what is left.
+
+        Parameters
+        ----------
+        change
+            Is given the tensors and whose the landmarks are; returns other tensors, or None where nothing changes.
+
+        Returns
+        -------
+        How many files were written anew.
+        """
+        from safetensors.numpy import load, save
+
+        written = 0
+        for path in sorted(self.root.rglob(WEIGHTS_FILE)):
+            card_path, owners_path = path.with_name(CARD_FILE), path.with_name(LANDMARKS_FILE)
+            owners = json.loads(owners_path.read_bytes()) if owners_path.is_file() else []
+            changed = change(load(path.read_bytes()), owners)
+            if changed is None:
+                continue
+            weights, card = save(changed), json.loads(card_path.read_bytes())
+            card["trained_sha256"] = card.get("trained_sha256", card["weights_sha256"])
+            card["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+            # The card last: killed in between, the same is taken out again, and the card is mended.
+            write_atomically(path, weights)
+            write_atomically(card_path, _json(card))
+            written += 1
+        return written
 
     def versions(self) -> list[dict[str, Any]]:
         """Return every version, the one trained last first.

@@ -65,9 +65,10 @@ def with_mix(fitted: Fitted, mix: Mix) -> UserModel:
 
 def with_components(model: UserModel, data: Halved, training: np.ndarray, settings: TrainingSettings) -> UserModel:
     """Return the model with the components of the ``training`` users."""
-    landmarks = model.encode(data.whole.take(landmarks_of(training, settings.seed)), data.catalogue)
+    rows = landmarks_of(training, settings.seed)
+    landmarks = model.encode(data.whole.take(rows), data.catalogue)
     components = KernelComponents.fit(landmarks, settings.components, settings.component_power)
-    return replace(model, components=components, broad=settings.broad)
+    return replace(model, components=replace(components, rows=rows), broad=settings.broad)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class KernelComponents:
     """``[landmarks, width]`` float32, unit length."""
     axes: np.ndarray
     """``[landmarks, components]`` float32: from kernels with the landmarks to components."""
+    rows: np.ndarray | None = None
+    """``[landmarks]``: which of the training users each landmark is; not kept with the model."""
 
     @classmethod
     def fit(cls, landmarks: np.ndarray, dim: int, power: float) -> KernelComponents:
@@ -59,6 +61,15 @@ class KernelComponents:
         strengths, directions = strengths[kept], directions[:, ::-1][:, kept]
         axes = directions / strengths / (strengths / strengths[0]) ** power
         return cls(landmarks, axes.astype(np.float32))
+
+    def without(self, gone: np.ndarray) -> KernelComponents:
+        """Return the components with some landmarks, by number, overwritten by zeros, which are near nobody.
+
+        Components of others move by what these landmarks were of them: one of up to `LANDMARKS`.
+        """
+        landmarks, axes = self.landmarks.copy(), self.axes.copy()
+        landmarks[gone], axes[gone] = 0, 0
+        return KernelComponents(landmarks, axes)
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """Return the components of ``[users, width]``, ``[users, components]`` of unit length; zero of a zero row."""

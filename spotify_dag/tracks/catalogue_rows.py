@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.genres import artist_key
+from spotify_dag.schemas import FEWEST_LISTENERS
+from spotify_dag.sources import REQUEST_SOURCES
 
 if TYPE_CHECKING:
     import polars as pl
 
+CATALOGUE_ID = "^[0-9A-Za-z]{22}$"
 GUESTS = r"(?i)\s*(?:[(\[](?:feat|ft|featuring|with)\b[^)\]]*[)\]]|\b(?:feat|ft)\.\s.*$)"
 """Guests named in a title: ``(feat. X)``, ``[with X]``, ``ft. X`` at the end."""
 _NOTE = (
@@ -43,13 +46,19 @@ def song_title(title: pl.Expr) -> pl.Expr:
     return pl.when(bare == "").then(title).otherwise(bare)
 
 
-def distinct_tracks(items: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row per track of playlist items.
+def distinct_tracks(items: pl.LazyFrame, users: pl.LazyFrame | None = None) -> pl.LazyFrame:
+    """Return one row per track of playlist items that everybody may be told of.
+
+    A title may be a text that somebody wrote for themselves. So a track counts if a catalogue has an id for it, or if
+    `schemas.FEWEST_LISTENERS` users have it who agreed to be shown. What a catalogue or a user who agreed calls it
+    counts more than what others do.
 
     Parameters
     ----------
     items
         Columns of `schemas.RAW_PLAYLISTS`. Items without a title (libraries of artists) are no tracks.
+    users
+        ``user_id, opted_in``; None where all tracks count.
 
     Returns
     -------
@@ -60,17 +69,42 @@ def distinct_tracks(items: pl.LazyFrame) -> pl.LazyFrame:
     import polars as pl
 
     first = ("track_name", "artist_name", "artist_id", "album_name", "release_year")
-    return (
-        items.filter(pl.col("track_name").is_not_null())
+    numbers = pl.col("popularity").max(), pl.col("explicit").max(), pl.len().cast(pl.Int32).alias("playlists")
+    titled = items.filter(pl.col("track_name").is_not_null())
+    if users is None:
+        rows = titled.with_columns(track_identity())
+        return rows.group_by("track_id").agg(*(pl.col(name).min() for name in first), *numbers)
+    public = pl.col("opted_in").fill_null(False)
+    rows = (
+        titled.join(users.select("user_id", "opted_in"), on="user_id", how="left")
+        .with_columns(_has_catalogue_id().alias("real"), (public & ~_is_personal()).alias("told"))
         .with_columns(track_identity())
-        .group_by("track_id")
-        .agg(
-            *(pl.col(name).min() for name in first),
-            pl.col("popularity").max(),
-            pl.col("explicit").max(),
-            pl.len().cast(pl.Int32).alias("playlists"),
-        )
     )
+    listeners = pl.col("user_id").filter(public & ~pl.col("real")).n_unique()
+    return (
+        rows.group_by("track_id")
+        .agg(
+            *(pl.coalesce(pl.col(name).filter("told").min(), pl.col(name).min()).alias(name) for name in first),
+            *numbers,
+            (pl.col("real").any() | (listeners >= FEWEST_LISTENERS)).alias("shown"),
+        )
+        .filter("shown")
+        .drop("shown")
+    )
+
+
+def _is_personal() -> pl.Expr:
+    """Return whether an item is from somebody's own file, in which anything may stand."""
+    import polars as pl
+
+    return pl.col("source").is_in(list(REQUEST_SOURCES))
+
+
+def _has_catalogue_id() -> pl.Expr:
+    """Return whether a catalogue has an id for a track: of somebody's own file, one that looks like Spotify's."""
+    import polars as pl
+
+    return pl.col("track_id").is_not_null() & (~_is_personal() | pl.col("track_id").str.contains(CATALOGUE_ID))
 
 
 def track_identity() -> pl.Expr:

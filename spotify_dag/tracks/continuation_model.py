@@ -143,6 +143,29 @@ class TrackModel:
                 taken = 1
         return taken
 
+    def forget_names(self, track_ids: pl.Series, artist_keys: pl.Series, *, write: bool = True) -> int:
+        """Take all but these names out of what the model says its numbers are; return how many rows have others.
+
+        Rows stay in their place. Without ``write`` they are only counted.
+        """
+        import polars as pl
+
+        taken = 0
+        for file in self.root.glob("*/tracks.parquet"):
+            rows = pl.read_parquet(file.read_bytes())
+            held = {"track_id": track_ids, "artist_key": artist_keys}
+            blanked = rows.with_columns(
+                pl.when(pl.col(name).is_in(names.implode())).then(name).alias(name) for name, names in held.items()
+            )
+            gone = (pl.col(name).is_not_null() & ~pl.col(name).is_in(held[name].implode()) for name in held)
+            count = rows.filter(pl.any_horizontal(gone)).height
+            if count and write:
+                content = io.BytesIO()
+                blanked.write_parquet(content)
+                write_atomically(file, content.getvalue())
+            taken += count
+        return taken
+
     def load(self) -> LoadedModel:
         """Return the version that serves.
 

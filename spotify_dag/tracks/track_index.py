@@ -185,6 +185,37 @@ class TrackIndex:
         if self.table is not None and track_ids:
             self.table.delete(f"track_id in ({_listed(track_ids)})")
 
+    def expunge(self, track_ids: Sequence[str]) -> int:
+        """Remove tracks from the index, from all of its older versions and from the disk; return how many there were.
+
+        The table is written anew: deleting a row only marks it, and indexes go on holding its words. Whoever reads the
+        old one meanwhile finds its files gone.
+        """
+        import pyarrow as pa
+
+        for left_over in (*self.root.glob(".new-*"), *self.root.glob(".old-*")):
+            shutil.rmtree(left_over, ignore_errors=True)
+        table = self.table
+        if table is None or not track_ids:
+            return 0
+        rows = table.count_rows()
+        kept = table.search().where(f"track_id not in ({_listed(track_ids)})").limit(None)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
+            reader = kept.to_batches(batch_size=SCAN_ROWS)
+            # The schema as it was read says what the primary key is.
+            batches = (batch.select(table.schema.names) for batch in reader)
+            source = pa.RecordBatchReader.from_batches(table.schema, batches)
+            _connect(Path(scratch)).create_table("tracks", source, schema=table.schema)
+            made = TrackIndex(Path(scratch))
+            made.optimise()
+            left = made.table.count_rows()
+            old = Path(tempfile.mkdtemp(dir=self.root, prefix=".old-"))
+            (self.root / "tracks.lance").rename(old / "tracks.lance")
+            (Path(scratch) / "tracks.lance").rename(self.root / "tracks.lance")
+        shutil.rmtree(old, ignore_errors=True)
+        self._opened = None
+        return int(rows - left)
+
     def optimise(self) -> None:
         """Build the indexes that are missing; fold in new rows once they are many, and drop old versions.
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from samples.app_world import WORLD, add_tracks, make_world
-from spotify_dag.app.asgi import create_app
+from spotify_dag.app.asgi import Server, create_app
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from spotify_dag.simulator.faults_and_limits import SimulatorSettings
@@ -63,7 +62,7 @@ def serving(project: Project, *, pages: bool = False, wait: bool = True) -> Iter
     app = create_app(project, pages=pages)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
+        server = Server(app, project)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
@@ -92,7 +91,8 @@ def connected(simulator: Simulator) -> dict[str, Any]:
     return {
         "spotify_api_url": f"{simulator.url}/v1", "spotify_auth_url": simulator.url,
         "spotify_client_id": "simulator", "spotify_client_secret": "simulator", "n_buckets": 2,
-        "app_requests_per_minute": 1_000_000, "app_newcomers_per_minute": 100_000, "app_max_upload_mb": 2,
+        "app_connections_per_client": 1_000, "app_requests_per_minute": 1_000_000,
+        "app_newcomers_per_minute": 100_000, "app_max_upload_mb": 2,
     }  # fmt: skip
 
 

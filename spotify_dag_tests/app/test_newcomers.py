@@ -27,7 +27,7 @@ def test_real_time_and_batch_vectors_of_one_user_are_equal(
     path = tmp_path / "my list.csv"
     path.write_bytes(exportify(ARTISTS))
     before = Snapshot.read(project)
-    with handed_in(path, "export-anna", tmp_path, 60) as (source, _):
+    with handed_in(path, "export-anna", tmp_path) as (source, _):
         newcomer = Newcomers(project).embed(before, "export-anna", source)
         matches = before.matches(newcomer.person, 5)
         hand_in(project, "export-anna", source, opted_in=True)

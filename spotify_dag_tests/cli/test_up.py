@@ -80,8 +80,12 @@ def test_a_data_root_is_one_command_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["dagster_webserver", "dagster", "spotify_dag.orchestration.dagster_internals.daemon", "spotify_dag"]
-)
+    "name",
+    [
+        "dagster", "spotify_dag", "spotify_dag.orchestration.dagster_internals.daemon",
+        "spotify_dag.orchestration.dagster_internals.webserver",
+    ],
+)  # fmt: skip
 def test_what_it_starts_is_there(name: str) -> None:
     from importlib.util import find_spec
 

@@ -18,6 +18,8 @@ import pytest
 import yaml
 
 from spotify_dag.definitions import build_definitions
+from spotify_dag.lifecycle.find_mentions import find_mentions
+from spotify_dag.lifecycle.forget import forget
 from spotify_dag.orchestration.instance import INSTANCE_CONFIG, open_instance
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
@@ -117,6 +119,40 @@ def test_a_run_is_recorded_and_outlives_a_crash_of_the_server(
         assert [check.run_id for check in checks] == [result.run_id]
         assert instance.daemon_cursor_storage.get_cursor_values({"sensor"}) == {"sensor": "where it was"}
     assert not list(home.rglob("*.db")), "nothing beside the server"
+
+
+def test_an_id_in_the_instance_is_forgotten(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(CONFIG, home / "dagster.yaml")
+    monkeypatch.setenv("SPOTIFY_DAG_POSTGRES_URL", postgres.url)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    project = Project.open(Settings(data=tmp_path / "data", n_buckets=2))
+    project.tombstones.add("anna")
+    told = {"who": "anna", "other": "annabel", "quoted": 'of "anna"'}
+    with open_instance(project) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("raw_playlists", metadata=told))
+    found = find_mentions(project, "anna").found
+    assert {place: count for place, count in found.items() if place.startswith("PostgreSQL")}
+    assert forget(project, "anna").deleted["dagster"] > 0
+    assert find_mentions(project, "anna").found == {}
+    with open_instance(project) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("raw_playlists"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    kept = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    assert kept == {"who": "[forgotten]", "other": "annabel", "quoted": 'of "[forgotten]"'}
+    # Nor is it in the files of the tables.
+    postgres.stop("fast")
+    try:
+        tables = [file for file in (postgres.folder / "data" / "base").rglob("*") if file.is_file()]
+        assert len(tables) > 100
+        mentions = [file for file in tables if b'"anna\\"' in file.read_bytes() or b'"anna"' in file.read_bytes()]
+        assert mentions == []
+    finally:
+        postgres.start()
 
 
 def test_both_configurations_are_the_same_but_for_where_they_store() -> None:

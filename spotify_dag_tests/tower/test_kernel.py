@@ -83,3 +83,15 @@ def test_a_user_vector_is_the_components_beside_anchor_and_factors() -> None:
     vectors = model.encode(listening, catalogue)
     expected = (fine @ fine.T + 0.4 * broad @ broad.T) / 1.4
     assert vectors @ vectors.T == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_landmark_that_goes_leaves_nothing_and_others_hardly_move() -> None:
+    vectors, others = users(400), users(50, seed=1)
+    components = KernelComponents.fit(vectors, 40, 0.5)
+    gone = np.array([3, 77])
+    left = components.without(gone)
+    assert not left.landmarks[gone].any()
+    assert not left.axes[gone].any()
+    assert np.array_equal(np.delete(left.landmarks, gone, axis=0), np.delete(vectors, gone, axis=0))
+    assert np.sum(components.project(others) * left.project(others), axis=1).min() > 0.99
+    assert np.flatnonzero(~left.without(np.array([3, 5])).landmarks.any(axis=1)).tolist() == [3, 5, 77]

@@ -69,6 +69,49 @@ def test_tracks_are_told_apart_by_id_and_recordings_are_grouped() -> None:
     ]
 
 
+REAL = "4uLU6hMCjMI75M1A2tKUQC"
+
+
+@pytest.mark.parametrize(
+    ("source", "track_id", "listeners", "shown"),
+    [
+        ("export", REAL, ["private"], True),  # Spotify has it
+        ("export", None, ["private"], False),
+        ("export", None, ["anna", "ben"], False),
+        ("export", None, ["anna", "ben", "private", "private-2"], False),
+        ("export", None, ["anna", "ben", "cleo"], True),
+        ("export", "my-own-id", ["anna", "anna"], False),
+        ("export", "local:me:mine", ["anna"], False),
+        ("export", "my-own-id", ["anna", "ben", "cleo"], True),
+        ("mpd", "1", ["private"], True),  # ids of a data set are a catalogue's
+        ("mpd", None, ["anna"], False),
+        ("export", None, ["nobody knows", "anna", "ben"], False),
+    ],
+)
+def test_what_may_be_somebody_s_own_text_is_no_track_for_everybody(
+    source: str, track_id: str | None, listeners: list[str], shown: bool
+) -> None:
+    people = pl.LazyFrame(
+        {
+            "user_id": ["anna", "ben", "cleo", "private", "private-2"],
+            "opted_in": [True, True, True, False, False],
+        }
+    )
+    rows = items(*[(track_id, "My Title", "Me")] * len(listeners)).with_columns(
+        pl.Series("user_id", listeners), pl.lit(source).alias("source")
+    )
+    found = distinct_tracks(rows, people).collect()
+    assert found.height == int(shown)
+    assert distinct_tracks(rows).collect()["playlists"].to_list() == [len(listeners)]
+
+
+def test_the_name_of_a_track_is_what_a_catalogue_calls_it_not_what_one_user_writes() -> None:
+    people = pl.LazyFrame({"user_id": ["anna", "ben"], "opted_in": [True, True]})
+    rows = items((REAL, "AAA my own words", "Rick Astley"), (REAL, "Never Gonna Give You Up", "Rick Astley"))
+    rows = rows.with_columns(pl.Series("user_id", ["anna", "ben"]), pl.Series("source", ["export", "mpd"]))
+    assert distinct_tracks(rows, people).collect()["track_name"].to_list() == ["Never Gonna Give You Up"]
+
+
 def test_numbers_stay_and_only_what_changed_gets_another_hash() -> None:
     first = made(items(("b", "B", "X"), ("c", "C", "X")))
     second = made(items(("a", "A", "Y"), ("b", "B", "X"), ("c", "C", "X"), ("c", "C", "X")), first)

@@ -38,6 +38,10 @@ REMEDY = (
 )
 FIRST_PLAYLIST = 4
 """Place of the first playlist: plays, liked songs, albums and artists come before."""
+MAX_ITEMS, MAX_ARTISTS = 200_000, 10_000
+"""Of one person, as read: all that is made of them later costs by these. Of plays, those played most are kept."""
+MAX_ROWS = 5_000_000
+"""Rows looked at: plays of 50 years."""
 MAX_REJECTS = 10_000
 """Rejects listed one by one; of more, only the number is kept."""
 TRACK_URI = r"^(?:spotify:track:|https?://open\.spotify\.com/(?:intl-[a-z]+/)?track/)?([0-9A-Za-z]+)(?:\?.*)?$"
@@ -92,6 +96,8 @@ class Reading:
         """Values left out of rows that were kept, by field and reason."""
         self._lists = Lists()
         self._rejects_left = MAX_REJECTS
+        self._items_left, self._rows_left = MAX_ITEMS, MAX_ROWS
+        self._artists: set[str] = set()
         self._numbers = itertools.count()
 
     @property
@@ -230,6 +236,12 @@ class Reading:
             with member.open() as stream:
                 for chunk in self._chunks(kind, stream, member):
                     yield self._judged(chunk, member, plays, kind)
+                    self._rows_left -= 0 if chunk.rows is None else chunk.rows.height
+                    if not self._items_left or self._rows_left <= 0:
+                        most = f"{MAX_ITEMS:,} items" if not self._items_left else f"{MAX_ROWS:,} rows"
+                        fault = Fault(None, None, "file", None, f"one person has more than {most}: not read on")
+                        yield self._kept(None, name, [fault])
+                        return
         except UNREADABLE as error:  # What came before it is kept.
             fault = Fault(None, self.user_id, "file", None, f"cannot be read on: {error}")
             yield self._kept(None, member.name, [fault])
@@ -340,8 +352,26 @@ class Reading:
         for reason, count in found.slice(listed.height)["reason"].value_counts().iter_rows():
             self.skipped[file, f"{reason} (more than are listed)"] += count
         if records is not None:
+            records = self._bounded(records, file)
             self.kept.update(dict(records["playlist_id"].value_counts().iter_rows()))
         return kept_frame(records, listed)
+
+    def _bounded(self, records: pl.DataFrame, file: str) -> pl.DataFrame:
+        """Return the first records that are not too many, nor of too many artists; the others are counted."""
+        import polars as pl
+
+        names = records["artist_name"].unique(maintain_order=True)
+        new = [name for name in names if name not in self._artists]
+        known, refused = new[: MAX_ARTISTS - len(self._artists)], new[MAX_ARTISTS - len(self._artists) :]
+        self._artists.update(known)
+        kept = records.filter(~pl.col("artist_name").is_in(refused)) if refused else records
+        if kept.height < records.height:
+            self.skipped[file, f"of more than {MAX_ARTISTS:,} artists of one person"] += records.height - kept.height
+        if kept.height > self._items_left:
+            self.skipped[file, f"of more than {MAX_ITEMS:,} items of one person"] += kept.height - self._items_left
+            kept = kept.head(self._items_left)
+        self._items_left -= kept.height
+        return kept
 
     def _why_nothing(self) -> str:
         where = ", ".join(f"'{path}'" for path in self.paths[:3])

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from spotify_dag.settings import Settings
+from spotify_dag.sources.base import Batch
 from spotify_dag.sources.spotify import SpotifySource
 from spotify_dag.sources.spotify.client import SpotifyClient
+from spotify_dag.sources.spotify.spotify_errors import GoneError
 from spotify_dag.sources.spotify.store import Database, Ledger, Mirror, database_path
 from spotify_dag.sources.spotify.sync import Sweep
 from spotify_dag.sources.spotify.tokens import Logins, Tokens
+from spotify_dag.tombstones import Tombstones
+
+MOST_PLAYLISTS = 300
+"""Playlists read for one answer: each costs a request, of which there are so many a day for everybody."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,21 @@ class OneUser(SpotifySource):
     """A source of one user. What it asks Spotify for counts in the ledger of the installation like everything else."""
 
     ledger: Ledger | None = None
+    forgotten: bool = False
+    """Whether the user was forgotten, and it is not they who ask."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the user.
+
+        Raises
+        ------
+        GoneError
+            Of somebody who was forgotten, in the words for somebody who is not at Spotify; Spotify is not asked.
+        """
+        if self.forgotten:
+            (user_id,), _ = self._listed()
+            raise GoneError(f"Spotify does not know the playlists of '{user_id}' (status 404).")
+        yield from super().batches()
 
     def _sweep(self, database: Database, mirror: Mirror) -> Sweep:
         settings = self.settings
@@ -54,13 +75,16 @@ def one_user(
     folder
         Where it is kept meanwhile; None for the system's.
     """
+    forgotten = token is None and user_id in Tombstones(settings.data)
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix="spotify-dag-") as kept,
         closing(Database(database_path(settings))) as shared,
     ):
-        own = settings.model_copy(update={"data": Path(kept)})
+        most = min(settings.playlists_count or MOST_PLAYLISTS, MOST_PLAYLISTS)
+        own = settings.model_copy(update={"data": Path(kept), "playlists_count": most})
         if token is not None:
             Logins(own).keep(user_id, dict(token), time.time())
         listed = Path(kept) / "user.txt"
         listed.write_text(user_id)
-        yield OneUser(own, str(listed), ledger=Ledger(shared, settings.spotify_daily_budget))
+        ledger = Ledger(shared, settings.spotify_daily_budget)
+        yield OneUser(own, str(listed), ledger=ledger, forgotten=forgotten)

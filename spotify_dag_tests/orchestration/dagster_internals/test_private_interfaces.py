@@ -137,3 +137,10 @@ def test_pools(instance: dg.DagsterInstance) -> None:
     assert [step.run_id for step in places.pending_steps] == ["a run"]
     storage.free_concurrency_slots_for_run("a run")
     assert not storage.get_concurrency_info("pool").claimed_slots
+
+
+def test_webserver() -> None:
+    make = private("dagster_webserver.cli", "create_app_from_workspace_process_context", "webserver.py")
+    assert_takes(make, "webserver.py", object(), "", 2_000, lifespan=None)
+    serve = private("dagster_webserver.cli", "host_dagster_ui_with_workspace_process_context", "webserver.py")
+    assert "create_app_from_workspace_process_context" in serve.__code__.co_names, "it is called by its global name"
