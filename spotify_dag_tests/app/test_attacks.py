@@ -26,6 +26,7 @@ import httpx
 import polars as pl
 import pytest
 
+from samples.app_world import user_id
 from spotify_dag.app import background_jobs, connections, guard
 from spotify_dag.app.background_jobs import Jobs
 from spotify_dag.app.heavy_work import HeavyWork
@@ -37,7 +38,7 @@ from spotify_dag.settings import Settings
 from spotify_dag.simulator.loopback_server import Simulator
 from spotify_dag.sources.export import reading
 from spotify_dag.sources.spotify.one import MOST_PLAYLISTS, one_user
-from spotify_dag_tests.app.conftest import Served, exportify, user_id
+from spotify_dag_tests.app.conftest import Served, exportify
 from spotify_dag_tests.app.test_security import log_in
 
 Start = Callable[..., Any]

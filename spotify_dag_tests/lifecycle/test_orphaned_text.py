@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+from samples.app_world import BUCKETS, make_world, publish_model, user_id
+from samples.export_files import HEADING_A, row_a, table
 from spotify_dag.definitions import build_definitions
 from spotify_dag.lifecycle.find_mentions import find_mentions
 from spotify_dag.lifecycle.forget import forget
@@ -25,9 +27,7 @@ from spotify_dag.sources.export.reading import Reading
 from spotify_dag.stores.model_registry import CARD_FILE, WEIGHTS_FILE
 from spotify_dag.tower.kernel import KernelComponents
 from spotify_dag.training_data.listening import read_listening
-from spotify_dag_tests.app.conftest import BUCKETS, make_world, publish_model, user_id
 from spotify_dag_tests.conftest import made_once
-from spotify_dag_tests.sources.export.export_files import HEADING_A, row_a, table
 
 ANNA = "export-anna"
 MARKS = ("Zqtitel", "zqtitel", "Zqartist", "zqartist", "Zqalbum", "zqalbum", "Zqlist")

@@ -53,7 +53,7 @@ def test_a_zip_gives_the_same_rows_as_its_folder(kind: Kind, tmp_path: Path) -> 
     if any(name.endswith(".zip") for name in kind.files):
         pytest.skip("an archive in an archive is refused")
     (tmp_path / "in.zip").write_bytes(zipped(kind.files))
-    with handed_in(tmp_path / "in.zip", "export-anna", tmp_path, 60) as (source, _):
+    with handed_in(tmp_path / "in.zip", "export-anna", tmp_path) as (source, _):
         (batch,) = source.batches()
     whole = read(folder(tmp_path / "in", kind.files)).records.select(batch.records.columns)
     order = ["playlist_id", "position"]
