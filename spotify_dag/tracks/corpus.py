@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spotify_dag.features.audio import scaled
-from spotify_dag.tracks.catalogue_rows import song_title, track_identity
+from spotify_dag.tracks.catalogue_rows import folded, song_title, track_identity
 from spotify_dag.tracks.track_arrays import Playlists, Tracks
 
 if TYPE_CHECKING:
@@ -140,4 +140,5 @@ def playlists_of(table: pl.DataFrame, known: TextVectors) -> Playlists:
         indices=table["tracks"].explode().to_numpy().astype(np.int32),
         title=number.astype(np.int32),
         title_vectors=known.rows(titles),
+        titles=titles.to_frame("title").select(folded(pl.col("title"))).to_series().to_numpy(),
     )

@@ -51,6 +51,8 @@ class Playlists:
     """``[playlists]`` int32, number of the title, -1 where there is none."""
     title_vectors: np.ndarray
     """``[titles, dim]`` float32, unit vectors of the distinct titles."""
+    titles: np.ndarray
+    """``[titles]`` of strings: the distinct titles, folded (`catalogue_rows.folded`)."""
 
     def __len__(self) -> int:
         """Return the number of playlists."""
@@ -65,7 +67,7 @@ class Playlists:
         rows = [self[playlist] for playlist in chosen]
         ends = np.cumsum([0, *map(len, rows)])
         indices = np.concatenate([np.empty(0, np.int32), *rows])
-        return Playlists(ends.astype(np.int64), indices, self.title[chosen], self.title_vectors)
+        return Playlists(ends.astype(np.int64), indices, self.title[chosen], self.title_vectors, self.titles)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Request:
     """``[dim]``, unit vector of the playlist's title or of a mood."""
     mood: np.ndarray | None = None
     """``[13]``, what the title says about sound: pull of each audio feature, from -1 to 1."""
+    title_text: str = ""
+    """The title, folded (`catalogue_rows.folded`)."""
     wish: bool = False
     """Whether the title is no title but a wish for a mood: it then says how tracks sound, not what they are called."""
     unseen: Unseen | None = None
