@@ -16,7 +16,7 @@ from spotify_dag.tracks.catalogue_rows import track_identity
 if TYPE_CHECKING:
     import polars as pl
 
-CATALOGUE_CODE = "1"
+CATALOGUE_CODE = "2"
 """Changes when what the catalogue says of the same tracks changes."""
 AT_ONCE = ("code", "artist_table", "audio")
 """Inputs whose change nobody waits with."""

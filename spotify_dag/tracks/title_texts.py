@@ -48,7 +48,11 @@ class TitleTexts:
         from scipy.sparse import csr_matrix
 
         held = [words_of(titles[place]) if place >= 0 else [] for place in self.number]
-        names, counts = np.unique(np.array([word for words in held for word in words], dtype=object), return_counts=True) if any(held) else (np.empty(0, object), np.empty(0))
+        names, counts = (
+            np.unique(np.array([word for words in held for word in words], dtype=object), return_counts=True)
+            if any(held)
+            else (np.empty(0, object), np.empty(0))
+        )
         self.words = {word: place for place, word in enumerate(names[counts >= FEWEST])}
         rows = [[self.words[word] for word in words if word in self.words] for words in held]
         ends = np.cumsum([0, *map(len, rows)])

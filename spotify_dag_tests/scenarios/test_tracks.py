@@ -107,14 +107,14 @@ def test_nothing_is_learned_from_playlists_of_the_web_api(project: Project, shar
 
     model, users = learn_continuation(project, tracks)
     assert not set(users["user_id"]) & set(own_ids)
-    learned = tracks["track_id"].gather(np.unique(model.playlists.indices))
+    learned = tracks["track_id"].gather(np.unique(model.stage.playlists.indices))
     assert set(learned) == expected
     project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), users, {})
     answer = project.track_answers.answer(ContinueRequest(tracks=tracks["track_id"].head(3).to_list(), count=5))
     assert len(answer["recommendations"]) == 5
 
     allowed = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
-    assert len(learn_continuation(allowed, tracks)[0].playlists) == 80
+    assert len(learn_continuation(allowed, tracks)[0].stage.playlists) == 80
 
 
 def test_a_model_goes_when_one_of_its_users_does(project: Project, instance: dg.DagsterInstance) -> None:
@@ -125,7 +125,7 @@ def test_a_model_goes_when_one_of_its_users_does(project: Project, instance: dg.
     assert "1 users whose playlists are in it are gone" in stale_continuation(project)
     assert "tracks" in stages(project, instance)
     assert gone not in project.track_model.users()["user_id"]
-    assert len(project.track_model.load().model.playlists) == 78
+    assert len(project.track_model.load().model.stage.playlists) == 78
 
 
 def test_a_model_goes_when_the_policy_changes(project: Project) -> None:

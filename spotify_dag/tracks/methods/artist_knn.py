@@ -21,7 +21,7 @@ class ArtistKnn:
         self.standing = np.sqrt(1 + incidence.track_count).astype(np.float32) / most[incidence.tracks.artist]
 
     def __call__(self, artists: np.ndarray) -> dict[str, np.ndarray]:
-        """Return ``artist_lists``, ``artist_near`` and ``same_artist``, ``[tracks]``.
+        """Return ``artist_lists``, ``artist_near``, ``same_artist`` and ``same_artist_recent``, ``[tracks]``.
 
         Parameters
         ----------
@@ -36,15 +36,20 @@ class ArtistKnn:
         alike = weighted_sum(self.incidence.by_artist[distinct], np.log1p(counts) * self.rarity[distinct] ** 2)
         alike /= self.incidence.artist_length
         nearest = largest(alike, self.neighbours)
-        weight = alike[nearest]
-        near = weighted_sum(self.incidence.artists_by_playlist[nearest], weight / self.incidence.artist_length[nearest])
-        near /= (1 + self.incidence.artist_count) ** 0.4
+        near = self.artists_of(alike)
         artist = self.incidence.tracks.artist
         own = np.bincount(of_seed, minlength=len(near)) / len(artists)
         late = np.bincount(of_seed, recent / recent.sum(), minlength=len(near))
         return {
-            "artist_lists": weighted_sum(self.incidence.by_playlist[nearest], weight),
+            "artist_lists": weighted_sum(self.incidence.by_playlist[nearest], alike[nearest]),
             "artist_near": near[artist] * self.standing,
             "same_artist": (own[artist] * self.standing).astype(np.float32),
             "same_artist_recent": (late[artist] * self.standing).astype(np.float32),
         }
+
+    def artists_of(self, affinity: np.ndarray) -> np.ndarray:
+        """Return what the playlists with the largest affinities ``[playlists]`` say of each artist, ``[artists]``."""
+        nearest = largest(affinity, self.neighbours)
+        weight = affinity[nearest] / self.incidence.artist_length[nearest]
+        summed = weighted_sum(self.incidence.artists_by_playlist[nearest], weight)
+        return summed / (1 + self.incidence.artist_count) ** 0.4

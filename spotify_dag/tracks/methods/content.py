@@ -13,6 +13,7 @@ PRIOR_TRACKS = 4.0
 """How many tracks' worth of evidence the whole catalogue is, beside the seeds, for the spread of a feature."""
 CAP = 4.0
 """Largest log-likelihood ratio per feature, in nats: one odd number must not decide."""
+EVERY = slice(None)
 TEXT_DIM, TEXT_SAMPLE = 64, 20_000
 """Dimensions that names are looked for in, and tracks that these are chosen from; candidates are compared in all."""
 
@@ -25,20 +26,16 @@ class Normal:
     variance: np.ndarray
 
     @staticmethod
-    def of(sample: np.ndarray, weight: np.ndarray) -> Normal:
+    def of(sample: np.ndarray) -> Normal:
         """Return mean and variance of standardised features, shrunk to the catalogue's (0 and 1).
 
-        Parameters
-        ----------
-        sample, weight
-            ``[rows, features]``, NaN where missing, and ``[rows]``: what each row counts.
+        ``sample`` is ``[rows, features]``, NaN where one is missing.
         """
         known = ~np.isnan(sample)
-        rows = weight[:, None] * known
-        evidence = rows.sum(axis=0)
-        filled = np.where(known, sample, 0)
-        mean = (rows * filled).sum(axis=0) / (evidence + 1)
-        variance = ((rows * (filled - mean) ** 2).sum(axis=0) + PRIOR_TRACKS) / (evidence + PRIOR_TRACKS)
+        evidence = known.sum(axis=0)
+        mean = np.where(known, sample, 0).sum(axis=0) / (evidence + 1)
+        squares = np.where(known, (sample - mean) ** 2, 0).sum(axis=0)
+        variance = (squares + PRIOR_TRACKS) / (evidence + PRIOR_TRACKS)
         return Normal(mean.astype(np.float32), variance.astype(np.float32))
 
     def likelihood(self, features: np.ndarray) -> np.ndarray:
@@ -63,6 +60,8 @@ class Content:
         _, axes = np.linalg.eigh(sample.T @ sample)
         self.axes = np.ascontiguousarray(axes[:, ::-1][:, :TEXT_DIM])
         self.short_text = tracks.text @ self.axes
+        self._track_of_artist = np.zeros(int(tracks.artist.max(initial=-1)) + 1, np.int64)
+        self._track_of_artist[tracks.artist] = np.arange(len(tracks))
 
     def standard_audio(self, audio: np.ndarray) -> np.ndarray:
         """Return audio features on the scale of this catalogue, mean 0 and deviation 1."""
@@ -72,9 +71,9 @@ class Content:
         """Return years ``[rows]`` on the scale of this catalogue, ``[rows, 1]``."""
         return _standardised(year[:, None], self._year_scale)
 
-    def text_near(self, texts: np.ndarray) -> np.ndarray:
-        """Return about the cosine of each track's names with each of ``texts [n, dim]``, ``[n, tracks]``."""
-        return np.ascontiguousarray((self.short_text @ (texts @ self.axes).T).T)
+    def near_names(self, text: np.ndarray) -> np.ndarray:
+        """Return about the cosine of each track's names with a text ``[dim]``, ``[tracks]``; below 0 is 0."""
+        return np.maximum(self.short_text @ (text @ self.axes), 0)
 
     def sounds(self, normal: Normal) -> np.ndarray:
         """Return `Normal.likelihood` of every track, ``[tracks]``, without its cap; 0 where nothing is known."""
@@ -83,10 +82,15 @@ class Content:
         found[self.heard] = (self._sound**2) @ square + self._sound @ linear
         return found
 
-    def of_genres(self, profile: np.ndarray) -> np.ndarray:
-        """Return how much of a profile ``[genres]`` each track's genres have, ``[tracks]``."""
-        genres = self.tracks.genres
-        return (genres @ profile / np.sqrt(1 + np.diff(genres.indptr))).astype(np.float32)
+    def genres_of(self, artists: np.ndarray) -> np.ndarray:
+        """Return how often each genre is one of these artists', ``[genres]``; -1 is no artist."""
+        rows = self._track_of_artist[artists[artists >= 0]]
+        return np.asarray(self.tracks.genres[rows].sum(axis=0)).ravel()
+
+    def share_genres(self, profile: np.ndarray, rows: np.ndarray | slice = EVERY) -> np.ndarray:
+        """Return how much of a profile ``[genres]`` the genres of some tracks have, ``[rows]``."""
+        genres = self.tracks.genres[rows] if rows is not EVERY else self.tracks.genres
+        return (genres @ profile / np.sqrt(1 + np.diff(genres.indptr)) / max(profile.sum(), 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)

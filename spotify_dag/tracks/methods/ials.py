@@ -7,11 +7,15 @@ titles, are further items: so a request of words only can be folded in, and word
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spotify_dag.tracks.incidence import Incidence
-from spotify_dag.tracks.title_texts import TitleTexts
+from spotify_dag.als import als_solver, one_blas_thread
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 FACTORS, ITERATIONS = 96, 10
 CONFIDENCE, REGULARISATION = 10.0, 0.05
@@ -28,12 +32,12 @@ class Ials:
     confidence: float = CONFIDENCE
     regularisation: float = REGULARISATION
 
-    def __post_init__(self) -> None:
-        every = np.concatenate([self.tracks, self.words])
-        gram = every.T @ every + self.regularisation * np.eye(every.shape[1], dtype=np.float32)
-        object.__setattr__(self, "_gram", gram)
+    @cached_property
+    def _gram(self) -> np.ndarray:
+        both = self.tracks.T @ self.tracks + self.words.T @ self.words
+        return both + self.regularisation * np.eye(both.shape[0], dtype=np.float32)
 
-    def folded(self, seeds: np.ndarray, words: np.ndarray = np.empty(0, np.int64)) -> np.ndarray:
+    def folded(self, seeds: np.ndarray, words: np.ndarray) -> np.ndarray:
         """Return the factors of a playlist of these tracks and words, ``[factors]`` float32."""
         rows = np.concatenate([self.tracks[seeds], self.words[words]])
         evidence = (self.confidence - 1) * rows.T @ rows
@@ -43,7 +47,7 @@ class Ials:
         """Return ``ials`` (seeds alone) and ``ials_title`` (seeds and words), ``[tracks]``; what is negative is 0."""
         playlists = {}
         if len(seeds):
-            playlists["ials"] = self.folded(seeds)
+            playlists["ials"] = self.folded(seeds, words[:0])
         if len(words):
             playlists["ials_title"] = self.folded(seeds, words)
         if not playlists:
@@ -53,27 +57,27 @@ class Ials:
 
 
 def learn_ials(
-    incidence: Incidence, titles: TitleTexts | None = None, *, factors: int = FACTORS, confidence: float = CONFIDENCE,
+    by_playlist: csr_matrix, words: csr_matrix | None = None, *, factors: int = FACTORS, confidence: float = CONFIDENCE,
     iterations: int = ITERATIONS, seed: int = 0, threads: int = 0,
 ) -> Ials:  # fmt: skip
-    """Learn factors of tracks, and of the words of titles where these are given.
+    """Learn factors of tracks, and of the words of titles.
 
-    ``threads`` is how many are used, 0 for all.
+    Parameters
+    ----------
+    by_playlist, words
+        ``[playlists, tracks]`` and ``[playlists, words]``, 1 where a playlist has one.
+    threads
+        How many are used, 0 for all.
     """
-    from implicit.cpu.als import AlternatingLeastSquares
     from scipy.sparse import hstack
-    from threadpoolctl import threadpool_limits
 
-    table = incidence.by_playlist
-    if titles is not None and titles.by_playlist.shape[1]:
-        table = hstack([table, titles.by_playlist], format="csr")
-    with threadpool_limits(1, "blas"):  # implicit runs threads of its own, and they would wait for those of BLAS
-        als = AlternatingLeastSquares(
-            factors=factors, alpha=confidence, regularization=REGULARISATION, iterations=iterations, random_state=seed,
-            num_threads=threads,
-        )  # fmt: skip
-        als.fit(table.astype(np.float32), show_progress=False)
+    table = by_playlist if words is None else hstack([by_playlist, words], format="csr")
+    solver = als_solver(
+        dim=factors, alpha=confidence, ridge=REGULARISATION, iterations=iterations, seed=seed, threads=threads
+    )
+    with one_blas_thread():  # the solver runs threads of its own, and they would wait for those of BLAS
+        solver.fit(table.astype(np.float32), show_progress=False)
     listed = np.bincount(table.indices, minlength=table.shape[1]) > 0
-    every = np.where(listed[:, None], np.nan_to_num(als.item_factors), 0).astype(np.float32)
-    count = table.shape[1] - (0 if table is incidence.by_playlist else titles.by_playlist.shape[1])
+    every = np.where(listed[:, None], np.nan_to_num(solver.item_factors), 0).astype(np.float32)
+    count = by_playlist.shape[1]
     return Ials(every[:count], every[count:], confidence)

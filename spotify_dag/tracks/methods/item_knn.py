@@ -5,6 +5,8 @@ Shrunk cosine of co-occurrence (Koren and Bell, "Advances in collaborative filte
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from spotify_dag.tracks.incidence import Incidence, recency
@@ -54,14 +56,14 @@ class ItemKnn:
         }
 
     def _keep_nearest(self, cosine: np.ndarray, ends: np.ndarray) -> None:
-        for start, end in zip(ends[:-1], ends[1:], strict=True):
+        for start, end in pairwise(ends):
             if end - start > self.neighbours:
                 row = cosine[start:end]
                 row[row < np.partition(row, -self.neighbours)[-self.neighbours]] = 0
 
 
 def beside(incidence: Incidence, seeds: np.ndarray) -> np.ndarray:
-    """Return how often tracks stand within `WINDOW` places of a seed, ``[tracks]``; later seeds and near places more."""
+    """Return how often tracks stand within `WINDOW` places of a seed, ``[tracks]``; late and near ones count more."""
     playlists, places, ends = incidence.listed(seeds)
     of_seed = np.repeat(recency(len(seeds)) / np.sqrt(1 + incidence.track_count[seeds]), np.diff(ends))
     bounds = incidence.playlists.indptr

@@ -6,7 +6,6 @@ import numpy as np
 
 from spotify_dag.tracks.incidence import Incidence, largest, weighted_sum
 from spotify_dag.tracks.title_texts import TitleTexts
-from spotify_dag.tracks.track_arrays import Request
 
 NEIGHBOURS = 200
 SHARPNESS = 3
@@ -21,20 +20,31 @@ class TitleKnn:
     def __init__(self, incidence: Incidence, titles: TitleTexts, neighbours: int = NEIGHBOURS) -> None:
         self.incidence, self.titles, self.neighbours = incidence, titles, neighbours
 
-    def affinity(self, request: Request) -> dict[str, np.ndarray]:
-        """Return what playlists' titles have of the request's, ``[playlists]``: ``letters`` and ``meaning``."""
-        found = {}
-        if request.title_text:
-            found["letters"] = self._of_playlists(self.titles.likeness(request.title_text))
-        if request.title is not None:
-            cosine = self.incidence.playlists.title_vectors @ request.title
-            found["meaning"] = self._of_playlists(np.maximum(cosine - MEANING_FLOOR, 0))
-        return found
+    def __call__(self, text: str, vector: np.ndarray) -> dict[str, np.ndarray]:
+        """Return ``title_letters`` and ``title_meaning``, ``[tracks]``, and ``playlists``: their sum by playlist.
+
+        Parameters
+        ----------
+        text, vector
+            The folded title, and its unit vector ``[dim]``.
+        """
+        cosine = self.incidence.playlists.title_vectors @ vector
+        meaning = self._of_playlists(np.maximum(cosine - MEANING_FLOOR, 0))
+        letters = self._of_playlists(self.titles.likeness(text))
+        return {
+            "title_letters": self._tracks_of(letters),
+            "title_meaning": self._tracks_of(meaning),
+            "playlists": letters + meaning,
+        }
+
+    def by_letters(self, text: str) -> np.ndarray:
+        """Return ``title_letters`` alone."""
+        return self._tracks_of(self._of_playlists(self.titles.likeness(text)))
 
     def _of_playlists(self, likeness: np.ndarray) -> np.ndarray:
         return np.append(likeness, 0)[self.titles.number] ** SHARPNESS  # the last one is that of no title
 
-    def tracks_of(self, affinity: np.ndarray) -> np.ndarray:
-        """Return what the nearest playlists hold, ``[tracks]``."""
+    def _tracks_of(self, affinity: np.ndarray) -> np.ndarray:
         nearest = largest(affinity, self.neighbours)
-        return weighted_sum(self.incidence.by_playlist[nearest], affinity[nearest] / np.sqrt(self.incidence.length[nearest]))
+        weight = affinity[nearest] / np.sqrt(self.incidence.length[nearest])
+        return weighted_sum(self.incidence.by_playlist[nearest], weight)
