@@ -28,9 +28,12 @@ from spotify_dag.sources.export.kept import kept_frame
 from spotify_dag.staleness.stale_buckets import stale_continuation, stale_tracks
 from spotify_dag.tracks.text_search import Filters
 from spotify_dag.tracks.track_answers import (
+    MOST_ANSWERS,
+    MOST_SONGS,
     MOST_UNSEEN,
     ContinueRequest,
     RequestError,
+    SeedRequest,
     TrackAnswers,
     TrackDescription,
     read_requests,
@@ -232,6 +235,23 @@ def test_the_format_of_the_system_before_is_answered_in_its_order(project: Proje
     assert len(first["recommendation_catalogue_numbers"]) == 4
     assert not {1, 2} & set(first["recommendation_catalogue_numbers"])
     assert second["recommendations"] == []
+
+
+@pytest.mark.parametrize("many", [10_000, 10**30])
+def test_more_answers_may_be_asked_for_than_there_are_tracks(
+    project: Project, answers: TrackAnswers, many: int
+) -> None:
+    count = catalogue(project).height
+    found = answers.answer(
+        SeedRequest(search="love", playlist=[1, 2, 10**9], recommender_neighbors=many, search_neighbors=many)
+    )
+    assert found["unknown"] == [10**9]
+    limits = {"recommender_neighbors": MOST_ANSWERS, "search_neighbors": MOST_SONGS}
+    assert found.get("limited_to", {}) == {name: most for name, most in limits.items() if many > most}
+    # All songs but those of the seeds, each once.
+    songs = dict(catalogue(project).select("catalogue_number", "song_key").iter_rows())
+    listed = [songs[number] for number in found["recommendation_catalogue_numbers"]]
+    assert len(listed) == len(set(listed)) == len(set(songs.values()) - {songs[1], songs[2]}) <= count
 
 
 def test_search_from_the_command_line(project: Project) -> None:
