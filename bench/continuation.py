@@ -31,12 +31,16 @@ def measure(quick: bool, playlists: int | None) -> dict[str, Any]:
         in_fresh_process(write_slices, folder, playlists)
         found, cost = in_fresh_process(evaluate, folder)
     for metric in ("r_precision", "ndcg"):
-        methods = list(next(iter(found["continuation"].values())))
+        methods = list(next(iter(found["scenarios"].values())))
         rows = [
-            [scenario, *(f"{figures[name][metric]:.4f}" for name in methods), f"{found['lead'][metric][scenario]:+.0%}"]
-            for scenario, figures in found["continuation"].items()
+            [
+                scenario,
+                *(f"{figures[name][metric]:.4f}" for name in methods),
+                f"{found['lead'][metric][scenario]['ratio']:.3f}",
+            ]
+            for scenario, figures in found["scenarios"].items()
         ]
-        print_table(metric, ["", *methods, "ahead of the best"], rows)
+        print_table(metric, ["", *methods, "times the best"], rows)
     took = "; ".join(f"{name}: {seconds:,.0f} s" for name, seconds in found["seconds"].items())
     console.print(f"{took}; {cost.peak_gib:.1f} GiB")
     print_others({"all": cost})
@@ -50,7 +54,7 @@ def evaluate(folder: str) -> dict[str, Any]:
     from spotify_dag.progress import Progress
     from spotify_dag.project import Project
     from spotify_dag.settings import Settings
-    from spotify_dag.tracks.evaluate_source import evaluate_tracks
+    from spotify_dag.tracks.evaluate_source import Evaluation
 
     seconds: dict[str, float] = {}
 
@@ -62,10 +66,8 @@ def evaluate(folder: str) -> dict[str, Any]:
             seconds[description] = time.monotonic() - begun
 
     project = Project.open(Settings(data=Path(folder) / "data"))
-    report = evaluate_tracks(
-        Path(folder), settings=project.settings, lake=project.lake, encoder=project.encoder, queries=1, seed=0,
-        progress=Clock(), search=False, continuation=True,
-    )  # fmt: skip
+    evaluation = Evaluation(project.settings, project.lake, project.encoder, Clock())
+    report = evaluation.continuation(Path(folder))
     return {**report, "seconds": seconds}
 
 

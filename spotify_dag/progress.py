@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -37,3 +38,31 @@ class TerminalProgress(Progress):
         with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
             bar = bars.add_task(description, total=total)
             yield lambda steps: bars.advance(bar, steps)
+
+
+class LineProgress(Progress):
+    """Progress of long work in lines on standard error, for logs: at the start, every tenth, and at the end."""
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Callable[[float], None]]:
+        """Print lines while the task runs."""
+        begun, done, shown = time.monotonic(), 0.0, 0
+
+        def advance(steps: float) -> None:
+            nonlocal done, shown
+            done += steps
+            if total and (tenths := int(10 * done / total)) > shown:
+                shown = tenths
+                say(f"{done:,.0f} of {total:,}")
+
+        def say(what: str) -> None:
+            print(f"{description}: {what}, {time.monotonic() - begun:,.0f} s", file=sys.stderr, flush=True)
+
+        say("begun" if total is None else f"0 of {total:,}")
+        yield advance
+        say("done")
+
+
+def watched_progress() -> Progress:
+    """Return progress for somebody who waits: bars where standard error is a terminal, else lines."""
+    return TerminalProgress() if sys.stderr.isatty() else LineProgress()

@@ -84,3 +84,16 @@ def retrieval(rank: np.ndarray) -> dict[str, float]:
 def hit_rates(places: Sequence[int | None]) -> dict[str, float]:
     """Return `retrieval` of places from 1 on, None where the item was not found."""
     return retrieval(np.array([place or np.inf for place in places], float))
+
+
+def ranking(scores: np.ndarray, seeds: np.ndarray, jitter: np.ndarray, length: int = LENGTH) -> np.ndarray:
+    """Return the numbers of the best tracks that are no seeds, best first.
+
+    Scores are brought to one scale first, so that ``jitter`` (``[tracks]``, tiny) decides among equals only.
+    """
+    low, high = float(scores.min()), float(scores.max())
+    level = (scores.astype(np.float64) - low) / (high - low or 1) + jitter
+    level[seeds] = -1
+    length = min(length, len(level) - len(np.unique(seeds)))
+    best = np.argpartition(-level, min(length, len(level) - 1))[:length]
+    return best[np.argsort(-level[best], kind="stable")]

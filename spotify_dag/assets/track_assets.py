@@ -18,7 +18,7 @@ from spotify_dag.staleness.stale_buckets import index_difference, stale_audio, s
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.text_encoder import encode_missing, encoded, load_vectors, unknown_texts
 from spotify_dag.tracks.catalogue_rows import catalogue, distinct_tracks, track_identity
-from spotify_dag.tracks.continuation import Continuation
+from spotify_dag.tracks.continuation import Continuation, feature_weights
 from spotify_dag.tracks.corpus import (
     distinct_texts,
     genre_names,
@@ -27,9 +27,7 @@ from spotify_dag.tracks.corpus import (
     text_vectors,
     tracks_of,
 )
-from spotify_dag.tracks.moods import PHRASES, mood_pull
-from spotify_dag.tracks.signal_weights import learn_factors, learn_weights
-from spotify_dag.tracks.signals import SIGNALS
+from spotify_dag.tracks.moods import PHRASES
 from spotify_dag.training_data.policy import may_be_trained_on
 
 if TYPE_CHECKING:
@@ -203,8 +201,8 @@ def compute_track_factors(
     if reason is None:
         return dg.MaterializeResult(metadata={"learned": False})
     frame = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
-    with progress.task("Learning to continue playlists"):
-        model, users = learn_continuation(project, frame)
+    with progress.task("Learning to continue playlists") as advance:
+        model, users = learn_continuation(project, frame, advance)
     card = {
         "encoder": project.encoder.digest,
         "catalogue": frame.height,
@@ -212,18 +210,20 @@ def compute_track_factors(
         "train_on_spotify": project.settings.train_on_spotify,
     }
     project.track_model.save(model, frame.select("track_id", "artist_key", "catalogue_number"), users, card)
-    weights = dict(zip(SIGNALS, model.weights.mean(axis=0).tolist(), strict=True))
+    weights = feature_weights(model)
     return dg.MaterializeResult(
         metadata={
             "learned": True,
             "reason": reason,
-            "playlists": len(model.playlists),
+            "playlists": len(model.stage.playlists),
             "mean_weights": bar_chart(list(weights), list(weights.values())),
         }
     )
 
 
-def learn_continuation(project: Project, frame: "pl.DataFrame") -> "tuple[Continuation, pl.DataFrame]":
+def learn_continuation(
+    project: Project, frame: "pl.DataFrame", progress: Callable[[int], None] = lambda _: None
+) -> "tuple[Continuation, pl.DataFrame]":
     """Return the continuation model of a catalogue, and the users (``user_id``) whose playlists it was made from.
 
     ``frame`` has rows of `schemas.TRACK_CATALOGUE`, in the order of the model.
@@ -244,9 +244,7 @@ def learn_continuation(project: Project, frame: "pl.DataFrame") -> "tuple[Contin
     known = encoded(lake, encoder, titles.unique())
     tracks = tracks_of(frame, _audio(lake, pl.lit(value=True)), project.track_index.vectors(frame["track_id"]), known)
     playlists = playlists_of(table, known)
-    moods = mood_pull(playlists.title_vectors, known.rows(pl.Series(PHRASES)))
-    model = Continuation(tracks, playlists, weights=learn_weights(tracks, playlists, moods, seed=seed))
-    model.factors = learn_factors(model.by_playlist, seed)
+    model = Continuation.learn(tracks, playlists, seed=seed, progress=progress)
     return model, table.select("user_id").unique().sort("user_id")
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
-from spotify_dag.progress import TerminalProgress
+from spotify_dag.progress import watched_progress
 from spotify_dag.tracks.text_search import Filters, SearchError
 
 
@@ -73,22 +73,33 @@ def continue_playlist(
 def evaluate_tracks(
     context: typer.Context,
     path: Annotated[Path, typer.Option(help="A table of tracks with playlists (.csv, .parquet), or slices of MPD.")],
+    test_path: Annotated[
+        Path | None, typer.Option(help="Ask for these playlists, and learn from all of --path.", show_default=False)
+    ] = None,
+    artist_genres: Annotated[
+        Path | None, typer.Option(help="Table of artists and their genres (.parquet, .csv, .json).", show_default=False)
+    ] = None,
+    playlists: Annotated[int, typer.Option(min=1, help="Playlists asked for at most, drawn at random.")] = 500,
     queries: Annotated[int, typer.Option(min=1, help="Search queries of each kind.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the queries and of the hold-out.")] = 0,
     only: Annotated[str | None, typer.Option(help="search or continuation.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure search and playlist continuation on withheld playlists, against baselines."""
-    from spotify_dag.tracks.evaluate_source import evaluate_tracks as evaluate
+    from spotify_dag.tracks.evaluate_source import Evaluation, describe
 
     with clear_errors():
         if only not in (None, "search", "continuation"):
             raise SearchError(f"--only is '{only}'. Choose search or continuation.")
         project = open_project(context)
-        report = evaluate(
-            path, settings=project.settings, lake=project.lake, encoder=project.encoder, queries=queries, seed=seed,
-            progress=TerminalProgress(), search=only != "continuation", continuation=only != "search",
-        )  # fmt: skip
+        evaluation = Evaluation(
+            project.settings, project.lake, project.encoder, watched_progress(), seed, artist_genres
+        )
+        report = describe(path, project.settings) | {"seed": seed}
+        if only != "continuation":
+            report["search"] = evaluation.search(path, queries)
+        if only != "search":
+            report["continuation"] = evaluation.continuation(path, test_path, playlists)
         if as_json:
             print_json(report)
             return
@@ -98,8 +109,8 @@ def evaluate_tracks(
         )
         if "search" in report:
             _print_figures("Known-item search", report["search"])
-        for scenario, methods in report.get("continuation", {}).items():
-            _print_figures(f"Continuation: {scenario}", methods)
+        if "continuation" in report:
+            _print_continuation(report["continuation"])
 
 
 def _years(text: str | None) -> tuple[int, int] | None:
@@ -139,6 +150,30 @@ def _print_tracks(title: str, tracks: list[dict[str, Any]]) -> None:
         why = ["; ".join(track["why"])] if reasons else []
         table.add_row(str(place), *cells, f"{track['score']:.3f}", *why)
     out.print(table if tracks else "Nothing found.")
+
+
+def _print_continuation(report: dict[str, Any]) -> None:
+    out.print(
+        f"Learned from {report['learned_from']:,} playlists of {report['catalogue']:,} tracks; "
+        f"{report['asked_for']:,} playlists asked for; {report['wanted_tracks_in_catalogue']:.0%} of their tracks are "
+        "in the catalogue."
+    )
+    for name, chosen in report["settings"].items():
+        out.print(f"{name}: {chosen}")
+    for scenario, methods in report["scenarios"].items():
+        table = Table(title=f"Continuation: {scenario}", title_justify="left")
+        for heading in ("", "R-precision", "with artists", "NDCG", "clicks"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for name, figures in methods.items():
+            cells = [
+                f"{figures[measure]:.4g} ± {figures[f'{measure}_error']:.2g}"
+                for measure in ("r_precision", "r_precision_with_artists", "ndcg", "clicks")
+            ]
+            table.add_row(name, *cells)
+        out.print(table)
+        for measure, of_scenario in report["lead"].items():
+            ahead = of_scenario[scenario]
+            out.print(f"{measure}: {ahead['ratio']:.3f} ± {ahead['error']:.3f} times {ahead['best']}")
 
 
 def _print_figures(title: str, rows: dict[str, dict[str, float]]) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 CATALOGUE_ID = "^[0-9A-Za-z]{22}$"
+INDEX_CODE = 2
+"""Raise when what the index keeps of a track means something else: every track is then indexed again."""
 GUESTS = r"(?i)\s*(?:[(\[](?:feat|ft|featuring|with)\b[^)\]]*[)\]]|\b(?:feat|ft)\.\s.*$)"
 """Guests named in a title: ``(feat. X)``, ``[with X]``, ``ft. X`` at the end."""
 _NOTE = (
@@ -164,7 +166,7 @@ def catalogue(
         pl.coalesce("catalogue_number", first_free + new.cum_sum().cast(pl.Int64) - 1).alias("catalogue_number")
     ).join(genres, on="artist_key", how="left", maintain_order="left")
     heard = described.select("track_id").join(audio, on="track_id", how="left", maintain_order="left")
-    hashed = pl.concat([described, heard.drop("track_id")], how="horizontal").hash_rows()
+    hashed = pl.concat([described, heard.drop("track_id")], how="horizontal").hash_rows(INDEX_CODE)
     return described.with_columns(
         hashed.reinterpret(signed=True).alias("content_hash"), pl.lit(0, pl.Int32).alias("part")
     )

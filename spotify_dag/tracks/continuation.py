@@ -1,48 +1,25 @@
-"""Continue a playlist: the signals of `tracks.signals`, blended with learned weights (`tracks.signal_weights`)."""
+"""Continue a playlist in two stages: candidates by several methods (`candidates`), then a learned order (`ranker`)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from spotify_dag.tracks.signals import SIGNALS, Signals
+from spotify_dag.tracks.candidate_features import FEATURES, REASONS, features
+from spotify_dag.tracks.candidates import NAMES, Candidates, FirstStage
+from spotify_dag.tracks.ranker import Ranker
+from spotify_dag.tracks.ranker_learning import learn_ranker
 from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks
 
-DEFAULT_WEIGHTS = np.array(
-    [{"text": 3.0, "same_artist": 2.0, "playlists_artist": 2.0, "mood": 0.3, "title_match": 10.0}.get(name, 0.5)
-     for name in SIGNALS], np.float32
-)  # fmt: skip
-"""What signals count where there is nothing to learn from."""
-REASONS = {
-    "playlists_track": "in playlists with your tracks",
-    "playlists_walk": "in playlists with your tracks",
-    "neighbours": "in playlists with your tracks",
-    "factors": "in playlists like yours",
-    "playlists_artist": "artist in playlists with your artists",
-    "title_track": "in playlists with such a title",
-    "title_artist": "artist in playlists with such a title",
-    "same_artist": "an artist of yours",
-    "same_album": "from an album of yours",
-    "popularity": "widely known",
-    "audio": "sounds like your tracks",
-    "year": "from the same years",
-    "genre": "of the same genres",
-    "title_genre": "of the genres of playlists with such a title",
-    "genre_named": "of the genre you wrote",
-    "text": "a title and artist of the same kind",
-    "title_audio": "sounds like playlists with such a title",
-    "title_year": "from the years of playlists with such a title",
-    "title_text": "title and artist fit what you wrote",
-    "title_match": "title or artist is what you wrote",
-    "mood": "sounds as you described",
-}
-BRACKETS = (0, 1, 3, 7, 15)
-"""Sizes of requests, in seeds, from which on another set of weights is used."""
 WISH_WEIGHT = 2.0
 """What a mood counts that was asked for, per standard deviation of an audio feature fully pulled."""
+NO_NAMES = [FEATURES.index(name) for name in FEATURES if name.startswith(("title_text", "title_match", "title_names"))]
 POOL = 1_000
-"""Best tracks that the knobs choose from."""
+"""Best candidates whose spread the knobs turn by."""
+USUAL = 250
+"""Answers up to which the usual number of candidates will do."""
 KNOB = 2.0
 """Standard deviations of the scores of these that a knob turned all the way moves a track by."""
 
@@ -58,26 +35,67 @@ class Recommendation:
     """What speaks for it most, best first."""
 
 
-class Continuation(Signals):
-    """Signals and their blend over one catalogue.
+@dataclass(frozen=True)
+class Ranked:
+    """The candidates of a request, the best first."""
 
-    Parameters
-    ----------
-    tracks, playlists, factors
-        See `Signals`.
-    weights
-        ``[len(BRACKETS), len(SIGNALS)]``, see `blend.learn_weights`; by default `DEFAULT_WEIGHTS`.
-    """
+    tracks: np.ndarray
+    """``[candidates]`` int."""
+    scores: np.ndarray
+    """``[candidates]`` float32, descending."""
+    contributions: np.ndarray
+    """``[candidates, len(FEATURES)]`` float32, what each feature adds to the score."""
 
-    def __init__(
-        self, tracks: Tracks, playlists: Playlists, factors: np.ndarray | None = None, weights: np.ndarray | None = None
-    ) -> None:
-        super().__init__(tracks, playlists, factors)
-        self.weights = np.tile(DEFAULT_WEIGHTS, (len(BRACKETS), 1)) if weights is None else weights
 
-    def score(self, request: Request) -> np.ndarray:
-        """Return how well each track continues the request, ``[tracks]``; seeds are scored like any other."""
-        return self.signals(request) @ self.weights_of(request)
+@dataclass(frozen=True)
+class Continuation:
+    """Both stages over one catalogue."""
+
+    stage: FirstStage
+    ranker: Ranker
+
+    @staticmethod
+    def learn(
+        tracks: Tracks, playlists: Playlists, *, seed: int = 0, threads: int = 0,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Continuation:  # fmt: skip
+        """Learn the order from playlists that are held out in turn, then the methods from all of them.
+
+        Parameters
+        ----------
+        tracks, playlists
+            The catalogue, and playlists to learn from.
+        seed
+            Of everything random.
+        threads
+            How many factors are learned with, 0 for all.
+        progress
+            Hears how many playlists have been asked for.
+        """
+        ranker = learn_ranker(tracks, playlists, seed=seed, threads=threads, progress=progress)
+        return Continuation(FirstStage.learn(tracks, playlists, seed=seed, threads=threads), ranker)
+
+    def ranked(self, request: Request, count: int = USUAL) -> Ranked:
+        """Return the candidates of a request in order, ``count`` or more where the catalogue has them."""
+        candidates = self.stage.candidates(request, max(1.0, count / USUAL), at_least=2 * count)
+        contributions = self.ranker.contributions(features(self.stage, request, candidates), len(request))
+        if request.wish:
+            contributions = self._heard(contributions, request, candidates)
+        scores = contributions.sum(axis=1)
+        order = np.argsort(-scores, kind="stable")
+        return Ranked(candidates.tracks[order], scores[order], contributions[order])
+
+    def _heard(self, contributions: np.ndarray, request: Request, candidates: Candidates) -> np.ndarray:
+        """Return the contributions where a mood is asked for.
+
+        Titles of playlists seldom speak of sound, so weights learned from them are no measure of a wish for it.
+        """
+        contributions = contributions.copy()
+        contributions[:, NO_NAMES] = 0
+        if request.mood is not None:
+            sound = np.nan_to_num(self.stage.content.audio[candidates.tracks])
+            contributions[:, FEATURES.index("mood")] = WISH_WEIGHT * (sound @ request.mood.astype(np.float32))
+        return contributions
 
     def recommend(
         self, request: Request, k: int, *, popularity: float = 0.0, diversity: float = 0.0
@@ -89,45 +107,54 @@ class Continuation(Signals):
         request, k
             What to continue, and by how many tracks.
         popularity
-            -1 to 1: what is known, or what is not, comes first; 0 leaves it to the blend.
+            -1 to 1: what is known, or what is not, comes first; 0 leaves it to the ranker.
         diversity
             0 to 1: how much every further track of an artist has to be better.
         """
-        signals, weights = self.signals(request), self.weights_of(request)
-        score = signals @ weights
-        pool = min(len(score), max(POOL, 10 * k))
+        ranked, tracks = self.ranked(request, k), self.stage.tracks
         # The knobs turn in units of the spread of the scores they have to change.
-        spread = float(np.std(np.partition(score, -pool)[-pool:])) or 1.0
-        score = score + KNOB * spread * popularity * self.popularity
-        score[np.isin(self.tracks.song, self.tracks.song[request.seeds])] = -np.inf
-        best = np.argpartition(-score, pool - 1)[:pool]
-        best = best[np.lexsort((best, -score[best]))]
-        _, first = np.unique(self.tracks.song[best], return_index=True)
-        best = best[np.sort(first)]
-        best = best[np.isfinite(score[best])]
-        level = score[best].astype(np.float64)
-        chosen: list[int] = []
-        for _ in range(min(k, len(best))):
-            place = int(np.argmax(level))
-            chosen.append(place)
-            level[self.tracks.artist[best] == self.tracks.artist[best[place]]] -= KNOB * spread * diversity
-            level[place] = -np.inf
+        spread = float(np.std(ranked.scores[: max(POOL, 10 * k)])) or 1.0
+        scores = ranked.scores + KNOB * spread * popularity * self.stage.known_popularity[ranked.tracks]
+        order = np.argsort(-scores, kind="stable")
+        songs = tracks.song[ranked.tracks[order]]
+        _, first = np.unique(songs, return_index=True)
+        first = first[~np.isin(songs[first], tracks.song[request.seeds])]
+        best = order[np.sort(first)]
+        chosen = _spread_out(scores[best], tracks.artist[ranked.tracks[best]], k, KNOB * spread * diversity)
         return [
-            Recommendation(int(best[place]), float(score[best[place]]), _reasons(signals[best[place]] * weights))
-            for place in chosen
+            Recommendation(int(ranked.tracks[row]), float(scores[row]), reasons(ranked.contributions, row))
+            for row in best[chosen]
         ]
 
-    def weights_of(self, request: Request) -> np.ndarray:
-        """Return the weights of the signals for a request, ``[len(SIGNALS)]`` float32."""
-        weights = self.weights[np.searchsorted(BRACKETS, len(request), side="right") - 1].astype(np.float32)
-        if request.wish:
-            # Titles of playlists seldom speak of sound, so weights learned from them are no measure of a wish for it.
-            weights[[SIGNALS.index(name) for name in ("title_text", "title_match")]] = 0
-            weights[SIGNALS.index("mood")] = WISH_WEIGHT
-        return weights
+
+def _spread_out(scores: np.ndarray, artist: np.ndarray, k: int, penalty: float) -> np.ndarray:
+    """Return the places of the ``k`` best of descending scores, each further track of an artist at a penalty."""
+    if penalty <= 0:
+        return np.arange(min(k, len(scores)))
+    level = scores.astype(np.float64)
+    chosen = []
+    for _ in range(min(k, len(scores))):
+        place = int(np.argmax(level))
+        chosen.append(place)
+        level[artist == artist[place]] -= penalty
+        level[place] = -np.inf
+    return np.array(chosen, np.int64)
 
 
-def _reasons(contributions: np.ndarray, count: int = 3) -> list[str]:
-    """Return the signals that contribute most in words, each once."""
-    order = [place for place in np.argsort(-contributions, kind="stable") if contributions[place] > 0]
-    return list(dict.fromkeys(REASONS[SIGNALS[place]] for place in order))[:count]
+def reasons(contributions: np.ndarray, row: int, count: int = 3) -> list[str]:
+    """Return in words what speaks for a candidate most, beside the other candidates of the request."""
+    above = contributions[row] - contributions.mean(axis=0)
+    summed: dict[str, float] = {}
+    for words, value, own in zip(REASONS, above.tolist(), contributions[row].tolist(), strict=True):
+        if own:
+            summed[words] = summed.get(words, 0.0) + value
+    best = sorted(summed, key=lambda words: -summed[words])
+    return [words for words in best if summed[words] > 0][:count] or best[:1]
+
+
+def feature_weights(model: Continuation) -> dict[str, float]:
+    """Return the mean weight of the features of each method over all sizes; empty where ranks are fused."""
+    if model.ranker.weights is None:
+        return {}
+    mean = np.abs(model.ranker.weights).mean(axis=0)
+    return {name: float(mean[FEATURES.index(f"{name}_rank")]) for name in NAMES}

@@ -15,7 +15,10 @@ import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import read_own_json, write_atomically
+from spotify_dag.tracks.candidates import FirstStage
 from spotify_dag.tracks.continuation import Continuation
+from spotify_dag.tracks.methods.ials import Ials
+from spotify_dag.tracks.ranker import Ranker
 from spotify_dag.tracks.track_arrays import Playlists, Tracks
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
 
 TRACK_ARRAYS = ("artist", "album", "song", "audio", "year", "popularity", "text", "genre_text")
 LAST_NUMBER = 2**63 - 1
-PLAYLIST_ARRAYS = ("indptr", "indices", "title", "title_vectors")
+LAYOUT = 2
+"""Of a version on disk. One of another layout counts as none, and is learned anew."""
+PLAYLIST_ARRAYS = ("indptr", "indices", "title", "title_vectors", "moods")
 
 
 class NoTracksError(SpotifyDagError):
@@ -39,7 +44,8 @@ class TrackModel:
     def card(self) -> dict[str, Any] | None:
         """Return what is known of the version that serves: its name and what it was made from; None without one."""
         remedy = "Delete it: spotify-dag run learns the continuation of playlists again"
-        return read_own_json(self.root / "serving.json", dict[str, Any], remedy)
+        card = read_own_json(self.root / "serving.json", dict[str, Any], remedy)
+        return card if card and card.get("layout") == LAYOUT else None
 
     def save(self, model: Continuation, track_ids: pl.DataFrame, users: pl.DataFrame, card: dict[str, Any]) -> None:
         """Keep a model and make it serve; older versions are deleted.
@@ -47,7 +53,7 @@ class TrackModel:
         Parameters
         ----------
         model
-            With factors and weights.
+            What was learned.
         track_ids
             ``track_id, artist_key, catalogue_number``, one row per track of the model, in its order.
         users
@@ -55,17 +61,25 @@ class TrackModel:
         card
             What it was made from.
         """
+        import polars as pl
+
         self.root.mkdir(parents=True, exist_ok=True)
-        arrays = {name: getattr(model.tracks, name) for name in TRACK_ARRAYS}
-        arrays |= {name: getattr(model.playlists, name) for name in PLAYLIST_ARRAYS}
-        arrays |= {f"genres_{name}": getattr(model.tracks.genres, name) for name in ("data", "indices", "indptr")}
-        arrays |= {"factors": model.factors, "weights": model.weights}
+        tracks, playlists = model.stage.tracks, model.stage.playlists
+        arrays = {name: getattr(tracks, name) for name in TRACK_ARRAYS}
+        arrays |= {name: getattr(playlists, name) for name in PLAYLIST_ARRAYS}
+        arrays |= {f"genres_{name}": getattr(tracks.genres, name) for name in ("data", "indices", "indptr")}
+        arrays |= {"factors": model.stage.ials.tracks, "word_factors": model.stage.ials.words}
+        # Without any, ranks are fused.
+        arrays |= {"weights": np.empty((0, 0)) if model.ranker.weights is None else model.ranker.weights}
         folder = Path(tempfile.mkdtemp(dir=self.root, prefix="model-"))
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        pl.DataFrame({"title": playlists.titles.tolist()}, schema={"title": pl.String}).write_parquet(
+            folder / "titles.parquet"
+        )
         track_ids.write_parquet(folder / "tracks.parquet")
         users.write_parquet(folder / "users.parquet")
-        card = {**card, "version": folder.name, "tracks": len(model.tracks), "playlists": len(model.playlists)}
+        card = {**card, "layout": LAYOUT, "version": folder.name, "tracks": len(tracks), "playlists": len(playlists)}
         write_atomically(self.root / "serving.json", json.dumps(card, indent=2).encode())
         for old in self.root.glob("model-*"):
             if old != folder:
@@ -208,7 +222,7 @@ class LoadedModel:
     def artists(self, artist_keys: Sequence[str]) -> dict[str, int]:
         """Return the numbers of those of some artists that the model has."""
         rows = self._places("artist_key", artist_keys)
-        return {key: int(self.model.tracks.artist[row]) for key, row in rows.items()}
+        return {key: int(self.model.stage.tracks.artist[row]) for key, row in rows.items()}
 
     def catalogue_numbers(self, wanted: Sequence[int]) -> dict[int, int]:
         """Return the numbers of the tracks of some catalogue numbers."""
@@ -234,7 +248,11 @@ def _load(folder: Path) -> LoadedModel:
     loaded = {name: _array(folder, name) for name in TRACK_ARRAYS}
     parts = tuple(_array(folder, f"genres_{name}") for name in ("data", "indices", "indptr"))
     genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
-    playlists = Playlists(**{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
-    factors, weights = _array(folder, "factors"), _array(folder, "weights")
-    model = Continuation(Tracks(genres=genres, **loaded), playlists, factors, weights)
+    titles = pl.read_parquet(folder / "titles.parquet")["title"].to_numpy()
+    playlists = Playlists(titles=titles, **{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
+    weights = _array(folder, "weights")
+    stage = FirstStage(
+        Tracks(genres=genres, **loaded), playlists, Ials(_array(folder, "factors"), _array(folder, "word_factors"))
+    )
+    model = Continuation(stage, Ranker(weights if len(weights) else None))
     return LoadedModel(folder.name, model, pl.read_parquet(folder / "tracks.parquet"))

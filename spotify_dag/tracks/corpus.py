@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spotify_dag.features.audio import scaled
-from spotify_dag.tracks.catalogue_rows import song_title, track_identity
+from spotify_dag.tracks.catalogue_rows import folded, song_title, track_identity
+from spotify_dag.tracks.moods import PHRASES, mood_pull
+from spotify_dag.tracks.text_search import QUERY_CHARS
 from spotify_dag.tracks.track_arrays import Playlists, Tracks
 
 if TYPE_CHECKING:
@@ -21,26 +23,47 @@ MOST_GENRES = 500
 """Of more genres, those of the most artists are kept."""
 
 
-def track_texts(tracks: pl.DataFrame) -> pl.DataFrame:
-    """Return what is encoded of each track: ``title`` (of the song) and ``artist_name``, in the same order."""
-    import polars as pl
+def title_words(title: pl.Expr) -> pl.Expr:
+    """Return the distinct words of the song's title, folded, as a list.
 
-    return tracks.select(song_title(pl.col("track_name")).alias("title"), "artist_name")
+    Words are encoded, not titles: a catalogue has several times fewer of them, and each is shorter.
+    """
+    return folded(song_title(title)).str.split(" ").list.unique(maintain_order=True)
 
 
 def distinct_texts(tracks: pl.DataFrame) -> pl.DataFrame:
-    """Return the distinct strings of `track_texts` in a column ``text``."""
+    """Return the distinct strings that `text_vectors` needs, names of artists and words of titles, as ``text``."""
     import polars as pl
 
-    texts = track_texts(tracks)
-    return pl.DataFrame({"text": pl.concat([texts["title"], texts["artist_name"]]).unique().sort()})
+    words = tracks.select(title_words(pl.col("track_name").unique()).explode())["track_name"]
+    return pl.DataFrame({"text": pl.concat([words, tracks["artist_name"]]).drop_nulls().unique().sort()})
 
 
 def text_vectors(tracks: pl.DataFrame, known: TextVectors) -> np.ndarray:
-    """Return the unit vector of each track's title and artist, ``[tracks, dim]`` float32: the mean of the two."""
-    texts = track_texts(tracks)
-    both = known.rows(texts["title"]) + known.rows(texts["artist_name"])
-    return (both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    """Return the unit vector of each track's title and artist, ``[tracks, dim]`` float32: the mean of the two.
+
+    That of a title is the mean of its words'.
+    """
+    import polars as pl
+    from scipy.sparse import csr_matrix
+
+    words = tracks.select(title_words(pl.col("track_name")).alias("text"))["text"]
+    ends = np.concatenate([[0], np.cumsum(words.list.len().to_numpy())])
+    distinct = known.texts["text"]
+    places = (
+        words.explode()
+        .to_frame("text")
+        .join(distinct.to_frame("text").with_row_index("place"), on="text", how="left", maintain_order="left")["place"]
+    )
+    held = places.is_not_null().to_numpy()
+    entries = csr_matrix((held.astype(np.float32), places.fill_null(0).to_numpy(), ends), (len(words), len(distinct)))
+    both = unit_rows(entries @ known.vectors) + known.rows(tracks["artist_name"])
+    return unit_rows(both)
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Return rows at length 1, float32; zero stays zero."""
+    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
 
 def genre_names(tracks: pl.DataFrame) -> pl.DataFrame:
@@ -128,16 +151,19 @@ def playlists_of(table: pl.DataFrame, known: TextVectors) -> Playlists:
     table
         Rows of `playlist_table`.
     known
-        Vectors of at least all titles.
+        Vectors of at least all titles and of `moods.PHRASES`.
     """
     import polars as pl
 
     titles = table["playlist_name"].drop_nulls().unique().sort()
+    vectors = known.rows(titles)
     number = table.select(pl.col("playlist_name").rank("dense").cast(pl.Int64).fill_null(0) - 1).to_series().to_numpy()
     lengths = table["tracks"].list.len().to_numpy()
     return Playlists(
         indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         indices=table["tracks"].explode().to_numpy().astype(np.int32),
         title=number.astype(np.int32),
-        title_vectors=known.rows(titles),
+        title_vectors=vectors,
+        titles=titles.to_frame("title").select(folded(pl.col("title").str.head(QUERY_CHARS))).to_series().to_numpy(),
+        moods=mood_pull(vectors, known.rows(pl.Series(PHRASES))),
     )

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from spotify_dag.features.audio import RANGES
+from spotify_dag.features.embeddings import TextVectors
 from spotify_dag.features.genres import match_genres
 from spotify_dag.progress import Progress
 from spotify_dag.settings import Settings
 from spotify_dag.sources import open_source
+from spotify_dag.sources.artist_genres import read_artist_genres
 from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.spotify_songs import SpotifySongsSource
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.text_encoder import Encoder, encoded
 from spotify_dag.tracks.catalogue_rows import distinct_tracks, with_song_keys
 from spotify_dag.tracks.continuation import Continuation
+from spotify_dag.tracks.continuation_baselines import TUNED, fixed, tuned
 from spotify_dag.tracks.corpus import (
     distinct_texts,
     genre_names,
@@ -27,19 +29,22 @@ from spotify_dag.tracks.corpus import (
     text_vectors,
     tracks_of,
 )
-from spotify_dag.tracks.moods import PHRASES, mood_pull
-from spotify_dag.tracks.signal_weights import learn_factors, learn_weights
+from spotify_dag.tracks.moods import PHRASES
+from spotify_dag.tracks.track_arrays import Playlists, Tracks
 from spotify_dag.tracks.track_evaluation import (
     SCENARIOS,
+    TEST_PLAYLISTS,
     evaluate_continuation,
     evaluate_search,
     known_item_queries,
     lead,
     split_playlists,
+    summary,
 )
 from spotify_dag.tracks.track_index import TrackIndex
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
     from spotify_dag.sources.base import Source
@@ -47,81 +52,148 @@ if TYPE_CHECKING:
 FEWEST_PLAYLISTS = 50
 
 
-def evaluate_tracks(
-    path: Path,
-    *,
-    settings: Settings,
-    lake: Lake,
-    encoder: Encoder,
-    queries: int,
-    seed: int,
-    progress: Progress,
-    search: bool,
-    continuation: bool,
-) -> dict[str, Any]:
-    """Return figures of search and continuation on the playlists of ``path``.
+@dataclass(frozen=True)
+class Evaluation:
+    """How to evaluate.
 
     Raises
     ------
     SourceError
-        If nothing can be read there, or there are too few playlists to set some aside.
+        By its methods, if nothing can be read at a path, or there are too few playlists to set some aside.
     """
-    import polars as pl
 
-    source = _open(path, settings)
-    items = pl.concat([batch.records for batch in source.batches()])
-    tracks = with_song_keys(distinct_tracks(items.lazy()).collect()).sort("track_id")
-    table = playlist_table(items.lazy(), tracks)
-    if table.height < FEWEST_PLAYLISTS:
-        raise SourceError(
-            f"'{path}' has {table.height} playlists of two tracks or more; {FEWEST_PLAYLISTS} are needed."
+    settings: Settings
+    lake: Lake
+    encoder: Encoder
+    progress: Progress
+    seed: int = 0
+    artist_genres: Path | None = None
+    """A table of artists and their genres, beside what the source says."""
+
+    def search(self, path: Path, queries: int) -> dict[str, Any]:
+        """Return figures of search among the tracks of ``path``, ``queries`` of each kind."""
+        source = open_files(path, self.settings)
+        tracks = _tracks(_items(source))
+        vectors = text_vectors(tracks, self._encoded(distinct_texts(tracks)))
+        return _search(self.encoder, tracks, _audio(source), vectors, queries, self.seed, self.progress)
+
+    def continuation(
+        self, path: Path, test_path: Path | None = None, playlists: int = TEST_PLAYLISTS
+    ) -> dict[str, Any]:
+        """Return figures of continuation on playlists that nothing was learned from.
+
+        The catalogue is made of the playlists that are learned from, and of nothing else: a track that only a test
+        playlist has cannot be recommended, and counts as missed. Otherwise every method that prefers unlisted tracks,
+        as of an artist who is new, would find the test playlists by that.
+
+        Parameters
+        ----------
+        path
+            What to learn from; without ``test_path`` a fifth of its playlists is set aside.
+        test_path
+            Other playlists to ask for.
+        playlists
+            How many are asked for at most, drawn at random.
+        """
+        import polars as pl
+
+        source = open_files(path, self.settings)
+        items = _items(source)
+        chosen = items.select("user_id", "playlist_id").unique().sort("user_id", "playlist_id")
+        if chosen.height < FEWEST_PLAYLISTS:
+            raise SourceError(f"'{path}' has {chosen.height} playlists; {FEWEST_PLAYLISTS} are needed.")
+        if test_path is None:
+            split = split_playlists(chosen.height, self.seed, playlists)
+            train, test = (
+                items.join(chosen[rows], on=chosen.columns, how="semi") for rows in (split.train, split.test)
+            )
+        else:
+            train, test = items, _items(open_files(test_path, self.settings))
+            others = test.select("user_id", "playlist_id").unique().sort("user_id", "playlist_id")
+            test = test.join(
+                others.sample(min(playlists, others.height), seed=self.seed), on=others.columns, how="semi"
+            )
+        tracks, everything = _tracks(train), _tracks(pl.concat([train, test]))
+        # Tracks that nobody can find come after those of the catalogue.
+        everything = pl.concat([tracks, everything.join(tracks, on="track_id", how="anti").select(tracks.columns)])
+        lists = playlist_table(train.lazy(), tracks)
+        asked = playlist_table(test.lazy(), everything)
+        arrays, learned = self._arrays(source, train, tracks, lists)
+        titles = pl.concat(
+            [asked.select(pl.col("playlist_name").alias("text")).drop_nulls(), pl.DataFrame({"text": PHRASES})]
         )
-    titles = table["playlist_name"].drop_nulls().unique().sort()
-    texts = pl.concat(
-        [distinct_texts(tracks), pl.DataFrame({"text": titles}), pl.DataFrame({"text": PHRASES})]
-    ).unique()
-    with progress.task("Encoding strings", texts.height) as advance:
-        known = encoded(lake, encoder, texts, advance)
-    vectors = text_vectors(tracks, known)
-    report: dict[str, Any] = {
+        wanted = playlists_of(asked, self._encoded(titles))
+        with self.progress.task("Learning to continue", len(lists)) as advance:
+            model = Continuation.learn(arrays, learned, seed=self.seed, progress=advance)
+        with self.progress.task("Tuning the baselines", sum(map(len, TUNED.values()))) as advance:
+            baselines, settings = tuned(arrays, learned, seed=self.seed, progress=advance)
+        artists = tracks.select("artist_key", pl.Series("artist", arrays.artist)).unique("artist_key")
+        artist = everything.join(artists, on="artist_key", how="left", maintain_order="left")["artist"].fill_null(-1)
+        with self.progress.task("Continuing playlists", len(SCENARIOS) * len(wanted)) as advance:
+            found = evaluate_continuation(
+                model, fixed(model.stage) | baselines, wanted, artist.to_numpy(), seed=self.seed, progress=advance
+            )
+        return {
+            "catalogue": tracks.height,
+            "learned_from": lists.height,
+            "asked_for": asked.height,
+            "wanted_tracks_in_catalogue": float((wanted.indices < tracks.height).mean()),
+            "settings": settings,
+            "scenarios": summary(found, self.seed),
+            "lead": {measure: lead(found, measure, self.seed) for measure in ("r_precision", "ndcg")},
+        }
+
+    def _encoded(self, texts: pl.DataFrame) -> TextVectors:
+        texts = texts.unique("text").sort("text")
+        with self.progress.task("Encoding strings", texts.height) as advance:
+            return encoded(self.lake, self.encoder, texts, advance)
+
+    def _arrays(
+        self, source: Source, items: pl.DataFrame, tracks: pl.DataFrame, lists: pl.DataFrame
+    ) -> tuple[Tracks, Playlists]:
+        """Return the catalogue and the playlists to learn from. Genres, too, are those that these playlists tell."""
+        import polars as pl
+
+        tables: list[tuple[str | None, pl.DataFrame]] = []
+        if self.artist_genres is not None:
+            tables.append((None, read_artist_genres(self.artist_genres)))
+        if (of_source := _genres(source, items)) is not None:
+            tables.append(("source", of_source))
+        catalogue = match_genres(tracks, tables)
+        titles = lists.select(pl.col("playlist_name").alias("text")).drop_nulls()
+        known = self._encoded(
+            pl.concat([distinct_texts(tracks), titles, genre_names(catalogue), pl.DataFrame({"text": PHRASES})])
+        )
+        arrays = tracks_of(catalogue, _audio(source), text_vectors(tracks, known), known)
+        return arrays, playlists_of(lists, known)
+
+
+def describe(path: Path, settings: Settings) -> dict[str, Any]:
+    """Return what there is at a path: ``path, source, tracks, songs, playlists``."""
+    source = open_files(path, settings)
+    items = _items(source)
+    tracks = _tracks(items)
+    return {
         "path": str(path),
         "source": source.name,
         "tracks": tracks.height,
         "songs": tracks["song_key"].n_unique(),
-        "playlists": table.height,
-        "seed": seed,
+        "playlists": items.select("user_id", "playlist_id").n_unique(),
     }
-    audio = _audio(source)
-    if search:
-        report["search"] = _search(encoder, tracks, audio, vectors, queries, seed, progress)
-    if continuation:
-        split = split_playlists(table.height, seed)
-        # Whatever is made of playlists is made of the others: their tracks' popularity, their artists' genres.
-        kept = table[split.train].select("user_id", "playlist_id")
-        seen = items.join(kept, on=["user_id", "playlist_id"], how="semi")
-        genres = _genres(source, seen)
-        catalogue = tracks.with_columns(pl.lit(None, pl.List(pl.String)).alias("genres"))
-        if genres is not None:
-            catalogue = match_genres(tracks, [("source", genres)])
-        playlists = playlists_of(table, known)
-        arrays = tracks_of(catalogue, audio, vectors, encoded(lake, encoder, genre_names(catalogue)))
-        moods = mood_pull(playlists.title_vectors, known.rows(pl.Series(PHRASES)))
-        train = playlists.take(split.train)
-        with progress.task("Learning to continue"):
-            weights = learn_weights(arrays, train, moods, seed=seed)
-            model = Continuation(arrays, train, weights=weights)
-            model.factors = learn_factors(model.by_playlist, seed)
-        with progress.task("Continuing playlists", len(SCENARIOS) * len(split.test)) as advance:
-            found = evaluate_continuation(model, playlists, split.test, moods, seed=seed, progress=advance)
-        warm = np.isin(np.concatenate([playlists[int(number)] for number in split.test]), train.indices).mean()
-        report["continuation"] = found
-        report["tracks_in_other_playlists"] = float(warm)
-        report["lead"] = {metric: lead(found, metric) for metric in ("r_precision", "r_precision_with_artists", "ndcg")}
-        report["weights"] = weights.tolist()
-    return report
 
 
-def _open(path: Path, settings: Settings) -> Source:
+def _items(source: Source) -> pl.DataFrame:
+    import polars as pl
+
+    return pl.concat([batch.records for batch in source.batches()])
+
+
+def _tracks(items: pl.DataFrame) -> pl.DataFrame:
+    return with_song_keys(distinct_tracks(items.lazy()).collect()).sort("track_id")
+
+
+def open_files(path: Path, settings: Settings) -> Source:
+    """Return the source of files of tracks: a table, or slices of the Million Playlist Dataset."""
     name = "spotify-songs" if path.suffix.lower() in (".csv", ".parquet") else "mpd"
     return open_source(name, {"path": str(path)}, settings)
 

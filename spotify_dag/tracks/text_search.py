@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2s
 from typing import Any
 
 from spotify_dag.errors import SpotifyDagError
@@ -21,6 +22,10 @@ SEPARATOR = "|"
 # What a reading counts. A title is likelier meant than an artist, an artist than an album; the song without notes on
 # its recording, or the beginning of what is still being typed, is almost as good as all of it.
 TITLE, SONG, TITLE_ARTIST, SONG_ARTIST, ALL, BEGINNING, ARTIST, ALBUM = 1.0, 0.99, 0.995, 0.985, 0.97, 0.94, 0.9, 0.85
+EDITED, MOST_EDITS, LETTERS_PER_EDIT = 0.98, 2, 3
+"""What a title counts that is a typo or two away, and how many letters a title needs for each typo."""
+SHORT_TITLE = 10
+"""Letters up to which a title is found by what is left of it without one letter: a typo spoils most of its trigrams."""
 
 
 class SearchError(SpotifyDagError):
@@ -80,13 +85,33 @@ def grams(folded: str) -> frozenset[str]:
     return frozenset(gram for word in folded.split() for gram in word_grams(word))
 
 
-def gram_text(title: str, artist: str) -> str:
-    """Return the trigrams of a track as the words of a text, for a full-text index."""
-    return " ".join(sorted(grams(f"{title} {artist}")))
+def gram_text(title: str, song: str, artist: str) -> str:
+    """Return what a track is found by as the words of a text, for a full-text index: trigrams, and keys of its titles.
+
+    Parameters
+    ----------
+    title, song, artist
+        The title, the title of the song without notes on the recording, and the artist, folded.
+    """
+    return " ".join(sorted(grams(f"{title} {artist}") | title_keys(title) | title_keys(song)))
+
+
+def title_keys(title: str) -> frozenset[str]:
+    """Return keys of a folded title: of all of it, and, if it is short, of it without each of its letters.
+
+    Two short titles one typo apart share a key: that of what is left without the letter in question (Garbe, symmetric
+    deletion). So all tracks of a title are found, however often it is given, and those of a mistyped one.
+    """
+    forms = {title}
+    if len(title) <= SHORT_TITLE:
+        forms |= {title[:place] + title[place + 1 :] for place in range(len(title))}
+    return frozenset(f"={blake2s(form.encode(), digest_size=6).hexdigest()}" for form in forms if form)
 
 
 def likeness(query: str, track: dict[str, Any]) -> float:
     """Return how well a folded text names a track, 0 to 1: the best reading, by the Dice coefficient of trigrams.
+
+    A title also counts by the typos it is away: optimal string alignment, so that two swapped letters are one.
 
     Parameters
     ----------
@@ -101,6 +126,7 @@ def likeness(query: str, track: dict[str, Any]) -> float:
     title, artist = grams(track["title"]), grams(track["artist"])
     song_title = track["song_key"].partition(SEPARATOR)[2]
     best = max(TITLE * _dice(typed, title), TITLE_ARTIST * _dice(typed, title | artist), ARTIST * _dice(typed, artist))
+    best = max(best, EDITED * max(_edited(query, track["title"]), _edited(query, song_title)))
     if song_title != track["title"]:
         song = grams(song_title)
         best = max(best, SONG * _dice(typed, song), SONG_ARTIST * _dice(typed, song | artist))
@@ -113,3 +139,13 @@ def likeness(query: str, track: dict[str, Any]) -> float:
 
 def _dice(left: frozenset[str], right: frozenset[str]) -> float:
     return 2 * len(left & right) / (len(left) + len(right))
+
+
+def _edited(query: str, title: str) -> float:
+    """Return the share of letters that are right where a title is a few typos away, else 0."""
+    from rapidfuzz.distance import OSA
+
+    longest = max(len(query), len(title))
+    most = min(MOST_EDITS, longest // LETTERS_PER_EDIT)
+    edits = OSA.distance(query, title, score_cutoff=most)
+    return 1 - edits / longest if edits <= most else 0.0

@@ -18,12 +18,15 @@ from spotify_dag.features.audio import RANGES, believable, scaled
 from spotify_dag.features.genres import artist_key
 from spotify_dag.stores.text_encoder import Encoder
 from spotify_dag.tracks.continuation_model import LoadedModel, NoTracksError, TrackModel
+from spotify_dag.tracks.corpus import title_words
+from spotify_dag.tracks.methods.content import unit
 from spotify_dag.tracks.moods import PHRASES, mood_pull
 from spotify_dag.tracks.text_search import QUERY_CHARS, Filters
 from spotify_dag.tracks.track_arrays import Request, Unseen
-from spotify_dag.tracks.track_index import SHOWN, Found, TrackIndex
+from spotify_dag.tracks.track_index import SHOWN, Found, TrackIndex, fold
 
-MOST_ANSWERS = 1_000
+MOST_ANSWERS, MOST_SONGS = 10_000, 1_000
+"""Recommendations, and songs of a search, that an answer holds at most, whatever number is asked for."""
 MOST_UNSEEN = 1_000
 """Seeds that the model does not have, because they came later, or are described only; of more of either, the first."""
 LINK = re.compile(r"^\s*(?:spotify:track:|(?:https?://)?open\.spotify\.com/(?:intl-\w+/)?track/)([^/?#\s]+)")
@@ -82,7 +85,7 @@ class ContinueRequest(BaseModel):
     """Title of the playlist."""
     mood: Text | None = None
     """How it should sound: "calm acoustic evening"."""
-    count: int = Field(20, ge=1, le=MOST_ANSWERS)
+    count: int = Field(20, ge=1)
     popularity: float = Field(0.0, ge=-1, le=1)
     diversity: float = Field(0.0, ge=0, le=1)
 
@@ -94,8 +97,8 @@ class SeedRequest(BaseModel):
 
     search: Text = ""
     playlist: list[Item] = Field(default_factory=list)
-    recommender_neighbors: int = Field(10, ge=0, le=MOST_ANSWERS)
-    search_neighbors: int = Field(10, ge=0, le=MOST_ANSWERS)
+    recommender_neighbors: int = Field(10, ge=0)
+    search_neighbors: int = Field(10, ge=0)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class TrackAnswers:
             raise NoTracksError(
                 "There are no tracks to search yet. Run: spotify-dag run --source spotify-songs --path TABLE"
             )
-        return [_song(found) for found in self.index.search(text, k, self.encoder.encode, filters)]
+        return [_song(found) for found in self.index.search(text, min(k, MOST_SONGS), self.encoder.encode, filters)]
 
     def answer(self, request: ContinueRequest | SeedRequest) -> dict[str, Any]:
         """Answer one request, in the format that belongs to it."""
@@ -141,14 +144,17 @@ class TrackAnswers:
             return self.continued(request)
         songs = self.search(request.search, request.search_neighbors) if request.search_neighbors else []
         answer: dict[str, Any] = {"search": songs, "search_catalogue_numbers": [s["catalogue_number"] for s in songs]}
+        limits = _limited("search_neighbors", request.search_neighbors, MOST_SONGS)
         recommendations: list[dict[str, Any]] = []
         if request.playlist and request.recommender_neighbors:
             continued = self.continued(ContinueRequest(tracks=request.playlist, count=request.recommender_neighbors))
             recommendations, answer["unknown"] = continued["recommendations"], continued["unknown"]
+            limits |= _limited("recommender_neighbors", request.recommender_neighbors, MOST_ANSWERS)
         return {
             **answer,
             "recommendations": recommendations,
             "recommendation_catalogue_numbers": [track["catalogue_number"] for track in recommendations],
+            **({"limited_to": limits} if limits else {}),
         }
 
     def continued(self, request: ContinueRequest) -> dict[str, Any]:
@@ -162,18 +168,23 @@ class TrackAnswers:
         loaded = self._loaded()
         resolved = self._resolve(request, loaded)
         found = loaded.model.recommend(
-            resolved.request, request.count, popularity=request.popularity, diversity=request.diversity
+            resolved.request,
+            min(request.count, MOST_ANSWERS),
+            popularity=request.popularity,
+            diversity=request.diversity,
         )
-        ids = loaded.track_ids["track_id"]
-        shown = self.index.rows([ids[one.track] for one in found])
+        ids = loaded.track_ids["track_id"].gather([one.track for one in found]).to_list()
+        shown = self.index.rows(ids)
+        limits = _limited("count", request.count, MOST_ANSWERS)
         return {
             "recommendations": [
-                {**_shown(shown[ids[one.track]]), "score": round(one.score, 4), "why": one.reasons}
-                for one in found
-                if ids[one.track] in shown
+                {**_shown(shown[track_id]), "score": round(one.score, 4), "why": one.reasons}
+                for track_id, one in zip(ids, found, strict=True)
+                if track_id in shown
             ],
             "seeds": len(resolved.request),
             "unknown": resolved.unknown,
+            **({"limited_to": limits} if limits else {}),
         }
 
     def _loaded(self) -> LoadedModel:
@@ -198,7 +209,7 @@ class TrackAnswers:
         described = [item for item in request.tracks if isinstance(item, TrackDescription)][:MOST_UNSEEN]
         wish = (request.mood or "").strip()
         written = wish or (request.title or "").strip()
-        texts = [text for item in described for text in (item.title, item.artist) if text]
+        texts = [text for item in described for text in (*_words(item.title), item.artist) if text]
         vectors = self._vectors([*texts, *([written, *PHRASES] if written else [])])
         title = mood = None
         if written:
@@ -206,7 +217,8 @@ class TrackAnswers:
             mood = mood_pull(title[None], np.stack([vectors[phrase] for phrase in PHRASES]))[0]
         seeds = np.array([numbers[item] for item in items if item in numbers], np.int64)
         unseen = _unseen(loaded, described, list(late.values()), vectors)
-        return _Resolved(Request(seeds, title, mood, bool(wish), unseen), [item for item in rest if item not in late])
+        asked = Request(seeds, title, mood, fold(written[:QUERY_CHARS]) if written else "", bool(wish), unseen)
+        return _Resolved(asked, [item for item in rest if item not in late])
 
     def _vectors(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         distinct = list(dict.fromkeys(texts))
@@ -257,6 +269,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def _limited(name: str, asked: int, most: int) -> dict[str, int]:
+    """Return what an answer says where more is asked for than it holds."""
+    return {name: most} if asked > most else {}
+
+
 def _identity(item: Item) -> Any:
     """Return the track id of an id, URI or URL; a catalogue number as it is."""
     if not isinstance(item, str):
@@ -277,13 +294,11 @@ def _unseen(
 
     if not described and not late:
         return None
-    dim = loaded.model.tracks.text.shape[1]
+    dim = loaded.model.stage.tracks.text.shape[1]
 
     def text(item: TrackDescription) -> np.ndarray:
-        summed = np.sum(
-            [np.zeros(dim, np.float32), *(vectors[part] for part in (item.title, item.artist) if part)], axis=0
-        )
-        return summed / (np.linalg.norm(summed) or 1)
+        title = unit(np.sum([np.zeros(dim, np.float32), *(vectors[word] for word in _words(item.title))], axis=0))
+        return unit(title + vectors[item.artist] if item.artist else title)
 
     names = pl.DataFrame({"name": [item.artist for item in described] + [row["artist_name"] for row in late]})
     keys = names.select(artist_key(pl.col("name"))).to_series().to_list()
@@ -303,6 +318,16 @@ def _unseen(
             -1, dim
         ),
     )
+
+
+def _words(title: str) -> list[str]:
+    """Return what is encoded of a title, see `corpus.title_words`."""
+    import polars as pl
+
+    if not title:
+        return []
+    words: list[str] = pl.select(title_words(pl.lit(title[:QUERY_CHARS]))).item().to_list()
+    return [word for word in words if word]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +51,10 @@ class Playlists:
     """``[playlists]`` int32, number of the title, -1 where there is none."""
     title_vectors: np.ndarray
     """``[titles, dim]`` float32, unit vectors of the distinct titles."""
+    titles: np.ndarray
+    """``[titles]`` of strings: the distinct titles, folded (`catalogue_rows.folded`)."""
+    moods: np.ndarray
+    """``[titles, 13]`` float32, what the distinct titles say about sound, see `Request.mood`."""
 
     def __len__(self) -> int:
         """Return the number of playlists."""
@@ -65,7 +69,7 @@ class Playlists:
         rows = [self[playlist] for playlist in chosen]
         ends = np.cumsum([0, *map(len, rows)])
         indices = np.concatenate([np.empty(0, np.int32), *rows])
-        return Playlists(ends.astype(np.int64), indices, self.title[chosen], self.title_vectors)
+        return replace(self, indptr=ends.astype(np.int64), indices=indices, title=self.title[chosen])
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ class Request:
     """``[dim]``, unit vector of the playlist's title or of a mood."""
     mood: np.ndarray | None = None
     """``[13]``, what the title says about sound: pull of each audio feature, from -1 to 1."""
+    title_text: str = ""
+    """The title, folded (`catalogue_rows.folded`)."""
     wish: bool = False
     """Whether the title is no title but a wish for a mood: it then says how tracks sound, not what they are called."""
     unseen: Unseen | None = None
@@ -102,7 +108,25 @@ class Request:
         return len(self.seeds) + (0 if self.unseen is None else len(self.unseen.artist))
 
 
-def title_of(playlists: Playlists, playlist: int) -> np.ndarray | None:
-    """Return the vector of a playlist's title."""
-    number = playlists.title[playlist]
-    return playlists.title_vectors[number] if number >= 0 else None
+def request_of(
+    playlists: Playlists, playlist: int, size: int, drawn: np.random.Generator | None = None
+) -> tuple[Request, np.ndarray]:
+    """Return what is given of a playlist, and what of it is wanted.
+
+    Parameters
+    ----------
+    playlists, playlist
+        Which one; its title is given, too.
+    size
+        Number of seeds: the first ones, or, with ``drawn``, some from anywhere. Either way they keep their order.
+    """
+    own = playlists[playlist]
+    order = np.arange(len(own))
+    if drawn is not None:
+        shuffled = drawn.permutation(len(own))
+        order = np.concatenate([np.sort(shuffled[:size]), np.sort(shuffled[size:])])
+    seeds, wanted = own[order[:size]], own[order[size:]]
+    title = int(playlists.title[playlist])
+    if title < 0:
+        return Request(seeds), wanted
+    return Request(seeds, playlists.title_vectors[title], playlists.moods[title], str(playlists.titles[title])), wanted

@@ -11,21 +11,31 @@ import random
 import string
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spotify_dag.ranking_metrics import LENGTH, clicks, hit_rates, ndcg, r_precision, r_precision_with_artists
+from spotify_dag.ranking_metrics import (
+    LENGTH,
+    clicks,
+    hit_rates,
+    ndcg,
+    r_precision,
+    r_precision_with_artists,
+    ranking,
+)
 from spotify_dag.tracks.continuation import Continuation
-from spotify_dag.tracks.continuation_baselines import BASELINES, Baseline
-from spotify_dag.tracks.track_arrays import Playlists, Request, title_of
+from spotify_dag.tracks.continuation_baselines import Baseline
+from spotify_dag.tracks.track_arrays import Playlists, Request, request_of
 
 if TYPE_CHECKING:
     import polars as pl
 
 HOLD_OUT = 0.2
-MAX_TEST_PLAYLISTS = 500
+TEST_PLAYLISTS = 500
+RESAMPLES = 1_000
+MEASURES = ("r_precision", "r_precision_with_artists", "ndcg", "clicks")
 SCENARIOS = {
     "title only": 0, "title, first track": 1, "title, first 5": 5, "title, first 10": 10, "title, first 25": 25,
     "title, random 25": -25,
@@ -42,11 +52,11 @@ class Split:
     test: np.ndarray
 
 
-def split_playlists(count: int, seed: int = 0) -> Split:
-    """Set a fifth of the playlists aside."""
+def split_playlists(count: int, seed: int = 0, most: int = TEST_PLAYLISTS) -> Split:
+    """Set a fifth of the playlists aside, and ask for at most ``most`` of these."""
     order = np.random.default_rng(seed).permutation(count)
     held = int(count * HOLD_OUT)
-    return Split(train=np.sort(order[held:]), test=order[:held][:MAX_TEST_PLAYLISTS])
+    return Split(train=np.sort(order[held:]), test=order[:held][:most])
 
 
 def known_item_queries(tracks: pl.DataFrame, count: int, seed: int = 0) -> dict[str, list[tuple[str, str]]]:
@@ -122,94 +132,118 @@ def evaluate_search(
     return report
 
 
-def requests(
-    playlists: Playlists, chosen: np.ndarray, size: int, moods: np.ndarray, seed: int = 0
-) -> Iterator[tuple[Request, np.ndarray]]:
-    """Yield what is given of each chosen playlist, and what is withheld; playlists that are too short are left out."""
-    for playlist in chosen:
-        own = playlists[playlist]
-        if len(own) <= abs(size):
-            continue
-        order = np.arange(len(own))
-        if size < 0:
-            # Of their own seed each, so that other playlists do not change what is drawn from this one.
-            drawn = np.random.default_rng([seed, int(playlist)]).permutation(len(own))
-            order = np.concatenate([np.sort(drawn[: abs(size)]), np.sort(drawn[abs(size) :])])
-        title = title_of(playlists, int(playlist))
-        mood = None if title is None else moods[playlists.title[playlist]]
-        yield Request(own[order[: abs(size)]], title, mood), own[order[abs(size) :]]
-
-
-def evaluate_continuation(
-    model: Continuation, playlists: Playlists, test: np.ndarray, moods: np.ndarray, *, seed: int = 0,
-    progress: Callable[[int], None] = lambda _: None,
-) -> dict[str, dict[str, dict[str, float]]]:  # fmt: skip
-    """Return for each scenario, and in it for each method, what its rankings of 500 are worth.
+def requests(playlists: Playlists, size: int, catalogue: int, seed: int = 0) -> Iterator[tuple[Request, np.ndarray]]:
+    """Yield what is given of each playlist, and what is withheld; playlists that are too short are left out.
 
     Parameters
     ----------
-    model
-        Learned without the test playlists; the baselines learn from what it knows.
-    playlists, test
-        All playlists, and which of them are asked for.
-    moods
-        ``[titles, 13]``, what titles say about sound.
+    playlists
+        Playlists that nothing was learned from.
+    size
+        Number of seeds, see `SCENARIOS`.
+    catalogue
+        Number of tracks that can be recommended. Larger numbers are of tracks that only these playlists have: they are
+        no seeds, and nobody can find them.
+    seed
+        Of seeds that are drawn.
+    """
+    for playlist in range(len(playlists)):
+        if len(playlists[playlist]) > abs(size):
+            # Of a seed of its own, so that other playlists do not change what is drawn from this one.
+            drawn = np.random.default_rng([seed, playlist]) if size < 0 else None
+            request, wanted = request_of(playlists, playlist, abs(size), drawn)
+            yield replace(request, seeds=request.seeds[request.seeds < catalogue]), wanted
+
+
+def evaluate_continuation(
+    model: Continuation, baselines: Mapping[str, Baseline], playlists: Playlists, artist: np.ndarray, *, seed: int = 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, dict[str, dict[str, np.ndarray]]]:  # fmt: skip
+    """Return for each scenario, and in it for each method, what its rankings of 500 are worth for each playlist.
+
+    Parameters
+    ----------
+    model, baselines
+        Learned without the playlists.
+    playlists
+        Those that are asked for, see `requests`.
+    artist
+        Number of each track's artist, those that nobody can find included; -1 where no track of the catalogue has it.
 
     Returns
     -------
-    ``r_precision, r_precision_with_artists, ndcg, clicks``: means over playlists. ``coverage``: share of the
-    catalogue that was in any ranking's first hundred. ``popularity``: mean number of playlists of these tracks.
+    ``r_precision, r_precision_with_artists, ndcg, clicks``, ``[playlists]`` each.
     """
-    rng = np.random.default_rng(seed)
+    count = len(model.stage.tracks)
     # Equal scores in any order but the catalogue's, which says which tracks came together.
-    jitter = rng.random(len(model.tracks)) * 1e-6
-    methods: dict[str, Baseline] = {OURS: model.score, **{name: make(model) for name, make in BASELINES.items()}}
-    report: dict[str, dict[str, dict[str, float]]] = {}
+    jitter = np.random.default_rng(seed).random(count) * 1e-6
+    report: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for scenario, size in SCENARIOS.items():
-        measured: dict[str, list[tuple[float, ...]]] = {name: [] for name in methods}
-        shown: dict[str, list[np.ndarray]] = {name: [] for name in methods}
-        for request, wanted in requests(playlists, test, size, moods, seed):
-            for name, score in methods.items():
-                ranked = ranking(score(request), request.seeds, jitter)
-                shown[name].append(ranked[:100])
-                measured[name].append(
-                    (
-                        r_precision(ranked, wanted), r_precision_with_artists(ranked, wanted, model.tracks.artist),
-                        ndcg(ranked, wanted), clicks(ranked, wanted),
-                    )
-                )  # fmt: skip
+        rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in (OURS, *baselines)}
+        for request, wanted in requests(playlists, size, count, seed):
+            ranked = {name: ranking(score(request), request.seeds, jitter) for name, score in baselines.items()}
+            ranked[OURS] = model.ranked(request).tracks[:LENGTH]
+            for name, order in ranked.items():
+                rows[name].append(_measures(order, wanted, artist))
             progress(1)
-        names = ("r_precision", "r_precision_with_artists", "ndcg", "clicks")
-        report[scenario] = {
-            name: {
-                **dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True)),
-                "coverage": len(np.unique(np.concatenate(shown[name]))) / len(model.tracks),
-                "popularity": float(model.track_count[np.concatenate(shown[name])].mean()),
-                "playlists": len(rows),
+        if rows[OURS]:
+            report[scenario] = {
+                name: dict(zip(MEASURES, np.array(values).T, strict=True)) for name, values in rows.items()
             }
-            for name, rows in measured.items()
-            if rows
+    return report
+
+
+def _measures(ranked: np.ndarray, wanted: np.ndarray, artist: np.ndarray) -> tuple[float, ...]:
+    return (
+        r_precision(ranked, wanted),
+        r_precision_with_artists(ranked, wanted, artist),
+        ndcg(ranked, wanted),
+        clicks(ranked, wanted),
+    )
+
+
+def summary(
+    report: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], seed: int = 0
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the means of `evaluate_continuation` over playlists, and their standard errors by bootstrap."""
+    return {
+        scenario: {
+            name: {
+                **{measure: float(values.mean()) for measure, values in figures.items()},
+                **{f"{measure}_error": _bootstrap(lambda rows: rows[:, 0].mean(), values[:, None], seed)
+                   for measure, values in figures.items()},
+                "playlists": len(figures[MEASURES[0]]),
+            }
+            for name, figures in methods.items()
         }
-    return {scenario: methods for scenario, methods in report.items() if methods}
+        for scenario, methods in report.items()
+    }  # fmt: skip
 
 
-def ranking(scores: np.ndarray, seeds: np.ndarray, jitter: np.ndarray, length: int = LENGTH) -> np.ndarray:
-    """Return the numbers of the best tracks that are no seeds, best first.
+def lead(
+    report: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], measure: str, seed: int = 0
+) -> dict[str, dict[str, float | str]]:
+    """Return how many times the best baseline's mean ours is, in each scenario, with its standard error by bootstrap.
 
-    Scores are brought to one scale first, so that ``jitter`` (``[tracks]``, tiny) decides among equals only.
+    Returns
+    -------
+    ``ratio, error`` and ``best``: the name of that baseline.
     """
-    low, high = float(scores.min()), float(scores.max())
-    level = (scores.astype(np.float64) - low) / (high - low or 1) + jitter
-    level[seeds] = -1
-    length = min(length, len(level) - len(np.unique(seeds)))
-    best = np.argpartition(-level, min(length, len(level) - 1))[:length]
-    return best[np.argsort(-level[best], kind="stable")]
-
-
-def lead(report: Mapping[str, Mapping[str, Mapping[str, float]]], metric: str) -> dict[str, float]:
-    """Return by what share our figure is ahead of the best baseline's in each scenario: 0.1 is 10 % more."""
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, float | str]] = {}
     for scenario, methods in report.items():
-        best = max(figures[metric] for name, figures in methods.items() if name != OURS)
-        found[scenario] = methods[OURS][metric] / best - 1 if best else float("inf")
+        best = max((name for name in methods if name != OURS), key=lambda name: methods[name][measure].mean())
+        pairs = np.column_stack([methods[OURS][measure], methods[best][measure]])
+        found[scenario] = {"ratio": _ratio(pairs), "error": _bootstrap(_ratio, pairs, seed), "best": best}
     return found
+
+
+def _ratio(pairs: np.ndarray) -> float:
+    ours, best = pairs.mean(axis=0)
+    return float(ours / best) if best else float("inf")
+
+
+def _bootstrap(statistic: Callable[[np.ndarray], float], rows: np.ndarray, seed: int) -> float:
+    """Return the standard deviation of a statistic over `RESAMPLES` samples of the rows with replacement."""
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(RESAMPLES)]
+    return float(np.std(drawn))

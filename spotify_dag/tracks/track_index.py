@@ -20,7 +20,16 @@ import numpy as np
 from spotify_dag.features.audio import RANGES
 from spotify_dag.stores.lance_files import damaged_files
 from spotify_dag.tracks.catalogue_rows import folded
-from spotify_dag.tracks.text_search import QUERY_CHARS, Filters, gram_text, grams, likeness, printable
+from spotify_dag.tracks.text_search import (
+    QUERY_CHARS,
+    SEPARATOR,
+    Filters,
+    gram_text,
+    grams,
+    likeness,
+    printable,
+    title_keys,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,7 +282,7 @@ class TrackIndex:
             return []
         if not query:
             return self._songs(self._popular(where, k), k)
-        typed = " ".join(sorted(grams(query))[:MAX_GRAMS])
+        typed = " ".join([*title_keys(query), *sorted(grams(query))[:MAX_GRAMS]])
         wanted = max(BY_GRAMS, 2 * k)
         scored = _scored(query, _matching(opened, typed, "grams", where, wanted))
         best = max((score for score, _ in scored.values()), default=0.0)
@@ -365,10 +374,12 @@ def _arrow(rows: pl.DataFrame, vectors: np.ndarray) -> pa.Table:
         folded(pl.col("artist_name")).alias("artist"),
         folded(pl.col("album_name")).alias("album"),
     )
-    pairs = compared.select("title", "artist").iter_rows()
+    names = compared.select(
+        "title", pl.col("song_key").str.splitn(SEPARATOR, 2).struct.field("field_1"), "artist"
+    ).iter_rows()
     compared = compared.with_columns(
         pl.struct(*SHOWN, *COMPARED).struct.json_encode().alias(CARD),
-        pl.Series("grams", [gram_text(title, artist) for title, artist in pairs], dtype=pl.String),
+        pl.Series("grams", [gram_text(*row) for row in names], dtype=pl.String),
         pl.concat_str("track_name", "artist_name", "album_name", separator=" ", ignore_nulls=True).alias("words"),
         pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
     )

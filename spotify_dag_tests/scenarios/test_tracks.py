@@ -28,9 +28,12 @@ from spotify_dag.sources.export.kept import kept_frame
 from spotify_dag.staleness.stale_buckets import stale_continuation, stale_tracks
 from spotify_dag.tracks.text_search import Filters
 from spotify_dag.tracks.track_answers import (
+    MOST_ANSWERS,
+    MOST_SONGS,
     MOST_UNSEEN,
     ContinueRequest,
     RequestError,
+    SeedRequest,
     TrackAnswers,
     TrackDescription,
     read_requests,
@@ -107,14 +110,14 @@ def test_nothing_is_learned_from_playlists_of_the_web_api(project: Project, shar
 
     model, users = learn_continuation(project, tracks)
     assert not set(users["user_id"]) & set(own_ids)
-    learned = tracks["track_id"].gather(np.unique(model.playlists.indices))
+    learned = tracks["track_id"].gather(np.unique(model.stage.playlists.indices))
     assert set(learned) == expected
     project.track_model.save(model, tracks.select("track_id", "artist_key", "catalogue_number"), users, {})
     answer = project.track_answers.answer(ContinueRequest(tracks=tracks["track_id"].head(3).to_list(), count=5))
     assert len(answer["recommendations"]) == 5
 
     allowed = Project.open(project.settings.model_copy(update={"train_on_spotify": True}))
-    assert len(learn_continuation(allowed, tracks)[0].playlists) == 80
+    assert len(learn_continuation(allowed, tracks)[0].stage.playlists) == 80
 
 
 def test_a_model_goes_when_one_of_its_users_does(project: Project, instance: dg.DagsterInstance) -> None:
@@ -125,7 +128,7 @@ def test_a_model_goes_when_one_of_its_users_does(project: Project, instance: dg.
     assert "1 users whose playlists are in it are gone" in stale_continuation(project)
     assert "tracks" in stages(project, instance)
     assert gone not in project.track_model.users()["user_id"]
-    assert len(project.track_model.load().model.playlists) == 78
+    assert len(project.track_model.load().model.stage.playlists) == 78
 
 
 def test_a_model_goes_when_the_policy_changes(project: Project) -> None:
@@ -232,6 +235,23 @@ def test_the_format_of_the_system_before_is_answered_in_its_order(project: Proje
     assert len(first["recommendation_catalogue_numbers"]) == 4
     assert not {1, 2} & set(first["recommendation_catalogue_numbers"])
     assert second["recommendations"] == []
+
+
+@pytest.mark.parametrize("many", [10_000, 10**30])
+def test_more_answers_may_be_asked_for_than_there_are_tracks(
+    project: Project, answers: TrackAnswers, many: int
+) -> None:
+    count = catalogue(project).height
+    found = answers.answer(
+        SeedRequest(search="love", playlist=[1, 2, 10**9], recommender_neighbors=many, search_neighbors=many)
+    )
+    assert found["unknown"] == [10**9]
+    limits = {"recommender_neighbors": MOST_ANSWERS, "search_neighbors": MOST_SONGS}
+    assert found.get("limited_to", {}) == {name: most for name, most in limits.items() if many > most}
+    # All songs but those of the seeds, each once.
+    songs = dict(catalogue(project).select("catalogue_number", "song_key").iter_rows())
+    listed = [songs[number] for number in found["recommendation_catalogue_numbers"]]
+    assert len(listed) == len(set(listed)) == len(set(songs.values()) - {songs[1], songs[2]}) <= count
 
 
 def test_search_from_the_command_line(project: Project) -> None:

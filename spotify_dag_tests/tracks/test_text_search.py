@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spotify_dag.tracks.text_search import Filters, SearchError, grams, likeness
+from spotify_dag.tracks.text_search import Filters, SearchError, grams, likeness, title_keys
 
 
 def track(title: str, artist: str, album: str | None = None, song: str | None = None) -> dict[str, str | None]:
@@ -41,6 +41,19 @@ def test_what_names_a_track_exactly_is_almost_one(text: str) -> None:
 )
 def test_the_better_reading_wins(text: str, better: dict[str, Any], worse: dict[str, Any]) -> None:
     assert likeness(text, better) > likeness(text, worse)
+
+
+@pytest.mark.parametrize("typed", ["hme", "hoome", "hone", "ohme", "home"])
+def test_a_short_title_one_typo_away_shares_a_key_and_is_likeliest(typed: str) -> None:
+    assert title_keys(typed) & title_keys("home")
+    assert likeness(typed, track("home", "michael buble")) > likeness(typed, track("meadow", "hm"))
+    assert likeness(typed, track("home", "x")) >= 0.98 * 0.75
+
+
+def test_long_titles_have_one_key() -> None:
+    assert len(title_keys("bohemian rhapsody")) == 1
+    assert len(title_keys("abc")) == 4
+    assert title_keys("") == frozenset()
 
 
 def test_a_text_without_letters_is_like_nothing() -> None:

@@ -8,15 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 
+from spotify_dag.ranking_metrics import ranking
 from spotify_dag.tracks.track_arrays import Playlists
 from spotify_dag.tracks.track_evaluation import (
+    MEASURES,
+    OURS,
     SCENARIOS,
     evaluate_search,
     known_item_queries,
     lead,
-    ranking,
     requests,
     split_playlists,
+    summary,
     typo,
 )
 
@@ -61,13 +64,14 @@ def playlists() -> Playlists:
     lengths = [2, 6, 30, 60]
     ends = np.cumsum([0, *lengths])
     return Playlists(
-        ends, np.arange(ends[-1], dtype=np.int32), np.array([0, -1, 0, 0]), np.eye(4, dtype=np.float32)[:1]
-    )
+        ends, np.arange(ends[-1], dtype=np.int32), np.array([0, -1, 0, 0]), np.eye(4, dtype=np.float32)[:1],
+        np.array(["road trip"], object), np.zeros((1, 13), np.float32),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("scenario", "size"), SCENARIOS.items())
 def test_what_is_given_and_what_is_wanted_is_the_playlist(playlists: Playlists, scenario: str, size: int) -> None:
-    found = list(requests(playlists, np.arange(4), size, np.zeros((1, 13))))
+    found = list(requests(playlists, size, 10_000))
     assert len(found) == {0: 4, 1: 4, 5: 3, 10: 2, 25: 2, -25: 2}[size]
     for request, wanted in found:
         own = np.concatenate([request.seeds, wanted])
@@ -93,6 +97,23 @@ def test_equal_scores_are_not_ranked_in_the_order_of_the_catalogue() -> None:
     assert list(ranking(np.array([0.1, 3.0, 2.0]), np.array([1]), jitter[:3])) == [2, 0]
 
 
+def test_tracks_that_only_test_playlists_have_are_wanted_and_no_seeds(playlists: Playlists) -> None:
+    found = dict(enumerate(requests(playlists, 5, 12)))
+    assert [request.seeds.tolist() for request, _ in found.values()] == [[2, 3, 4, 5, 6], [8, 9, 10, 11], []]
+    assert [len(wanted) for _, wanted in found.values()] == [1, 25, 55]
+    assert found[0][0].title_text == ""
+    assert found[1][0].title_text == "road trip"
+
+
 def test_lead_is_over_the_best_baseline() -> None:
-    report = {"one": {"spotify_dag": {"ndcg": 0.3}, "a": {"ndcg": 0.2}, "b": {"ndcg": 0.1}}}
-    assert lead(report, "ndcg") == {"one": pytest.approx(0.5)}
+    report = {"one": {name: {"ndcg": np.full(4, value)} for name, value in {OURS: 0.3, "a": 0.2, "b": 0.1}.items()}}
+    assert lead(report, "ndcg") == {"one": {"ratio": pytest.approx(1.5), "error": pytest.approx(0), "best": "a"}}
+
+
+def test_standard_errors_are_those_of_the_mean() -> None:
+    values = np.random.default_rng(3).random(400)
+    report = {"one": {OURS: dict.fromkeys(MEASURES, values)}}
+    figures = summary(report)["one"][OURS]
+    assert figures["ndcg"] == pytest.approx(values.mean())
+    assert figures["ndcg_error"] == pytest.approx(values.std() / 20, rel=0.1)
+    assert figures["playlists"] == 400

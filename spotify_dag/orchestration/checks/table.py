@@ -147,7 +147,7 @@ CHECKS = (
         "track_factors",
         "model_is_sound",
         check_continuation_model,
-        "Weights and factors are finite, and no weight is negative.",
+        "Weights and factors are finite.",
         by_bucket=False,
     ),
 )

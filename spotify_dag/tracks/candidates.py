@@ -1,0 +1,136 @@
+"""The first stage: every method names its best tracks, and all of these are the candidates of a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from spotify_dag.tracks.incidence import MAX_SEEDS, Incidence, evenly, largest
+from spotify_dag.tracks.methods.artist_knn import ArtistKnn
+from spotify_dag.tracks.methods.content import Content, Normal, Seeds
+from spotify_dag.tracks.methods.ials import Ials, learn_ials
+from spotify_dag.tracks.methods.item_knn import ItemKnn, beside
+from spotify_dag.tracks.methods.playlist_knn import PlaylistKnn
+from spotify_dag.tracks.methods.title_knn import TitleKnn
+from spotify_dag.tracks.title_texts import TitleTexts
+from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks
+
+METHODS = {
+    "item_knn": 400, "item_knn_recent": 200, "beside": 200, "playlist_knn": 400, "playlist_knn_recent": 200,
+    "ials": 400, "ials_title": 400, "artist_lists": 200, "artist_near": 200, "same_artist": 100,
+    "same_artist_recent": 50, "title_letters": 400, "title_meaning": 400, "title_artist": 200, "names": 100,
+    "title_names": 100, "sound": 100, "mood": 100, "genre": 100, "popularity": 200,
+}  # fmt: skip
+"""Every method, and how many candidates it names."""
+NAMES = tuple(METHODS)
+WITHOUT_SEEDS = 2
+"""How many times as many candidates every method names where there are no seeds, and so fewer methods."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Tracks that may continue a request, and what each method says of each."""
+
+    tracks: np.ndarray
+    """``[candidates]`` int, in ascending order; no seed is among them."""
+    scores: np.ndarray
+    """``[candidates, methods]`` float32, not negative; 0 says nothing."""
+    seeds_met: np.ndarray
+    """``[candidates]`` float32, share of the seeds that stand in a playlist with it."""
+    seeds: Seeds
+
+
+class FirstStage:
+    """All methods over one catalogue.
+
+    Parameters
+    ----------
+    tracks, playlists
+        The catalogue, and what to learn from.
+    ials
+        Factors of the tracks and of the words of titles.
+    """
+
+    def __init__(self, tracks: Tracks, playlists: Playlists, ials: Ials) -> None:
+        self.tracks, self.playlists, self.ials = tracks, playlists, ials
+        self.incidence = Incidence(tracks, playlists)
+        self.titles = TitleTexts(playlists.titles.tolist(), playlists.title)
+        self.content = Content(tracks)
+        self.item_knn, self.playlist_knn = ItemKnn(self.incidence), PlaylistKnn(self.incidence)
+        self.title_knn, self.artist_knn = TitleKnn(self.incidence, self.titles), ArtistKnn(self.incidence)
+        self.popularity = np.log1p(self.incidence.track_count).astype(np.float32)
+
+    @staticmethod
+    def learn(tracks: Tracks, playlists: Playlists, *, seed: int = 0, threads: int = 0) -> FirstStage:
+        """Return a first stage with factors learned from the playlists."""
+        titles = TitleTexts(playlists.titles.tolist(), playlists.title)
+        by_playlist = Incidence(tracks, playlists).by_playlist
+        return FirstStage(tracks, playlists, learn_ials(by_playlist, titles.by_playlist, seed=seed, threads=threads))
+
+    @cached_property
+    def known_popularity(self) -> np.ndarray:
+        """``[tracks]``, 0 to 1: as the source says, else by the number of playlists."""
+        listed = self.popularity / max(float(self.popularity.max(initial=0)), 1e-9)
+        return np.where(np.isnan(self.tracks.popularity), listed, self.tracks.popularity).astype(np.float32)
+
+    def candidates(self, request: Request, factor: float = 1.0, at_least: int = 0) -> Candidates:
+        """Return the candidates of a request.
+
+        Parameters
+        ----------
+        request
+            What to continue.
+        factor
+            How many times as many as usual each method names.
+        at_least
+            How many are needed: what is popular fills up.
+        """
+        scores, seeds = self._scores(request)
+        met = scores.pop("seeds_met", np.zeros(len(self.tracks), np.float32))
+        if not len(seeds):
+            factor *= WITHOUT_SEEDS
+        best = [largest(values, int(factor * METHODS[name])) for name, values in scores.items()]
+        tracks = np.setdiff1d(np.concatenate(best), request.seeds)
+        if len(tracks) < at_least:
+            # Most popular first; those in no playlist come last.
+            filling = np.argsort(-self.popularity, kind="stable")[: at_least + len(request.seeds)]
+            tracks = np.setdiff1d(np.union1d(tracks, filling), request.seeds)
+        table = np.zeros((len(tracks), len(NAMES)), np.float32)
+        for name, values in scores.items():
+            table[:, NAMES.index(name)] = values[tracks]
+        return Candidates(tracks, table, met[tracks], seeds)
+
+    def _scores(self, request: Request) -> tuple[dict[str, np.ndarray], Seeds]:
+        """Return what every method that has something to say says of every track, ``[tracks]`` each; and the seeds."""
+        known = evenly(request.seeds, MAX_SEEDS)
+        seeds = Seeds.of(request, known, self.content)
+        found = {"popularity": self.popularity}
+        if len(known):
+            found |= self.item_knn(known) | self.playlist_knn(known)
+            found["beside"] = beside(self.incidence, known)
+        found |= self.ials(known, self.titles.words_in(request.title_text))
+        if len(seeds):
+            found |= self.artist_knn(seeds.artist) | self._by_content(seeds)
+        if request.title is not None:
+            found |= self._by_title(request, request.title)
+        return found, seeds
+
+    def _by_content(self, seeds: Seeds) -> dict[str, np.ndarray]:
+        found = {"names": self.content.near_names(seeds.name())}
+        if len(self.content.heard):
+            found["sound"] = np.maximum(self.content.sounds(Normal.of(seeds.audio)), 0)
+        genres = self.content.genres_of(seeds.artist)
+        if genres.any():
+            found["genre"] = self.content.share_genres(genres) * (1 + self.popularity)
+        return found
+
+    def _by_title(self, request: Request, title: np.ndarray) -> dict[str, np.ndarray]:
+        found = self.title_knn(request.title_text, title)
+        alike = found.pop("playlists")
+        found["title_artist"] = self.artist_knn.artists_of(alike)[self.tracks.artist] * self.artist_knn.standing
+        found["title_names"] = self.content.near_names(title)
+        if request.mood is not None and len(self.content.heard):
+            found["mood"] = np.maximum(np.nan_to_num(self.content.audio) @ request.mood, 0)
+        return found
