@@ -204,7 +204,7 @@ def hand_in(url: str, count: int) -> dict[str, Any]:
 
 def exported(number: int) -> bytes:
     """Return a playlist of 100 tracks, as Exportify writes it."""
-    catalogue = (Path(__file__).parents[1] / "data" / "catalogue" / "artists.csv").read_text().splitlines()[1:]
+    catalogue = (Path(__file__).parents[1] / "spotify_dag" / "sources" / "artists.csv").read_text().splitlines()[1:]
     names = [line.split(",")[0].strip('"') for line in catalogue]
     head = "Track URI,Track Name,Album Name,Artist Name(s),Release Date,Popularity,Explicit\n"
     rows = "".join(

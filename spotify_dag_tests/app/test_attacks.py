@@ -317,7 +317,7 @@ class TestWhatIsSaid:
             assert [row["artist_name"] for row in data["inbox"]] == ARTISTS
             assert data["raw_playlists"] == []
             csv = served.client.get(f"{path}/data", headers=token, params={"format": "csv"}).text
-            assert csv.count("Usher") == 16
+            assert len(csv.splitlines()) == 1 + len(ARTISTS)
             assert served.client.delete(path, headers=token).json()["deleted"]["inbox"] > 0
             again = served.client.post(
                 "/api/v1/users", files={"file": ("a.csv", exportify(ARTISTS))}, data={"consent": "true"}, headers=token

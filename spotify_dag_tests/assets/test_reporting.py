@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from samples.app_world import make_world
 from samples.export_files import HEADING_A, row_a, table
 from spotify_dag.assets.reporting import bar_chart, typed_table
 from spotify_dag.assets.training import nearest_artists
@@ -18,7 +19,6 @@ from spotify_dag.project import Project
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.stores.model_card import render
 from spotify_dag.stores.user_id_search import UserIdSearch
-from spotify_dag_tests.app.conftest import make_world
 
 IMAGE = "![0](http://127.0.0.1:9/r)"
 MARKS = ("Zqtitel", "Zqartist", "Zqalbum", "Zqlist")

@@ -240,7 +240,7 @@ class Reading:
                     if not self._items_left or self._rows_left <= 0:
                         most = f"{MAX_ITEMS:,} items" if not self._items_left else f"{MAX_ROWS:,} rows"
                         fault = Fault(None, None, "file", None, f"one person has more than {most}: not read on")
-                        yield self._kept(None, name, [fault])
+                        yield self._kept(None, member.name, [fault])
                         return
         except UNREADABLE as error:  # What came before it is kept.
             fault = Fault(None, self.user_id, "file", None, f"cannot be read on: {error}")
