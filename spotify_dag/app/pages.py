@@ -95,15 +95,8 @@ def _blocks(service: Service) -> gr.Blocks:
             with gr.Tab("My data", id="mine"):
                 login = _mine(service)
 
-        def ring(name: str) -> str:
-            """Show on the map whoever was asked for."""
-            try:
-                return _map_frame(parse_user(name))
-            except UserNameError:
-                return _map_frame("")
-
         for asked_for in find.triggers:
-            asked_for(ring, find.profile, taste_map, api_visibility="private", show_progress="hidden")
+            asked_for(_map_of, find.profile, taste_map, api_visibility="private", show_progress="hidden")
 
         def arrive(request: gr.Request) -> Iterator[dict[Any, Any]]:
             """Show what the address asks for: a user, two users, or nothing yet."""
@@ -140,6 +133,14 @@ def _blocks(service: Service) -> gr.Blocks:
     return blocks
 
 
+def _map_of(name: str) -> str:
+    """Return the map with a ring around the user of a profile; without one where the text names nobody."""
+    try:
+        return _map_frame(parse_user(name))
+    except UserNameError:
+        return _map_frame("")
+
+
 class _Part:
     """Components and functions of one page that others need."""
 
@@ -151,6 +152,7 @@ class _Part:
 
 
 def _find(service: Service) -> _Part:
+    """Lay the page out on which people ask for matches, and connect it."""
     settings = service.project.settings
     artists = min(settings.top_artist_count, MOST_ARTISTS)
     lists = min(settings.playlists_count or MOST_LISTS, MOST_LISTS)
@@ -170,6 +172,30 @@ def _find(service: Service) -> _Part:
                 js_on_load=_static("upload.js"),
                 apply_default_css=False,
             )
+    top, count, shared = _comparison_sliders(artists, lists)
+    consent = gr.Checkbox(
+        False, label="Keep what I hand in, and show me to others", elem_id="sd-consent",
+        info="Without this nothing is kept once you have your answer. A Spotify profile needs your login for it.",
+    )  # fmt: skip
+    answer = _html(EMPTY, elem_id="sd-answer")
+    by_profile = _answer_to_profile(service, artists, lists)
+
+    def by_file(event: gr.EventData) -> Iterator[str]:
+        """Follow the reading of a file that the page has sent."""
+        yield from _followed(service, lambda: service.jobs.find(str(event.job)[:100]))
+
+    triggers = (go.click, profile.submit)
+    for trigger in triggers:
+        trigger(
+            by_profile, [profile, consent, shared, top, count], answer, api_visibility="private",
+            show_progress="hidden", trigger_mode="once",
+        )  # fmt: skip
+    upload.submit(by_file, None, answer, api_visibility="private", show_progress="hidden")
+    return _Part(profile=profile, answer=answer, by_profile=by_profile, defaults=(artists, lists), triggers=triggers)
+
+
+def _comparison_sliders(artists: int, lists: int) -> tuple[gr.Slider, gr.Slider, gr.Slider]:
+    """Return the sliders for artists and playlists that count, and for artists in common; set to the defaults given."""
     with gr.Accordion("How to compare", open=False), gr.Row():
         top = gr.Slider(
             1, MOST_ARTISTS, artists, step=1, label="Top artist count", elem_id="sd-artists",
@@ -182,11 +208,11 @@ def _find(service: Service) -> _Part:
         shared = gr.Slider(
             0, 20, 0, step=1, label="Artists in common, at least", elem_id="sd-min-shared", info="0 for anybody",
         )  # fmt: skip
-    consent = gr.Checkbox(
-        False, label="Keep what I hand in, and show me to others", elem_id="sd-consent",
-        info="Without this nothing is kept once you have your answer. A Spotify profile needs your login for it.",
-    )  # fmt: skip
-    answer = _html(EMPTY, elem_id="sd-answer")
+    return top, count, shared
+
+
+def _answer_to_profile(service: Service, artists: int, lists: int) -> Callable[..., Iterator[str]]:
+    """Return the function that answers a profile; ``artists`` and ``lists`` are where the sliders stand at first."""
 
     def wish(agreed: bool, least: int, artist_count: int, playlist_count: int) -> Wish:
         moved = artist_count != artists or playlist_count != lists
@@ -214,18 +240,7 @@ def _find(service: Service) -> _Part:
 
         yield from _followed(service, begin)
 
-    def by_file(event: gr.EventData) -> Iterator[str]:
-        """Follow the reading of a file that the page has sent."""
-        yield from _followed(service, lambda: service.jobs.find(str(event.job)[:100]))
-
-    triggers = (go.click, profile.submit)
-    for trigger in triggers:
-        trigger(
-            by_profile, [profile, consent, shared, top, count], answer, api_visibility="private",
-            show_progress="hidden", trigger_mode="once",
-        )  # fmt: skip
-    upload.submit(by_file, None, answer, api_visibility="private", show_progress="hidden")
-    return _Part(profile=profile, answer=answer, by_profile=by_profile, defaults=(artists, lists), triggers=triggers)
+    return by_profile
 
 
 def _compare(service: Service) -> _Part:

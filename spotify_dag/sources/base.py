@@ -211,41 +211,9 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
     """
     import polars as pl
 
-    schema = RAW_PLAYLISTS.polars_schema()
-    text = [name for name in RECORD_COLUMNS if schema[name] == pl.String]
     latest_year = (now or datetime.now(UTC)).year + 1
-    absent = [pl.lit(None, pl.String).alias(name) for name in RECORD_COLUMNS if name not in (*rows.columns, "artists")]
-    rows = rows.with_columns(absent)
-    if "artists" not in rows.columns:
-        rows = rows.with_columns(pl.concat_list(pl.col("artist_name").cast(pl.String)).alias("artists"))
-    read_artist = pl.col("artists").list.join("; ", ignore_nulls=True).replace("", None).alias("read_artist_name")
-    simple = [name for name in RECORD_COLUMNS if name not in ("artists", "artist_name")]
-    as_read = rows.select(pl.col(simple).cast(pl.String).name.prefix("read_"), read_artist)
-
-    tidy = rows.with_columns(
-        _tidy(pl.col(text).cast(pl.String)),
-        pl.col("artists").list.eval(_tidy(pl.element())).list.drop_nulls(),
-        *(_as(schema[name], name, latest_year) for name in simple if name not in text),
-    ).hstack(as_read)  # fmt: skip
-    tidy = tidy.with_columns(
-        *(repaired(pl.col(name), tidy[name]) for name in NAMES),
-        pl.col("artists").list.eval(repaired(pl.element(), tidy["artists"].explode())),
-    )
-    tidy = _with_own_artists(tidy)
-
-    verdicts = _verdicts(latest_year)
-    marks = tidy.select(
-        condition.fill_null(False).alias(f"verdict_{number}") for number, (_, condition, _, _) in enumerate(verdicts)
-    )
-    present = marks.select(pl.all().any()).row(0) if marks.height else [False] * len(verdicts)
-    tidy = tidy.hstack(marks)
-    verdicts = [
-        (field, pl.col(f"verdict_{number}"), reason, drops)
-        for number, (field, _, reason, drops) in enumerate(verdicts)
-        if present[number]
-    ]
-    dropped = [condition for _, condition, _, drops in verdicts if drops]
-    tidy = tidy.with_columns((pl.any_horizontal(dropped) if dropped else pl.lit(False)).alias("dropped_"))
+    tidy = _tidied(rows, latest_year)
+    tidy, verdicts = _judged(tidy, _verdicts(latest_year))
     if unique:
         again = ~pl.struct(*unique).is_first_distinct()
         # Only good rows compete: a bad row must not push out the good one that follows it.
@@ -267,7 +235,60 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
     return Batch(records, _rejects(tidy, verdicts, file), read)
 
 
-def _verdicts(latest_year: int) -> list[tuple[str, pl.Expr, str, bool]]:
+Verdict = tuple[str, "pl.Expr", str, bool]
+"""A field, the condition under which its value is bad, the reason, and whether the whole row is left out."""
+
+
+def _tidied(rows: pl.DataFrame, latest_year: int) -> pl.DataFrame:
+    """Return all of `RECORD_COLUMNS`, typed and with tidy names, beside the values as read (``read_…``)."""
+    import polars as pl
+
+    schema = RAW_PLAYLISTS.polars_schema()
+    text = [name for name in RECORD_COLUMNS if schema[name] == pl.String]
+    absent = [pl.lit(None, pl.String).alias(name) for name in RECORD_COLUMNS if name not in (*rows.columns, "artists")]
+    rows = rows.with_columns(absent)
+    if "artists" not in rows.columns:
+        rows = rows.with_columns(pl.concat_list(pl.col("artist_name").cast(pl.String)).alias("artists"))
+    read_artist = pl.col("artists").list.join("; ", ignore_nulls=True).replace("", None).alias("read_artist_name")
+    simple = [name for name in RECORD_COLUMNS if name not in ("artists", "artist_name")]
+    as_read = rows.select(pl.col(simple).cast(pl.String).name.prefix("read_"), read_artist)
+
+    tidy = rows.with_columns(
+        _tidy(pl.col(text).cast(pl.String)),
+        pl.col("artists").list.eval(_tidy(pl.element())).list.drop_nulls(),
+        *(_as(schema[name], name, latest_year) for name in simple if name not in text),
+    ).hstack(as_read)  # fmt: skip
+    tidy = tidy.with_columns(
+        *(repaired(pl.col(name), tidy[name]) for name in NAMES),
+        pl.col("artists").list.eval(repaired(pl.element(), tidy["artists"].explode())),
+    )
+    return _with_own_artists(tidy)
+
+
+def _judged(tidy: pl.DataFrame, verdicts: list[Verdict]) -> tuple[pl.DataFrame, list[Verdict]]:
+    """Ask every condition once, and mark the rows to leave out in a column ``dropped_``.
+
+    Returns
+    -------
+    The rows with the answers, and the verdicts that apply to any row, each with its answers as condition.
+    """
+    import polars as pl
+
+    marks = tidy.select(
+        condition.fill_null(False).alias(f"verdict_{number}") for number, (_, condition, _, _) in enumerate(verdicts)
+    )
+    present = marks.select(pl.all().any()).row(0) if marks.height else [False] * len(verdicts)
+    tidy = tidy.hstack(marks)
+    verdicts = [
+        (field, pl.col(f"verdict_{number}"), reason, drops)
+        for number, (field, _, reason, drops) in enumerate(verdicts)
+        if present[number]
+    ]
+    dropped = [condition for _, condition, _, drops in verdicts if drops]
+    return tidy.with_columns((pl.any_horizontal(dropped) if dropped else pl.lit(False)).alias("dropped_")), verdicts
+
+
+def _verdicts(latest_year: int) -> list[Verdict]:
     """Return the field, the condition and the reason of every fault, and whether it costs the row."""
     import polars as pl
 

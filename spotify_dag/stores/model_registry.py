@@ -120,14 +120,9 @@ class Registry:
         weights = save(tensors)
         digest = hashlib.sha256(weights).hexdigest()
         version = f"tower-{digest[:12]}"
-        card = {
-            **card,
-            "model_version": version,
-            "weights_sha256": digest,
-            "config": model.config,
-            "code": code_version(),
-            "metrics": _finite_or_none({**metrics, "weights_finite": float(_all_finite(tensors))}),
-        }
+        measured = _finite_or_none({**metrics, "weights_finite": float(_all_finite(tensors))})
+        added = {"model_version": version, "weights_sha256": digest, "config": model.config, "code": code_version()}
+        card = {**card, **added, "metrics": measured}
         files = {
             WEIGHTS_FILE: weights,
             READABLE_CARD_FILE: render(card).encode(),

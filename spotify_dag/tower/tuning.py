@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
@@ -111,26 +112,8 @@ def search(
         import optuna
     except ImportError as error:
         raise TuningError("Tuning needs Optuna. Install it: pip install 'spotify-dag[tune]'") from error
-    from spotify_dag.tower.training import TrainingError, train_tower
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    deadline = time.monotonic() + seconds
-
-    def stop_in_time(_epoch: dict[str, float]) -> None:
-        if time.monotonic() > deadline:
-            raise optuna.TrialPruned
-
-    def mrr(trial: optuna.Trial) -> float:
-        settings: dict[str, Any] = {name: span.suggest(trial, name) for name, span in SPACE.items()}
-        try:
-            trained = train_tower(data, replace(start, **settings), stop_in_time)
-        except TrainingError as error:
-            if trial.number == 0:
-                raise
-            raise optuna.TrialPruned from error  # settings that do not train are only worth knowing to be bad
-        trial.set_user_attr("validation_users", int(trained.metrics["validation_users"]))
-        return trained.metrics["validation_mrr"]
-
+    mrr = partial(_validation_mrr, data=data, start=start, deadline=time.monotonic() + seconds)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     study.enqueue_trial({name: getattr(start, name) for name in SPACE})
     study.optimize(mrr, n_trials=trials, timeout=seconds, callbacks=[lambda _study, _trial: progress(1)])
@@ -139,3 +122,28 @@ def search(
         raise TuningError(f"{seconds / 60:g} minutes are too few for one trial. Give more: --minutes")
     best = study.best_trial
     return Tuned(best.params, study.best_value, done[0].values[0], len(done), best.user_attrs["validation_users"])
+
+
+def _validation_mrr(trial: optuna.Trial, *, data: Halved, start: TrainingSettings, deadline: float) -> float:
+    """Train with the settings of a trial, and return the validation MRR.
+
+    ``deadline`` is a time of the monotonic clock, in seconds. A training that is not at its end by then does not count,
+    nor do settings that cannot be trained with, except those of the first trial.
+    """
+    import optuna
+
+    from spotify_dag.tower.training import TrainingError, train_tower
+
+    def stop_in_time(_epoch: dict[str, float]) -> None:
+        if time.monotonic() > deadline:
+            raise optuna.TrialPruned
+
+    settings: dict[str, Any] = {name: span.suggest(trial, name) for name, span in SPACE.items()}
+    try:
+        trained = train_tower(data, replace(start, **settings), stop_in_time)
+    except TrainingError as error:
+        if trial.number == 0:
+            raise
+        raise optuna.TrialPruned from error
+    trial.set_user_attr("validation_users", int(trained.metrics["validation_users"]))
+    return trained.metrics["validation_mrr"]
