@@ -51,7 +51,9 @@ class Served:
         assert answer.status_code == 202, answer.text
         with self.client.stream("GET", answer.json()["events"]) as stream:
             told = stream.read().decode()
-        events = [dict(line.split(": ", 1) for line in event.splitlines()) for event in told.strip().split("\n\n")]
+        # What begins with a colon is a comment, sent now and then while there is nothing to tell.
+        blocks = [block for block in told.strip().split("\n\n") if not block.startswith(":")]
+        events = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
         data = [(event["event"], json.loads(event["data"])) for event in events]
         return *data[-1], [found["stage"] for name, found in data if name == "progress"]
 
