@@ -22,12 +22,14 @@ for library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).parents[1]
+WORLDS = {"built", "connected"}
+"""Fixtures that make a whole data root, or serve one: in half a minute."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a data root, and begin with what takes minutes: else one process works on it alone at the end."""
     for item in items:
-        if "built" in getattr(item, "fixturenames", ()):
+        if WORLDS & set(getattr(item, "fixturenames", ())):
             item.add_marker("medium")
     items.sort(key=lambda item: item.path.name != "test_main_job.py")
 

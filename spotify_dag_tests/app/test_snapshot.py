@@ -19,6 +19,8 @@ from spotify_dag.schemas import USER_TASTES, user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.stores.lake import Lake
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture(scope="module")
 def project(world: Path) -> Project:

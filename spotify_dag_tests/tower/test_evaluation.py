@@ -87,6 +87,7 @@ def only(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class TestKnownAnswers:
+    @pytest.mark.medium
     def test_who_knows_everybody_finds_everybody(self, users: Dataset) -> None:
         row = only(evaluate([users], {"own": own_artist}, folds=3))
         assert (row["mrr"], row["hit@1"], row["hit@10"]) == (1, 1, 1)
@@ -121,6 +122,7 @@ class TestKnownAnswers:
         assert recall[0] > 0.8
 
 
+@pytest.mark.medium
 class TestGroups:
     def test_by_activity_and_cold(self, users: Dataset) -> None:
         row = only(evaluate([users], {"cosine": baselines()[COSINE]}, folds=3))
@@ -204,6 +206,7 @@ class TestFolds:
         assert both["std"]["mrr"] == pytest.approx(np.sqrt(np.mean(spread)))
 
 
+@pytest.mark.medium
 class TestWhatMustNotMatter:
     MODELS = ("raw-count cosine", "TF-IDF cosine", "genre text mean")
 

@@ -21,6 +21,8 @@ from spotify_dag.tower.training import TrainedModel, TrainingError, random_pair_
 from spotify_dag.tower.views import Halved, UserData
 from spotify_dag_tests.tower.worlds import QUICK, block_of, neighbours, planted
 
+pytestmark = pytest.mark.medium
+
 
 class TestTraining:
     def test_the_loss_falls(self, trained: TrainedModel) -> None:
