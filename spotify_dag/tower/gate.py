@@ -93,8 +93,10 @@ def decide(
         for name, metrics in baselines.items()
     ]
     if champion is not None:
-        kept = ["coverage", *(["friend_auc"] if "friend_auc" in challenger and "friend_auc" in champion else [])]
-        for name in kept:
+        # Without friends in the data neither has a number to keep.
+        has_friends = any(_number(side, "friend_auc") is not None for side in (challenger, champion))
+        shared = "friend_auc" in challenger and "friend_auc" in champion
+        for name in ["coverage", *(["friend_auc"] if shared and has_friends else [])]:
             theirs = _number(champion, name)
             bound = None if theirs is None else theirs * (1 - TOLERATED_LOSS)
             checks.append(

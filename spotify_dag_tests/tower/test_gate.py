@@ -73,6 +73,14 @@ def test_nobody_beats_a_number_that_is_none(value: float) -> None:
     assert not decide(GOOD, {"mrr": 0.1}, {}).passed  # a champion whose coverage nobody knows
 
 
+def test_without_friends_in_the_data_a_better_challenger_passes() -> None:
+    nobody = {"friend_auc": math.nan}
+    assert decide(GOOD | nobody, CHAMPION | nobody, BASELINES).passed
+    assert not decide(GOOD | nobody, CHAMPION, BASELINES).passed, (
+        "the champion has a number, and the challenger lost it"
+    )
+
+
 def test_the_first_tower_has_only_the_baselines_to_beat() -> None:
     alone = {name: GOOD[name] for name in ("mrr", "random_pair_cosine", "weights_finite")}
     assert decide(alone, None, BASELINES).passed
