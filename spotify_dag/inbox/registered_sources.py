@@ -117,6 +117,10 @@ class Inbox:
         read_artist_genres(path)
         self._write(GENRES_FILE, {"path": str(path.resolve())})
 
+    def is_empty(self) -> bool:
+        """Return whether there is no source, whether it can be read or not."""
+        return next(self.root.glob("source-*.json"), None) is None and not self.requests.all()
+
     def sources(self) -> list[Source]:
         """Return all registered sources, sorted by name, and the sources whose users a sweep took in."""
         entries = [_entry(file) for file in sorted(self.root.glob("source-*.json"))]

@@ -23,7 +23,8 @@ from spotify_dag.schemas import (
     user_buckets,
 )
 from spotify_dag.tower.redaction import redacted
-from spotify_dag.tracks.catalogue_rows import song_title, track_identity
+from spotify_dag.tracks.catalogue_rows import track_identity
+from spotify_dag.tracks.corpus import title_words
 from spotify_dag.tracks.moods import PHRASES
 
 if TYPE_CHECKING:
@@ -160,10 +161,10 @@ class OrphanedText:
         needed = [
             items.select("artist_name"),
             items.select("playlist_name"),
-            items.select(song_title(pl.col("track_name"))),
+            items.select(title_words(pl.col("track_name")).explode()),
             lake.scan(USER_TASTES).select("name"),
             tracks.select("artist_name"),
-            tracks.select(song_title(pl.col("track_name"))),
+            tracks.select(title_words(pl.col("track_name")).explode()),
             *genres,
             pl.LazyFrame({"text": list(PHRASES)}),
         ]

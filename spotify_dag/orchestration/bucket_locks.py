@@ -30,7 +30,7 @@ def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
             if context.log:
                 context.log.info("Another run has these buckets. This one goes on when that one ends.")
 
-        if not project.lake.exists(INGESTS) and not project.inbox.sources():
+        if not project.lake.exists(INGESTS) and project.inbox.is_empty():
             raise SourceError(
                 f"There is nothing in {project.settings.data} to make buckets from: no source was ever named. Name one "
                 "(spotify-dag run --source synthetic), or set SPOTIFY_DAG_DATA to the data root that is meant."

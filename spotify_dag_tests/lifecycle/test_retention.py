@@ -22,7 +22,7 @@ from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.settings import Settings
-from spotify_dag_tests.conftest import REPOSITORY
+from spotify_dag.sources.synthetic import CATALOGUE
 
 LATER = datetime.now(UTC) + timedelta(days=100)
 
@@ -34,7 +34,7 @@ def bring_up(project: Project, instance: dg.DagsterInstance) -> dict[str, int]:
 
 
 def add(project: Project, folder: Path, name: str, start: int = 0) -> None:
-    with (REPOSITORY / "data" / "catalogue" / "artists.csv").open() as catalogue:
+    with CATALOGUE.open() as catalogue:
         artists = [row["name"] for row in csv.DictReader(catalogue)][start : start + 15]
     (folder / f"{name}.csv").write_bytes(table(HEADING_A, [row_a(n, [artist]) for n, artist in enumerate(artists)]))
     arguments = ["--data", str(project.settings.data), "add", str(folder / f"{name}.csv"), "--as", name]

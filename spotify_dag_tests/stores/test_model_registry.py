@@ -153,7 +153,14 @@ class TestVersions:
         assert [(point.step, point.value) for point in curve] == [(0, 0.25), (1, 0.5)]
         kept = Path(client(registry).download_artifacts(run.info.run_id, ""))
         files = {file.relative_to(kept).as_posix() for file in kept.rglob("*") if file.is_file()}
-        assert files == {"MODEL_CARD.md", "history.json", "model.json", "plots/curve.png", "tower.safetensors"}
+        assert files == {
+            "MODEL_CARD.md",
+            "history.json",
+            "landmark_users.json",
+            "model.json",
+            "plots/curve.png",
+            "tower.safetensors",
+        }
         assert (kept / "plots" / "curve.png").read_bytes() == PICTURE
         readable = (kept / "MODEL_CARD.md").read_text()
         assert readable == registry.readable_card(version)

@@ -120,7 +120,7 @@ class TestSeeds:
         assert [epoch["loss"] for epoch in again.history] == pytest.approx(
             [epoch["loss"] for epoch in trained.history], rel=0.01
         )
-        assert again.metrics["mrr"] == pytest.approx(trained.metrics["mrr"], abs=0.03)
+        assert again.metrics["validation_mrr"] == pytest.approx(trained.metrics["validation_mrr"], abs=0.03)
 
     def test_another_seed_gives_another_that_is_as_good(self, trained: TrainedModel, halved: Halved) -> None:
         state = torch.random.get_rng_state()
