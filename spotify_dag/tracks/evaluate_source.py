@@ -98,21 +98,7 @@ class Evaluation:
         import polars as pl
 
         source = open_files(path, self.settings)
-        items = _items(source)
-        chosen = items.select("user_id", "playlist_id").unique().sort("user_id", "playlist_id")
-        if chosen.height < FEWEST_PLAYLISTS:
-            raise SourceError(f"'{path}' has {chosen.height} playlists; {FEWEST_PLAYLISTS} are needed.")
-        if test_path is None:
-            split = split_playlists(chosen.height, self.seed, playlists)
-            train, test = (
-                items.join(chosen[rows], on=chosen.columns, how="semi") for rows in (split.train, split.test)
-            )
-        else:
-            train, test = items, _items(open_files(test_path, self.settings))
-            others = test.select("user_id", "playlist_id").unique().sort("user_id", "playlist_id")
-            test = test.join(
-                others.sample(min(playlists, others.height), seed=self.seed), on=others.columns, how="semi"
-            )
+        train, test = self._train_and_test(source, path, test_path, playlists)
         tracks, everything = _tracks(train), _tracks(pl.concat([train, test]))
         # Tracks that nobody can find come after those of the catalogue.
         everything = pl.concat([tracks, everything.join(tracks, on="track_id", how="anti").select(tracks.columns)])
@@ -142,6 +128,31 @@ class Evaluation:
             "scenarios": summary(found, self.seed),
             "lead": {measure: lead(found, measure, self.seed) for measure in ("r_precision", "ndcg")},
         }
+
+    def _train_and_test(
+        self, source: Source, path: Path, test_path: Path | None, playlists: int
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the items to learn from, and those of the playlists to ask for: see `continuation`.
+
+        Raises
+        ------
+        SourceError
+            If there are too few playlists to learn from.
+        """
+        items = _items(source)
+        chosen = _ids(items)
+        if chosen.height < FEWEST_PLAYLISTS:
+            raise SourceError(f"'{path}' has {chosen.height} playlists; {FEWEST_PLAYLISTS} are needed.")
+        if test_path is None:
+            split = split_playlists(chosen.height, self.seed, playlists)
+            train, test = (
+                items.join(chosen[rows], on=chosen.columns, how="semi") for rows in (split.train, split.test)
+            )
+            return train, test
+        others = _items(open_files(test_path, self.settings))
+        ids = _ids(others)
+        asked = ids.sample(min(playlists, ids.height), seed=self.seed)
+        return items, others.join(asked, on=asked.columns, how="semi")
 
     def _encoded(self, texts: pl.DataFrame) -> TextVectors:
         texts = texts.unique("text").sort("text")
@@ -180,6 +191,11 @@ def describe(path: Path, settings: Settings) -> dict[str, Any]:
         "songs": tracks["song_key"].n_unique(),
         "playlists": items.select("user_id", "playlist_id").n_unique(),
     }
+
+
+def _ids(items: pl.DataFrame) -> pl.DataFrame:
+    """Return the playlists of items (``user_id, playlist_id``), each once, in one order."""
+    return items.select("user_id", "playlist_id").unique().sort("user_id", "playlist_id")
 
 
 def _items(source: Source) -> pl.DataFrame:
