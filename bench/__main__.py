@@ -9,6 +9,7 @@ import sys
 BENCHES = {
     "hundred_thousand_users": "100,000 users from nothing to user embeddings: seconds, peak memory, bytes on disk",
     "tower": "training on HetRec-2011 and on 100,000 users: seconds, peak memory, what is not a matrix product",
+    "left_out": "what each part of the tower is worth on three worlds: MRR and NDCG@20 without it",
     "exports": "files that people hand in: 2,000 damaged ones, a history of 1 GiB, 100,000 users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
     "app": "the app at 100,000 users: matches per second, new users from a file, start, memory",
