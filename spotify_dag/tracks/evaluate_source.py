@@ -30,6 +30,7 @@ from spotify_dag.tracks.corpus import (
     tracks_of,
 )
 from spotify_dag.tracks.moods import PHRASES
+from spotify_dag.tracks.ranker_learning import asked_while_learning
 from spotify_dag.tracks.track_arrays import Playlists, Tracks
 from spotify_dag.tracks.track_evaluation import (
     SCENARIOS,
@@ -109,7 +110,7 @@ class Evaluation:
             [asked.select(pl.col("playlist_name").alias("text")).drop_nulls(), pl.DataFrame({"text": PHRASES})]
         )
         wanted = playlists_of(asked, self._encoded(titles))
-        with self.progress.task("Learning to continue", len(lists)) as advance:
+        with self.progress.task("Learning to continue", asked_while_learning(len(lists))) as advance:
             model = Continuation.learn(arrays, learned, seed=self.seed, progress=advance)
         with self.progress.task("Tuning the baselines", sum(map(len, TUNED.values()))) as advance:
             baselines, settings = tuned(arrays, learned, seed=self.seed, progress=advance)

@@ -79,6 +79,13 @@ def learn_ranker(
     return Ranker(fit(samples))
 
 
+def asked_while_learning(playlists: int) -> int:
+    """Return how many of so many playlists `learn_ranker` asks for."""
+    if playlists < FEWEST_PLAYLISTS:
+        return 0
+    return sum(map(len, held_out_parts(playlists, np.random.default_rng(0))))
+
+
 def held_out_parts(count: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Return the numbers of the playlists that are held out, part after part."""
     order = rng.permutation(count)
