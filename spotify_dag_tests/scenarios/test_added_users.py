@@ -30,7 +30,7 @@ from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS
 from spotify_dag.settings import Settings
-from spotify_dag_tests.conftest import REPOSITORY
+from spotify_dag.sources.synthetic import CATALOGUE
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def _two_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def artists_of(genre: str) -> list[str]:
-    with (REPOSITORY / "data" / "catalogue" / "artists.csv").open() as catalogue:
+    with CATALOGUE.open() as catalogue:
         return [row["name"] for row in csv.DictReader(catalogue) if genre in row["genres"].split(";")]
 
 

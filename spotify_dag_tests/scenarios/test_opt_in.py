@@ -17,8 +17,8 @@ from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
+from spotify_dag.sources.synthetic import CATALOGUE
 from spotify_dag.stores.lake import LakeError
-from spotify_dag_tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_a_flag_that_changes_takes_effect_without_embedding_again(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPOTIFY_DAG_N_BUCKETS", "2")
-    with (REPOSITORY / "data" / "catalogue" / "artists.csv").open() as catalogue:
+    with CATALOGUE.open() as catalogue:
         artists = [row["name"] for row in csv.DictReader(catalogue)][:20]
     (tmp_path / "Mix.csv").write_bytes(table(HEADING_A, [row_a(n, [name]) for n, name in enumerate(artists)]))
     add = ["--data", str(project.settings.data), "add", str(tmp_path / "Mix.csv"), "--as", "anna"]
