@@ -171,7 +171,7 @@ def _choices(settings: TrainingSettings) -> dict[str, TrainingSettings]:
     """Return what may be left out after the fit."""
     from spotify_dag.tower.mix import DEFAULT_MIX
 
-    def without(**block: float) -> TrainingSettings:
+    def without(**block: Any) -> TrainingSettings:
         return replace(settings, mixes=tuple(dict.fromkeys(replace(mix, **block) for mix in settings.mixes)))
 
     return {

@@ -157,7 +157,7 @@ def test_one_new_user_s_tracks_wait_for_others_a_day_or_other_rules(
 ) -> None:
     def handed_in(name: str) -> None:
         rows = project.lake.scan(RAW_PLAYLISTS).select(RECORD_COLUMNS).head(3).collect()
-        records = rows.with_columns(track_id=pl.lit(None, pl.String), track_name=pl.lit(f"Song of {name}"))
+        records = rows.with_columns(track_id=pl.lit(name.ljust(22, "0")), track_name=pl.lit(f"Song of {name}"))
         kept = kept_frame(records, no_rejects())
         project.inbox.requests.hand_in("export", f"export-{name}", [kept], opted_in=True)
         project.inbox.requests.sweep()
