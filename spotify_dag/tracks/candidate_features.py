@@ -68,7 +68,7 @@ def _of_methods(scores: np.ndarray) -> np.ndarray:
     order = np.argsort(-scores, axis=0, kind="stable")
     np.put_along_axis(rank, order, np.arange(count, dtype=np.float32)[:, None], axis=0)
     rank = -np.log1p(np.where(scores > 0, rank, count))
-    return np.stack([np.log1p(scores), share, rank.astype(np.float32)], axis=2).reshape(count, -1)
+    return np.stack([np.log1p(scores), share, rank.astype(np.float32)], axis=2).reshape(count, len(KINDS) * len(NAMES))
 
 
 def _of_popularity(stage: FirstStage, request: Request, candidates: Candidates) -> dict[str, np.ndarray]:

@@ -112,6 +112,8 @@ class Continuation:
             0 to 1: how much every further track of an artist has to be better.
         """
         ranked, tracks = self.ranked(request, k), self.stage.tracks
+        if not len(ranked.tracks):  # the request has them all
+            return []
         # The knobs turn in units of the spread of the scores they have to change.
         spread = float(np.std(ranked.scores[: max(POOL, 10 * k)])) or 1.0
         scores = ranked.scores + KNOB * spread * popularity * self.stage.known_popularity[ranked.tracks]

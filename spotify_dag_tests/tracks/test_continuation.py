@@ -180,6 +180,10 @@ def test_more_is_asked_for_than_there_is(model: Continuation) -> None:
     assert len(model.recommend(Request(np.array([3])), 1_000)) == BLOCKS * BLOCK - 1
 
 
+def test_a_playlist_of_everything_has_no_continuation(model: Continuation) -> None:
+    assert model.recommend(Request(np.arange(BLOCKS * BLOCK)), 10) == []
+
+
 def test_a_very_long_playlist_takes_bounded_time(model: Continuation) -> None:
     seeds = np.tile(np.arange(60), 2_000)
     assert blocks(model.recommend(Request(seeds), 10)) <= {2, 3}
