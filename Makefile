@@ -39,7 +39,7 @@ demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 thr
 	@echo '  $(BIN)/spotify-dag --data $(DEMO) up'
 
 fast: dev  ## Run the tests to run at every save: in under a minute, no processes, no browser
-	$(PYTEST) -m "not slow and not medium and not process and not browser"
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not slow and not medium and not process and not browser"
 
 test: dev  ## Run all tests but those of `make slow`
 	$(PYTEST) -m "not slow and not browser"

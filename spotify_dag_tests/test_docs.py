@@ -72,6 +72,7 @@ def defined_names(module: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+@pytest.mark.medium
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
     for link in links(page):

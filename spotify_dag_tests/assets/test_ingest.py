@@ -17,6 +17,8 @@ from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
 from spotify_dag.simulator.loopback_server import Simulator, serve
 from spotify_dag.sources.base import ResumeLaterError
 
+pytestmark = pytest.mark.medium
+
 RANGE = {"dagster/asset_partition_range_start": "00", "dagster/asset_partition_range_end": "01"}
 
 

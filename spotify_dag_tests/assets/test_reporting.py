@@ -20,6 +20,8 @@ from spotify_dag.sources.export.reading import Reading
 from spotify_dag.stores.model_card import render
 from spotify_dag.stores.user_id_search import UserIdSearch
 
+pytestmark = pytest.mark.medium
+
 IMAGE = "![0](http://127.0.0.1:9/r)"
 MARKS = ("Zqtitel", "Zqartist", "Zqalbum", "Zqlist")
 """Words that only one listener's file holds: in titles, artists, albums, and the name of a playlist."""

@@ -22,6 +22,8 @@ from spotify_dag.staleness.stale_buckets import feature_version
 from spotify_dag.tower.gate import decide
 from spotify_dag_tests.small_models import small_model
 
+pytestmark = pytest.mark.medium
+
 GOOD = {"mrr": 0.5, "random_pair_cosine": 0.1}
 
 

@@ -215,6 +215,7 @@ listening = st.lists(
 class TestAgainstALoop:
     @settings(max_examples=60, deadline=None)
     @given(rows=listening, playlists_count=st.none() | st.integers(1, 4))
+    @pytest.mark.medium
     def test_weights(self, rows: list[Item], playlists_count: int | None) -> None:
         found = weights(user_tastes(raw(rows), artist_genres(), playlists_count=playlists_count))
         assert_close(found, reference(rows, playlists_count))
@@ -234,12 +235,14 @@ class TestAgainstALoop:
 
     @settings(max_examples=30, deadline=None)
     @given(rows=listening, data=st.data())
+    @pytest.mark.medium
     def test_the_order_of_rows_does_not_matter(self, rows: list[Item], data: st.DataObject) -> None:
         shuffled = data.draw(st.permutations(rows))
         assert user_tastes(raw(shuffled), artist_genres()).equals(user_tastes(raw(rows), artist_genres()))
 
     @settings(max_examples=30, deadline=None)
     @given(rows=listening)
+    @pytest.mark.medium
     def test_a_user_does_not_depend_on_the_others(self, rows: list[Item]) -> None:
         together = weights(user_tastes(raw(rows), artist_genres()))
         alone: Tastes = {}

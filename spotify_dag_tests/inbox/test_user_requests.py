@@ -117,6 +117,7 @@ class TestHandIn:
         assert [request.opted_in for request in requests.all()] == [False]
         assert inbox.sources()[0].version() != version
 
+    @pytest.mark.medium
     def test_users_are_read_in_order_and_batches(self, inbox: Inbox, requests: UserRequests) -> None:
         names = [f"user{number:03d}" for number in range(BATCH_USERS + 5)]
         for name in reversed(names):

@@ -16,6 +16,8 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import TEXT_VECTORS, USERS
 from spotify_dag.settings import Settings
 
+pytestmark = pytest.mark.medium
+
 NOW = timedelta(0)
 
 

@@ -65,6 +65,7 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.mark.parametrize("indexed", ["as now", "before they changed their minds"])
+@pytest.mark.medium
 def test_private_users_are_never_shown_and_never_missed(project: Project, indexed: str) -> None:
     private = set(IDS[::2]) | set(nearest("user-001", set(IDS), 20))
     put_users(project, private)

@@ -119,6 +119,7 @@ def test_what_counts_as_a_shift(now: Sketch, before: Sketch, moved: bool) -> Non
     assert (shift(now, [before] * HISTORY) is not None) == moved
 
 
+@pytest.mark.medium
 def test_samples_of_one_world_seldom_differ() -> None:
     """Of 2,000 comparisons of samples of any size, none is taken for drift."""
     rng = np.random.default_rng(0)

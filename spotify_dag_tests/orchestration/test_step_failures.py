@@ -21,6 +21,8 @@ from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
 from spotify_dag.simulator.loopback_server import Simulator, serve
 from spotify_dag.staleness.stale_buckets import stale_ingests
 
+pytestmark = pytest.mark.medium
+
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 WHOLE = {"dagster/asset_partition_range_start": "00", "dagster/asset_partition_range_end": "07"}
 

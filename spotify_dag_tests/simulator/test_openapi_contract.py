@@ -150,12 +150,14 @@ def test_every_answer_of_every_endpoint(mode: str, description: dict[str, Any], 
     assert set(counts) == everything - (lost if mode == "development" else set())
 
 
+@pytest.mark.medium
 def test_objects_have_the_documented_fields(description: dict[str, Any], extended: Client) -> None:
     contract = Contract(description, extended)
     token = extended.login(COLLABORATOR)
     check_objects(contract, token, {kind: set() for kind in LOST_IN_DEVELOPMENT})
 
 
+@pytest.mark.medium
 def test_development_lacks_what_was_removed(description: dict[str, Any], faulty: Any) -> None:
     client = faulty(mode="development", allowlist=60)
     contract = Contract(description, client)

@@ -83,6 +83,7 @@ def playlist_snapshot(spotify: spotipy.Spotify, identifier: str) -> str:
 
 @pytest.mark.parametrize("kind", MANAGERS)
 @pytest.mark.parametrize("mode", ["extended", "development"])
+@pytest.mark.medium
 def test_a_user_reads_what_is_theirs(extended: Client, development: Client, mode: str, kind: type) -> None:
     client = {"extended": extended, "development": development}[mode]
     spotify, world = as_user(client, "synthetic-000003", kind), client.simulator.api.world

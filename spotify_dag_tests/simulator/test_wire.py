@@ -132,6 +132,7 @@ class TestRates:
         assert answered == [200 if fault is None else 503 for fault in drawn]
         assert set(answered) == {200, 503}
 
+    @pytest.mark.medium
     def test_a_concurrent_client_meets_the_same_faults(self, faulty: Callable[..., Client]) -> None:
         faults = Faults(unavailable=0.2, empty=0.2)
         seen = []
@@ -152,6 +153,7 @@ class TestRates:
 
 
 class TestOddities:
+    @pytest.mark.medium
     def test_they_stand_beside_the_world_and_stay_where_they_are(self, faulty: Callable[..., Client]) -> None:
         plain = faulty()
         odd = faulty(Faults(null_item=0.1, local_item=0.1, episode=0.1))

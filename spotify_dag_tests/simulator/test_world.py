@@ -51,6 +51,7 @@ class TestIds:
 
 
 class TestPlaylists:
+    @pytest.mark.medium
     def test_users_have_the_playlists_of_the_generated_world(self) -> None:
         """The source of the same world is the oracle of everything that reads this one through the Web API."""
         world = made()
@@ -110,6 +111,7 @@ class TestPlaylists:
         assert 70 < kinds["editorial"] < 130
         assert 40 < kinds["of others"] < 100
 
+    @pytest.mark.medium
     def test_a_change_takes_from_the_front_and_adds_at_the_end(self) -> None:
         world = made()
         number = world.own(7)[1]

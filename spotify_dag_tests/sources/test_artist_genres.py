@@ -203,6 +203,7 @@ class TestUnreadable:
 
     @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".json", ".jsonl"])
     @pytest.mark.parametrize("content", [b"", random.Random(0).randbytes(20_000), b"PAR1" + b"\x00" * 100 + b"PAR1"])
+    @pytest.mark.medium
     def test_nothing_and_garbage(self, tmp_path: Path, suffix: str, content: bytes) -> None:
         (tmp_path / f"a{suffix}").write_bytes(content)
         self.complaint(tmp_path / f"a{suffix}", "")

@@ -309,6 +309,7 @@ print(json.dumps(dict(ingestion.users().select("user_id", "content_hash").iter_r
 
 class TestProfilesCount:
     @pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 7, 100])
+    @pytest.mark.medium
     def test_the_first_users_of_each_source_are_taken(self, tmp_path: Path, count: int) -> None:
         """Batches hold 3, 0, 2 and 2 users, of whom the second has no good row."""
         bad, none = playlist(2, track(0, "")), playlist(3)

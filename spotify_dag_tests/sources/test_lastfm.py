@@ -280,6 +280,7 @@ class Test360K:
 
 @pytest.mark.parametrize("separator", [",", ";", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.medium
 def test_other_separators_and_encodings(tmp_path: Path, separator: str, encoding: str) -> None:
     saved = lambda lines: "\r\n".join(line.replace("\t", separator) for line in lines).encode(encoding)  # noqa: E731
     plays = [line for line in PLAYS if "Sigur" not in line]
@@ -346,6 +347,7 @@ class TestUnreadable:
         complaint = self.complaint(hetrec(tmp_path, artists=["id\ttitle", "51\tDuran Duran"]))
         assert "artists.dat' does not name the column(s) name once each" in complaint
 
+    @pytest.mark.medium
     def test_binary(self, tmp_path: Path) -> None:
         noise = random.Random(0).randbytes(200_000)
         (tmp_path / PLAYS_360K).write_bytes(b"\x1f\x8b" + noise)

@@ -84,6 +84,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes | None, mess
         open_source("spotify-songs", {"path": str(path)}, Settings(data=tmp_path))
 
 
+@pytest.mark.medium
 def test_the_real_table(test_data: Path) -> None:
     path = test_data / "spotify-songs" / "spotify_songs.csv"
     if not path.is_file():

@@ -55,6 +55,7 @@ def recovered(world: World) -> float:
 
 
 class TestReproducible:
+    @pytest.mark.medium
     def test_the_same_parameters_give_the_same_frames(self, world: World) -> None:
         again = SyntheticSource(users=1_500)
         assert again.version() == world.source.version()
@@ -74,6 +75,7 @@ class TestReproducible:
         assert printed.split() == [str(first.hash_rows().sum()), str(first.height)]
 
     @pytest.mark.parametrize("users", [1, 700, 1_000, 1_001])
+    @pytest.mark.medium
     def test_a_larger_world_begins_with_the_users_of_a_smaller(self, world: World, users: int) -> None:
         smaller = SyntheticSource(users=users)
         batches = list(smaller.batches())
@@ -83,6 +85,7 @@ class TestReproducible:
         assert_frame_equal(records, world.records.filter(pl.col("user_id") < f"synthetic-{users:06d}"))
         assert_frame_equal(smaller.tastes(), world.source.tastes().head(users))
 
+    @pytest.mark.medium
     def test_another_seed_is_another_world(self, world: World) -> None:
         other = made(SyntheticSource(users=1_000, seed=1))
         assert other.source.version() != SyntheticSource(users=1_000).version()
@@ -99,6 +102,7 @@ class TestReproducible:
 
 
 class TestShape:
+    @pytest.mark.medium
     def test_batches_are_records_without_rejects(self, world: World) -> None:
         for batch in world.source.batches():
             assert batch.records.columns == RECORD_COLUMNS
@@ -117,6 +121,7 @@ class TestShape:
         assert per_user.quantile(0.05) > 180
 
     @pytest.mark.parametrize(("playlists", "tracks"), [(1, 1), (3, 10), (12, 20)])
+    @pytest.mark.medium
     def test_other_sizes(self, playlists: int, tracks: int) -> None:
         (batch,) = SyntheticSource(users=400, playlists=playlists, tracks=tracks).batches()
         sizes = batch.records.group_by("playlist_id").len()["len"]

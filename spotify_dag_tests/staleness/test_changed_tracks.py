@@ -28,6 +28,8 @@ from spotify_dag.settings import Settings
 from spotify_dag.staleness.changed_tracks import catalogue_inputs, genres_of_artists, touched_tracks
 from spotify_dag.tracks.catalogue_rows import catalogue, distinct_tracks
 
+pytestmark = pytest.mark.medium
+
 BUCKETS, TRACKS, PER_USER = 16, 90, 6
 NO_AUDIO = pl.DataFrame(schema={"track_id": pl.String, **dict.fromkeys(RANGES, pl.Float32)})
 

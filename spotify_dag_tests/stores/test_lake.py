@@ -196,6 +196,7 @@ class TestReplace:
         assert most <= 4
 
     @pytest.mark.parametrize("root", ["it's", "two words", "Zoë 🎵", "100%", "a#b", 'say "hi"', "a+b&c"])
+    @pytest.mark.medium
     def test_a_data_root_may_be_called_anything(self, tmp_path: Path, root: str) -> None:
         lake = Lake(tmp_path / root / "lake", 8)
         lake.replace(USERS, [0, 1], [users(0, 3), users(1, 2)])
@@ -312,6 +313,7 @@ def full_tables() -> dict[Table, pl.DataFrame]:
 
 
 class TestDuckDB:
+    @pytest.mark.medium
     def test_views_hold_the_rows_that_polars_sees(self, tmp_path: Path) -> None:
         lake = Lake(tmp_path, 8)
         for table, rows in full_tables().items():

@@ -84,6 +84,7 @@ class TestWeights:
         "file", ["tokenizer.json", "vocab.txt", "modules.json", "config.json", "sentence_bert_config.json",
                  "1_Pooling/config.json"],
     )  # fmt: skip
+    @pytest.mark.medium
     def test_whatever_decides_a_vector_decides_the_digest(self, bundled: Encoder, tmp_path: Path, file: str) -> None:
         folder = linked(bundled.folder, tmp_path / "model", but=file)
         assert Encoder(str(folder)).digest == bundled.digest
@@ -107,6 +108,7 @@ class TestWeights:
         assert len(other.digest) == 16
         assert other.encode(["pop"]).shape == (1, TEXT_DIM)
 
+    @pytest.mark.medium
     def test_altered_weights_do_not_pass_for_the_bundled_ones(
         self, altered: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -187,6 +187,7 @@ class TestNearest:
             assert [user for user, _ in answer] == [user for user, _ in expected]
             np.testing.assert_allclose([score for _, score in answer], [score for _, score in expected], atol=1e-5)
 
+    @pytest.mark.medium
     def test_many_queries_are_answered_as_one(self, index: UserIndex) -> None:
         index.replace([1], rows([f"user-{number}" for number in range(300)], 1, drawn(300)))
         queries = drawn(64, seed=3)

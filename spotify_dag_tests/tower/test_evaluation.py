@@ -194,6 +194,7 @@ class TestFolds:
         with pytest.raises(EvaluationError, match=r"^5 users have listening that can be split in two; 3 folds need 6"):
             evaluate([few], {"constant": constant}, folds=3)
 
+    @pytest.mark.medium
     def test_means_and_deviations_are_over_folds_and_seeds(self) -> None:
         data = some_listeners()
         seeds = [world_of(data, seed=seed) for seed in (0, 1)]
@@ -250,6 +251,7 @@ class TestWhatMustNotMatter:
             assert found[0][name] == pytest.approx(expected[0][name]), name
 
 
+@pytest.mark.medium
 def test_rows_are_plain_values(users: Dataset) -> None:
     rows = evaluate([users], baselines(), folds=2)
     assert [row["model"] for row in rows] == [name for name in baselines() if not name.startswith("seed ")]

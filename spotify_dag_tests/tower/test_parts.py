@@ -135,6 +135,7 @@ class TestCrossFit:
         assert len(folds) == FOLDS
         assert sorted(np.concatenate(folds).tolist()) == list(range(150))
 
+    @pytest.mark.medium
     def test_what_a_user_listens_to_does_not_change_the_map_for_that_user(
         self, fitted: tuple[PartMap, CrossFit], halved: Halved
     ) -> None:

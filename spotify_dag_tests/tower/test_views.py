@@ -261,6 +261,7 @@ class TestHalved:
         assert heard == [1, 1, 1]
 
     @pytest.mark.parametrize("at_once", [1, 2, 100])
+    @pytest.mark.medium
     def test_a_few_at_a_time_or_all_at_once(self, at_once: int) -> None:
         data = user_data(SIZES, playlists_count=3)
         kinds: list[By] = ["item", "playlist"]
@@ -282,6 +283,7 @@ class TestHalved:
 
     @pytest.mark.parametrize("by", ["item", "playlist"])
     @pytest.mark.parametrize(("playlists_count", "items"), [(1, 10), (2, 20), (3, 30), (4, 40), (None, 40)])
+    @pytest.mark.medium
     def test_only_playlists_that_count_are_split(self, by: By, playlists_count: int | None, items: int) -> None:
         sizes = {f"user {number}": [10, 10, 10, 10] for number in range(20)}
         halved = user_data(sizes, playlists_count=playlists_count).halved((by,), seed=0)

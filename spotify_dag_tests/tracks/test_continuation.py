@@ -87,6 +87,7 @@ def test_tracks_never_seen_count_by_their_content(model: Continuation) -> None:
     assert blocks(model.recommend(Request(np.array([], np.int64), unseen=unseen), 10)) == {3}
 
 
+@pytest.mark.medium
 def test_learning_twice_is_the_same(world: tuple[Tracks, Playlists], model: Continuation) -> None:
     again = learn_ranker(*world, threads=1)
     assert again.weights is not None
@@ -216,6 +217,7 @@ def test_of_item_knn_the_nearest_neighbours_count(world: tuple[Tracks, Playlists
     assert 3 <= (score > 0).sum() < BLOCK - 1
 
 
+@pytest.mark.medium
 def test_without_sound_names_and_years_it_does_not_fall_behind_item_knn() -> None:
     rng = np.random.default_rng(5)
     count, lists = 400, 260

@@ -139,6 +139,7 @@ def test_pools(instance: dg.DagsterInstance) -> None:
     assert not storage.get_concurrency_info("pool").claimed_slots
 
 
+@pytest.mark.medium
 def test_webserver() -> None:
     make = private("dagster_webserver.cli", "create_app_from_workspace_process_context", "webserver.py")
     assert_takes(make, "webserver.py", object(), "", 2_000, lifespan=None)

@@ -60,6 +60,7 @@ def test_what_forked_and_killed_processes_recorded_is_there(project: Project) ->
             assert len(instance.get_materialized_partitions(dg.AssetKey(name))) == 20
 
 
+@pytest.mark.medium
 def test_an_event_does_not_wait_for_the_disk(project: Project) -> None:
     with open_instance(project) as instance:
         instance.report_runless_asset_event(dg.AssetMaterialization("one"))
@@ -69,6 +70,7 @@ def test_an_event_does_not_wait_for_the_disk(project: Project) -> None:
             assert connection.execute(text("pragma synchronous")).scalar() == 1  # at a move only, not at a commit
 
 
+@pytest.mark.medium
 def test_other_files_are_as_they_were(project: Project, tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}", poolclass=NullPool)
     with engine.connect() as connection:
@@ -78,6 +80,7 @@ def test_other_files_are_as_they_were(project: Project, tmp_path: Path) -> None:
     assert str(tmp_path / "other.db") not in storage._kept
 
 
+@pytest.mark.medium
 def test_no_more_files_than_so_many_stay_open(project: Project) -> None:
     folder = project.settings.data / "dagster"
     with open_instance(project):
@@ -91,6 +94,7 @@ def test_no_more_files_than_so_many_stay_open(project: Project) -> None:
     assert sum(file.endswith(".db") and str(folder) in file for file in held) <= storage.KEPT_OPEN
 
 
+@pytest.mark.medium
 def test_what_is_no_database_is_told_by_whoever_uses_it(project: Project) -> None:
     folder = project.settings.data / "dagster"
     folder.mkdir(parents=True)

@@ -194,6 +194,7 @@ class TestPlays:
 
 
 class TestDamage:
+    @pytest.mark.medium
     def test_what_stands_around_a_damaged_item_is_read(self, read_file: ReadFile) -> None:
         text = as_json(playlists({"One": [item(n) for n in range(9)], "Two": [item(n) for n in range(9, 20)]}))
         for place in range(0, len(text), 499):

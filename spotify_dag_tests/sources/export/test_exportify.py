@@ -135,6 +135,7 @@ def test_bad_rows_and_values_are_named_by_their_line(read_file: ReadFile) -> Non
 
 @pytest.mark.parametrize("broken", ['"', '","', "\n", '"\n"', "\r"])
 @pytest.mark.parametrize("row", [row_a, row_b])
+@pytest.mark.medium
 def test_damage_costs_only_the_row_that_it_is_in(
     read_file: ReadFile, row: Callable[[int], list[str]], broken: str
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_lost_heading_costs_no_row(read_file: ReadFile, heading: bytes, rows: 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
 @pytest.mark.parametrize(("heading", "row"), [(HEADING_A, row_a), (HEADING_A_GERMAN, row_a), (HEADING_B, row_b)])
+@pytest.mark.medium
 def test_a_damaged_heading_costs_no_row(
     read_file: ReadFile, heading: tuple[str, ...], row: Callable[[int], list[str]], quoting: int
 ) -> None:
@@ -171,6 +173,7 @@ def test_a_damaged_heading_costs_no_row(
             assert found.records["artist_name"].to_list() == ["Air", "Air"], place
 
 
+@pytest.mark.medium
 def test_a_row_that_lost_cells_is_not_taken_for_a_short_one(read_file: ReadFile) -> None:
     for heading, rows in ((HEADING_A, [row_a(n) for n in range(4)]), (HEADING_B, [row_b(n) for n in range(4)])):
         for first in range(1, 12):

@@ -12,6 +12,8 @@ import pytest
 from samples.damaged_exports import corpora, lost, mutants
 from samples.export_files import play
 
+pytestmark = pytest.mark.medium
+
 LIMIT_MIB = 300
 
 

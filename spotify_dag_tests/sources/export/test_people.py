@@ -20,6 +20,8 @@ from spotify_dag.sources.base import SourceError
 from spotify_dag_tests.sources.export.conftest import Read, read
 from spotify_dag_tests.sources.export.people import KINDS, Kind, account, net, text, zipped
 
+pytestmark = pytest.mark.medium
+
 NAMES = ("artist_name", "track_name", "album_name", "playlist_name")
 
 

@@ -52,6 +52,7 @@ def test_who_goes_is_kept_and_marked_and_may_come_back(install: Install) -> None
     assert found_items(back) == here.expected(range(1, 3)) + here.expected(range(8, 9))
 
 
+@pytest.mark.medium
 def test_when_nobody_is_found_nobody_is_gone(install: Install) -> None:
     here = install()
     first = asked(here, 8, 9)
@@ -73,6 +74,7 @@ def test_all_that_are_asked_for_may_be_gone_where_others_are_found(install: Inst
     assert asked(smaller, 8, 9).users["gone_since"].null_count() == 0
 
 
+@pytest.mark.medium
 def test_a_login_that_is_read_says_nothing_of_others(install: Install) -> None:
     """The endpoint of others' playlists may be taken from an app that still reads who has logged in."""
     here = install()
@@ -129,6 +131,7 @@ def test_a_list_is_named_and_one_under_the_data_root_is_cleared(install: Install
     assert forget(project, user_id(2)).still_named == [str(here.data.parent / "outside.txt")]
 
 
+@pytest.mark.medium
 def test_dropped_items_are_not_fetched_again_until_their_user_changes(install: Install) -> None:
     here = install(seed=11)
     whole = asked(here, 1, 5)
@@ -150,6 +153,7 @@ def test_dropped_items_are_not_fetched_again_until_their_user_changes(install: I
     assert found_items(again) == here.expected(range(1, 2)) + here.expected(range(5, 6)) != found_items(whole)
 
 
+@pytest.mark.medium
 def test_a_user_who_shares_a_playlist_with_an_old_one_is_old_too(install: Install) -> None:
     here = install()
     asked(here, *range(12))

@@ -124,6 +124,7 @@ class TestLoggingIn:
 
 
 class TestReadingAsOneself:
+    @pytest.mark.medium
     def test_a_development_app_reads_what_its_users_own(self, install: Install) -> None:
         here = install(mode="development", allowlist=12)
         for number in (1, 9):
@@ -139,6 +140,7 @@ class TestReadingAsOneself:
         assert traffic["/v1/me/playlists"] == 2
         assert traffic["/v1/artists"] == 1
 
+    @pytest.mark.medium
     def test_others_on_the_list_are_left_out_with_the_reason(self, install: Install) -> None:
         here = install(mode="development")
         logged_in(here, 1)
@@ -195,6 +197,7 @@ class TestStayingLoggedIn:
         assert found_items(ingest(here.source())) == here.expected(range(1, 2))
         assert tokens.access_token(user_id(1)) not in ("garbage", login.access_token)
 
+    @pytest.mark.medium
     def test_an_ended_login_says_who_has_to_log_in_again_and_how(self, install: Install) -> None:
         here = install(access_token_seconds=59, seed=3)
         logged_in(here, 1)
@@ -308,6 +311,7 @@ class TestCommands:
         assert here.traffic().urls.total() == 0
 
 
+@pytest.mark.medium
 def test_nothing_written_or_logged_holds_a_secret_but_the_token_files(
     install: Install, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,6 +47,7 @@ def users(count: int) -> list[str]:
 
 
 class TestWhatIsRead:
+    @pytest.mark.medium
     def test_it_is_what_the_world_holds(self, install: Install) -> None:
         here = install()
         found = ingest(here.source(*users(12)))
@@ -84,6 +85,7 @@ class TestWhatIsRead:
         assert dict(genres.select("artist_name", "genres").iter_rows()) == expected
         assert len(expected) > 50
 
+    @pytest.mark.medium
     def test_followed_playlists_count_only_where_that_is_asked_for(self, install: Install) -> None:
         here = install({"spotify_followed": True})
         everything = here.expected(range(12), followed=True)
@@ -99,6 +101,7 @@ class TestWhatIsRead:
         assert here.traffic().endpoints[LISTS] == 4
         assert found.interrupted is None
 
+    @pytest.mark.medium
     def test_oddities_are_normal(self, install: Install) -> None:
         here = install()
         here.faults(null_item=0.2, local_item=0.2, episode=0.2, null_playlist=0.5, null_date=0.5, null_genres=0.5)
@@ -124,6 +127,7 @@ class TestWhatIsRead:
             ("users.txt", 1, None, "https://open.spotify.com/playlist/x", "names no Spotify user", True),
         ]
 
+    @pytest.mark.medium
     def test_playlists_of_more_than_a_page(self, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
         here = install(users=2, tracks=60, playlists=55)
         here.faults(null_playlist=0.3)
@@ -136,6 +140,7 @@ class TestWhatIsRead:
 
 
 class TestSteadyState:
+    @pytest.mark.medium
     def test_nothing_is_asked_within_the_same_period(self, install: Install) -> None:
         here = install()
         first = ingest(here.source(*users(12)))
@@ -144,6 +149,7 @@ class TestSteadyState:
         assert again.items() == first.items()
         assert here.traffic().urls.total() == 0
 
+    @pytest.mark.medium
     def test_in_a_week_everybody_is_looked_at_again_once_a_seventh_of_the_buckets_a_day(
         self, install: Install, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -168,6 +174,7 @@ class TestSteadyState:
             assert here.traffic().urls.total() == 0
         assert sorted(looked_at) == users(12)
 
+    @pytest.mark.medium
     def test_looking_again_lists_and_fetches_no_more(self, install: Install) -> None:
         here = install()
         first = ingest(here.source(*users(12)))
@@ -177,6 +184,7 @@ class TestSteadyState:
         assert again.users.sort("user_id")["content_hash"].equals(first.users.sort("user_id")["content_hash"])
         assert dict(here.traffic().endpoints) == {LISTS: 12}
 
+    @pytest.mark.medium
     def test_only_what_changed_is_fetched(self, install: Install) -> None:
         here = install(seed=1)
         first = ingest(here.source(*users(12)))
@@ -189,6 +197,7 @@ class TestSteadyState:
         endpoints = here.traffic().endpoints
         assert (endpoints[LISTS], endpoints[ITEMS]) == (12, 1)
 
+    @pytest.mark.medium
     def test_whoever_is_taken_off_the_list_is_forgotten(self, install: Install) -> None:
         here = install()
         ingest(here.source(*users(5)))
@@ -216,6 +225,7 @@ class TestSteadyState:
 
 
 class TestOddPages:
+    @pytest.mark.medium
     def test_entries_that_are_left_out_of_a_page_double_nothing(self, install: Install) -> None:
         here = install(tracks=60)
         here.faults(left_out=0.2)
@@ -223,6 +233,7 @@ class TestOddPages:
         assert without_positions(found_items(found)) == without_positions(here.expected(range(12)))
 
     @pytest.mark.parametrize("fault", ["no_owner", "empty_list"])
+    @pytest.mark.medium
     def test_a_page_without_what_it_promises_takes_nothing_away(self, install: Install, fault: str) -> None:
         here = install({"spotify_deadline": 0.5})
         first = ingest(here.source(*users(6)))
@@ -287,6 +298,7 @@ def answering(page: dict[str, Any]) -> Callable[[socket.socket, bytes], None]:
 
 
 class TestLimits:
+    @pytest.mark.medium
     def test_a_day_long_limit_ends_the_run_at_once_and_binds_everybody(self, install: Install) -> None:
         here = install()
         ingest(here.source(*users(6)))
@@ -304,6 +316,7 @@ class TestLimits:
         assert isinstance(again.interrupted, RateLimitedError)
         assert again.items() == found.items()
 
+    @pytest.mark.medium
     def test_it_goes_on_where_it_was(self, install: Install) -> None:
         here = install(seed=5)
         here.faults(quota_exceeded=0.1, long_retry_after=1)
@@ -334,6 +347,7 @@ class TestLimits:
         assert "Another process" in str(found.interrupted)
         assert here.traffic().urls.total() == 0
 
+    @pytest.mark.medium
     def test_a_spotify_out_of_order_ends_the_run_and_loses_nothing(self, install: Install) -> None:
         here = install({"spotify_deadline": 0.5})
         first = ingest(here.source(*users(6)))
@@ -346,6 +360,7 @@ class TestLimits:
 
 
 class TestFaults:
+    @pytest.mark.medium
     def test_every_kind_of_fault_at_15_percent_changes_nothing(self, install: Install) -> None:
         """The full one, 300 users and 20 kills, is ``python -m bench spotify``."""
         here = install({"spotify_timeout": 0.5}, users=25, tracks=10)
