@@ -40,35 +40,35 @@ def binary_ndcg(hits: np.ndarray, relevant: np.ndarray, length: int) -> np.ndarr
     return (hits * discount[: hits.shape[1]]).sum(axis=1) / ideal
 
 
-def ndcg(ranked: np.ndarray, wanted: np.ndarray) -> float:
-    """Return `binary_ndcg` of one ranking; ``ranked`` and ``wanted`` are numbers of tracks."""
-    return float(binary_ndcg(np.isin(ranked, wanted)[None], np.array([len(wanted)]), LENGTH)[0])
+def ndcg(ranked: np.ndarray, withheld: np.ndarray) -> float:
+    """Return `binary_ndcg` of one ranking; ``ranked`` and ``withheld`` are numbers of tracks."""
+    return float(binary_ndcg(np.isin(ranked, withheld)[None], np.array([len(withheld)]), LENGTH)[0])
 
 
-def r_precision(ranked: np.ndarray, wanted: np.ndarray) -> float:
-    """Return the share of wanted tracks among the first ``len(wanted)`` of the ranking."""
-    return float(np.isin(wanted, ranked[: len(wanted)]).mean())
+def r_precision(ranked: np.ndarray, withheld: np.ndarray) -> float:
+    """Return the share of withheld tracks among the first ``len(withheld)`` of the ranking."""
+    return float(np.isin(withheld, ranked[: len(withheld)]).mean())
 
 
-def r_precision_with_artists(ranked: np.ndarray, wanted: np.ndarray, artist: np.ndarray) -> float:
-    """Return R-precision in which a wanted artist, named by another track, counts a quarter, once.
+def r_precision_with_artists(ranked: np.ndarray, withheld: np.ndarray, artist: np.ndarray) -> float:
+    """Return R-precision in which a withheld artist, named by another track, counts a quarter, once.
 
     Parameters
     ----------
-    ranked, wanted
+    ranked, withheld
         Numbers of tracks.
     artist
         ``[tracks]``, number of each track's artist.
     """
-    first = ranked[: len(wanted)]
-    hits = np.isin(first, wanted)
-    near = np.setdiff1d(np.intersect1d(artist[first[~hits]], artist[wanted]), artist[first[hits]])
-    return float(min(1.0, (hits.sum() + ARTIST_CREDIT * len(near)) / len(wanted)))
+    first = ranked[: len(withheld)]
+    hits = np.isin(first, withheld)
+    near = np.setdiff1d(np.intersect1d(artist[first[~hits]], artist[withheld]), artist[first[hits]])
+    return float(min(1.0, (hits.sum() + ARTIST_CREDIT * len(near)) / len(withheld)))
 
 
-def clicks(ranked: np.ndarray, wanted: np.ndarray) -> int:
-    """Return how often a listener asks for ten more before the first wanted track; 51 if none of 500 is wanted."""
-    hits = np.flatnonzero(np.isin(ranked[:LENGTH], wanted))
+def clicks(ranked: np.ndarray, withheld: np.ndarray) -> int:
+    """Return how often a listener asks for ten more before the first withheld track; 51 if none of 500 is withheld."""
+    hits = np.flatnonzero(np.isin(ranked[:LENGTH], withheld))
     return int(hits[0]) // PAGE if len(hits) else LENGTH // PAGE + 1
 
 

@@ -145,13 +145,13 @@ class Settings(BaseSettings):
     @field_validator("data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        found = value.expanduser().resolve()
-        if unsafe := UNSAFE.intersection(str(found)):
+        path = value.expanduser().resolve()
+        if unsafe := UNSAFE.intersection(str(path)):
             raise ValueError(
-                f"{found} has {' and '.join(map(repr, sorted(unsafe)))} in it, which stands for something else to what "
+                f"{path} has {' and '.join(map(repr, sorted(unsafe)))} in it, which stands for something else to what "
                 "writes there; choose another folder"
             )
-        return found
+        return path
 
     @field_validator("dagster_home")
     @classmethod

@@ -159,14 +159,14 @@ def compute_user_embeddings(
         replace_changed(lake, USER_EMBEDDINGS, changes, embeddings, advance)
     rows, written = row_counts(lake, USER_EMBEDDINGS, buckets), lake.scan(USER_EMBEDDINGS, buckets)
     # The mean over nobody is null: all users of these buckets may have left.
-    known = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
+    shares = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
     left_out = written.select(pl.col("unembedded_reason").is_not_null().sum()).collect().item()
     return report(
         context,
         rows,
         users_embedded=sum(rows.values()) - left_out,
         users_not_embedded=left_out,
-        share_known=bar_chart(known.columns, known.row(0)),
+        share_known=bar_chart(shares.columns, shares.row(0)),
         tracks_per_user=histogram(written.select("tracks").collect()["tracks"]),
     )
 

@@ -94,9 +94,9 @@ def bar_chart(labels: Sequence[str], values: Sequence[float], unit: str = "") ->
 
 def histogram(values: pl.Series, bins: int = 10) -> dg.MarkdownMetadataValue:
     """Return how values are spread, as bars of text."""
-    known = values.drop_nulls().to_numpy()
-    if not len(known):
+    numbers = values.drop_nulls().to_numpy()
+    if not len(numbers):
         return dg.MetadataValue.md("no values")
-    counts, edges = np.histogram(known, bins=bins)
+    counts, edges = np.histogram(numbers, bins=bins)
     labels = [f"{low:,.3g} to {high:,.3g}" for low, high in pairwise(edges)]
     return bar_chart(labels, counts.tolist())

@@ -92,12 +92,12 @@ def compute_audio_features(project: dg.ResourceParam[Project]) -> dg.Materialize
             rows = rows.with_columns(pl.lit(name).alias("source"), pl.lit(version).alias("source_version"))
         project.lake.overwrite(AUDIO_FEATURES, [rows], part=name)
     stored = project.lake.scan(AUDIO_FEATURES)
-    known = stored.select(pl.col(name).is_not_null().mean().fill_null(0) for name in RANGES).collect()
+    shares = stored.select(pl.col(name).is_not_null().mean().fill_null(0) for name in RANGES).collect()
     return dg.MaterializeResult(
         metadata={
             "tracks": stored.select("track_id").unique().select(pl.len()).collect().item(),
             "sources_read": ", ".join(changed),
-            "share_known": bar_chart(known.columns, known.row(0)),
+            "share_known": bar_chart(shares.columns, shares.row(0)),
         }
     )
 

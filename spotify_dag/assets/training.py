@@ -249,24 +249,24 @@ def _measure(project: Project, progress: Progress, version: str, model: "UserMod
     from spotify_dag.tower.user_baselines import baselines, encoders
 
     users = training_users(project)
-    data = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=project.settings.seed)
+    data_set = dataset(users, halvings=(), friends=np.empty((0, 2), np.int64), seed=project.settings.seed)
     tested = held_out(users.users["user_id"].to_list())
-    test = np.intersect1d(np.flatnonzero(tested), data.usable)[:EVALUATED_USERS]
+    test = np.intersect1d(np.flatnonzero(tested), data_set.usable)[:EVALUATED_USERS]
     fits = baselines() if len(test) else {}
-    test = test if len(test) else data.usable
-    contenders = {"tower": encoders(model, data.catalogue)}
+    test = test if len(test) else data_set.usable
+    contenders = {"tower": encoders(model, data_set.catalogue)}
     if champion not in (None, version):
-        contenders["champion"] = encoders(project.registry.load(str(champion)), data.catalogue)
+        contenders["champion"] = encoders(project.registry.load(str(champion)), data_set.catalogue)
     rows: dict[str, dict[str, Any]] = {}
     with progress.task("Evaluating the tower", len(contenders) + len(fits)) as advance:
         for name, contender in contenders.items():
-            rows[name] = measure(data, contender, test)
+            rows[name] = measure(data_set, contender, test)
             advance(1)
-        training = data.fit_on(np.flatnonzero(~tested))
+        training = data_set.fit_on(np.flatnonzero(~tested))
         for name, fit in fits.items():
-            rows[name] = measure(data, fit(training), test)
+            rows[name] = measure(data_set, fit(training), test)
             advance(1)
-    halves = [model.encode(side.take(test).listening, data.catalogue) for side in (data.first, data.second)]
+    halves = [model.encode(side.take(test).listening, data_set.catalogue) for side in (data_set.first, data_set.second)]
     return _Measured(rows, len(test), list(fits), halves)
 
 

@@ -37,7 +37,7 @@ def login(
 
     settings = _settings(context)
     user_id = log_in(settings, port=port, show=show)
-    # Whoever logs in agrees to be read: else the login would be kept, and never used.
+    # A login means consent to be read: without it, the login would be stored and never used.
     if let_in_again(Project.open(settings), user_id):
         typer.echo(f"'{user_id}' was forgotten, and has come back: from now on they may be read again.")
     typer.echo(f"'{user_id}' has logged in. Read all who have: spotify-dag run --source spotify")
@@ -58,7 +58,7 @@ def doctor(
 
     report = examine(_settings(context))
     typer.echo(json.dumps(report, indent=2) if as_json else _as_text(report))
-    if not any(found["able"] for found in report["findings"] if "laylists" in found["what"]):
+    if not any(finding["able"] for finding in report["findings"] if "laylists" in finding["what"]):
         raise typer.Exit(1)
 
 
@@ -67,12 +67,12 @@ def _read_everything(context: typer.Context, as_json: bool) -> int:
     from spotify_dag.lifecycle.deep_check import damaged
 
     project = open_project(context)
-    found = list(damaged(project))
+    faults = list(damaged(project))
     if as_json:
-        print_json({"damaged": found})
+        print_json({"damaged": faults})
     else:
-        typer.echo("\n".join(found) if found else f"Every file under {project.settings.data} can be read.")
-    return int(bool(found))
+        typer.echo("\n".join(faults) if faults else f"Every file under {project.settings.data} can be read.")
+    return int(bool(faults))
 
 
 def _settings(context: typer.Context) -> Settings:
@@ -84,7 +84,10 @@ def _as_text(report: dict[str, Any]) -> str:
     app = report["client_id"] or "none: set SPOTIFY_DAG_SPOTIFY_CLIENT_ID"
     secret = "with" if report["client_secret"] else "without"
     lines = [f"Web API  {report['api_url']}; rows are marked {marked}", f"App      {app}, {secret} a secret"]
-    lines += [f"{_SIGNS[found['able']]:<8} {found['what']}  {found['detail']}".rstrip() for found in report["findings"]]
+    lines += [
+        f"{_SIGNS[finding['able']]:<8} {finding['what']}  {finding['detail']}".rstrip()
+        for finding in report["findings"]
+    ]
     for login in report["logins"]:
         if login["ended"]:
             lines.append(f"ended    Login of '{login['user_id']}': {login['ended']}. Again: spotify-dag login")

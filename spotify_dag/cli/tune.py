@@ -34,9 +34,9 @@ def tune(
 
         project = open_project(context)
         defaults = TrainingSettings(seed=project.settings.seed)
-        data = _halved_once(project)
+        halved = _halved_once(project)
         with TerminalProgress().task("Trying settings", trials) as advance:
-            tuned = search(data, defaults, trials=trials, seconds=60 * minutes, seed=seed, progress=advance)
+            tuned = search(halved, defaults, trials=trials, seconds=60 * minutes, seed=seed, progress=advance)
         save_training_settings(project, tuned)
         if as_json:
             print_json({**asdict(tuned), "path": str(training_config(project))})
@@ -52,11 +52,11 @@ def _halved_once(project: Project) -> Halved:
 
     if reason := nothing_to_train_on(project):
         raise TuningError(reason)
-    data = training_users(project)
-    kinds = halvings(data.users.height)
+    learners = training_users(project)
+    kinds = halvings(learners.users.height)
     with TerminalProgress().task("Halving users", len(kinds)) as advance:
-        halved = data.halved(kinds, seed=project.settings.seed, progress=advance)
-    return halved.take(np.flatnonzero(~held_out(data.users["user_id"].to_list())))
+        halved = learners.halved(kinds, seed=project.settings.seed, progress=advance)
+    return halved.take(np.flatnonzero(~held_out(learners.users["user_id"].to_list())))
 
 
 def _show(project: Project, tuned: Tuned, defaults: TrainingSettings) -> None:

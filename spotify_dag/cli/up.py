@@ -87,10 +87,10 @@ class Part:
                 return f"{ended}; see {self.log}"
         if time.monotonic() < self.well_until:
             return self.said
-        found = self.health()
-        if found is not None and found == self.said and not found.startswith(ILL):
+        answer = self.health()
+        if answer is not None and answer == self.said and not answer.startswith(ILL):
             self.well_until = time.monotonic() + HEALTH_SECONDS
-        return found or "starting"
+        return answer or "starting"
 
     def stop(self, how: signal.Signals) -> None:
         """Send a signal to it and all that it has started."""
@@ -143,11 +143,11 @@ def up(
 
 def keep_running(parts: list[Part]) -> None:
     """Start parts, tell of every change of their health, and end them when interrupted."""
-    with _until_interrupted() as wanted:
+    with _until_interrupted() as interrupted:
         try:
-            while wanted():
+            while interrupted():
                 for part in parts:
-                    if not wanted():
+                    if not interrupted():
                         break
                     how = part.look()
                     if how != part.said:

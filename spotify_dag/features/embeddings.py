@@ -131,12 +131,12 @@ def release_year_embedding(
     histogram = histogram.reshape(n_users, width)
 
     total = np.bincount(user, weight, n_users)
-    known = total > 0
-    safe = np.where(known, total, 1)
+    has_years = total > 0
+    safe = np.where(has_years, total, 1)
     mean = np.bincount(user, weight * year, n_users) / safe
     spread = np.sqrt(np.bincount(user, weight * (year - mean[user]) ** 2, n_users) / safe)
     summary = np.stack([(mean - 1990) / 40, spread / 40, np.clip(1 - total, 0, 1)], axis=1)
-    return np.hstack([histogram / safe[:, None], summary]).astype(np.float32), known
+    return np.hstack([histogram / safe[:, None], summary]).astype(np.float32), has_years
 
 
 def _text_mean(
@@ -196,9 +196,9 @@ def _statistics(counted: pl.LazyFrame, users: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _nullable(name: str, values: np.ndarray, known: np.ndarray) -> pl.Series:
+def _nullable(name: str, values: np.ndarray, present: np.ndarray) -> pl.Series:
     """Return rows ``[users, dim]`` as a column of lists, null where ``known`` (``[users]`` bool) is false."""
     import polars as pl
 
     column = pl.Series(name, values, dtype=pl.Array(pl.Float32, values.shape[1])).arr.to_list()
-    return pl.select(pl.when(pl.Series(known)).then(column).alias(name)).to_series()
+    return pl.select(pl.when(pl.Series(present)).then(column).alias(name)).to_series()

@@ -95,7 +95,7 @@ class UserRequests:
             request = UserRequest(source, user_id, content, opted_in, requested_at=datetime.now(UTC))
             # Under one lock: a sweep between the two would find a file that no request names, and delete it.
             with self._alone():
-                # Here, where deleting a user waits: whoever was forgotten meanwhile leaves nothing behind.
+                # Here, where deletion waits: a user forgotten meanwhile leaves nothing behind.
                 if self.tombstones is not None and user_id in self.tombstones:
                     raise SourceError(
                         f"'{user_id}' was forgotten, so nothing was kept. Only spotify-dag add lifts that."
@@ -113,10 +113,10 @@ class UserRequests:
         """
         file = self.root / "users.parquet"
         try:
-            found = file.stat()
+            status = file.stat()
         except FileNotFoundError:
             return []
-        return list(_taken_in(file, found.st_ino, found.st_mtime_ns, found.st_size))
+        return list(_taken_in(file, status.st_ino, status.st_mtime_ns, status.st_size))
 
     def has(self, user_id: str) -> bool:
         """Return whether there is a request for a user, new or taken in."""
@@ -125,8 +125,8 @@ class UserRequests:
 
     def handed_in(self, user_id: str) -> UserRequest | None:
         """Return what a user handed in last, taken in or not; None for somebody new."""
-        known = [request for request in (*self.all(), *self.waiting()) if request.user_id == user_id]
-        return max(known, key=lambda request: request.requested_at, default=None)
+        requests = [request for request in (*self.all(), *self.waiting()) if request.user_id == user_id]
+        return max(requests, key=lambda request: request.requested_at, default=None)
 
     def listening(self, request: UserRequest) -> pl.DataFrame | None:
         """Return the records of what was handed in; None where they are not kept any more."""

@@ -138,8 +138,8 @@ class Objects:
         identifier = self.world.playlist_ids.id_of(playlist.number)
         count = {"href": f"{self.api}/playlists/{identifier}/items", "total": len(self.entries(playlist, faults))}
         unowned = chance(self.world.source.seed, "no_owner", playlist.number) < faults.no_owner
-        found = {**self._playlist(playlist), "items": count} | ({} if self.development else {"tracks": count})
-        return found | ({"owner": None} if unowned else {})
+        answer = {**self._playlist(playlist), "items": count} | ({} if self.development else {"tracks": count})
+        return answer | ({"owner": None} if unowned else {})
 
     def playlist(self, playlist: Playlist, *, items: Json | None, tracks: Json | None) -> Json:
         """Return a PlaylistObject with its first page under the new and the old name; None leaves that field out."""

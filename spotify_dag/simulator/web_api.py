@@ -175,9 +175,9 @@ class Call:
                 return number
             return self.objects.simple_playlist(self.world.playlist(number), self.faults)
 
-        found = self.page(len(listed), limit, offset, make)
+        answer = self.page(len(listed), limit, offset, make)
         emptied = chance(seed, "empty_list", *numbers[:1]) < self.faults.empty_list
-        return {**found, "items": [], "next": None} if emptied else found
+        return {**answer, "items": [], "next": None} if emptied else answer
 
     def reply(self, body: Json, fields: str | None = None) -> Response:
         """Answer with JSON and an ETag, or with 304 if the client has that version."""

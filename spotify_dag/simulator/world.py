@@ -169,10 +169,10 @@ class World:
 
     def user_number(self, user_id: str) -> int | None:
         """Return the number of a user, None if there is no such user. Like Spotify it takes no notice of case."""
-        found = re.fullmatch(r"synthetic-([0-9]{6,9})", user_id.lower())
-        number = int(found[1]) if found else None
-        known = number is not None and number < self.source.users and self.user_id(number) == user_id.lower()
-        return number if known else None
+        match = re.fullmatch(r"synthetic-([0-9]{6,9})", user_id.lower())
+        number = int(match[1]) if match else None
+        exists = number is not None and number < self.source.users and self.user_id(number) == user_id.lower()
+        return number if exists else None
 
     def playlist(self, number: int) -> Playlist:
         """Return playlist ``number`` as it is now."""
@@ -208,9 +208,9 @@ class World:
         own = self.own(user)
         recent = {"short_term": 1, "medium_term": -(-len(own) // 2), "long_term": len(own)}[time_range]
         heard = np.concatenate([self.playlist(number).tracks for number in own[:recent]])
-        found, counts = np.unique(self.tracks.artist[heard] if what == "artists" else heard, return_counts=True)
+        distinct, counts = np.unique(self.tracks.artist[heard] if what == "artists" else heard, return_counts=True)
         popularity = np.array(self.artists.popularity) if what == "artists" else self.tracks.popularity
-        return found[np.lexsort((found, -popularity[found], -counts))]
+        return distinct[np.lexsort((distinct, -popularity[distinct], -counts))]
 
     def search(self, kind: str, query: str) -> list[int]:
         """Return the numbers of things with all words of ``query`` in their or their artist's name, most popular first.

@@ -19,8 +19,8 @@ def stamp(project: Project) -> str:
     parts = [feature_version(project), *known_users_versions(project)]
     parts += [f"{table.name} {project.lake.version(table)}" for table in TABLES]
     for file in sorted(_files(project)):
-        found = file.stat() if file.exists() else None
-        parts.append(f"{file} {found and (found.st_mtime_ns, found.st_size)}")
+        status = file.stat() if file.exists() else None
+        parts.append(f"{file} {status and (status.st_mtime_ns, status.st_size)}")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 

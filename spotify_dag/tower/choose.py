@@ -30,7 +30,7 @@ class Choice:
 
 
 def choose_model(
-    fitted: Fitted, data: Halved, validation: np.ndarray, training: np.ndarray, settings: TrainingSettings
+    fitted: Fitted, halved: Halved, validation: np.ndarray, training: np.ndarray, settings: TrainingSettings
 ) -> Choice:
     """Return the mix that serves the validation users best, and its model, with components if they help.
 
@@ -47,12 +47,12 @@ def choose_model(
     """
     if not len(validation):
         return Choice(settings.mixes[0], with_mix(fitted, settings.mixes[0]))
-    trial = _Trial.of(data, validation, settings.seed)
+    trial = _Trial.of(halved, validation, settings.seed)
     mix = trial.best_mix(fitted, settings.mixes)
     plain = with_mix(fitted, mix)
     if not settings.components:
         return Choice(mix, plain)
-    models = (plain, with_components(plain, data, training, settings))
+    models = (plain, with_components(plain, halved, training, settings))
     return Choice(mix, models[trial.best_model(models)])
 
 
@@ -63,10 +63,10 @@ def with_mix(fitted: Fitted, mix: Mix) -> UserModel:
     return UserModel(parts, fitted.tower, ScoreScale(np.empty(0, np.float32), 1.0))
 
 
-def with_components(model: UserModel, data: Halved, training: np.ndarray, settings: TrainingSettings) -> UserModel:
+def with_components(model: UserModel, halved: Halved, training: np.ndarray, settings: TrainingSettings) -> UserModel:
     """Return the model with the components of the ``training`` users."""
     rows = landmarks_of(training, settings.seed)
-    landmarks = model.encode(data.whole.take(rows), data.catalogue)
+    landmarks = model.encode(halved.whole.take(rows), halved.catalogue)
     components = KernelComponents.fit(landmarks, settings.components, settings.component_power)
     return replace(model, components=replace(components, rows=rows), broad=settings.broad)
 
@@ -80,10 +80,10 @@ class _Trial:
     answering: np.ndarray
 
     @classmethod
-    def of(cls, data: Halved, validation: np.ndarray, seed: int) -> _Trial:
+    def of(cls, halved: Halved, validation: np.ndarray, seed: int) -> _Trial:
         asking = validation[:CHOICE_QUERIES]
-        rest = np.random.default_rng(seed).permutation(np.setdiff1d(np.flatnonzero(data.usable), asking))
-        return cls(data, asking, np.concatenate([asking, rest[: CHOICE_GALLERY - len(asking)]]))
+        rest = np.random.default_rng(seed).permutation(np.setdiff1d(np.flatnonzero(halved.usable), asking))
+        return cls(halved, asking, np.concatenate([asking, rest[: CHOICE_GALLERY - len(asking)]]))
 
     @property
     def halves(self) -> tuple[Listening, Listening]:

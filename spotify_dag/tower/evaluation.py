@@ -124,7 +124,7 @@ class Dataset:
 
 
 def dataset(
-    data: UserData,
+    users: UserData,
     *,
     halvings: Sequence[By],
     friends: np.ndarray,
@@ -148,14 +148,14 @@ def dataset(
     """
     # Other seeds than those of training, which are multiples of 1,000 and what follows them.
     test_seed = 500 + seed * 1_000
-    training = data.halved(halvings, seed=seed, progress=progress)
-    counted = data.counted()
+    training = users.halved(halvings, seed=seed, progress=progress)
+    counted = users.counted()
     first, second = halves(counted, by="playlist", seed=test_seed)
 
     def sample(rows: Any) -> Sample:
-        return Sample(data.listening(rows, training.catalogue), data.counts(rows, training.catalogue))
+        return Sample(users.listening(rows, training.catalogue), users.counts(rows, training.catalogue))
 
-    whole = Sample(training.whole, data.counts(counted, training.catalogue))
+    whole = Sample(training.whole, users.counts(counted, training.catalogue))
     return Dataset(
         training, sample(first), sample(second), whole, sample(first_items(first, COLD_ITEMS, seed=test_seed)),
         friends, seed,
@@ -187,83 +187,83 @@ def evaluate(
     EvaluationError
         If there are not enough users.
     """
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
-    for data in datasets:
-        if len(data.usable) < 2 * folds:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
+    for data_set in datasets:
+        if len(data_set.usable) < 2 * folds:
             raise EvaluationError(
-                f"{len(data.usable)} users have listening that can be split in two; {folds} folds need {2 * folds}."
+                f"{len(data_set.usable)} users have listening that can be split in two; {folds} folds need {2 * folds}."
             )
-        parts = np.array_split(np.random.default_rng(data.seed).permutation(data.usable), folds)
+        parts = np.array_split(np.random.default_rng(data_set.seed).permutation(data_set.usable), folds)
         for number, test in enumerate(parts):
-            training = data.fit_on(np.setdiff1d(np.arange(len(data.training)), test))
+            training = data_set.fit_on(np.setdiff1d(np.arange(len(data_set.training)), test))
             for name, fit in models.items():
                 begun = time.perf_counter()
                 encoders = fit(training)
                 seconds = time.perf_counter() - begun
-                found[name].append({**measure(data, encoders, np.sort(test)), "fit_seconds": seconds})
-                progress(name, data.seed, number)
-    return [_row(name, runs) for name, runs in found.items()]
+                rows[name].append({**measure(data_set, encoders, np.sort(test)), "fit_seconds": seconds})
+                progress(name, data_set.seed, number)
+    return [_row(name, runs) for name, runs in rows.items()]
 
 
-def measure(data: Dataset, encoders: Encoders, test: np.ndarray) -> dict[str, Any]:
+def measure(data_set: Dataset, encoders: Encoders, test: np.ndarray) -> dict[str, Any]:
     """Return all measures of a fitted representation on test users, with those of groups of users under ``by``.
 
     Groups are quartiles of activity (number of items); ``cold``: the same users asking with at most `COLD_ITEMS` items
     of one playlist; and ``text_only``: everybody known by text alone, as if all their artists were new.
     """
-    gallery = data.usable
-    place = np.full(len(data.training), -1)
+    gallery = data_set.usable
+    place = np.full(len(data_set.training), -1)
     place[gallery] = np.arange(len(gallery))
     own = place[test]
-    second = data.second.take(gallery)
-    whole = data.whole.take(gallery)
+    second = data_set.second.take(gallery)
+    whole = data_set.whole.take(gallery)
     shown = encoders.gallery(second)
     everyone = encoders.gallery(whole), encoders.query(whole)
-    popularity = _popularity(data, gallery, test)
+    popularity = _popularity(data_set, gallery, test)
 
     def asked(sample: Sample, encode: Encode, shown: Vectors) -> Answers:
         queries = encode(sample.take(test))
         return answers(
             lambda rows: _inner(queries[rows], shown), own, sample.listening.artists[test],
-            data.second.listening.artists[test], whole.listening.artists,
+            data_set.second.listening.artists[test], whole.listening.artists,
         )  # fmt: skip
 
-    friends = _friend_pairs(data, place, test)
+    friends = _friend_pairs(data_set, place, test)
 
-    def summary(found: Answers, among: np.ndarray, everyone: tuple[Vectors, Vectors]) -> dict[str, float]:
+    def summary(answers: Answers, among: np.ndarray, everyone: tuple[Vectors, Vectors]) -> dict[str, float]:
         chosen = np.flatnonzero(among)
-        occurrences = np.bincount(found.nearest[chosen].ravel(), minlength=len(gallery))
+        occurrences = np.bincount(answers.nearest[chosen].ravel(), minlength=len(gallery))
         return {
-            **retrieval(found.rank[chosen]),
+            **retrieval(answers.rank[chosen]),
             "friend_auc": _friend_auc(everyone, friends, np.isin(friends[0], own[chosen])),
-            f"neighbour_ndcg@{TOP}": _mean(found.ndcg[chosen]),
-            f"neighbour_recall@{TOP}": _mean(found.recall[chosen]),
+            f"neighbour_ndcg@{TOP}": _mean(answers.ndcg[chosen]),
+            f"neighbour_recall@{TOP}": _mean(answers.recall[chosen]),
             "hubness": hubness(occurrences),
             "coverage": float((occurrences > 0).mean()),
             "popularity_correlation": _rank_correlation(occurrences, popularity),
         }
 
-    answered = asked(data.first, encoders.query, shown)
+    answered = asked(data_set.first, encoders.query, shown)
     everybody = np.ones(len(test), bool)
-    tracks = data.whole.listening.tracks[test]
+    tracks = data_set.whole.listening.tracks[test]
     quartile = np.searchsorted(np.quantile(tracks, [0.25, 0.5, 0.75]), tracks)
     by = {
         f"activity_q{number + 1}": summary(answered, quartile == number, everyone)
         for number in range(4)
         if (quartile == number).any()
     }
-    by["cold"] = summary(asked(data.cold, encoders.query, shown), everybody, everyone)
+    by["cold"] = summary(asked(data_set.cold, encoders.query, shown), everybody, everyone)
     if encoders.text_only is not None:
-        by_text = asked(data.first, encoders.text_only, encoders.text_only(second))
+        by_text = asked(data_set.first, encoders.text_only, encoders.text_only(second))
         by["text_only"] = summary(by_text, everybody, (encoders.text_only(whole),) * 2)
     return {**summary(answered, everybody, everyone), "by": by}
 
 
-def _friend_pairs(data: Dataset, place: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _friend_pairs(data_set: Dataset, place: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return gallery rows of pairs with a test user first, and whether each pair is of friends."""
-    both = np.concatenate([data.friends, data.friends[:, ::-1]]).reshape(-1, 2)
+    both = np.concatenate([data_set.friends, data_set.friends[:, ::-1]]).reshape(-1, 2)
     pairs = place[both[np.isin(both[:, 0], test) & (place[both] >= 0).all(axis=1)]]
-    rng = np.random.default_rng(data.seed)
+    rng = np.random.default_rng(data_set.seed)
     first = rng.choice(place[test], RANDOM_PAIRS * len(pairs))
     other = rng.integers(0, (place >= 0).sum(), len(first))
     random = np.column_stack([first, other])[first != other]
@@ -283,10 +283,10 @@ def _friend_auc(
     return area_under_curve(likeness[friendly], likeness[~friendly])
 
 
-def _popularity(data: Dataset, gallery: np.ndarray, test: np.ndarray) -> np.ndarray:
+def _popularity(data_set: Dataset, gallery: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Return the mean log popularity, among users not tested, of each gallery user's artists."""
-    others = np.setdiff1d(np.arange(len(data.training)), test)
-    artists = data.whole.listening.artists
+    others = np.setdiff1d(np.arange(len(data_set.training)), test)
+    artists = data_set.whole.listening.artists
     listeners = np.log1p(np.bincount(artists[others].indices, minlength=artists.shape[1]))
     total = np.asarray(artists[gallery].sum(axis=1)).ravel()
     return np.asarray(artists[gallery] @ listeners).ravel() / np.where(total > 0, total, 1)
@@ -301,8 +301,8 @@ def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _inner(first: Vectors, second: Vectors) -> np.ndarray:
-    found = first @ second.T
-    return np.asarray(found.todense() if hasattr(found, "todense") else found, np.float32)
+    cosines = first @ second.T
+    return np.asarray(cosines.todense() if hasattr(cosines, "todense") else cosines, np.float32)
 
 
 def _row_inner(first: Vectors, second: Vectors) -> np.ndarray:
@@ -312,8 +312,8 @@ def _row_inner(first: Vectors, second: Vectors) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
 
 
 def _row(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

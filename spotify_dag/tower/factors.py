@@ -2,7 +2,7 @@
 
 Text says what a thing is called; factors say who likes it. They are those of implicit-feedback alternating least
 squares (iALS: Hu, Koren and Volinsky 2008; Rendle et al. 2022), and a user is folded in by the same least squares that
-trains users, so somebody new is placed as if they had always been there. A name that nobody in training listened to
+trains users, so a new user is placed as if they had always been there. A name that nobody in training listened to
 gets a vector predicted from its text, so that it is never a zero.
 """
 
@@ -128,14 +128,14 @@ class Factors:
         """Return what is known of each name of a vocabulary, in its order; without ``by_name`` only by its text."""
         rows = {name: row for row, name in enumerate(self.names)} if by_name else {}
         row = np.array([rows.get(name, -1) for name in vocabulary.names], np.int64)
-        known = row >= 0
+        in_training = row >= 0
         vectors = vocabulary.content @ self.from_text
-        vectors[known] = self.vectors[row[known]]
+        vectors[in_training] = self.vectors[row[in_training]]
         users = np.zeros(len(row), np.float32)
-        users[known] = self.users[row[known]]
+        users[in_training] = self.users[row[in_training]]
         popularity = np.log((users + 0.5) / (self.n_users + 0.5)).astype(np.float32)
         rarity = (_idf(users, self.n_users) / self.typical_idf) ** self.settings.idf_power
-        return Loadings(vectors, popularity, known, rarity * np.where(known, 1, PREDICTED_CONFIDENCE))
+        return Loadings(vectors, popularity, in_training, rarity * np.where(in_training, 1, PREDICTED_CONFIDENCE))
 
     def fold_in(self, shares: csr_matrix, loadings: Loadings) -> np.ndarray:
         """Return the vectors of users, ``[users, dim]`` float32 of unit length; zero for a user without any name."""
@@ -146,8 +146,8 @@ class Factors:
         model._YtY = self.gram
         confidence = _confidence(shares, self.settings.power, loadings.confidence)
         with one_blas_thread():
-            found = model.recalculate_user(np.arange(shares.shape[0]), confidence)
-        return unit(found * (np.diff(shares.indptr) > 0)[:, None])
+            folded = model.recalculate_user(np.arange(shares.shape[0]), confidence)
+        return unit(folded * (np.diff(shares.indptr) > 0)[:, None])
 
     def aligned(self, other: Factors) -> Factors:
         """Return these factors rotated to lie as near as can be to ``other`` (orthogonal Procrustes).
@@ -204,10 +204,10 @@ class LatentAxes:
             strengths[:rank] = np.maximum(values / max(values[0], 1e-12), 1e-3)
         return cls([vocabulary.names[number] for number in seen], vectors * rarity[:, None], strengths)
 
-    def weighed(self, kept: int, power: float) -> LatentAxes:
+    def weighed(self, axes: int, power: float) -> LatentAxes:
         """Return the first ``kept`` axes, each divided by its strength to ``power``: 0 as they are, 1 all alike."""
-        strengths = self.strengths[:kept]
-        return LatentAxes(self.names, self.vectors[:, :kept] / strengths**power, np.ones_like(strengths))
+        strengths = self.strengths[:axes]
+        return LatentAxes(self.names, self.vectors[:, :axes] / strengths**power, np.ones_like(strengths))
 
     def over(self, vocabulary: Vocabulary, *, by_name: bool = True) -> np.ndarray:
         """Return ``[names, dim]`` float32 for a vocabulary; zero for names nobody in training listened to."""

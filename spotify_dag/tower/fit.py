@@ -42,7 +42,7 @@ class Fitted:
 
 
 def fit(
-    data: Halved,
+    halved: Halved,
     training: np.ndarray,
     watched: np.ndarray,
     settings: TrainingSettings,
@@ -73,17 +73,17 @@ def fit(
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     part_map, cross = PartMap.fit(
-        data.whole.take(training), data.catalogue, factors=FactorSettings(settings.factors, settings.alpha),
+        halved.whole.take(training), halved.catalogue, factors=FactorSettings(settings.factors, settings.alpha),
         axes=settings.axes, seed=settings.seed,
     )  # fmt: skip
-    crossed = cross.over(data.catalogue)
-    views = [(crossed(first.take(training)), crossed(second.take(training))) for first, second in data.halves]
+    crossed = cross.over(halved.catalogue)
+    views = [(crossed(first.take(training)), crossed(second.take(training))) for first, second in halved.halves]
     tower = UserTower([part.shape[1] for part in views[0][0].parts], **settings.tower, mix=settings.mixes[0])
     tower.fit_anchor(views)
     if epochs is None:
-        bound = part_map.over(data.catalogue)
+        bound = part_map.over(halved.catalogue)
         watched = watched if len(watched) else training
-        sides = [bound(half.take(watched)) for half in data.judging]
+        sides = [bound(half.take(watched)) for half in halved.judging]
         history = _train_to_the_best_epoch(tower, views, sides, settings, rng, progress)
         return Fitted(part_map, tower, history, best_epoch(history) + 1)
     descent = _Descent(tower, views, settings, rng, epochs)
@@ -202,5 +202,5 @@ def _drop_parts(
     parts, known, statistics = tensors
     keep = torch.rand(known.shape, generator=generator) >= share
     # A user with no part left could not be told from anybody else, and keeps everything.
-    kept = known * keep.to(known.device)
-    return parts, torch.where(kept.sum(dim=1, keepdim=True) > 0, kept, known), statistics
+    left = known * keep.to(known.device)
+    return parts, torch.where(left.sum(dim=1, keepdim=True) > 0, left, known), statistics

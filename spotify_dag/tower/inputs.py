@@ -93,9 +93,9 @@ class Gathered:
         """Return all users, in the order in which they came."""
         from scipy.sparse import vstack
 
-        *embeddings, known, statistics, tracks = self._dense
+        *embeddings, catalogue, statistics, tracks = self._dense
         return Listening(
-            tuple(embeddings), known, statistics, vstack(self._artists, "csr"), vstack(self._genres, "csr"), tracks
+            tuple(embeddings), catalogue, statistics, vstack(self._artists, "csr"), vstack(self._genres, "csr"), tracks
         )
 
 
@@ -141,7 +141,7 @@ def catalogue(artist_genres: pl.DataFrame, text_vectors: TextVectors) -> Catalog
     )
 
 
-def listening(embeddings: pl.DataFrame, tastes: pl.DataFrame, known: Catalogue) -> Listening:
+def listening(embeddings: pl.DataFrame, tastes: pl.DataFrame, catalogue: Catalogue) -> Listening:
     """Return users as arrays.
 
     Parameters
@@ -155,7 +155,7 @@ def listening(embeddings: pl.DataFrame, tastes: pl.DataFrame, known: Catalogue) 
     """
     import polars as pl
 
-    width = known.genres.content.shape[1]
+    width = catalogue.genres.content.shape[1]
     parts, masks = [], []
     for name in EMBEDDINGS:
         column = embeddings[name]
@@ -176,8 +176,8 @@ def listening(embeddings: pl.DataFrame, tastes: pl.DataFrame, known: Catalogue) 
         tuple(parts),
         np.stack(masks, axis=1),
         np.stack(statistics, axis=1).astype(np.float32),
-        weights(artists, known.artists, embeddings.height),
-        weights(weighted.filter(pl.col("kind") == "genre"), known.genres, embeddings.height),
+        weights(artists, catalogue.artists, embeddings.height),
+        weights(weighted.filter(pl.col("kind") == "genre"), catalogue.genres, embeddings.height),
         embeddings["tracks"].cast(pl.Int64).to_numpy(),
     )
 
@@ -205,7 +205,7 @@ def _matrix(rows: pl.Series, columns: pl.Series, values: np.ndarray, shape: tupl
 
 def _vectors(text_vectors: TextVectors, rows: pl.Series) -> np.ndarray:
     """Return the vector of each row number, ``[rows, dim]``; zero where there is none."""
-    found = np.zeros((len(rows), text_vectors.vectors.shape[1]), np.float32)
+    vectors_by_row = np.zeros((len(rows), text_vectors.vectors.shape[1]), np.float32)
     here = rows.is_not_null().to_numpy()
-    found[here] = text_vectors.vectors[rows.drop_nulls().to_numpy()]
-    return found
+    vectors_by_row[here] = text_vectors.vectors[rows.drop_nulls().to_numpy()]
+    return vectors_by_row

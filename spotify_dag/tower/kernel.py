@@ -57,8 +57,8 @@ class KernelComponents:
             last = len(kernel) - 1
             values, directions = eigh(kernel, subset_by_index=(max(last - dim + 1, 0), last))
         strengths = np.sqrt(np.maximum(values[::-1], 0))
-        kept = np.flatnonzero(strengths > LEAST_STRENGTH * strengths[0])
-        strengths, directions = strengths[kept], directions[:, ::-1][:, kept]
+        strong = np.flatnonzero(strengths > LEAST_STRENGTH * strengths[0])
+        strengths, directions = strengths[strong], directions[:, ::-1][:, strong]
         axes = directions / strengths / (strengths / strengths[0]) ** power
         return cls(landmarks, axes.astype(np.float32))
 
@@ -73,11 +73,11 @@ class KernelComponents:
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """Return the components of ``[users, width]``, ``[users, components]`` of unit length; zero of a zero row."""
-        found = np.empty((len(vectors), self.axes.shape[1]), np.float32)
+        projected = np.empty((len(vectors), self.axes.shape[1]), np.float32)
         for start in range(0, len(vectors), PROJECT_ROWS):
             rows = slice(start, start + PROJECT_ROWS)
-            found[rows] = _kernel(vectors[rows], self.landmarks) @ self.axes
-        return unit(found)
+            projected[rows] = _kernel(vectors[rows], self.landmarks) @ self.axes
+        return unit(projected)
 
 
 def landmarks_of(users: np.ndarray, seed: int) -> np.ndarray:
@@ -85,5 +85,5 @@ def landmarks_of(users: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(users)[:LANDMARKS])
 
 
-def _kernel(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.maximum(one @ other.T, 0) ** 2
+def _kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.maximum(first @ second.T, 0) ** 2

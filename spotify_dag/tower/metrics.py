@@ -98,7 +98,7 @@ def answers(
     similarity: Callable[[np.ndarray], np.ndarray],
     own: np.ndarray,
     asked: csr_matrix,
-    wanted: csr_matrix,
+    targets: csr_matrix,
     libraries: csr_matrix,
 ) -> Answers:
     """Return what users who ask find, by their likeness to those who answer.
@@ -109,20 +109,20 @@ def answers(
         Of row numbers of queries, ``[those queries, gallery]``; called for one chunk after the other, and written to.
     own
         ``[queries]``: column of each query's own half.
-    asked, wanted
+    asked, targets
         ``[queries, artists]``: what is known of each query, and what is not.
     libraries
         ``[gallery, artists]``: everything each user of the gallery listens to.
     """
     pieces = [
-        _chunk(similarity(rows), own[rows], asked[rows], wanted[rows], libraries)
+        _chunk(similarity(rows), own[rows], asked[rows], targets[rows], libraries)
         for rows in np.array_split(np.arange(len(own)), max(1, -(-len(own) // CHUNK)))
     ]
     return Answers(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in Answers.__annotations__))
 
 
 def _chunk(
-    similarity: np.ndarray, own: np.ndarray, asked: csr_matrix, wanted: csr_matrix, libraries: csr_matrix
+    similarity: np.ndarray, own: np.ndarray, asked: csr_matrix, targets: csr_matrix, libraries: csr_matrix
 ) -> Answers:
     from scipy.sparse import csr_matrix
 
@@ -140,6 +140,6 @@ def _chunk(
     scores = (weights @ libraries).toarray()
     scores[scores <= 0] = -np.inf
     scores[asked.nonzero()] = -np.inf
-    new = wanted - wanted.multiply(asked > 0)
+    new = targets - targets.multiply(asked > 0)
     ndcg, recall = ndcg_and_recall(scores, new, TOP)
     return Answers(rank, ndcg, recall, near[:, :NEAREST])

@@ -1,4 +1,4 @@
-"""What the cosine of two users is made of, chosen on users whom nothing was trained on.
+"""What the cosine of two users is made of, chosen on users that are kept from training.
 
 How much each block of the user vector says depends on the data. Halves of a list of plays share no artist, so broad
 directions find a user's other half; playlists of one person share many, and the finest axes, near single artists, do.
@@ -64,11 +64,11 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Panel:
-    """Users who ask, and users who answer, whom ways to compare users are tried on; as `metrics.answers` takes them."""
+    """Users who ask and users who answer: ways to compare users are tried on them. As `metrics.answers` takes them."""
 
     own: np.ndarray
     asked: csr_matrix
-    wanted: csr_matrix
+    targets: csr_matrix
     libraries: csr_matrix
 
     def judge(self, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +76,7 @@ class Panel:
 
         The cosines are written to.
         """
-        answered = answers(lambda rows: cosines[rows], self.own, self.asked, self.wanted, self.libraries)
+        answered = answers(lambda rows: cosines[rows], self.own, self.asked, self.targets, self.libraries)
         return 1 / answered.rank, np.nan_to_num(answered.ndcg)
 
 

@@ -104,14 +104,14 @@ class PartMap:
         )
         cross = CrossFit(folds, [replace(blank, artists=pair[0], genres=pair[1]) for pair in fold_factors])
         parts, known, statistics = cross.over(catalogue).raw(training)
-        centres, kept = [], []
+        centres, axes_by_part = [], []
         for number, part in enumerate(parts):
             here = part[known[:, number]]
             # Factors stand around zero by themselves; text vectors are so alike that only what differs says anything.
             centred = len(here) > 0 and number < len(EMBEDDINGS)
             centre = here.mean(axis=0) if centred else np.zeros(part.shape[1], np.float32)
             centres.append(centre.astype(np.float32))
-            kept.append(_principal_axes(here - centre, axes))
+            axes_by_part.append(_principal_axes(here - centre, axes))
         # With nobody to measure, a statistic stands as it is.
         counted = np.isfinite(statistics).sum(axis=0) > 1
         values = np.where(np.isfinite(statistics), statistics, 0)
@@ -120,10 +120,10 @@ class PartMap:
         spread = np.sqrt((np.where(np.isfinite(statistics), statistics - middle, 0) ** 2).sum(axis=0) / count)
         spread = np.where(counted & (spread > 1e-6), spread, 1)
         fitted = {
-            "centres": tuple(centres), "axes": tuple(kept), "middle": middle.astype(np.float32),
+            "centres": tuple(centres), "axes": tuple(axes_by_part), "middle": middle.astype(np.float32),
             "spread": spread.astype(np.float32),
         }  # fmt: skip
-        return replace(blank, **fitted), CrossFit(folds, [replace(one, **fitted) for one in cross.maps])
+        return replace(blank, **fitted), CrossFit(folds, [replace(part_map, **fitted) for part_map in cross.maps])
 
     def over(self, catalogue: Catalogue, *, artists_by_name: bool = True) -> BoundMap:
         """Return this map for listening to what ``catalogue`` holds.
@@ -188,7 +188,7 @@ class CrossFit:
 
     def over(self, catalogue: Catalogue) -> BoundCrossFit:
         """Return these maps for listening to what ``catalogue`` holds."""
-        return BoundCrossFit(self.folds, [one.over(catalogue) for one in self.maps])
+        return BoundCrossFit(self.folds, [part_map.over(catalogue) for part_map in self.maps])
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class BoundCrossFit:
 
     def raw(self, training: Listening) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """As `BoundMap.raw`."""
-        pieces = [one.raw(training.take(fold)) for fold, one in zip(self.folds, self.maps, strict=True)]
+        pieces = [part_map.raw(training.take(fold)) for fold, part_map in zip(self.folds, self.maps, strict=True)]
         back = np.argsort(np.concatenate(self.folds))
         parts = [np.concatenate([piece[0][number] for piece in pieces])[back] for number in range(len(PARTS))]
         known, statistics = (np.concatenate([piece[side] for piece in pieces])[back] for side in (1, 2))

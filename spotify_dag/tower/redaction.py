@@ -1,4 +1,4 @@
-"""Take somebody out of a trained model: their landmark, and names that nobody listens to any more."""
+"""Take a user out of a trained model: their landmark, and names that nobody listens to any more."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def redacted(
     landmarks
         Numbers of the landmarks to overwrite by zeros.
     held
-        The artists that somebody listens to. Others leave the model, to which they are then names never seen.
+        The artists with at least one listener. Others leave the model, to which they are then names never seen.
     """
     changed = dict(arrays)
-    found = [row for row in landmarks if "components.axes" in arrays and arrays["components.landmarks"][row].any()]
-    if found:
+    rows = [row for row in landmarks if "components.axes" in arrays and arrays["components.landmarks"][row].any()]
+    if rows:
         components = KernelComponents(arrays["components.landmarks"], arrays["components.axes"])
-        components = components.without(np.array(found))
+        components = components.without(np.array(rows))
         changed |= {"components.landmarks": components.landmarks, "components.axes": components.axes}
     fewer = False
     for part, columns in NAMED.items():
@@ -43,7 +43,7 @@ def redacted(
         if left.all():
             continue
         fewer = True
-        kept = [name for name, here in zip(names, left, strict=True) if here]
-        changed[f"{part}.names"] = np.frombuffer(json.dumps(kept).encode(), np.uint8).copy()
+        left_names = [name for name, here in zip(names, left, strict=True) if here]
+        changed[f"{part}.names"] = np.frombuffer(json.dumps(left_names).encode(), np.uint8).copy()
         changed |= {f"{part}.{column}": arrays[f"{part}.{column}"][left] for column in columns}
-    return changed if found or fewer else None
+    return changed if rows or fewer else None

@@ -77,8 +77,8 @@ class ScoreScale:
 
     def percent(self, cosine: np.ndarray | float) -> np.ndarray:
         """Return the percentage of random pairs of users that are less alike than ``cosine``, 0 to 100."""
-        known, shares = np.append(self.cosines, 1.0), np.append(SHARES, 1.0)
-        return 100 * np.interp(cosine, np.maximum.accumulate(known), shares)
+        with_one, shares = np.append(self.cosines, 1.0), np.append(SHARES, 1.0)
+        return 100 * np.interp(cosine, np.maximum.accumulate(with_one), shares)
 
     def confidence(self, tracks: np.ndarray | int, others: np.ndarray | int) -> np.ndarray:
         """Return how far a score can be trusted, 0 to 1: the correlation of measured with true likeness.

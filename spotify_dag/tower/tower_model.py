@@ -154,8 +154,8 @@ class UserTower(nn.Module):
         with torch.inference_mode():
             for start in range(0, len(inputs), ENCODE_ROWS):
                 rows = slice(start, min(start + ENCODE_ROWS, len(inputs)))
-                found = self(*to_tensors(inputs.take(np.arange(rows.start, rows.stop)), device))
-                learned[rows], anchored[rows] = (block.cpu().numpy() for block in found)
+                vectors = self(*to_tensors(inputs.take(np.arange(rows.start, rows.stop)), device))
+                learned[rows], anchored[rows] = (block.cpu().numpy() for block in vectors)
         return learned, anchored
 
     def encode(self, inputs: TowerInputs) -> np.ndarray:
@@ -198,8 +198,12 @@ class UserModel:
             "mix": asdict(self.tower.mix),
             "broad": self.broad,
             "factors": {
-                kind: {"n_users": one.n_users, "typical_idf": one.typical_idf, "settings": asdict(one.settings)}
-                for kind, one in (("artists", self.parts.artists), ("genres", self.parts.genres))
+                kind: {
+                    "n_users": factors.n_users,
+                    "typical_idf": factors.typical_idf,
+                    "settings": asdict(factors.settings),
+                }
+                for kind, factors in (("artists", self.parts.artists), ("genres", self.parts.genres))
             },
             "trust_at": self.scale.trust_at,
         }
@@ -212,13 +216,13 @@ class UserModel:
             "latent.strengths": self.parts.latent.strengths,
             "scale.cosines": self.scale.cosines, "middle": self.parts.middle, "spread": self.parts.spread,
         }  # fmt: skip
-        for kind, one in (("artists", self.parts.artists), ("genres", self.parts.genres)):
+        for kind, factors in (("artists", self.parts.artists), ("genres", self.parts.genres)):
             arrays |= {
-                f"{kind}.names": _names(one.names),
-                f"{kind}.vectors": one.vectors,
-                f"{kind}.gram": one.gram,
-                f"{kind}.users": one.users,
-                f"{kind}.from_text": one.from_text,
+                f"{kind}.names": _names(factors.names),
+                f"{kind}.vectors": factors.vectors,
+                f"{kind}.gram": factors.gram,
+                f"{kind}.users": factors.users,
+                f"{kind}.from_text": factors.from_text,
             }
         for name, centre, axes in zip(PARTS, self.parts.centres, self.parts.axes, strict=True):
             arrays |= {f"centre.{name}": centre, f"axes.{name}": axes}

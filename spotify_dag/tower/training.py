@@ -44,9 +44,9 @@ class _Split:
     """Whether everybody is trained on after the choice."""
 
     @classmethod
-    def of(cls, data: Halved, settings: TrainingSettings) -> _Split:
+    def of(cls, halved: Halved, settings: TrainingSettings) -> _Split:
         rng = np.random.default_rng(settings.seed)
-        rows = rng.permutation(np.flatnonzero(data.usable))
+        rows = rng.permutation(np.flatnonzero(halved.usable))
         least, most = VALIDATION_USERS
         share = int(len(rows) * settings.validation_share)
         aside = min(share, most) if share >= least else min(least, len(rows) // 3)
@@ -63,7 +63,7 @@ class _Split:
 
 
 def train_tower(
-    data: Halved, settings: TrainingSettings, progress: Callable[[Epoch], None] = lambda _: None
+    halved: Halved, settings: TrainingSettings, progress: Callable[[Epoch], None] = lambda _: None
 ) -> TrainedModel:
     """Train a tower: the epoch with the best validation MRR, and the mix that serves the validation users best.
 
@@ -85,20 +85,20 @@ def train_tower(
     TrainingError
         If fewer than two users have two halves, or an embedding or a loss is not finite.
     """
-    _check(data)
-    split = _Split.of(data, settings)
+    _check(halved)
+    split = _Split.of(halved, settings)
     with torch.random.fork_rng(devices=[]), _one_thread():
-        trial = fit(data, split.training, split.validation, settings, progress)
-        choice = choose_model(trial, data, split.validation, split.training, settings)
-        asked, shown = (choice.model.encode(half.take(split.watched), data.catalogue) for half in data.judging)
-        rest = data.judging[1].take(np.setdiff1d(split.everybody, split.watched))
-        validation = own_half(asked, np.concatenate([shown, choice.model.encode(rest, data.catalogue)]))
+        trial = fit(halved, split.training, split.validation, settings, progress)
+        choice = choose_model(trial, halved, split.validation, split.training, settings)
+        asked, shown = (choice.model.encode(half.take(split.watched), halved.catalogue) for half in halved.judging)
+        rest = halved.judging[1].take(np.setdiff1d(split.everybody, split.watched))
+        validation = own_half(asked, np.concatenate([shown, choice.model.encode(rest, halved.catalogue)]))
         model = choice.model
         if split.refit:
-            last = fit(data, split.everybody, split.validation[:0], settings, progress, epochs=trial.epochs)
-            model = _as_chosen(last, choice.mix, choice.model, data, split.everybody, settings)
-        vectors = model.encode(data.whole.take(split.everybody), data.catalogue)
-        scale = ScoreScale.fit(vectors, asked, shown, data.judging[0].tracks[split.watched])
+            last = fit(halved, split.everybody, split.validation[:0], settings, progress, epochs=trial.epochs)
+            model = _as_chosen(last, choice.mix, choice.model, halved, split.everybody, settings)
+        vectors = model.encode(halved.whole.take(split.everybody), halved.catalogue)
+        scale = ScoreScale.fit(vectors, asked, shown, halved.judging[0].tracks[split.watched])
     metrics = {
         **{f"validation_{name}": value for name, value in validation.items()},
         **{f"mix_{name}": float(value) for name, value in asdict(choice.mix).items()},
@@ -111,10 +111,10 @@ def train_tower(
 
 
 def _as_chosen(
-    fitted: Fitted, mix: Mix, chosen: UserModel, data: Halved, training: np.ndarray, settings: TrainingSettings
+    fitted: Fitted, mix: Mix, chosen: UserModel, halved: Halved, training: np.ndarray, settings: TrainingSettings
 ) -> UserModel:
     model = with_mix(fitted, mix)
-    return model if chosen.components is None else with_components(model, data, training, settings)
+    return model if chosen.components is None else with_components(model, halved, training, settings)
 
 
 def random_pair_cosine(vectors: np.ndarray, rng: np.random.Generator, pairs: int = 20_000) -> float:
@@ -124,15 +124,15 @@ def random_pair_cosine(vectors: np.ndarray, rng: np.random.Generator, pairs: int
     return float((vectors[first[different]] * vectors[second[different]]).sum(axis=1).mean())
 
 
-def _check(data: Halved) -> None:
-    usable = int(data.usable.sum())
+def _check(halved: Halved) -> None:
+    usable = int(halved.usable.sum())
     if usable < 2:
         raise TrainingError(
-            f"{usable} of {len(data)} users have listening that can be split in two; training needs at least 2. "
+            f"{usable} of {len(halved)} users have listening that can be split in two; training needs at least 2. "
             "Add users: spotify-dag run --source …"
         )
     for number, name in enumerate(EMBEDDINGS):
-        sides = [data.whole, *(side for pair in data.halves for side in pair)]
+        sides = [halved.whole, *(side for pair in halved.halves for side in pair)]
         if not all(np.isfinite(side.embeddings[number]).all() for side in sides):
             raise TrainingError(
                 f"Column '{name}' holds a number that is not finite; check the encoder (SPOTIFY_DAG_ENCODER)."

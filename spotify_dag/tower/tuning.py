@@ -77,7 +77,7 @@ class Tuned:
 
 
 def search(
-    data: Halved,
+    halved: Halved,
     start: TrainingSettings,
     *,
     trials: int,
@@ -113,7 +113,7 @@ def search(
     except ImportError as error:
         raise TuningError("Tuning needs Optuna. Install it: pip install 'spotify-dag[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    mrr = partial(_validation_mrr, data=data, start=start, deadline=time.monotonic() + seconds)
+    mrr = partial(_validation_mrr, halved=halved, start=start, deadline=time.monotonic() + seconds)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     study.enqueue_trial({name: getattr(start, name) for name in SPACE})
     study.optimize(mrr, n_trials=trials, timeout=seconds, callbacks=[lambda _study, _trial: progress(1)])
@@ -124,7 +124,7 @@ def search(
     return Tuned(best.params, study.best_value, done[0].values[0], len(done), best.user_attrs["validation_users"])
 
 
-def _validation_mrr(trial: optuna.Trial, *, data: Halved, start: TrainingSettings, deadline: float) -> float:
+def _validation_mrr(trial: optuna.Trial, *, halved: Halved, start: TrainingSettings, deadline: float) -> float:
     """Train with the settings of a trial, and return the validation MRR.
 
     ``deadline`` is a time of the monotonic clock, in seconds. A training that is not at its end by then does not count,
@@ -140,7 +140,7 @@ def _validation_mrr(trial: optuna.Trial, *, data: Halved, start: TrainingSetting
 
     settings: dict[str, Any] = {name: span.suggest(trial, name) for name, span in SPACE.items()}
     try:
-        trained = train_tower(data, replace(start, **settings), stop_in_time)
+        trained = train_tower(halved, replace(start, **settings), stop_in_time)
     except TrainingError as error:
         if trial.number == 0:
             raise

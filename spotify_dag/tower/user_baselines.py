@@ -110,17 +110,17 @@ def _ease(training: Training) -> Encoders:
     """Score all artists for each user (Steck 2019), and compare users by their scores."""
     artists = training.users.whole.artists
     listeners = np.bincount(artists.indices, minlength=artists.shape[1])
-    kept = np.argsort(-listeners, kind="stable")[:EASE_ARTISTS]
-    kept = np.sort(kept[listeners[kept] >= 2])
+    most_heard = np.argsort(-listeners, kind="stable")[:EASE_ARTISTS]
+    most_heard = np.sort(most_heard[listeners[most_heard] >= 2])
 
     def chosen(shares: csr_matrix) -> csr_matrix:
-        return (shares[:, kept] > 0).astype(np.float32)
+        return (shares[:, most_heard] > 0).astype(np.float32)
 
     gram = (chosen(artists).T @ chosen(artists)).toarray()
-    gram[np.diag_indices(len(kept))] += EASE_RIDGE
+    gram[np.diag_indices(len(most_heard))] += EASE_RIDGE
     inverse = np.linalg.inv(gram)
     weights = inverse / -np.diag(inverse)
-    weights[np.diag_indices(len(kept))] = 0
+    weights[np.diag_indices(len(most_heard))] = 0
     return Encoders.both(lambda sample: unit(np.asarray(chosen(sample.listening.artists) @ weights)))
 
 

@@ -50,9 +50,9 @@ def first_items(raw: pl.DataFrame, count: int, *, seed: int) -> pl.DataFrame:
     import polars as pl
 
     playlist = pl.struct("user_id", "playlist_id").hash(seed)
-    one = raw.filter(playlist == playlist.min().over("user_id"))
+    first_playlist = raw.filter(playlist == playlist.min().over("user_id"))
     item = pl.struct("user_id", "playlist_id", "position").hash(seed)
-    return one.filter(item.rank("ordinal").over("user_id") <= count)
+    return first_playlist.filter(item.rank("ordinal").over("user_id") <= count)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class UserData:
         """Return the artists and genres of these users."""
         return catalogue(self.artist_genres, self.text_vectors)
 
-    def listening(self, raw: pl.DataFrame, known: Catalogue) -> Listening:
+    def listening(self, raw: pl.DataFrame, catalogue: Catalogue) -> Listening:
         """Return all users as arrays, from ``raw``, a part of their listening."""
         tastes = user_tastes(raw.lazy(), self.artist_genres, playlists_count=self.playlists_count)
         embeddings = user_embeddings(
@@ -116,9 +116,9 @@ class UserData:
             top_artist_count=self.top_artist_count,
             playlists_count=self.playlists_count,
         )
-        return listening(embeddings, tastes, known)
+        return listening(embeddings, tastes, catalogue)
 
-    def counts(self, raw: pl.DataFrame, known: Catalogue) -> csr_matrix:
+    def counts(self, raw: pl.DataFrame, catalogue: Catalogue) -> csr_matrix:
         """Return ``[users, artists]`` play counts of ``raw``; an item of a playlist counts once."""
         import polars as pl
 
@@ -128,7 +128,7 @@ class UserData:
             .join(index, on="user_id")
             .with_columns(pl.col("plays").cast(pl.Float64).alias("weight"))
         )
-        return weights(played, known.artists, self.users.height)
+        return weights(played, catalogue.artists, self.users.height)
 
     def halved(
         self,

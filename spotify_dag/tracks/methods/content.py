@@ -1,4 +1,4 @@
-"""Content: how tracks sound, of which years and genres they are, what they and their artists are called."""
+"""Content: how tracks sound, their years and genres, their names and those of their artists."""
 
 from __future__ import annotations
 
