@@ -116,16 +116,27 @@ print([name for name in ("mlflow", "sqlalchemy", "dagster") if name in sys.modul
         assert stages(project, instance) == {}
         assert project.published() == champion
 
-    def test_a_version_whose_weights_are_gone_is_not_published(
+    def test_a_version_whose_weights_were_changed_is_not_published(
         self, project: Project, instance: dg.DagsterInstance
     ) -> None:
         (project.vectors / "published.json").unlink()
         champion = project.registry.champion()
         weights = project.registry.root / champion / "tower.safetensors"
-        weights.write_bytes(weights.read_bytes()[:-1])
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         with pytest.raises(Exception, match="were changed since training"):
             stages(project, instance)
         assert project.published() is None
+
+    def test_weights_that_were_cut_short_are_put_back(self, project: Project, instance: dg.DagsterInstance) -> None:
+        (project.vectors / "published.json").unlink()
+        champion = project.registry.champion()
+        weights = project.registry.root / champion / "tower.safetensors"
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:-1])
+        stages(project, instance)
+        assert weights.read_bytes() == whole
+        assert project.published() == champion
 
     def test_rolled_back_is_indexed_and_answers_and_stays(self, project: Project, instance: dg.DagsterInstance) -> None:
         former = project.registry.champion()
