@@ -38,7 +38,7 @@ def choose_model(
     ----------
     fitted
         What was fitted on the ``training`` users.
-    data
+    halved
         The users with their halves.
     validation, training
         Row numbers of disjoint users. Without validation users the first mix is taken, without components.

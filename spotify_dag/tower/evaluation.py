@@ -135,12 +135,12 @@ def dataset(
 
     Parameters
     ----------
-    data
-        The users.
+    users
+        Their rows, as the lake has them.
     halvings
         How representations may halve them in training.
     friends
-        ``[pairs, 2]`` row numbers of ``data.users``.
+        ``[pairs, 2]`` row numbers of ``users.users``.
     seed
         Of all halvings.
     progress

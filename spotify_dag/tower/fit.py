@@ -53,7 +53,7 @@ def fit(
 
     Parameters
     ----------
-    data
+    halved
         The users with their halves.
     training, watched
         Row numbers. The network stays at the epoch with the best MRR of the watched users; where nobody is watched,

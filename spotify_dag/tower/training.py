@@ -73,7 +73,7 @@ def train_tower(
 
     Parameters
     ----------
-    data
+    halved
         The users to train on, with at least one halving.
     settings
         How to train. The same data and settings give the same weights, up to how the processor rounds.

@@ -89,7 +89,7 @@ def search(
 
     Parameters
     ----------
-    data
+    halved
         The users to train on; each trial trains on the same halves and is judged by the same users.
     start
         Settings of the first trial, inside of `SPACE`; what is not in `SPACE` is the same in all trials.

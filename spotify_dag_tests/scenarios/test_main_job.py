@@ -217,7 +217,7 @@ def test_the_figure_shown_is_that_of_users_kept_from_all_training(world: Path) -
     event = instance.get_latest_materialization_event(dg.AssetKey("tower_evaluation"))
     measured = event.asset_materialization.metadata
     assert measured["held_out"].value
-    assert 60 < measured["users_asked"].value < 140, "a tenth of 1,000"
+    assert 30 < measured["users_asked"].value < 75, "a tenth of about 500 users: see ENVIRONMENT"
     assert report["model"]["mrr"] == pytest.approx(measured["mrr"].value)
     assert report["model"]["users"] == measured["users_asked"].value
 
