@@ -118,7 +118,7 @@ def release_year_embedding(
         ``[n_users, 12]`` float32: a soft histogram over decade centres 1950 … 2030 (a year between two centres counts
         for both, in proportion) that sums to 1; mean as (year - 1990) / 40; standard deviation / 40 years; share of
         listening whose year is unknown.
-    known
+    has_years
         ``[n_users]`` bool: whether any year is known.
     """
     width = len(DECADES)

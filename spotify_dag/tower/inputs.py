@@ -150,7 +150,7 @@ def listening(embeddings: pl.DataFrame, tastes: pl.DataFrame, catalogue: Catalog
         Rows of `schemas.USER_EMBEDDINGS`, one per user: the order of the result.
     tastes
         Their rows of `schemas.USER_TASTES`; other users' are ignored.
-    known
+    catalogue
         Must have every artist and genre of ``tastes``; names it lacks are left out.
     """
     import polars as pl
