@@ -77,6 +77,7 @@ def test_private_users_are_never_shown_and_never_missed(project: Project, indexe
     assert len(found(project.matcher, "user-001", 50)) == len(shown - {"user-001"})
 
 
+@pytest.mark.medium
 def test_who_is_not_in_the_lake_any_more_is_not_shown(project: Project) -> None:
     put_users(project, set(), IDS[:30])
     put_index(project, set())
@@ -98,6 +99,7 @@ def test_only_the_one_who_asks_may_be_private(project: Project) -> None:
         matcher.compare("002", "user-001")
 
 
+@pytest.mark.medium
 def test_an_index_from_before_the_flag_shows_by_the_lake_and_is_brought_up_to_date(project: Project) -> None:
     put_users(project, {"user-002"})
     put_index(project, set())

@@ -13,6 +13,8 @@ import requests
 
 from spotify_dag_tests.simulator.conftest import CHALLENGE, REDIRECT, SECRET, Client
 
+pytestmark = pytest.mark.medium  # servers on loopback, or a trained tower
+
 USER = "synthetic-000003"
 
 

@@ -12,7 +12,7 @@ from spotipy.oauth2 import SpotifyClientCredentials, SpotifyOAuth, SpotifyPKCE
 from spotify_dag.simulator.faults_and_limits import Faults
 from spotify_dag_tests.simulator.conftest import REDIRECT, SCOPES, Client
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.medium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 MANAGERS = [SpotifyOAuth, SpotifyPKCE]
 
 
@@ -83,7 +83,6 @@ def playlist_snapshot(spotify: spotipy.Spotify, identifier: str) -> str:
 
 @pytest.mark.parametrize("kind", MANAGERS)
 @pytest.mark.parametrize("mode", ["extended", "development"])
-@pytest.mark.medium
 def test_a_user_reads_what_is_theirs(extended: Client, development: Client, mode: str, kind: type) -> None:
     client = {"extended": extended, "development": development}[mode]
     spotify, world = as_user(client, "synthetic-000003", kind), client.simulator.api.world

@@ -13,6 +13,8 @@ import requests
 from spotify_dag.simulator.faults_and_limits import Faults
 from spotify_dag_tests.simulator.conftest import Client
 
+pytestmark = pytest.mark.medium  # servers on loopback, or a trained tower
+
 PLAYLIST = "0" * 22
 """The id of nothing."""
 
@@ -53,7 +55,6 @@ class TestPages:
         beyond = extended.json(f"{path}?offset=1000")
         assert (beyond["next"], beyond["items"], beyond["total"]) == (None, [], first["total"])
 
-    @pytest.mark.medium
     def test_a_playlist_holds_its_first_page_and_says_where_the_rest_is(self, faulty: Any) -> None:
         client = faulty(tracks=150)
         world = client.simulator.api.world
@@ -130,7 +131,6 @@ class TestRefusals:
         answer = development.get(path.format(**ids), token)
         assert (answer.status_code, answer.json()["error"]["status"]) == (403, 403)
 
-    @pytest.mark.medium
     def test_development_reads_items_of_owner_and_collaborator_only(self, faulty: Any) -> None:
         client = faulty(mode="development", allowlist=20)
         shared = client.playlist_id(8, 4)

@@ -19,6 +19,8 @@ from spotify_dag.simulator.wire import endpoint, fault_of
 from spotify_dag_tests.simulator.conftest import Client
 from spotify_dag_tests.waiting import until
 
+pytestmark = pytest.mark.medium  # servers on loopback, or a trained tower
+
 URL = "/v1/playlists/x/items?offset=0"
 
 
@@ -132,7 +134,6 @@ class TestRates:
         assert answered == [200 if fault is None else 503 for fault in drawn]
         assert set(answered) == {200, 503}
 
-    @pytest.mark.medium
     def test_a_concurrent_client_meets_the_same_faults(self, faulty: Callable[..., Client]) -> None:
         faults = Faults(unavailable=0.2, empty=0.2)
         seen = []
@@ -153,7 +154,6 @@ class TestRates:
 
 
 class TestOddities:
-    @pytest.mark.medium
     def test_they_stand_beside_the_world_and_stay_where_they_are(self, faulty: Callable[..., Client]) -> None:
         plain = faulty()
         odd = faulty(Faults(null_item=0.1, local_item=0.1, episode=0.1))

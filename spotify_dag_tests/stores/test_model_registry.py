@@ -36,6 +36,8 @@ from spotify_dag.tower.gate import Decision, decide
 from spotify_dag.tower.tower_model import UserModel
 from spotify_dag_tests.small_models import assert_same_vectors, small_model, small_users
 
+pytestmark = pytest.mark.medium  # servers on loopback, or a trained tower
+
 METRICS = {"mrr": 0.5, "hit@10": 0.8, "coverage": 0.9, "random_pair_cosine": 0.1}
 HISTORY = [{"epoch": 0, "mrr": 0.25, "loss": 4.0}, {"epoch": 1, "mrr": 0.5, "loss": 3.0}]
 CARD = {
@@ -113,7 +115,6 @@ class TestVersions:
         assert done.returncode == 0
         assert_same_vectors(np.load(file), made.encode(*small_users()))
 
-    @pytest.mark.medium
     def test_equal_weights_are_one_version_and_two_runs(self, registry: Registry) -> None:
         made = tower(1)
         first, again, other = (keep(registry, model) for model in (made, made, tower(2)))
@@ -168,7 +169,6 @@ class TestVersions:
         assert readable.startswith(f"# {version}\n")
         assert "| users.rows | 50 |" in readable
 
-    @pytest.mark.medium
     def test_listed_versions_say_how_good_they_are_and_what_became_of_them(self, registry: Registry) -> None:
         first, second, third = (keep(registry, tower(seed), mrr=seed / 10) for seed in (1, 2, 3))
         registry.promote(first, verdict(True))
@@ -184,7 +184,6 @@ class TestVersions:
         assert registry.decision(third) == rows[0]["decision"]
         assert [row["run_id"] for row in rows] == [run.info.run_id for run in runs(registry)]
 
-    @pytest.mark.medium
     def test_what_others_register_under_the_name_is_none_of_ours(self, registry: Registry) -> None:
         version = keep(registry, tower(1))
         for tags in ({}, {"model_version": "../../elsewhere", "trained_at": "9"}):
@@ -196,7 +195,6 @@ class TestVersions:
             with pytest.raises(NoModelError, match="Unknown model version"):
                 attempt("../../elsewhere")
 
-    @pytest.mark.medium
     def test_a_copied_root_writes_nothing_into_the_old_one(self, registry: Registry, tmp_path: Path) -> None:
         version = keep(registry, tower(1))
         registry.promote(version)
@@ -226,7 +224,6 @@ class TestVersions:
 
 class TestWeights:
     @pytest.mark.parametrize("place", [0, 1_000, -1])
-    @pytest.mark.medium
     def test_altered_weights_are_refused(self, registry: Registry, place: int) -> None:
         version = keep(registry, tower(1))
         weights = registry.root / version / WEIGHTS_FILE
@@ -243,7 +240,6 @@ class TestWeights:
         with pytest.raises(NoModelError, match="were changed since training"):
             registry.load(version)
 
-    @pytest.mark.medium
     def test_weights_cut_short_are_put_back_from_the_run(self, registry: Registry) -> None:
         made = tower(1)
         version = keep(registry, made)
@@ -265,7 +261,6 @@ class TestWeights:
         keep(registry, made)
         assert registry.damaged(version) is None
 
-    @pytest.mark.medium
     def test_other_weights_are_refused_even_with_a_card_that_fits_them(self, registry: Registry) -> None:
         version, other = keep(registry, tower(1)), keep(registry, tower(2))
         for name in (WEIGHTS_FILE, CARD_FILE):
@@ -285,7 +280,6 @@ class TestWeights:
         assert registry.champion() is None
 
     @pytest.mark.parametrize("change", [{"layers": 3}, {"hidden": 32}])
-    @pytest.mark.medium
     def test_a_tower_of_another_build_is_refused(self, registry: Registry, change: dict[str, int]) -> None:
         version = keep(registry, tower(1))
         card = registry.card(version)
@@ -337,7 +331,6 @@ print(registry.card({version!r})["model_version"], width, "mlflow" in sys.module
 
 
 class TestChampion:
-    @pytest.mark.medium
     def test_it_is_whoever_was_promoted_last(self, registry: Registry) -> None:
         first, second = keep(registry, tower(1)), keep(registry, tower(2))
         assert (registry.latest(), registry.champion()) == (second, None)
@@ -346,7 +339,6 @@ class TestChampion:
             assert registry.champion() == version
         assert registry.latest() == second
 
-    @pytest.mark.medium
     def test_rollback_goes_back_to_whom_it_replaced(self, registry: Registry) -> None:
         first, second, third = (keep(registry, tower(seed)) for seed in (1, 2, 3))
         registry.promote(first)
@@ -360,7 +352,6 @@ class TestChampion:
         with pytest.raises(NoModelError, match="there is none to go back to"):
             registry.rollback()
 
-    @pytest.mark.medium
     def test_nobody_rolls_back_to_what_cannot_be_loaded(self, registry: Registry) -> None:
         first, second = keep(registry, tower(1)), keep(registry, tower(2))
         registry.promote(first)
@@ -370,7 +361,6 @@ class TestChampion:
             registry.rollback()
         assert registry.champion() == second
 
-    @pytest.mark.medium
     def test_an_unknown_version_does_not_dethrone_the_champion(self, registry: Registry) -> None:
         version = keep(registry, tower(1))
         registry.promote(version)
@@ -378,7 +368,6 @@ class TestChampion:
             registry.promote("tower-none")
         assert registry.champion() == version
 
-    @pytest.mark.medium
     def test_only_what_passed_and_never_was_champion_is_promoted_later(self, registry: Registry) -> None:
         first, second = keep(registry, tower(1)), keep(registry, tower(2))
         registry.promote(first, verdict(True))
@@ -461,7 +450,6 @@ def test_killed_between_any_two_steps_the_next_run_finishes(registry: Registry, 
 
 
 class TestStore:
-    @pytest.mark.medium
     def test_another_database_can_be_named(self, registry: Registry, tmp_path: Path, empty_store: Path) -> None:
         shutil.copy(empty_store, tmp_path / "shared.db")
         here, there = (Registry(tmp_path / name, f"sqlite:///{tmp_path / 'shared.db'}") for name in ("here", "there"))
@@ -620,7 +608,6 @@ class TestWriteAtomically:
             write_atomically(tmp_path / "file.json", b"new")
         assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
 
-    @pytest.mark.medium
     def test_a_save_that_fails_leaves_the_pointer_as_it_was(self, registry: Registry) -> None:
         version = keep(registry, tower(1))
         registry.promote(version)

@@ -131,6 +131,7 @@ class TestWeights:
 
 
 class TestUnusable:
+    @pytest.mark.medium
     def test_a_folder_without_safetensors(self, tmp_path: Path) -> None:
         (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
         with pytest.raises(EncoderError, match=f"{tmp_path} has no model.safetensors; other formats are never loaded"):
@@ -148,6 +149,7 @@ class TestUnusable:
                 attempt()
 
     @pytest.mark.parametrize(("cut", "size"), [("config.json", 0), ("model.safetensors", 100_000)])
+    @pytest.mark.medium
     def test_a_folder_that_is_half_a_model(self, bundled: Encoder, tmp_path: Path, cut: str, size: int) -> None:
         folder = tmp_path / "model"
         folder.mkdir()

@@ -29,6 +29,8 @@ from spotify_dag.sources.spotify.tokens import Tokens
 from spotify_dag_tests.sources.spotify.conftest import raw_server, response, settings_for
 from spotify_dag_tests.waiting import GUARD
 
+pytestmark = pytest.mark.medium  # servers on loopback, or a trained tower
+
 TOKEN = b'{"access_token": "bearer-of-the-test", "token_type": "Bearer", "expires_in": 3600}'
 PAGE = json.dumps({"items": [{"id": "p1"}], "total": 1, "next": None}).encode()
 Answer = Callable[[socket.socket, bytes], None]
