@@ -6,6 +6,7 @@ import hashlib
 import os
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -360,7 +361,11 @@ def texts(values: Sequence[Any]) -> pl.Series:
     import polars as pl
 
     found: Sequence[str | None] = values
-    if not {str, type(None)}.issuperset(map(type, values)):
+    kinds = set(map(type, values))
+    if kinds <= {int, type(None)}:
+        with suppress(OverflowError):  # A number of more than 64 bits.
+            return pl.Series(values, dtype=pl.Int64).cast(pl.String)
+    if not kinds <= {str, type(None)}:
         found = [value if value is None or isinstance(value, str) else _number(value) for value in values]
     try:
         return pl.Series(found, dtype=pl.String)

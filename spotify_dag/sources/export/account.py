@@ -26,7 +26,7 @@ from spotify_dag.sources.export.rows import (
     item_chunks,
     text_columns,
 )
-from spotify_dag.sources.export.salvage import objects
+from spotify_dag.sources.export.salvage import objects, runs_of_objects
 
 LIKED, ALBUMS, ARTISTS = (
     Playlist("liked", 1, "Liked songs"),
@@ -57,6 +57,8 @@ PLAY_FIELDS = {
 }
 """What is needed of a play, as the extended history calls it and as the history of the last year does; that of 2018
 calls the time by another name."""
+LAST_YEAR = "trackName"
+"""What only plays of the last year have."""
 NO_TITLES = ("Unknown Track", "Unknown Artist")
 
 _LIST = re.compile(r'"(\w+)"\s*:\s*\[')
@@ -121,42 +123,47 @@ def read_plays(stream: IO[bytes]) -> Iterator[Chunk]:
     ------
     Chunks whose rows have, beside names and URI, ``milliseconds, ended, incognito`` as text.
     """
-    import polars as pl
-
-    extended, last_year = zip(*PLAY_FIELDS.values(), strict=True)
-    names = {*extended, *last_year}
-
-    def chunk(plays: list[tuple[Any, ...]], faults: list[Fault]) -> Chunk:
-        numbers, *values = map(list, zip(*plays, strict=True)) if plays else [[] for _ in range(len(extended) + 1)]
-        columns = dict(zip(PLAY_FIELDS, values, strict=True))
-        columns["ended"] = [ended or time for ended, time in zip(columns["ended"], columns.pop("time"), strict=True)]
-        columns["incognito"] = [None if it is None or it is False else str(it) for it in columns["incognito"]]
-        rows = text_columns(columns, numbers, faults).with_columns(pl.Series("row", numbers, pl.Int64))
-        track, artist = pl.col("track_name"), pl.col("artist_name")
-        nameless = (track.is_null() & artist.is_null()) | (track.eq(NO_TITLES[0]) & artist.eq(NO_TITLES[1]))
-        skipped = (
-            pl.when(nameless & pl.col("episode").is_not_null()).then(pl.lit(PODCAST))
-            .when(nameless & pl.col("audiobook").is_not_null()).then(pl.lit(AUDIOBOOK))
-            .when(nameless).then(pl.lit(NAMELESS))
-        )  # fmt: skip
-        return Chunk(rows.with_columns(skipped.alias("skipped")).drop("episode", "audiobook"), faults)
-
-    plays: list[tuple[Any, ...]] = []
+    names = {name for both in PLAY_FIELDS.values() for name in both if name}
+    plays: list[dict[str, Any]] = []
+    numbers: list[int] = []
     faults: list[Fault] = []
     row, after_damage = 0, False
-    for between, found in objects(stream, lambda it: not names.isdisjoint(it)):
-        if found is None or (not after_damage and re.search(r"[^\s,\[\]{}]", between)):
+    for between, run in runs_of_objects(stream, lambda it: not names.isdisjoint(it)):
+        if not run or (not after_damage and re.search(r"[^\s,\[\]{}]", between)):
             faults.append(Fault(row, None, "play", None, _DAMAGED))
             row += 1
-        if found is not None:
-            fields = extended if last_year[0] not in found else last_year
-            plays.append((row, *map(found.get, fields)))
-            row += 1
-        after_damage = found is None
-        if len(plays) + len(faults) >= CHUNK_ROWS:
-            yield chunk(plays, faults)
-            plays, faults = [], []
-    yield chunk(plays, faults)
+        plays += run
+        numbers += range(row, row + len(run))
+        row += len(run)
+        after_damage = not run
+        while len(plays) >= CHUNK_ROWS or len(faults) >= CHUNK_ROWS:
+            yield _play_chunk(plays[:CHUNK_ROWS], numbers[:CHUNK_ROWS], faults)
+            plays, numbers, faults = plays[CHUNK_ROWS:], numbers[CHUNK_ROWS:], []
+    yield _play_chunk(plays, numbers, faults)
+
+
+def _play_chunk(plays: list[dict[str, Any]], numbers: list[int], faults: list[Fault]) -> Chunk:
+    import polars as pl
+
+    columns = {field: _values(plays, *names) for field, names in PLAY_FIELDS.items()}
+    columns["ended"] = [ended or time for ended, time in zip(columns["ended"], columns.pop("time"), strict=True)]
+    columns["incognito"] = [None if it is None or it is False else str(it) for it in columns["incognito"]]
+    rows = text_columns(columns, numbers, faults).with_columns(pl.Series("row", numbers, pl.Int64))
+    track, artist = pl.col("track_name"), pl.col("artist_name")
+    nameless = (track.is_null() & artist.is_null()) | (track.eq(NO_TITLES[0]) & artist.eq(NO_TITLES[1]))
+    skipped = (
+        pl.when(nameless & pl.col("episode").is_not_null()).then(pl.lit(PODCAST))
+        .when(nameless & pl.col("audiobook").is_not_null()).then(pl.lit(AUDIOBOOK))
+        .when(nameless).then(pl.lit(NAMELESS))
+    )  # fmt: skip
+    return Chunk(rows.with_columns(skipped.alias("skipped")).drop("episode", "audiobook"), faults)
+
+
+def _values(plays: list[dict[str, Any]], extended: str, last_year: str) -> list[Any]:
+    """Return a field of plays, by the name that it has in the history that each is of."""
+    if not last_year:
+        return [play.get(extended) for play in plays]
+    return [play.get(extended if LAST_YEAR not in play else last_year) for play in plays]
 
 
 _LISTS = ("items", "tracks")

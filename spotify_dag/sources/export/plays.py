@@ -60,8 +60,8 @@ class Plays:
             minute = pl.col("ended").str.replace("T", " ").str.head(len("2026-01-01 00:00"))
             play, known = pl.struct(minute, "length", *names).hash(), pl.col("ended").is_not_null()
         else:
-            began = epoch(pl.col("played_at")) if "played_at" in rows.columns else pl.lit(None, pl.Int64)
-            rows = rows.with_columns(began.alias("began"))
+            began = epoch(rows["played_at"]) if "played_at" in rows.columns else pl.lit(None, pl.Int64).alias("began")
+            rows = rows.with_columns(began)
             play, known = pl.struct("began", *names).hash(), pl.col("began").is_not_null()
         if "plays" not in rows.columns:
             rows = rows.with_columns(pl.lit(1).alias("plays"))
@@ -132,9 +132,10 @@ def _timed(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
     wrong = pl.col("skipped").is_null() & (length.is_null() | length.is_nan())
     bad = rows.filter(wrong).select("row", excerpt(pl.col("milliseconds")))
     faults = [Fault(row, None, "ms_played", value, "not a number of milliseconds") for row, value in bad.iter_rows()]
-    rows = rows.filter(~wrong).with_columns(
+    rows = rows.filter(~wrong)
+    rows = rows.with_columns(
         length.alias("length"),
-        (epoch(pl.col("ended")) - (length / 1000).clip(0, 1e6).fill_nan(0).round().cast(pl.Int64)).alias("began"),
+        (epoch(rows["ended"]) - (length / 1000).clip(0, 1e6).fill_nan(0).round().cast(pl.Int64)).alias("began"),
         pl.coalesce(
             "skipped",
             pl.when(pl.col("incognito").is_not_null()).then(pl.lit(PRIVATE)),
@@ -144,17 +145,24 @@ def _timed(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
     return rows, faults
 
 
-def epoch(text: pl.Expr) -> pl.Expr:
+def epoch(text: pl.Series) -> pl.Series:
     """Return times as seconds since 1970: of numbers of seconds or milliseconds, and of `TIMES`; else null."""
     import polars as pl
 
-    number = text.str.extract(r"^\s*(\d{9,10}|\d{12,13})(?:\.0*)?\s*$").cast(pl.Int64, strict=False)
-    seconds = pl.when(number > 10**11).then(number // 1000).otherwise(number)
-    plain = (
-        text.str.replace_all(r"(?:\.\d+)?(?: ?UTC|Z|\+00:?00)$", "").str.replace_all(r"[T,]\s*", " ").str.strip_chars()
+    rows = pl.DataFrame({"text": text})
+    number = pl.col("text").str.extract(r"^\s*(\d{9,10}|\d{12,13})(?:\.0*)?\s*$").cast(pl.Int64, strict=False)
+    plain = pl.col("text").str.replace(r"(?:\.\d+)?(?: ?UTC|Z|\+00:?00)$", "")
+    plain = plain.str.replace_all(r"[T,]\s*", " ").str.strip_chars()
+    rows = rows.select(
+        pl.when(number > 10**11).then(number // 1000).otherwise(number).alias("seconds"), plain.alias("plain")
     )
-    found = [plain.str.to_datetime(form, strict=False, time_unit="us").dt.epoch("s") for form in TIMES]
-    return pl.coalesce(seconds, *found)
+    for form in TIMES:  # One after the other: most files write all times alike.
+        if rows.filter(pl.col("seconds").is_null() & pl.col("plain").is_not_null()).is_empty():
+            break
+        left = pl.when(pl.col("seconds").is_null()).then("plain")
+        seconds = left.str.to_datetime(form, strict=False, time_unit="us").dt.epoch("s")
+        rows = rows.with_columns(pl.coalesce("seconds", seconds))
+    return rows["seconds"].rename("began")
 
 
 def _summed(records: pl.DataFrame) -> pl.DataFrame:

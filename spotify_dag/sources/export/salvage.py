@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+import orjson
+
 from spotify_dag.sources.encoding import Decoder
 
 CHUNK = 1 << 18
@@ -39,48 +41,102 @@ def objects(stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool]) -> Iter
     ------
     ``(between, object)``; the object is None where one was damaged, or is not wanted and does not hold all others.
     """
-    decoder = json.JSONDecoder(strict=False)  # A bare control character in a title is no reason to stop.
-    blocks = Decoder(stream).blocks()
-    text, at, ended, between, waste = "", 0, False, "", 0
-    outermost = True
+    for between, run in _runs(stream, wanted, flat=False):
+        yield between, run[0] if run else None
 
-    def read_on(size: int) -> None:
-        nonlocal text, at, ended
-        parts = [text[at:]]
-        while size > 0 and not ended:
-            block = next(blocks, "")
-            ended = not block
+
+def runs_of_objects(
+    stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool]
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield the objects that `objects` yields, many at once: for long lists of objects that hold no objects.
+
+    Yields
+    ------
+    ``(between, objects)``, with the text before the first of them; no object where one was damaged.
+    """
+    yield from _runs(stream, wanted, flat=True)
+
+
+class _Text:
+    """The text that is looked at, and where."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._blocks = Decoder(stream).blocks()
+        self.text, self.at, self.ended = "", 0, False
+
+    def read_on(self, size: int) -> None:
+        """Drop what was looked at, and read about ``size`` characters more."""
+        parts = [self.text[self.at :]]
+        while size > 0 and not self.ended:
+            block = next(self._blocks, "")
+            self.ended = not block
             size -= len(block)
             parts.append(block)
-        text, at = "".join(parts), 0
+        self.text, self.at = "".join(parts), 0
 
+
+def _runs(
+    stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool], *, flat: bool
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    decoder = json.JSONDecoder(strict=False)  # A bare control character in a title is no reason to stop.
+    here = _Text(stream)
+    between, waste, outermost, tried_as_run = "", 0, True, not flat
     while waste < MAX_WASTE:
-        start = text.find("{", at)
-        between = (between + text[at : start if start >= 0 else None])[-KEPT_BETWEEN:]
-        at = start if start >= 0 else len(text)
+        start = here.text.find("{", here.at)
+        between = (between + here.text[here.at : start if start >= 0 else None])[-KEPT_BETWEEN:]
+        here.at = start if start >= 0 else len(here.text)
         if start < 0:
-            if ended:
+            if here.ended:
                 return
-            read_on(CHUNK)
+            here.read_on(CHUNK)
+            tried_as_run = not flat
             continue
-        found: Any = None
-        tried = NEAR_END
-        try:
-            found, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            tried = error.pos - at
-            if not ended and len(text) - error.pos < NEAR_END and len(text) - at < LONGEST:
-                read_on(max(CHUNK, len(text) - at))
+        if not tried_as_run:
+            tried_as_run = True  # Once per text that is read: a damaged text would else be parsed again and again.
+            end = here.text.rfind("}", start) + 1
+            if run := _parsed_run(here.text[start:end], wanted):
+                yield between, run
+                here.at, outermost, between = end, False, ""
                 continue
-        except (ValueError, RecursionError):  # A number of thousands of digits, or nested thousands deep.
-            pass
+        found, end, tried, more_may_mend = _parsed(decoder, here)
+        if more_may_mend:
+            here.read_on(max(CHUNK, len(here.text) - here.at))
+            tried_as_run = not flat
+            continue
         if found is not None and wanted(found):
-            yield between, found
-            at = end
+            yield between, [found]
+            here.at = end
         else:
             if not outermost or between.strip():
-                yield between, None
-            at += 1
+                yield between, []
+            here.at += 1
             waste += tried
         outermost, between = False, ""
-    yield "", None
+    yield "", []
+
+
+def _parsed_run(text: str, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """Return objects with commas between them; none where the text is anything else, or one of them not wanted."""
+    try:
+        run = orjson.loads(f"[{text}]")
+    except orjson.JSONDecodeError:
+        return []
+    return run if all(isinstance(one, dict) and wanted(one) for one in run) else []
+
+
+def _parsed(decoder: json.JSONDecoder, here: _Text) -> tuple[Any, int, int, bool]:
+    """Parse the object at a place.
+
+    Returns
+    -------
+    The object, None where it is damaged; where it ends; how many characters were parsed in vain; and whether only the
+    rest may be missing.
+    """
+    left = len(here.text) - here.at
+    try:
+        return *decoder.raw_decode(here.text, here.at), NEAR_END, False
+    except json.JSONDecodeError as error:
+        tried = error.pos - here.at
+        return None, here.at, tried, not here.ended and left - tried < NEAR_END and left < LONGEST
+    except (ValueError, RecursionError):  # A number of thousands of digits, or nested thousands deep.
+        return None, here.at, NEAR_END, False
