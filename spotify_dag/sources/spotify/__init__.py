@@ -293,13 +293,20 @@ class SpotifySource:
                 if content is None:
                     continue
                 owner = [user.user_id, entry.playlist_id, entry.name, place]
-                rows += [[*owner, *row] for row in content.rows]
+                # Rows that were fetched before all artists were kept are shorter.
+                rows += [[*owner, *row, *[None] * (len(FIELDS) - len(row))] for row in content.rows]
                 faults += [(file, fault[0], user.user_id, *fault[1:]) for fault in content.faults]
                 count += len(content.rows) + sum(fault[-1] for fault in content.faults)
             read.append((user.user_id, count))
         owner_columns = ("user_id", "playlist_id", "playlist_name", "playlist_position")
-        schema = {name: pl.Int64 if name.endswith("position") else pl.String for name in (*owner_columns, *FIELDS)}
-        frame = pl.DataFrame(rows, schema=schema, orient="row").with_row_index("row")
+        schema: dict[str, Any] = {
+            name: pl.Int64 if name.endswith("position") else pl.String for name in (*owner_columns, *FIELDS)
+        }
+        frame = (
+            pl.DataFrame(rows, schema=schema | {"artists": pl.List(pl.String)}, orient="row")
+            .with_columns(pl.coalesce("artists", pl.concat_list("artist_name")))
+            .with_row_index("row")
+        )
         cleaned = clean(frame, file="")
         places = frame.select(pl.col("row").cast(pl.Int64), "playlist_id", pl.col("position").alias("place"))
         unclean = cleaned.rejects.join(places, on="row", maintain_order="left").with_columns(

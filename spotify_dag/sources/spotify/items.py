@@ -13,15 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spotify_dag.sources.artists import PLACEHOLDER_IDS
 from spotify_dag.sources.spotify.spotify_errors import MalformedError
 
 PAGE = 50
 """Entries of a page: the most that every endpoint allows."""
 FIELDS = (
     "position", "track_id", "track_name", "album_name", "artist_id", "artist_name", "release_year", "popularity",
-    "explicit",
+    "explicit", "artists",
 )  # fmt: skip
-"""What a row of an item holds, in order: the position, then text or None."""
+"""What a row of an item holds, in order: the position, text or None, and the names of all artists as a list."""
 FAULT_FIELDS = ("row", "field", "value", "reason", "dropped")
 _ID = re.compile("[0-9A-Za-z]{1,64}")
 _OFFSET = re.compile(r"[?&]offset=([0-9]{1,9})(?:[&#]|$)")
@@ -192,28 +193,30 @@ def _row(position: int, entry: Any, faults: list[list[Any]]) -> list[Any] | None
 
     album = part("album", track.get("album"), dict)
     artists = [artist for artist in part("artists", track.get("artists"), list) if isinstance(artist, dict)]
-    artist = artists[0] if artists else {}
+    main = artists[0] if artists else {}
     date: Any = album.get("release_date")
     values = {
         "track_id": track.get("id"),
         "track_name": track.get("name"),
         "album_name": album.get("name"),
-        "artist_id": artist.get("id"),
-        "artist_name": artist.get("name"),
+        "artist_id": main.get("id"),
+        "artist_name": main.get("name"),
         # "0000" is how Spotify says that it does not know.
         "release_year": (None if date.startswith("0000") else date[:4]) if isinstance(date, str) else date,
         "popularity": track.get("popularity"),
         "explicit": track.get("explicit"),
     }
-    row: list[Any] = [position]
-    for name in FIELDS[1:]:
-        value = values[name]
+    for name, value in values.items():
         strange = isinstance(value, (dict, list)) or (isinstance(value, bool) and name != "explicit")
         if strange or (name in ("track_id", "artist_id") and value is not None and not _is_id(value)):
             fault(name, value, "not what belongs there", dropped=False)
-            value = None
-        row.append(_text(value))
-    return row
+            values[name] = None
+        values[name] = _text(values[name])
+    others = [artist.get("name") for artist in artists[1:] if str(artist.get("id")) not in PLACEHOLDER_IDS]
+    names = [_text(name) for name in (values["artist_name"], *others) if isinstance(name, str) and name]
+    if names and names[0] != values["artist_name"]:
+        values["artist_id"] = None  # It is the id of an artist without a name.
+    return [position, *values.values(), names]
 
 
 def _is_id(value: Any) -> bool:

@@ -26,7 +26,10 @@ TRACK = {
     "explicit": False, "id": "6oahZdOQqLvf2oSVZ5gyKS", "is_local": False, "name": "All I Need", "popularity": 61,
     "type": "track",
 }  # fmt: skip
-ROW = ["6oahZdOQqLvf2oSVZ5gyKS", "All I Need", "Moon Safari", "1P6U1dCeHxPui5pIrGmndZ", "Air", "1998", "61", "False"]
+ROW = [
+    "6oahZdOQqLvf2oSVZ5gyKS", "All I Need", "Moon Safari", "1P6U1dCeHxPui5pIrGmndZ", "Air", "1998", "61", "False",
+    ["Air", "Beth Hirsch"],
+]  # fmt: skip
 
 
 def with_(**changed: Any) -> dict[str, Any]:
@@ -54,12 +57,24 @@ class TestItems:
             "is_local": True, "name": "Demo", "type": "track", "explicit": False, "popularity": 0,
         }  # fmt: skip
         (row,), faults = read_items([{"is_local": True, "track": local}])
-        assert row == [0, None, "Demo", "", None, "Me", None, "0", "False"]
+        assert row == [0, None, "Demo", "", None, "Me", None, "0", "False", ["Me"]]
         assert faults == []
 
     def test_what_is_missing_is_unknown(self) -> None:
         bare = {"artists": [{"name": "Air"}], "name": "All I Need"}
-        assert read_items([{"item": bare}]) == ([[0, None, "All I Need", None, None, "Air", None, None, None]], [])
+        row = [0, None, "All I Need", None, None, "Air", None, None, None, ["Air"]]
+        assert read_items([{"item": bare}]) == ([row], [])
+
+    def test_all_artists_are_kept_in_order(self) -> None:
+        names = [None, {}, "Air", True, "Beth Hirsch", "Various Artists"]
+        artists: list[Any] = [{"id": f"a{place}", "name": name} for place, name in enumerate(names)]
+        artists[-1]["id"] = "0LyfQWJT6nXafLPZqxe9Of"
+        (row,), _ = read_items([{"item": with_(artists=[*artists[2:], "no artist"])}])
+        assert row[4:6] == ["a2", "Air"]
+        assert row[-1] == ["Air", "Beth Hirsch"]
+        (row,), _ = read_items([{"item": with_(artists=artists)}])
+        assert row[4:6] == [None, None]  # The first has no name: its id must not go to the second.
+        assert row[-1] == ["Air", "Beth Hirsch"]
 
     @pytest.mark.parametrize(("date", "year"), [("1998", "1998"), ("1998-01", "1998"), ("0000", None), (None, None)])
     def test_years(self, date: str | None, year: str | None) -> None:

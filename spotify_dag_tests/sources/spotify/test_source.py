@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from spotify_dag.sources.base import ResumeLaterError, SourceError
 from spotify_dag.sources.ingestion import source_versions
 from spotify_dag.sources.spotify import SpotifySource
 from spotify_dag.sources.spotify.spotify_errors import NotPermittedError, QuotaExhaustedError, RateLimitedError
+from spotify_dag.sources.spotify.store import Content, Database, ListedPlaylist, Mirror, MirroredUser, database_path
 from spotify_dag_tests.sources.spotify.conftest import (
     Installation,
     found_items,
@@ -68,6 +70,20 @@ class TestWhatIsRead:
         assert (row["artist_name"], row["artist_id"]) == (world.artists.names[artist], world.artists.ids.id_of(artist))
         assert row["popularity"] == world.tracks.popularity[number]
         assert row["explicit"] == world.tracks.explicit[number]
+
+    def test_all_artists_of_an_item_are_kept_and_older_rows_have_one(self, install: Install) -> None:
+        here = install()
+        text = ["t" * 22, "Song", "Album", "a" * 22, "Air", "1998", "61", "False"]
+        content = Content([[0, *text, ["Air", "Beth Hirsch", "Various Artists"]], [1, *text]], [])
+        with closing(Database(database_path(here.settings))) as database:
+            mirror = Mirror(database)
+            mirror.put_playlist("p", "s", content, [])
+            mirror.put_user(MirroredUser("anna", [ListedPlaylist("p", "Mine", None)], None), time.time())
+            (user,) = mirror.users(["anna"])
+            batch = here.source("anna")._batch([user], mirror.contents(["p"]))
+        assert batch.records.select("artist_name", "artist_id", "artists").rows() == [
+            ("Air", "a" * 22, ["Air", "Beth Hirsch"]), ("Air", "a" * 22, ["Air"])
+        ]  # fmt: skip
 
     def test_artists_come_with_their_genres(self, install: Install) -> None:
         here = install()
