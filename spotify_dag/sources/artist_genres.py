@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from spotify_dag.sources.artists import PLACEHOLDER_IDS, PLACEHOLDERS
 from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.delimited import open_table
 from spotify_dag.sources.dialects import normalised
-from spotify_dag.sources.encoding import REPLACEMENT, Decoder, repaired
+from spotify_dag.sources.encoding import REPLACEMENT, Decoder, mended_names
 from spotify_dag.sources.packed import opened
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 NAMES = ("artist_name", "name", "artist", "artists", "name_key")
 IDS = ("spotify_id", "artist_id", "artist_uri", "id", "uri")
 GENRES = ("genres", "genre", "artist_genres")
+MOST_WIDE = 0.1
+"""Share of rows with too many cells, from which on a table is refused: its commas are not quoted."""
+
+log = logging.getLogger(__name__)
 
 
 def read_artist_genres(path: Path) -> pl.DataFrame:
@@ -77,7 +82,7 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
         (pl.col(name).cast(pl.String) if name else missing).alias("artist_name"),
         _genre_list(table[genres]).alias("genres"),
     )
-    found = found.with_columns(repaired(named, found["artist_name"]))
+    found = found.with_columns(named.replace(mended_names(found["artist_name"])))
     nobody = named.str.to_lowercase().str.strip_chars().is_in(list(PLACEHOLDERS)) | named.str.contains(REPLACEMENT)
     nobody |= pl.col("artist_id").is_in(list(PLACEHOLDER_IDS))
     return found.filter(~nobody.fill_null(False))
@@ -105,12 +110,20 @@ def _delimited(path: Path) -> pl.DataFrame:
                 schema=dict.fromkeys([cell for cell in dict.fromkeys(table.heading) if cell], pl.String)
             )
         columns: dict[str, list[str | None]] = {name: [] for name in table.found}
+        wide: list[str] = []
+        n_rows = 0
         for part in table.parts:
+            n_rows += len(part.lines)
             for line, cells in zip(part.lines, part.cells, strict=True):
                 if any(cell.strip() for cell in cells[len(table.heading) :]):
-                    raise ValueError(f"line {line} has {len(cells)} cells instead of {len(table.heading)}")
+                    wide.append(f"line {line} has {len(cells)} cells instead of {len(table.heading)}")
+                    continue
                 for name, at in table.found.items():
                     columns[name].append(cells[at] if at < len(cells) else None)
+        if len(wide) > MOST_WIDE * n_rows:
+            raise ValueError(f"{len(wide):,} of {n_rows:,} rows have too many cells: {wide[0]}")
+        if wide:
+            log.warning("Artist-genre table %s: %s rows are left out. The first: %s", path, len(wide), wide[0])
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 

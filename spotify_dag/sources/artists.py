@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from enum import Enum
 
 PLACEHOLDERS = frozenset(
@@ -55,6 +55,8 @@ NAMES_WITH_COMMAS = (
     "Dave Dee, Dozy, Beaky, Mick & Tich", "Goodnight, Texas", "Hamilton, Joe Frank & Reynolds", "Me, Myself & I",
 )  # fmt: skip
 """Well-known names that hold a comma and a space, for tables that join artists by just that and give no ids."""
+LONGEST_NAME = 6
+"""Parts, between commas, of the longest name that is looked for in a cell."""
 
 
 class Joined(Enum):
@@ -72,10 +74,18 @@ class Joined(Enum):
     """One name, or a printed list of names, or names with semicolons."""
 
 
+SEVERAL = frozenset(
+    {
+        "artists", "artist names", "artist(s)", "artist name(s)", "artist(s) name", "track artists", "artistes",
+        "artistas", "artisti", "artiesten",
+    }
+)  # fmt: skip
+"""Headings of columns that hold more than one artist."""
+
 _BARE_COMMA = re.compile(r",(?!\s)(?!(?<=\d,)\d{3}(?!\d))")
 _ESCAPED = re.compile(r"(?<!\\),\s*")
 _QUOTED = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'""")
-_KNOWN = re.compile("|".join(re.escape(name) for name in NAMES_WITH_COMMAS))
+_WELL_KNOWN = frozenset(name.casefold() for name in NAMES_WITH_COMMAS)
 
 
 def is_placeholder(name: str) -> bool:
@@ -83,7 +93,9 @@ def is_placeholder(name: str) -> bool:
     return " ".join(name.split()).lower() in PLACEHOLDERS
 
 
-def split_artists(cell: str, joined: Joined, ids: int | None = None) -> list[str]:
+def split_artists(
+    cell: str, joined: Joined, ids: int | None = None, whole_names: Set[str] = frozenset()
+) -> list[str]:
     """Return the artists of a cell in order, empty ones left out.
 
     Parameters
@@ -94,24 +106,41 @@ def split_artists(cell: str, joined: Joined, ids: int | None = None) -> list[str
         How the table joins them; `Joined.EITHER` must have been decided.
     ids
         How many ids of artists stand beside it, where there are any: then it is that many names.
+    whole_names
+        Names with a comma that other files tell, in `str.casefold`.
     """
-    names = _split(cell, joined)
+    names = _split(cell, joined, whole_names)
     if ids and len(names) != ids:
         names = _into(cell, ids, joined) or names
     return [name for name in (" ".join(name.split()) for name in names) if name]
 
 
-def _split(cell: str, joined: Joined) -> list[str]:
+def _split(cell: str, joined: Joined, whole_names: Set[str] = frozenset()) -> list[str]:
     if joined is Joined.ESCAPED:
         return [_unescaped(name) for name in _ESCAPED.split(cell)]
     if joined is Joined.COMMA_SPACE:
-        kept = _KNOWN.sub(lambda found: found[0].replace(", ", "\0"), cell)
-        return [name.replace("\0", ", ") for name in re.split(r",\s+", kept)]
+        return _at_comma_and_space(cell, whole_names)
     if joined is Joined.COMMA:
         return _BARE_COMMA.split(cell)
     if joined is Joined.LISTED and (listed := _listed(cell)) is not None:
         return listed
     return cell.split(";")
+
+
+def _at_comma_and_space(cell: str, whole_names: Set[str]) -> list[str]:
+    """Part a cell at each comma and space that is not inside one of the names."""
+    parts = re.split(r",\s+", cell)
+    names: list[str] = []
+    while parts:
+        length = min(len(parts), LONGEST_NAME)
+        while length > 1:
+            name = ", ".join(parts[:length]).strip().casefold()
+            if name in whole_names or name in _WELL_KNOWN:
+                break
+            length -= 1
+        names.append(", ".join(parts[:length]))
+        parts = parts[length:]
+    return names
 
 
 def _unescaped(name: str) -> str:
@@ -159,8 +188,20 @@ def _listed(cell: str) -> list[str] | None:
     return [re.sub(r"\\(.)", r"\1", one or other) for one, other in _QUOTED.findall(text)]
 
 
-def joined_by(cells: Sequence[str], joined: Joined) -> Joined:
-    """Return how a table joins artists where its dialect leaves that open, from some of its cells."""
+def joined_by(cells: Sequence[str], joined: Joined, heading: str = "") -> Joined:
+    """Return how a table joins artists where its dialect leaves that open, from its heading and some of its cells."""
+    if joined is Joined.LISTED and heading in SEVERAL:
+        return Joined.COMMA_SPACE if _joins_by_comma_and_space(cells) else joined
     if joined is not Joined.EITHER:
         return joined
     return Joined.SEMICOLON if any(";" in cell for cell in cells) else Joined.COMMA
+
+
+def _joins_by_comma_and_space(cells: Sequence[str]) -> bool:
+    """Whether half of the cells with a comma and a space name somebody who stands alone in another cell."""
+    if any(";" in cell or _listed(cell) is not None for cell in cells):
+        return False
+    alone = {cell.strip() for cell in cells if ", " not in cell}
+    with_comma = [cell for cell in cells if ", " in cell]
+    told = sum(not alone.isdisjoint(re.split(r",\s+", cell.strip())) for cell in with_comma)
+    return told * 2 >= len(with_comma) > 0

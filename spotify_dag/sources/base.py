@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
 from spotify_dag.sources.artists import PLACEHOLDER_IDS, PLACEHOLDERS
-from spotify_dag.sources.encoding import REPLACEMENT, repaired
+from spotify_dag.sources.encoding import REPLACEMENT, mended_names
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,7 +64,9 @@ class Batch:
     marked: str | None = None
     """What its rows are marked with as their source; None for the name of the source they are read from."""
     gone: Mapping[str, float] = field(default_factory=dict)
-    """Since when (seconds since 1970) the source does not know users any more whom it yields as it knew them last."""
+    """Since when (seconds since 1970) the source does not know users that it yields as they were last."""
+    mended: int = 0
+    """Names that somebody decoded wrongly before, and that were mended."""
 
 
 NAMES = ("playlist_name", "track_name", "album_name")
@@ -224,16 +226,17 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
             tidy = tidy.with_columns(pl.col("dropped_") | pl.col("row").is_in(repeats.implode()))
     bad_values: dict[str, pl.Expr] = {}
     for name, condition, _, drops in verdicts:
-        if not drops:
+        if not drops and name != "artist_name":  # Damaged artists are out of the list already.
             bad_values[name] = bad_values.get(name, pl.lit(False)) | condition
     spoiled = [pl.when(~bad).then(pl.col(name)).alias(name) for name, bad in bad_values.items()]
-    records = tidy.filter(~pl.col("dropped_")).with_columns(spoiled).select(RECORD_COLUMNS)
+    good = tidy.filter(~pl.col("dropped_"))
+    records = good.with_columns(spoiled).select(RECORD_COLUMNS)
     read = (
         tidy.filter(pl.col("user_id").is_not_null() & ~_too_long("user_id"))
         .group_by("user_id", maintain_order=True)
         .agg(pl.len().alias("rows_read"))
     )
-    return Batch(records, _rejects(tidy, verdicts, file), read)
+    return Batch(records, _rejects(tidy, verdicts, file), read, mended=int(good["mended"].sum()))
 
 
 Verdict = tuple[str, "pl.Expr", str, bool]
@@ -259,11 +262,25 @@ def _tidied(rows: pl.DataFrame, latest_year: int) -> pl.DataFrame:
         pl.col("artists").list.eval(_tidy(pl.element())).list.drop_nulls(),
         *(_as(schema[name], name, latest_year) for name in simple if name not in text),
     ).hstack(as_read)  # fmt: skip
-    tidy = tidy.with_columns(
-        *(repaired(pl.col(name), tidy[name]) for name in NAMES),
-        pl.col("artists").list.eval(repaired(pl.element(), tidy["artists"].explode())),
-    )
-    return _with_own_artists(tidy)
+    return _with_own_artists(_with_mended_names(tidy))
+
+
+def _with_mended_names(tidy: pl.DataFrame) -> pl.DataFrame:
+    """Mend names that were decoded wrongly once; ``mended`` counts those of each row."""
+    import polars as pl
+
+    mended = {name: mended_names(tidy[name]) for name in NAMES}
+    artists = mended_names(tidy["artists"].explode())
+    count = pl.lit(0, pl.UInt32)
+    changed = []
+    for name, names in mended.items():
+        if names:
+            count += pl.col(name).is_in(list(names)).fill_null(False).cast(pl.UInt32)
+            changed.append(pl.col(name).replace(names))
+    if artists:
+        count += pl.col("artists").list.eval(pl.element().is_in(list(artists)).cast(pl.UInt32)).list.sum().fill_null(0)
+        changed.append(pl.col("artists").list.eval(pl.element().replace(artists)))
+    return tidy.with_columns(count.alias("mended"), *changed)
 
 
 def _judged(tidy: pl.DataFrame, verdicts: list[Verdict]) -> tuple[pl.DataFrame, list[Verdict]]:
@@ -302,6 +319,7 @@ def _verdicts(latest_year: int) -> list[Verdict]:
         ("artist_name", nobody & pl.col("n_artists").eq(0), "no artist name", True),
         ("artist_name", nobody & pl.col("placeholder"), NOBODY, True),
         ("artist_name", nobody & pl.col("n_artists").gt(0) & ~pl.col("placeholder"), damaged, True),
+        ("artist_name", ~nobody & pl.col("damaged"), damaged, False),
         ("artist_name", _too_long("artist_name"), too_long, True),
         ("plays", pl.col("plays").is_null() & pl.col("read_plays").is_not_null(), "not a whole number", True),
         ("plays", pl.col("plays") <= 0, "not a positive number of plays", True),
@@ -392,19 +410,21 @@ def _tidy(text: pl.Expr) -> pl.Expr:
 def _with_own_artists(rows: pl.DataFrame) -> pl.DataFrame:
     """Take placeholders and damaged names out of ``artists``; ``artist_name`` becomes the first of those left.
 
-    Adds ``n_artists``, how many there were, and ``placeholder``, whether any was one.
+    Adds ``n_artists``, how many there were, and whether any was a ``placeholder`` or ``damaged``.
     """
     import polars as pl
 
     element = pl.element()
     nobody = element.str.to_lowercase().str.replace_all(r"\s+", " ").is_in(list(PLACEHOLDERS))
-    odd = nobody | element.str.contains(REPLACEMENT, literal=True)
+    damaged = element.str.contains(REPLACEMENT, literal=True)
+    odd = nobody | damaged
     first = pl.col("artists").list.first()
     by_id = pl.col("artist_id").is_in(list(PLACEHOLDER_IDS)).fill_null(False)
     own = pl.when(by_id).then(pl.col("artists").list.slice(1)).otherwise("artists")
     rows = rows.with_columns(
         pl.col("artists").list.len().alias("n_artists"),
         (pl.col("artists").list.eval(nobody).list.any() | by_id).fill_null(False).alias("placeholder"),
+        pl.col("artists").list.eval(damaged).list.any().fill_null(False).alias("damaged"),
         first.alias("first"),
         own.list.eval(element.filter(~odd)).alias("artists"),
     )

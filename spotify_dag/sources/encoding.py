@@ -119,21 +119,20 @@ class Decoder:
         return code_page(line) if _STRAY.issuperset(_NOT_ASCII.findall(line)) else "utf-8"
 
 
-def repaired(column: pl.Expr, names: pl.Series) -> pl.Expr:
-    """Return a column with names mended that somebody decoded wrongly before they were saved: "BeyoncÃ©".
+def mended_names(names: pl.Series) -> dict[str, str]:
+    """Return names that somebody decoded wrongly before they were saved ("BeyoncÃ©"), and how they are right.
 
     Parameters
     ----------
-    column
-        The names, or lists' elements.
     names
-        The same names, each once or more often.
+        Each name once or more often.
     """
+    odd = names.filter(names.str.contains(_TWICE)).unique().to_list()
+    if not odd:
+        return {}
     from ftfy import fix_encoding
 
-    odd = names.filter(names.str.contains(_TWICE)).unique().to_list()
-    mended = {name: fixed for name in odd if (fixed := _undone(fix_encoding(name))) != name}
-    return column.replace(list(mended), list(mended.values())) if mended else column
+    return {name: mended for name in odd if (mended := _undone(fix_encoding(name))) != name}
 
 
 def _undone(name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.audio import RANGES, believable
-from spotify_dag.sources.artists import split_artists
+from spotify_dag.sources.artists import joined_by, split_artists
 from spotify_dag.sources.base import (
     REJECT_COLUMNS,
     Batch,
@@ -254,7 +254,8 @@ class SpotifySongsSource:
         artists = table[names.pop("artist_names")]
         if artists.dtype.base_type() not in (pl.List, pl.Array):
             cells = artists.cast(pl.String, strict=False).to_list()
-            artists = pl.Series([split_artists(cell, dialect.joined) if cell else [] for cell in cells])
+            joined = joined_by([cell or "" for cell in cells], dialect.joined, normalised(artists.name))
+            artists = pl.Series([split_artists(cell, joined) if cell else [] for cell in cells])
         ids = [pl.col(names.pop("artist_uris")).cast(pl.String, strict=False)] if "artist_uris" in names else []
         rows = table.select(
             *(pl.col(column).cast(pl.String, strict=False).alias(name) for name, column in names.items()),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from spotify_dag.sources.artists import Joined, joined_by, split_artists
@@ -71,27 +72,38 @@ class OpenTable:
         """Its headings as they are written; the first row where it has none."""
         return self._table.heading
 
-    def chunks(self, wanted: Mapping[str, int] | None = None) -> Iterator[tuple[pl.DataFrame, list[Fault]]]:
+    def chunks(
+        self, more_columns: Mapping[str, int] | None = None, whole_names: Set[str] = frozenset()
+    ) -> Iterator[tuple[pl.DataFrame, list[Fault]]]:
         """Yield rows, and those that are damaged as faults.
+
+        Parameters
+        ----------
+        more_columns
+            Further columns to give, by their places.
+        whole_names
+            Names of artists with a comma that other files tell, in `str.casefold`.
 
         Yields
         ------
         ``row`` (line), ``index`` (number of the row, damaged ones counted), the fields that the table has as text,
-        ``artists`` (list, of the field ``artist_names``) and ``artist_id`` (of the first). With ``wanted``, further
-        columns by their places.
+        ``artists`` (list, of the field ``artist_names``) and ``artist_id`` (of the first).
         """
         index = 0
         joined: Joined | None = None
         for rows in self._table.parts:
             good, faults = self._judged(rows)
-            if joined is None:
-                joined = (
-                    joined_by([rows.cells[at][self.places["artist_names"]] for at in good], self.dialect.joined)
-                    if ("artist_names" in self.places)
-                    else Joined.LISTED
-                )
-            yield self._frame(rows, good, index, joined, wanted or {}), faults
+            joined = joined or self._joined(rows, good)
+            yield self._frame(rows, good, index, more_columns or {}, partial(_artists, joined, whole_names)), faults
             index += len(rows.lines) + len(rows.broken)
+
+    def _joined(self, rows: Rows, good: Sequence[int]) -> Joined:
+        place = self.places.get("artist_names")
+        if place is None:
+            return Joined.LISTED
+        headings = self._table.heading if self._table.found is not None else self.dialect.layout
+        heading = headings[place - self._shift] if 0 <= place - self._shift < len(headings) else ""
+        return joined_by([rows.cells[at][place] for at in good], self.dialect.joined, normalised(heading))
 
     def _judged(self, rows: Rows) -> tuple[list[int], list[Fault]]:
         """Return which rows are whole, and faults of the others."""
@@ -122,26 +134,29 @@ class OpenTable:
 
     def _ended_early(self, cells: Sequence[str]) -> bool:
         """Whether a short row is one that ended early, and not one that lost cells in between or was cut in a name."""
+        if not (self.dialect.ends_early or self.dialect is DIALECTS[-1]):
+            return False  # The others write every cell: what is short has lost cells in between.
         last = max(self.places[name] for name in ("track_uri", "track_name", "artist_names") if name in self.places)
-        if self.dialect.joined is Joined.ESCAPED or len(cells) <= last + 1:
-            return False  # Rows of exportify.app are whole.
-        known = {name: cells[place].strip() for name, place in self.places.items() if place < len(cells)}
+        if len(cells) <= last + 1 or not cells[self.places.get("track_name", last)].strip():
+            return False
+        values = {name: cells[place].strip() for name, place in self.places.items() if place < len(cells)}
         return all(
-            known.get(name, "") in UNKNOWN or look.fullmatch(known[name])
+            values.get(name, "") in UNKNOWN or look.fullmatch(values[name])
             for name, look in LOOKS.items()
             if name not in ("artist_uris", "played_at")
         )
 
     def _frame(
-        self, rows: Rows, good: Sequence[int], index: int, joined: Joined, wanted: Mapping[str, int]
-    ) -> pl.DataFrame:
+        self, rows: Rows, good: Sequence[int], index: int, more_columns: Mapping[str, int],
+        artists: Callable[[str | None, Sequence[str]], list[str]],
+    ) -> pl.DataFrame:  # fmt: skip
         import polars as pl
 
         def column(place: int) -> list[str | None]:
             found = (rows.cells[at][place].strip() if place < len(rows.cells[at]) else "" for at in good)
             return [None if cell in UNKNOWN else cell for cell in found]
 
-        cells = {name: column(place) for name, place in {**self.places, **wanted}.items()}
+        cells = {name: column(place) for name, place in {**self.places, **more_columns}.items()}
         if "description" in cells and "artist_names" not in cells:
             pairs = [(cell or "").partition(" - ") for cell in cells["description"]]
             cells["artist_names"] = [artist if gap else None for artist, gap, _ in pairs]
@@ -150,16 +165,17 @@ class OpenTable:
             [one.rpartition(":")[2].strip() for one in (cell or "").split(",") if one.strip()]
             for cell in cells.get("artist_uris", [None] * len(good))
         ]
-        names = [
-            split_artists(cell, joined, len(one)) if cell else []
-            for cell, one in zip(cells["artist_names"], ids, strict=True)
-        ]
+        names = [artists(cell, of_row) for cell, of_row in zip(cells["artist_names"], ids, strict=True)]
         return pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String)).with_columns(
             pl.Series("row", [rows.lines[at] for at in good], pl.Int64),
             pl.Series("index", [index + at for at in good], pl.Int64),
             pl.Series("artists", names, pl.List(pl.String)),
             pl.Series("artist_id", [one[0] if one else None for one in ids], pl.String),
         )
+
+
+def _artists(joined: Joined, whole_names: Set[str], cell: str | None, ids: Sequence[str]) -> list[str]:
+    return split_artists(cell, joined, len(ids), whole_names) if cell else []
 
 
 def open_tracks(stream: IO[bytes]) -> OpenTable | list[str]:

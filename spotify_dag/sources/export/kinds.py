@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from spotify_dag.sources.artists import Joined
 from spotify_dag.sources.encoding import Decoder
 from spotify_dag.sources.export.archive import UNREADABLE, Member
 from spotify_dag.sources.packed import ZIP, why_unreadable
@@ -54,6 +55,8 @@ class Kind:
     """Where its plays come from."""
     account: str = ""
     """Whose account it is of, where it says so: compared, and not kept."""
+    names_may_be_joined: bool = False
+    """Whether a comma and a space may stand in a name, and between names: other files may tell."""
 
 
 _NOTHING = Kind(why_not=NO_LISTENING)
@@ -117,7 +120,8 @@ def _by_table(head: bytes, text: str) -> Kind:
         return Kind(why_not="no text")
     table = open_tracks(io.BytesIO(head))
     if not isinstance(table, list):
-        return Kind("table", service=table.dialect.name)
+        joined = table.dialect.joined in (Joined.COMMA_SPACE, Joined.LISTED)
+        return Kind("table", service=table.dialect.name, names_may_be_joined=joined)
     headings = heading_text(table)
     if len(table) < 2:
         return Kind(why_not=NO_LISTENING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 REMEDY = (
     "Give Exportify's CSV files, or Playlist1.json, YourLibrary.json, StreamingHistory_music_0.json or "
     "Streaming_History_Audio_….json of Spotify's own export: one file, a folder or the zip as downloaded. "
-    "docs/exports.md lists the others."
+    "docs/reference/exported-files.md lists the others."
 )
 FIRST_PLAYLIST = 4
 """Place of the first playlist: plays, liked songs, albums and artists come before."""
 MAX_ITEMS, MAX_ARTISTS = 200_000, 10_000
 """Of one person, as read: all that is made of them later costs by these. Of plays, those played most are kept."""
+MAX_WHOLE_NAMES = 100_000
+"""Names with a comma that are remembered: of the 80,000 best known artists some 200 have one."""
 MAX_ROWS = 5_000_000
 """Rows looked at: plays of 50 years."""
 MAX_REJECTS = 10_000
@@ -72,10 +74,16 @@ class Reading:
     earlier
         Records of the same person that were kept before, to which these are added: every list once, and of each track
         the greater number of plays, as a new history tells of the old plays again.
+    artist_names
+        Gives names of artists, for tables that join artists by a comma and a space. It is asked only for those.
     """
 
-    def __init__(self, paths: Path | Sequence[Path], user_id: str, earlier: pl.DataFrame | None = None) -> None:
+    def __init__(
+        self, paths: Path | Sequence[Path], user_id: str, earlier: pl.DataFrame | None = None, *,
+        artist_names: Callable[[], Iterable[str]] = tuple,
+    ) -> None:  # fmt: skip
         self._earlier = earlier
+        self._artist_names = artist_names
         self.paths = [paths] if isinstance(paths, Path) else list(paths)
         self.user_id = user_id
         self.read: list[FileRead] = []
@@ -94,10 +102,14 @@ class Reading:
         """Rows left out for a fault, by reason."""
         self.values: Counter[str] = Counter()
         """Values left out of rows that were kept, by field and reason."""
+        self.mended = 0
+        """Names that somebody decoded wrongly before, and that were mended."""
         self._lists = Lists()
         self._rejects_left = MAX_REJECTS
         self._items_left, self._rows_left = MAX_ITEMS, MAX_ROWS
         self._artists: set[str] = set()
+        self._whole_names: set[str] = set()
+        """Names of artists that hold a comma and a space, in `str.casefold`."""
         self._numbers = itertools.count()
 
     @property
@@ -148,6 +160,7 @@ class Reading:
             "left_out": dict(self.skipped_rows().most_common()),
             "rejected": dict(self.rejected.most_common()),
             "values_left_out": dict(self.values.most_common()),
+            "names_mended": self.mended,
         }
 
     def _kept_before(self) -> Iterator[pl.DataFrame]:
@@ -195,7 +208,17 @@ class Reading:
             wanted.append((member, kind))
         self._of_one_person(accounts)
         self._warn_of_downloads(wanted)
+        # Tables that do not tell a comma in a name from one between names come last: other files may have told.
+        wanted.sort(key=lambda found: found[1].names_may_be_joined)
+        if any(kind.names_may_be_joined for _, kind in wanted):
+            self._learn_names(self._artist_names())
         return wanted
+
+    def _learn_names(self, names: Iterable[str | None]) -> None:
+        """Remember names that hold a comma and a space."""
+        room = MAX_WHOLE_NAMES - len(self._whole_names)
+        found = (name.casefold() for name in names if name and ", " in name)
+        self._whole_names.update(itertools.islice(found, max(0, room)))
 
     def _same(self, member: Member, known: dict[tuple[int, int], Member]) -> Member | None:
         try:
@@ -278,7 +301,7 @@ class Reading:
                 made[key] = LIKED if liked else self._new_playlist(name)
             return made[key]
 
-        for frame, faults in table.chunks():
+        for frame, faults in table.chunks(whole_names=self._whole_names):
             absent = [
                 name
                 for name in ("track_uri", "playlist_name", "playlist_type", "album_name")
@@ -331,6 +354,9 @@ class Reading:
         # Not the value itself: in a damaged row it may be part of another one.
         faults += [Fault(row, None, "track_id", None, "not the URI of a track", dropped=False) for row in odd]
         batch = clean(music, file=file)
+        self.mended += batch.mended
+        if not kind.names_may_be_joined:
+            self._learn_names(batch.records["artists"].explode())
         if played:
             plays.add(batch.records)
         return self._kept(batch.records.clear() if played else batch.records, file, faults, batch.rejects)
