@@ -42,6 +42,8 @@ TOKENS = [
 ]  # fmt: skip
 
 
+NO_ARTIST = re.compile(r"(?:Song|Album|List) \d+|Mine|Road|pop; rock")
+"""What other columns hold."""
 ARTISTS = frozenset({"Air", "Tyler, The Creator", "Can", "Neu!", "Harmonia"})
 """Who is an artist in these files."""
 
@@ -196,7 +198,7 @@ def _of_data_sets() -> list[Corpus]:
         found.append(Corpus(name, b"\n" + content.encode(), rows, reader="lastfm"))
     found.append(replace(_lines("songs.csv", songs, told_by_heading=True), reader="songs"))
     of_artists = _lines("genres.csv", genres, told_by_heading=True)
-    by_artist = {title.replace("Song ", "Artist ") if len(title) > 6 else f"Artist 0{title[-1]}": text for title, text in of_artists.rows.items()}
+    by_artist = {f"Artist {int(title.removeprefix('Song ')):02d}": text for title, text in of_artists.rows.items()}
     return [*found, replace(of_artists, rows=by_artist, reader="genres")]
 
 
@@ -248,9 +250,12 @@ def _damaged(corpus: Corpus, text: bytes, rng: random.Random) -> bytes:
     return text[: max(at, len(text) // 3)]
 
 
+def _separator(corpus: Corpus) -> str:
+    return "\t" if corpus.name.endswith(".tsv") else ";" if corpus.name == "soundiiz.csv" else ","
+
+
 def _cells(corpus: Corpus) -> list[list[str]]:
-    separator = "\t" if corpus.name.endswith(".tsv") else ";" if corpus.name == "soundiiz.csv" else ","
-    return [row for row in csv.reader(io.StringIO(corpus.content.decode()), delimiter=separator) if row]
+    return [row for row in csv.reader(io.StringIO(corpus.content.decode()), delimiter=_separator(corpus)) if row]
 
 
 def _written(corpus: Corpus, rows: list[list[str]], separator: str = "") -> bytes:
@@ -278,10 +283,12 @@ def _encoded(corpus: Corpus, rng: random.Random) -> Mutant:
 
 
 def _renamed(corpus: Corpus, rng: random.Random) -> Mutant:
-    """Call one of the columns something else. What it holds may then be read by other headings, or the table refused."""
+    """Call one of the columns something else: the table is then read by the other headings, or refused."""
     rows = _cells(corpus)
     if corpus.reader != "lastfm":
-        rows[0][rng.randrange(len(rows[0]))] = rng.choice(("x", "", "Spalte 3", "notes", "Unnamed: 0", "ARTIST_POPULARITY"))
+        rows[0][rng.randrange(len(rows[0]))] = rng.choice(
+            ("x", "", "Spalte 3", "notes", "Unnamed: 0", "ARTIST_POPULARITY")
+        )
     return _whole(corpus, _written(corpus, rows), may_refuse=True)
 
 
@@ -314,6 +321,17 @@ def whole(corpus: Corpus) -> Mutant:
     return Mutant(corpus, corpus.content, corpus.good(corpus.content), whole_names=True, may_refuse=not corpus.rows)
 
 
+def _says(found: Mutant, name: str) -> bool:
+    """Whether a line as wide as the heading has a name in the column of artists: then that is what stands there."""
+    if not found.corpus.name.endswith((".csv", ".tsv")):
+        return False
+    width = len(_cells(found.corpus)[1])
+    column = next(at for at, cell in enumerate(_cells(found.corpus)[1]) if cell in ARTISTS | set(found.corpus.rows))
+    lines = found.content.decode(errors="replace").splitlines()
+    rows = (next(csv.reader([line], delimiter=_separator(found.corpus)), []) for line in lines)
+    return any(len(row) == width and name in row[column] for row in rows)
+
+
 def faults(found: Mutant, folder: Path) -> set[str]:
     """Read a mutant; return good rows that were not found, private values that were kept, and artists that are none.
 
@@ -328,7 +346,8 @@ def faults(found: Mutant, folder: Path) -> set[str]:
         lost = set() if found.may_refuse else found.good
         return lost | ({"an error of several lines"} if "\n" in str(error) else set())
     allowed = ARTISTS | (set(corpus.rows) if corpus.reader in ("lastfm", "genres") else set())
-    invented = {name for name in artists if re.fullmatch(r"(?:Song|Album|List) \d+|Mine|Road|pop; rock", name)}
     if found.whole_names:
-        invented |= {name for name in artists if name not in allowed}
+        invented = {name for name in artists if name not in allowed}
+    else:
+        invented = {name for name in artists if NO_ARTIST.fullmatch(name) and not _says(found, name)}
     return (found.good - rows) | (rows & set(MARKERS)) | {f"invented: {name}" for name in invented}

@@ -111,7 +111,9 @@ def _newcomers(service: Service) -> APIRouter:
         profile: Annotated[
             str | None, Form(max_length=500, description="Profile URL, URI or id of a user of Spotify")
         ] = None,
-        file: Annotated[UploadFile | None, File(description="What somebody exported: CSV, JSON or zip")] = None,
+        file: Annotated[
+            list[UploadFile] | None, File(description="What one person exported: CSV, JSON or zip; one or several")
+        ] = None,
         consent: Annotated[bool, Form(description="Keep it, and show me to others")] = False,
         k: Annotated[int, Form(ge=1, le=MOST_MATCHES)] = 10,
         min_shared: Annotated[int, Form(ge=0, le=1_000)] = 0,
@@ -120,16 +122,16 @@ def _newcomers(service: Service) -> APIRouter:
         token: Token = None,
     ) -> Response:
         """Begin to find the people of somebody new. Without consent nothing is kept once the answer is there."""
-        if (profile is None) == (file is None):
+        if (profile is None) == (not file):
             raise AppError(422, "Send either profile, or file.")
         wish = Wish(k, min_shared, consent, top_artist_count, playlists_count)
         again, client = service.identity.given_token(request), client_of(request.scope)
         if profile is not None:
             job = service.add_profile(profile, wish, login=service.identity.session(request), client=client)
-        elif file is not None:
-            name, content = file.filename or "", file.file
+        else:
+            files = [(part.filename or "", part.file) for part in file or ()]
             # Copying a large file must not keep everybody else waiting.
-            job = await service.heavy.run(lambda: service.add_file(name, content, wish, client=client, user_id=again))
+            job = await service.heavy.run(lambda: service.add_files(files, wish, client=client, user_id=again))
         path = f"{API}/jobs/{job.id}"
         return Json({"job": job.id, "events": path}, 202, {"Location": path})
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from spotify_dag.sources.export.report import lines, summary
+
 MOST_NAME = 120
 """Characters of a name that are shown."""
 BAR = 48
@@ -78,13 +80,8 @@ def matches(found: Mapping[str, Any]) -> str:
 
 def what_was_read(reading: Mapping[str, Any]) -> str:
     """Return what was read of a file that was handed in, what was not and why."""
-    lines = [f"{text(file['file'])}: {text(file['what'])}, {text(file['encoding'])}" for file in reading["files_read"]]
-    lines += [f"not read: {text(file['file'])}: {text(file['reason'])}" for file in reading["files_not_read"]]
-    for name, what in (("left_out", "left out"), ("rejected", "rejected"), ("values_left_out", "values left out")):
-        lines += [f"{count:,} {what}: {text(reason)}" for reason, count in reading[name].items()]
-    lines += [text(note) for note in reading["notes"]]
-    title = f"{reading['rows_kept']:,} items in {reading['lists']:,} lists, {reading['plays']:,} plays were read"
-    return f"<details class='sd-read'><summary>{title}</summary>{_list(lines)}</details>"
+    shown = [_long(line) for line in lines(reading)]
+    return f"<details class='sd-read'><summary>{summary(reading)} were read</summary>{_list(shown)}</details>"
 
 
 def match_card(place: int, match: Mapping[str, Any], user_id: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -154,6 +154,10 @@ class Newcomers:
             tables.insert(0, ("source", own))
         return pl.concat([known, ARTIST_GENRES.conform(match_genres(new, tables))])
 
+    def artist_names(self, snapshot: Snapshot) -> list[str]:
+        """Return the names in the project's tables of genres."""
+        return [name for _, table in self._genre_tables(snapshot) for name in table["artist_name"].drop_nulls()]
+
     def text_vectors(self, tastes: pl.DataFrame, check: Callable[[], None] = lambda: None) -> TextVectors:
         """Return the vectors of the strings that tastes speak of; those never seen are encoded, and not kept."""
         import polars as pl
@@ -248,13 +252,14 @@ class Newcomers:
 
 @contextmanager
 def handed_in(
-    path: Path, user_id: str, folder: Path, check: Callable[[], None] = lambda: None
-) -> Iterator[tuple[ExportSource, Reading]]:
+    paths: Path | Sequence[Path], user_id: str, folder: Path, check: Callable[[], None] = lambda: None,
+    artist_names: Callable[[], Iterable[str]] = tuple,
+) -> Iterator[tuple[ExportSource, Reading]]:  # fmt: skip
     """Give the source of one person's files, as it will be once they are in the inbox.
 
     Parameters
     ----------
-    path
+    paths
         What was handed in.
     user_id
         Whose it is.
@@ -262,20 +267,25 @@ def handed_in(
         Where what is read of it is kept meanwhile.
     check
         Called on the way, and raises what ends the work.
+    artist_names
+        As of `Reading`.
 
     Raises
     ------
     SourceError
         If what was handed in cannot be read.
     """
-    reading = Reading(path, user_id)
+    reading = Reading(paths, user_id, artist_names=artist_names)
     with tempfile.TemporaryDirectory(dir=folder) as kept:
         requests = UserRequests(Path(kept))
         try:
             request = requests.hand_in("export", user_id, _checked(reading.frames(), check), opted_in=False)
         except SourceError as error:
             # People know their files by name, not by where they are here.
-            raise SourceError(str(error).replace(f"{path.parent}/", "")) from None
+            message = str(error)
+            for path in reading.paths:
+                message = message.replace(f"{path.parent}/", "")
+            raise SourceError(message) from None
         yield ExportSource((request,), requests.content), reading
 
 

@@ -9,7 +9,8 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ REFINED = 50
 """Of so many matches the order is found anew where somebody moves the sliders."""
 TOP_TRACKS = 3
 MOST_FILES = 20
+MOST_UPLOADS = 100
 """Files named one by one in an answer."""
 PICTURES = 200
 """Pictures that are kept, some 50 KB each."""
@@ -173,31 +175,40 @@ class Service:
         lane: Lane = "known" if own is None and self._is_shown(user_id) and not _refines(wish) else "spotify"
         return self._begin(lambda job: self._profile(job, user_id, wish, own), lane, client)
 
-    def add_file(self, name: str, content: IO[bytes], wish: Wish, *, client: str, user_id: str | None = None) -> Job:
-        """Begin to answer somebody by a file they exported; it is copied first, so ``content`` may be closed then.
+    def add_files(
+        self, files: Sequence[tuple[str, IO[bytes]]], wish: Wish, *, client: str, user_id: str | None = None
+    ) -> Job:
+        """Begin to answer somebody by files they exported; they are copied first, and may be closed then.
 
         Parameters
         ----------
-        name
-            Of the file, as it was called where it comes from.
-        content
-            The file.
+        files
+            The name of each file, as it was called where it comes from, and the file.
         wish
             What is asked for.
         client
-            The address of whoever asks.
+            The address that asks.
         user_id
-            Who handed in a file before and hands in a better one; None for somebody new.
+            Who handed in files before and hands in better ones; None for somebody new.
+
+        Raises
+        ------
+        AppError
+            If there are more than `MOST_UPLOADS`.
         """
+        if len(files) > MOST_UPLOADS:
+            raise AppError(422, f"At most {MOST_UPLOADS} files can be sent at once, not {len(files):,}. Send one zip.")
         if self.serving.current is None:
             self.serving.snapshot()
         folder = self.workspace.folder()
         try:
-            path = folder / file_name(name)
-            with path.open("wb") as file:
-                shutil.copyfileobj(content, file)
+            paths = [folder / str(place) / file_name(name) for place, (name, _) in enumerate(files)]
+            for path, (_, content) in zip(paths, files, strict=True):
+                path.parent.mkdir()  # One folder each: two may have one name.
+                with path.open("wb") as file:
+                    shutil.copyfileobj(content, file)
             user = user_id or new_user_id()
-            return self._begin(lambda job: self._file(job, path, user, wish), "files", client)
+            return self._begin(lambda job: self._files(job, paths, folder, user, wish), "files", client)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -289,11 +300,12 @@ class Service:
             found |= {"kept": True, "stored": {"login": 1}}
         return found
 
-    def _file(self, job: Job, path: Path, user_id: str, wish: Wish) -> dict[str, Any]:
+    def _files(self, job: Job, paths: list[Path], folder: Path, user_id: str, wish: Wish) -> dict[str, Any]:
         try:
             snapshot = self.serving.snapshot()
             job.progress("reading")
-            with handed_in(path, user_id, path.parent, job.check) as (source, reading):
+            names = partial(self.newcomers.artist_names, snapshot)
+            with handed_in(paths, user_id, folder, job.check, names) as (source, reading):
                 job.progress("read", items=reading.kept.total(), files=len(reading.files))
                 newcomer = self._embed(job, snapshot, user_id, source)
                 found = self._newcomer(job, snapshot, newcomer, wish)
@@ -305,7 +317,7 @@ class Service:
                 found["left_out"] = dict((reading.skipped_rows() + reading.rejected).most_common(10))
                 found["reading"] = reading.report(most=MOST_FILES)
         finally:
-            shutil.rmtree(path.parent, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         return found
 
     def _embed(self, job: Job, snapshot: Snapshot, user_id: str, source: Any) -> Newcomer:

@@ -1,4 +1,4 @@
-"""``spotify-dag add``: hand in one user, whom the next run takes in."""
+"""``spotify-dag add``: hand in one user. The next run takes them in."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
+from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.forget import let_in_again
 from spotify_dag.project import Project
 from spotify_dag.sources.base import SourceError, UserRequest
 from spotify_dag.sources.export.reading import Reading
+from spotify_dag.sources.export.report import lines, summary
 
 if TYPE_CHECKING:
     import polars as pl
 
-SHOWN = 20
-"""Files named one by one."""
 NAME = re.compile(r"\w[\w.-]{0,63}")
 
 
@@ -49,7 +49,7 @@ def add(
         earlier = requests.listening(before) if before is not None else None
         if merge and before is not None and earlier is None:
             raise SourceError(f"What {user} handed in before is not kept any more. Hand in all of it, without --merge.")
-        reading = Reading(paths, user, earlier if merge else None)
+        reading = Reading(paths, user, earlier if merge else None, artist_names=lambda: _artist_names(project))
         if dry_run:
             for _ in reading.frames():
                 pass
@@ -63,6 +63,16 @@ def add(
             print_json(report)
         else:
             _print(user, report, dry_run=dry_run)
+
+
+def _artist_names(project: Project) -> list[str]:
+    """Return the names in the project's tables of genres; none where they cannot be read."""
+    try:
+        tables = project.genre_tables()
+    except SpotifyDagError as error:
+        err.print(f"Names with a comma are not looked up: {error}", markup=False, soft_wrap=True)
+        return []
+    return [name for _, table in tables for name in table["artist_name"].drop_nulls()]
 
 
 def _summary(before: UserRequest | None, earlier: pl.DataFrame | None) -> dict[str, Any] | None:
@@ -82,29 +92,23 @@ def _print(user: str, report: dict[str, Any], *, dry_run: bool) -> None:
     def line(text: str) -> None:
         out.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
 
-    plays = f", {report['plays']:,} plays" if report["plays"] else ""
-    lists = f"{report['lists']:,} list{'s' * (report['lists'] != 1)}"
-    out.print(f"{user}: {report['rows_kept']:,} items in {lists}{plays}.")
-    for file in report["files_read"][:SHOWN]:
-        encoding = "" if file["encoding"] == "utf-8" else f", read as {file['encoding']}"
-        line(f"read {file['file']}: {file['what']}{encoding}")
-    for file in report["files_not_read"][:SHOWN]:
-        line(f"not read {file['file']}: {file['reason']}")
-    for name, what in (("files_read", "read"), ("files_not_read", "not read")):
-        if (more := len(report[name]) - SHOWN) > 0:
-            line(f"and {more:,} more files {what}")
-    for name, what in (("left_out", "left out"), ("rejected", "rejected"), ("values_left_out", "values left out")):
-        for reason, count in report[name].items():
-            line(f"{count:,} {what}: {reason}")
-    for note in report["notes"]:
-        line(note)
-    for key, what in (("replaces", "replaces"), ("merged_with", "was added to")):
-        if report.get(key):
-            line(f"{what} what was handed in on {report[key]['handed_in']}")
+    out.print(f"{user}: {summary(report)}.")
+    for text in lines(report):
+        line(text)
+    if before := report.get("replaces"):
+        line(f"replaces {_numbers(before)}handed in on {before['handed_in']}")
+    if before := report.get("merged_with"):
+        line(f"was added to {_numbers(before)}handed in on {before['handed_in']}")
     if dry_run:
         line("nothing was kept: this was a dry run")
     else:
         out.print(f"Next: spotify-dag run, then spotify-dag recommend {user}", style="dim")
+
+
+def _numbers(before: dict[str, Any]) -> str:
+    if "rows_kept" not in before:
+        return "what was "
+    return f"{summary(before)} "
 
 
 def sweep(project: Project) -> None:

@@ -93,9 +93,7 @@ def is_placeholder(name: str) -> bool:
     return " ".join(name.split()).lower() in PLACEHOLDERS
 
 
-def split_artists(
-    cell: str, joined: Joined, ids: int | None = None, whole_names: Set[str] = frozenset()
-) -> list[str]:
+def split_artists(cell: str, joined: Joined, ids: int | None = None, whole_names: Set[str] = frozenset()) -> list[str]:
     """Return the artists of a cell in order, empty ones left out.
 
     Parameters

@@ -14,7 +14,7 @@ from spotify_dag.sources.base import Batch, SourceError, clean, excerpt, files_v
 from spotify_dag.sources.delimited import SEPARATORS, cells_of, lines_of
 from spotify_dag.sources.dialects import DIALECTS, fields_of
 from spotify_dag.sources.encoding import Decoder
-from spotify_dag.sources.packed import folders_near, opened
+from spotify_dag.sources.packed import ARCHIVES, folders_near, opened
 
 if TYPE_CHECKING:
     import polars as pl
@@ -108,14 +108,29 @@ class LastfmSource:
             return [self.path]
         if not self.path.is_dir():
             raise SourceError(f"There is no file or folder '{self.path}'. {REMEDY}")
-        for folder in folders_near(self.path):
-            for layout in ([PLAYS_HETREC, ARTISTS_HETREC], [PLAYS_360K], [PLAYS_1K]):
-                for packed in ("", ".gz"):
-                    files = [folder / f"{name}{packed}" for name in layout]
-                    if all(file.is_file() for file in files):
-                        return files
-        found = ", ".join(sorted(entry.name for entry in self.path.glob("*"))[:5]) or "nothing"
-        raise SourceError(f"'{self.path}' does not hold the tables of Last.fm; it holds {found}. {REMEDY}")
+        tables = [files for folder in folders_near(self.path) for files in _tables_in(folder)]
+        # What lies in the folder itself is meant, whatever lies below it.
+        tables = [files for files in tables if files[0].parent == self.path] or tables
+        if len(tables) > 1:
+            folders = " and ".join(str(files[0]) for files in tables[:3])
+            raise SourceError(f"'{self.path}' holds {len(tables)} data sets of Last.fm: {folders}. {REMEDY}")
+        if tables:
+            return tables[0]
+        entries = ", ".join(sorted(entry.name for entry in self.path.glob("*"))[:5]) or "nothing"
+        packed = next((entry for entry in sorted(self.path.iterdir()) if entry.suffix.lower() in ARCHIVES), None)
+        if packed is not None:
+            raise SourceError(f"'{packed}' is an archive. Unpack it, and give the folder. {REMEDY}")
+        raise SourceError(f"'{self.path}' does not hold the tables of Last.fm; it holds {entries}. {REMEDY}")
+
+
+def _tables_in(folder: Path) -> Iterator[list[Path]]:
+    """Yield the tables of every data set in a folder; those that are there packed and unpacked once."""
+    for layout in ([PLAYS_HETREC, ARTISTS_HETREC], [PLAYS_360K], [PLAYS_1K]):
+        for packed in ("", ".gz"):
+            files = [folder / f"{name}{packed}" for name in layout]
+            if all(file.is_file() for file in files):
+                yield files
+                break
 
 
 def _hetrec_batch(plays_file: Path, artists_file: Path) -> Batch:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_dag.sources.base import Batch, Fault, SourceError, clean, files_version, rejects_of, texts
 from spotify_dag.sources.encoding import Decoder
-from spotify_dag.sources.packed import folders_near, opened
+from spotify_dag.sources.packed import ARCHIVES, folders_near, opened
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,7 +60,7 @@ class _Item(NamedTuple):
 
 @dataclass(frozen=True)
 class MpdSource:
-    """The playlists of one slice, or of all slices in a folder or one or two folders below it.
+    """The playlists of one slice, or of all slices in a folder and in the folders one and two below it.
 
     Raises
     ------
@@ -92,17 +92,17 @@ class MpdSource:
 
     def n_batches(self) -> int:
         """Return the number of slices."""
-        return len(self._slices())
+        return sum(map(len, self._found()))
 
     def batches(self) -> Iterator[Batch]:
-        """Yield one batch per slice. A slice that cannot be read is one reject.
+        """Yield one batch per slice. A slice that cannot be read is one reject, and so is a second one of its name.
 
         Raises
         ------
         SourceError
             If no slice can be read.
         """
-        slices = self._slices()
+        slices, again = self._found()
         seen: set[int] = set()
         broken: list[str] = []
         for file in slices:
@@ -113,6 +113,9 @@ class MpdSource:
                 broken.append(reason)
                 batch = _batch([], [Fault(None, None, "slice", value, reason)], file)
             yield batch
+        for file, first in again:
+            fault = Fault(None, None, "slice", str(file), f"not read: its name is that of {first}", dropped=False)
+            yield _batch([], [fault], file)
         if len(broken) == len(slices):
             raise SourceError(f"No slice can be read, of {len(slices)}: '{slices[0]}' is {broken[0]}. {REMEDY}")
 
@@ -120,18 +123,29 @@ class MpdSource:
         """Return None: the dataset names no genres."""
 
     def _slices(self) -> list[Path]:
+        return self._found()[0]
+
+    def _found(self) -> tuple[list[Path], list[tuple[Path, Path]]]:
+        """Return the slices in order, and those of other folders that have the name of one of them."""
         if self.path.is_file():
-            return [self.path]
+            return [self.path], []
         if not self.path.is_dir():
             raise SourceError(f"There is no file or folder '{self.path}'. {REMEDY}")
+        slices: dict[str, Path] = {}
+        again: list[tuple[Path, Path]] = []
         for folder in folders_near(self.path):
-            # One slice that is there packed and unpacked is one.
-            found = {file.name.removesuffix(".gz"): file for file in sorted(folder.glob(SLICES), reverse=True)}
-            slices = [file for name, file in found.items() if name.endswith(".json") and file.is_file()]
-            if slices:
-                # By length first: slice 2000-2999 comes before slice 10000-10999.
-                return sorted(slices, key=lambda file: (len(file.name.removesuffix(".gz")), file.name))
+            # In one folder, a slice that is there packed and unpacked is one.
+            here = {file.name.removesuffix(".gz"): file for file in sorted(folder.glob(SLICES), reverse=True)}
+            for name, file in sorted(here.items()):
+                if name.endswith(".json") and file.is_file() and slices.setdefault(name, file) is not file:
+                    again.append((file, slices[name]))
+        if slices:
+            # By length first: slice 2000-2999 comes before slice 10000-10999.
+            return [slices[name] for name in sorted(slices, key=lambda name: (len(name), name))], again
         entries = ", ".join(sorted(entry.name for entry in self.path.glob("*"))[:5]) or "nothing"
+        packed = next((entry for entry in sorted(self.path.iterdir()) if entry.suffix.lower() in ARCHIVES), None)
+        if packed is not None:
+            raise SourceError(f"'{packed}' is an archive. Unpack it, and give the folder.")
         raise SourceError(f"'{self.path}' does not hold slices of the dataset; it holds {entries}. {REMEDY}")
 
 

@@ -25,6 +25,8 @@ KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"%PDF", "a PDF", "Give the CSV or JSON files beside it."),
 )
 """How files begin that cannot be read, what they are, and the remedy."""
+ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
+"""How the names of archives end; that of gzip is not among them, as it is read."""
 WORKBOOK = ("an Excel workbook", "Save it as CSV (UTF-8) and give that.")
 WORKBOOK_NAMES = (".xlsx", ".xlsm", ".ods", ".numbers")
 """Workbooks that are zip archives inside."""

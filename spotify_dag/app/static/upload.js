@@ -2,10 +2,10 @@ const zone = element.querySelector('.sd-drop'), input = element.querySelector('i
 const note = element.querySelector('.sd-note');
 const value = (id) => { const found = document.querySelector(`#${id} input`); return found ? found.value : ''; };
 const checked = (id) => { const found = document.querySelector(`#${id} input[type=checkbox]`); return !!found && found.checked; };
-async function send(file) {
+async function send(files) {
   note.textContent = 'Sending …';
   const form = new FormData();
-  form.append('file', file);
+  for (const file of files) form.append('file', file);
   form.append('consent', checked('sd-consent'));
   if (value('sd-min-shared')) form.append('min_shared', value('sd-min-shared'));
   const artists = zone.dataset.artists, lists = zone.dataset.lists;
@@ -16,13 +16,13 @@ async function send(file) {
     const said = await answer.json();
     note.textContent = answer.ok ? '' : said.detail;
     if (answer.ok) trigger('submit', { job: said.job });
-  } catch (error) { note.textContent = 'The file could not be sent. Is it too large, or the connection gone?'; }
+  } catch (error) { note.textContent = 'The files could not be sent. Are they too large, or the connection gone?'; }
   input.value = '';
 }
-input.addEventListener('change', () => { if (input.files.length) send(input.files[0]); });
+input.addEventListener('change', () => { if (input.files.length) send([...input.files]); });
 ['dragover', 'dragenter'].forEach((name) => zone.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add('over'); }));
 zone.addEventListener('dragleave', () => zone.classList.remove('over'));
 zone.addEventListener('drop', (event) => {
   event.preventDefault(); zone.classList.remove('over');
-  if (event.dataTransfer.files.length) send(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files.length) send([...event.dataTransfer.files]);
 });

@@ -27,6 +27,7 @@ PRIVATE = re.compile(
 NO_MUSIC = re.compile(r"(?:.*[ _-])?streaming_?history_(podcast|audiobook).*", re.IGNORECASE)
 _JSON: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("no music", re.compile(r'"(?:podcastName|audiobookName)"')),
+    ("data set", re.compile(r'"pid"\s*:\s*"?\d')),
     ("listens", re.compile(r'"track_metadata"')),
     ("scrobbles", re.compile(r'"(?:timeMs|scrobbles|recenttracks|#text)"')),
     ("watched", re.compile(r'"titleUrl"|"header"\s*:\s*"YouTube')),
@@ -41,6 +42,9 @@ _ACCOUNT = re.compile(r'"user_?name"\s*:\s*"((?:[^"\\]|\\.){1,200})"', re.IGNORE
 NO_LISTENING = "no listening in it"
 SPOKEN = "podcasts and audiobooks are not music"
 TELLS_NOTHING = "about the account, not the listening"
+DATA_SET = "playlists of many people. Read them with: spotify-dag run --source mpd --path FOLDER"
+NOT_READ = {"no music": SPOKEN, "data set": DATA_SET}
+"""Why files are not read that are known by their content."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,8 @@ def _by_text(name: str, text: str) -> Kind | None:
 def _by_json(text: str) -> Kind | None:
     for reader, look in _JSON:
         if look.search(text):
-            if reader == "no music":
-                return Kind(why_not=SPOKEN)
+            if reader in NOT_READ:
+                return Kind(why_not=NOT_READ[reader])
             service = {"plays": "spotify", "listens": "listenbrainz", "watched": "youtube"}.get(reader, reader)
             return Kind(reader, service=service, account=_account(text) if reader == "plays" else "")
     return _NOTHING if text[0] in "[{" else None

@@ -108,6 +108,8 @@ class Reading:
         self._rejects_left = MAX_REJECTS
         self._items_left, self._rows_left = MAX_ITEMS, MAX_ROWS
         self._artists: set[str] = set()
+        self._users: dict[str, None] = {}
+        """Users that tables name, in order."""
         self._whole_names: set[str] = set()
         """Names of artists that hold a comma and a space, in `str.casefold`."""
         self._numbers = itertools.count()
@@ -153,6 +155,8 @@ class Reading:
             "files": self.files[:most],
             "files_read": read[:most],
             "files_not_read": [{"file": name, "reason": why} for name, why in self.not_read][:most],
+            "n_files_read": len(self.read),
+            "n_files_not_read": len(self.not_read),
             "notes": self.notes,
             "lists": len(self.kept),
             "rows_kept": self.kept.total(),
@@ -307,6 +311,7 @@ class Reading:
                 for name in ("track_uri", "playlist_name", "playlist_type", "album_name")
                 if name not in frame.columns
             ]
+            self._of_one_user(frame, member)
             rows = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
             if table.decoder.encoding != "utf-8" and self.read[-1].encoding == "utf-8":
                 self.read[-1] = FileRead(self.read[-1].name, self.read[-1].what, table.decoder.encoding)
@@ -321,6 +326,17 @@ class Reading:
                     pl.col("index").cast(pl.Int32).alias("position"),
                 ).drop(name for name in ("milliseconds", "played_at", "plays") if name in rows.columns)
             yield Chunk(rows.rename({"released": "release_year"} if "released" in rows.columns else {}), faults)
+
+    def _of_one_user(self, frame: pl.DataFrame, member: Member) -> None:
+        """Refuse a table that names several users."""
+        if "user" in frame.columns:
+            self._users |= dict.fromkeys(frame["user"].drop_nulls().unique(maintain_order=True).head(2).to_list())
+        if len(self._users) > 1:
+            first, second = list(self._users)[:2]
+            raise SourceError(
+                f"'{member.path}' holds the listening of several people, such as {first[:80]!r} and {second[:80]!r}. "
+                "Hand in each on their own, or read a table of playlists with: spotify-dag run --source spotify-songs"
+            )
 
     def _new_playlist(self, name: Any) -> Playlist:
         number = next(self._numbers)

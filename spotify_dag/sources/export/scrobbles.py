@@ -14,8 +14,8 @@ from spotify_dag.sources.base import Fault
 from spotify_dag.sources.encoding import Decoder
 from spotify_dag.sources.export.rows import (
     CHUNK_ROWS,
-    NAMELESS,
     NO_PLAYS,
+    UNNAMED,
     VIDEO,
     Chunk,
     Item,
@@ -126,7 +126,7 @@ def read_watched(stream: IO[bytes]) -> Iterator[Chunk]:
             title = next((title.removesuffix(end) for end in WATCHED_AFTER if title.endswith(end)), title)
         return {
             "track_name": title, "artist_name": TOPIC.sub("", channel) if isinstance(channel, str) else None,
-            "played_at": found.get("time"), "skipped": None if music and channel else NAMELESS if music else VIDEO,
+            "played_at": found.get("time"), "skipped": None if music and channel else UNNAMED if music else VIDEO,
         }  # fmt: skip
 
     return _plays(stream, lambda it: "title" in it and ("header" in it or "titleUrl" in it), play)

@@ -101,6 +101,8 @@ class Kind:
     """Artists of the first list, row by row; None where they are not looked at."""
     plays: int = 0
     years: Sequence[int | None] | None = None
+    rejected: int = 0
+    """Rows that are rejected."""
 
 
 class _Unsaid(zipfile.ZipInfo):
@@ -610,4 +612,157 @@ def _scrobbles() -> list[Kind]:
     ]
 
 
-KINDS: Sequence[Kind] = (*_tables(), *_folders(), *_scrobbles())
+def _table(name: str, heading: Sequence[str], *rows: Sequence[Any], **options: Any) -> dict[str, bytes]:
+    return {name: text([heading, *rows], **options).encode()}
+
+
+def _archives_of_services() -> list[Kind]:
+    """What Apple, Google and Tidal send on request, by the headings of several years."""
+    activity = ["Event Start Timestamp", "Play Duration Milliseconds"]
+    at = ["2024-03-01T10:00:00Z", "200000"], ["2024-03-01T11:00:00.123Z", "200000"], ["2024-03-01T12:00:00Z", "1000"]
+    library = [
+        {"Content Type": "Song", "Track Identifier": n, "Title": title, "Artist": artists[0], "Album": album}
+        for n, (title, artists, album, _) in enumerate(SONGS)
+    ]
+    first = [[artists[0]] for artists in ARTISTS]
+    return [
+        Kind(
+            "Apple Music, library",
+            {"Apple Music Library Tracks.json": as_json(library)},
+            {"Library": TITLES},
+            first,
+        ),
+        Kind(
+            "Apple Music, play activity",
+            _table(
+                "Apple Music Play Activity.csv", ["Artist Name", "Content Name", *activity],
+                *(["Lune Claire", "Ebb", *time] for time in at),
+            ),
+            {},
+            plays=2,
+        ),
+        Kind(
+            "Apple Music, play activity since 2022",
+            _table(
+                "Apple Music Play Activity.csv", ["Album Name", "Container Artist Name", *activity, "Song Name"],
+                *(["Tides", "Lune Claire", *time, "Ebb"] for time in at),
+            ),
+            {},
+            plays=2,
+        ),
+        Kind(
+            "Apple Music, track history",
+            _table(
+                "Apple Music - Track Play History.csv", ["Track Name", "Last Played Date", "Is User Initiated"],
+                ["Lune Claire - Ebb", "1709287200000", "true"], ["Mill, The Grinder - Vidrio", "1709290800000", "false"],
+            ),
+            {},
+            plays=2,
+        ),
+        Kind(
+            "Tidal",
+            _table(
+                "streaming.csv", ["artist_name", "track_title", "entry_date", "stream_duration_ms"],
+                ["Lune Claire", "Ebb", "2024-03-01", "200000"], ["Lune Claire", "Ebb", "2024-03-02", "9000"],
+            ),
+            {},
+            plays=1,
+        ),
+        Kind(
+            "YouTube Music, library and uploads",
+            _table(
+                "music library songs.csv", ["Video ID", "Song Title", "Album Title", "Artist Name 1", "Artist Name 2"],
+                ["x", "Ebb", "Tides", "Lune Claire", "Åsa Fjord"], ["y", "Vidrio", "Vitrine", "Mill, The Grinder", ""],
+            ),
+            {"music library songs": ["Ebb", "Vidrio"]},
+            [["Lune Claire"], ["Mill, The Grinder"]],
+        ),
+        Kind(
+            "Kaggle, lists as Python prints them",
+            _table(
+                "tracks.csv", ["id", "name", "artists", "danceability"],
+                *([track_id(n), title, str(list(artists)), 0.5] for n, (title, artists, _, _) in enumerate(SONGS)),
+            ),
+            {"tracks": TITLES},
+            ARTISTS,
+        ),
+        Kind(
+            "Kaggle, artists with semicolons",
+            _table(
+                "dataset.csv", ["", "track_id", "artists", "album_name", "track_name", "popularity", "track_genre"],
+                *(
+                    [n, track_id(n), ";".join(artists), album, title, 20, "folk"]
+                    for n, (title, artists, album, _) in enumerate(SONGS)
+                ),
+            ),
+            {"dataset": TITLES},
+            ARTISTS,
+        ),
+        Kind(
+            "a column of artists joined by a comma and a space",
+            _table(
+                "mine.csv", ["Title", "Artists"],
+                ["Ebb", "Lune Claire, Åsa Fjord"], ["Años", "Lune Claire"], ["Vidrio", "Åsa Fjord"],
+            ),
+            {"mine": ["Ebb", "Años", "Vidrio"]},
+            [["Lune Claire", "Åsa Fjord"], ["Lune Claire"], ["Åsa Fjord"]],
+        ),
+        Kind(
+            "Exportify of 2018",
+            _table(
+                "quiet.csv", ["Spotify ID", "Track Name", "Artist Name", "Album Name", "Added At"],
+                *([track_id(n), t, ", ".join(a), al, "x"] for n, (t, a, al, _) in enumerate(SONGS) if n != 2),
+            ),
+            {"quiet": [*TITLES[:2], *TITLES[3:]]},
+            [*ARTISTS[:2], *ARTISTS[3:]],
+        ),
+        Kind(
+            "album artists that are nobody",
+            {"endsong_0.json": as_json([play(1, 1, master_metadata_album_artist_name="Various Artists"), play(2, 2)])},
+            {},
+            plays=1,
+            rejected=1,
+        ),
+    ]  # fmt: skip
+
+
+KINDS: Sequence[Kind] = (*_tables(), *_folders(), *_scrobbles(), *_archives_of_services())
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Files that are not read as one person's listening, and what the error says."""
+
+    name: str
+    files: Mapping[str, bytes]
+    says: Sequence[str]
+
+
+def _refused() -> list[Refused]:
+    people = {f"{who}/{name}": content for who in ("a", "b") for name, content in account(50 * (who == "b")).items()}
+    named = {f"{who}/Userdata.json": as_json({"username": f"user {who}"}) for who in ("a", "b")}
+    local = [
+        [*row[:7]] for row in csv.reader(net("Track URI", ";", explicit=True, prefix="spotify:local:").splitlines())
+    ]
+    pichl = [["user_id", "artistname", "trackname", "playlistname"]]
+    pichl += [[f"{n % 2:032d}", artists[0], title, "Road"] for n, (title, artists, _, _) in enumerate(SONGS)]
+    slices = as_json({"playlists": [{"pid": 0, "name": "Road", "tracks": [{"track_name": "Ebb", "artist_name": "A"}]}]})
+    return [
+        Refused("two people", {**people, **named}, ["2 people", "'user a'", "'user b'", "Hand in each on their own"]),
+        Refused("local files", {"demos.csv": text(local).encode()}, ["4 of its rows: local files are known to nobody"]),
+        Refused(
+            "headings that name no artists", {"x.csv": text([["uri", "x", "y"], [uri(0), "Tides", "Ebb"]]).encode()},
+            ["no headings of titles and artists", "uri, x, y"],
+        ),
+        Refused("Pichl's playlists", {"p.csv": text(pichl).encode()}, ["several people", "--source spotify-songs"]),
+        Refused("a slice of playlists", {"mpd.slice.0-0.json": slices}, ["playlists of many people", "--source mpd"]),
+        Refused("7z", {"a.7z": b"7z\xbc\xaf\x27\x1c" + b"x" * 99}, ["a 7z archive. Unpack it and give the folder"]),
+        Refused("rar", {"a.rar": b"Rar!\x1a\x07\x01" + b"x" * 99}, ["a rar archive. Unpack it and give the folder"]),
+        Refused(
+            "a workbook", {"a.xlsx": zipped({"xl/workbook.xml": b"<x/>"})},
+            ["an Excel workbook. Save it as CSV (UTF-8) and give that"],
+        ),
+    ]  # fmt: skip
+
+
+REFUSED: Sequence[Refused] = _refused()
