@@ -654,7 +654,8 @@ def _archives_of_services() -> list[Kind]:
             "Apple Music, track history",
             _table(
                 "Apple Music - Track Play History.csv", ["Track Name", "Last Played Date", "Is User Initiated"],
-                ["Lune Claire - Ebb", "1709287200000", "true"], ["Mill, The Grinder - Vidrio", "1709290800000", "false"],
+                ["Lune Claire - Ebb", "1709287200000", "true"],
+                ["Mill, The Grinder - Vidrio", "1709290800000", "false"],
             ),
             {},
             plays=2,
