@@ -312,6 +312,39 @@ def test_last_fm_1k_counts_the_plays_of_each_track(tmp_path: Path) -> None:
     assert dict(batch.rows_read.iter_rows()) == {"lastfm-user_1": 4, "lastfm-user_2": 1}
 
 
+class TestOneFolderTooHigh:
+    """The archive had a folder in it, or the folder above was given."""
+
+    @pytest.mark.parametrize("inside", ["hetrec2011-lastfm-2k", "data/hetrec2011-lastfm-2k"])
+    def test_hetrec(self, tmp_path: Path, inside: str) -> None:
+        (tmp_path / inside).mkdir(parents=True)
+        hetrec(tmp_path / inside)
+        assert items(read(tmp_path)) == items(read(tmp_path / inside))
+
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_360k(self, tmp_path: Path, packed: bool) -> None:
+        below = tmp_path / "lastfm-dataset-360K"
+        below.mkdir()
+        content = f"{'a' * 40}\tm\tAir\t5\n".encode()
+        (below / (PLAYS_360K + ".gz" * packed)).write_bytes(gzip.compress(content) if packed else content)
+        assert read(tmp_path).records["artist_name"].to_list() == ["Air"]
+
+    def test_two_data_sets_are_never_one(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        hetrec(tmp_path / "a")
+        write(tmp_path / "b" / PLAYS_360K, [f"{'a' * 40}\tm\tAir\t5"])
+        with pytest.raises(SourceError, match=r"holds 2 data sets of Last\.fm: .*user_artists\.dat and .*usersha1-"):
+            LastfmSource(tmp_path)
+        hetrec(tmp_path)  # What lies in the folder itself is meant.
+        assert len(items(read(tmp_path))) == 3
+
+    def test_an_archive_is_to_be_unpacked(self, tmp_path: Path) -> None:
+        (tmp_path / "hetrec2011-lastfm-2k.zip").write_bytes(b"PK\x03\x04")
+        with pytest.raises(SourceError, match=r"lastfm-2k\.zip' is an archive\. Unpack it, and give the folder\."):
+            LastfmSource(tmp_path)
+
+
 class TestUnreadable:
     """What can be known when a source is opened is said then, in one line that names the file and the remedy."""
 
@@ -358,7 +391,9 @@ class TestUnreadable:
 
     def test_empty_file(self, tmp_path: Path) -> None:
         assert "is empty" in self.complaint(write(tmp_path / PLAYS_360K, []))
-        assert "is empty" in self.complaint(hetrec(tmp_path, artists=[]))
+        below = tmp_path / "hetrec"
+        below.mkdir()
+        assert "is empty" in self.complaint(hetrec(below, artists=[]))
 
     def test_the_plays_of_hetrec_alone(self, tmp_path: Path) -> None:
         hetrec(tmp_path)

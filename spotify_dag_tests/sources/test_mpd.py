@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import json
 import random
 import re
 import weakref
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def playlist(pid: Any, *tracks: Any, **fields: Any) -> dict[str, Any]:
 
 
 def write(folder: Path, name: str, *playlists: Any, text: str | bytes | None = None) -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"info": {"version": "v1"}, "playlists": playlists}) if text is None else text
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder
@@ -384,3 +386,42 @@ class TestFuzz:
         content = (folder / FIRST).read_bytes()
         (folder / FIRST).write_bytes(content[:start] + inserted + content[start + length :])
         assert "mpd-20" in read(folder).records["user_id"]
+
+
+class TestAsDownloaded:
+    """What people have instead of the unpacked folder of slices."""
+
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_a_bare_list_and_gzip(self, tmp_path: Path, packed: bool) -> None:
+        file = tmp_path / (FIRST + ".gz" * packed)
+        content = json.dumps([playlist(1, track(0)), playlist(2, track(1))]).encode()
+        file.write_bytes(gzip.compress(content) if packed else content)
+        assert read(tmp_path).records["user_id"].to_list() == ["mpd-1", "mpd-2"]
+        assert read(file).records.height == 2
+
+    def test_a_zip_is_to_be_unpacked(self, tmp_path: Path) -> None:
+        archive = tmp_path / "mpd.zip"
+        with zipfile.ZipFile(archive, "w") as opened:
+            opened.writestr(FIRST, "{}")
+        for path in (archive, tmp_path):
+            with pytest.raises(SourceError, match=r"mpd\.zip' is an archive\. Unpack it, and give the folder\."):
+                MpdSource(path)
+
+    def test_one_folder_too_high_every_folder_with_slices_is_read(self, tmp_path: Path) -> None:
+        for place, (inside, first) in enumerate((("a/data", 0), ("b", 1_000), ("c/data", 2_000))):
+            write(tmp_path / inside, f"mpd.slice.{first}-{first + 999}.json", playlist(place, track(0)))
+        batch = read(tmp_path)
+        assert batch.records["user_id"].to_list() == ["mpd-0", "mpd-1", "mpd-2"]
+        assert batch.rejects.is_empty()
+
+    def test_a_slice_of_a_name_that_was_read_is_named(self, tmp_path: Path) -> None:
+        write(tmp_path / "a", FIRST, playlist(1, track(0)))
+        write(tmp_path / "b", FIRST, playlist(2, track(0)))
+        source = MpdSource(tmp_path)
+        assert source.n_batches() == len(list(source.batches())) == 2
+        batch = read(tmp_path)
+        assert batch.records["user_id"].to_list() == ["mpd-1"]
+        first, second = tmp_path / "a" / FIRST, tmp_path / "b" / FIRST
+        assert batch.rejects.select("field", "value", "reason", "dropped").rows() == [
+            ("slice", str(second)[:80], f"not read: its name is that of {first}", False)
+        ]

@@ -68,6 +68,69 @@ def test_parquet_is_read_the_same(table: Path, tmp_path: Path) -> None:
     assert from_parquet.records.equals(from_csv.records)
 
 
+def test_users_of_pichls_playlists_have_playlists_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "spotify_dataset.csv"
+    rows = [
+        ("u1", "Mill, The Grinder", "Vidrio", "Road"), ("u1", "Air", "Run", "Night, late"),
+        ("u2", "Air", "Run", "Road"), ("u1", "Air", "Kelly", "Road"), ("u2", "Various Artists", "Intro", "Road"),
+        ("u2", "", "Nameless", "Road"),
+    ]  # fmt: skip
+    heading = '"user_id", "artistname", "trackname", "playlistname"'
+    path.write_text("\n".join([heading, *(",".join(f'"{cell}"' for cell in row) for row in rows)]) + "\n")
+    (batch,) = SpotifySongsSource(path).batches()
+    found = batch.records.select("user_id", "playlist_name", "position", "artists", "track_name")
+    assert found.sort("user_id", "playlist_name", "position").rows() == [
+        ("spotify-songs-u1", "Night, late", 0, ["Air"], "Run"),
+        ("spotify-songs-u1", "Road", 0, ["Mill, The Grinder"], "Vidrio"),
+        ("spotify-songs-u1", "Road", 1, ["Air"], "Kelly"),
+        ("spotify-songs-u2", "Road", 0, ["Air"], "Run"),
+    ]
+    assert batch.rejects["reason"].to_list() == [
+        "no artist of its own: a placeholder such as Various Artists", "no artist name",
+    ]  # fmt: skip
+    assert SpotifySongsSource(path).audio_features().is_empty()
+
+
+@pytest.mark.parametrize(
+    ("heading", "artists"),
+    [
+        ("id,name,popularity,duration_ms,explicit,artists,id_artists,release_date,danceability,energy,key,tempo",
+         "\"['Air', 'Beth Hirsch']\""),
+        (",track_id,artists,album_name,track_name,popularity,duration_ms,explicit,danceability,energy,key,tempo,track_genre",
+         "Air;Beth Hirsch"),
+    ],
+)  # fmt: skip
+def test_tables_of_tracks_alone_tell_how_tracks_sound(tmp_path: Path, heading: str, artists: str) -> None:
+    """Two tables that people download from Kaggle: nobody's playlists, but audio features."""
+    values = {
+        "": "0", "id": "t1", "track_id": "t1", "name": "All I Need", "track_name": "All I Need", "artists": artists,
+        "danceability": "0.5", "energy": "0.25", "key": "11", "tempo": "120.5", "explicit": "0", "popularity": "61",
+        "release_date": "1998-01-16", "duration_ms": "200000", "track_genre": "Trip Hop",
+    }  # fmt: skip
+    path = tmp_path / "tracks.csv"
+    path.write_text(f"{heading}\n{','.join(values.get(name, 'x') for name in heading.split(','))}\n")
+    source = SpotifySongsSource(path)
+    assert list(source.batches()) == []
+    (row,) = source.audio_features().to_dicts()
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "track_id": "t1", "danceability": 0.5, "energy": 0.25, "key": 11.0, "tempo": 120.5,
+        "duration_ms": 200_000.0,
+    }  # fmt: skip
+    genres = source.artist_genres()
+    assert genres is None or genres.select("artist_name", "genres").rows() == [("Air", ["trip hop"])]
+
+
+def test_a_table_without_audio_features_and_without_ids(tmp_path: Path) -> None:
+    path = tmp_path / "songs.csv"
+    path.write_text("track_name,artist,playlist_name\nRun,Air,Road\nKelly,Air,Road\nRun,Air,Road\nRun,Air,Night\n")
+    (batch,) = SpotifySongsSource(path).batches()
+    assert batch.records.select("user_id", "track_name").rows() == [
+        ("spotify-songs-Road", "Run"), ("spotify-songs-Road", "Kelly"), ("spotify-songs-Night", "Run")
+    ]  # fmt: skip
+    assert batch.rejects.select("row", "reason").rows() == [(4, "the same as an earlier row")]
+    assert SpotifySongsSource(path).audio_features().is_empty()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from samples.damaged_exports import corpora, lost, mutants
+from samples.damaged_exports import READERS, corpora, faults, mutants, whole
 from samples.export_files import play
 
 pytestmark = pytest.mark.medium
@@ -19,26 +19,27 @@ LIMIT_MIB = 300
 
 def test_whole_files_are_read_whole(tmp_path: Path) -> None:
     for corpus in corpora():
-        assert lost(corpus, corpus.content, tmp_path) == set()
-        assert len(corpus.good(corpus.content)) == (0 if corpus.name.endswith(".zip") else 60)
+        assert faults(whole(corpus), tmp_path) == set()
+        assert len(corpus.good(corpus.content)) == (60 if corpus.rows else 0)
+    assert {corpus.reader for corpus in corpora()} == set(READERS)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_mutants(tmp_path: Path, seed: int) -> None:
-    for number, (corpus, content) in enumerate(mutants(seed, 48)):
-        assert lost(corpus, content, tmp_path) == set(), f"mutant {number} of {corpus.name}"
+    for number, mutant in enumerate(mutants(seed, 85)):
+        assert faults(mutant, tmp_path) == set(), f"mutant {number} of {mutant.corpus.name}"
 
 
 def test_a_parser_of_the_whole_text_would_lose_rows() -> None:
     """The mutants are damaged where it matters, and good rows are asked for in them."""
     broken = good = 0
-    for corpus, content in mutants(0, 48):
-        if corpus.name.endswith(".json"):
+    for mutant in mutants(0, 85):
+        if mutant.corpus.name.endswith(".json"):
             try:
-                json.loads(content)
+                json.loads(mutant.content)
             except (ValueError, RecursionError):
                 broken += 1
-                good += len(corpus.good(content))
+                good += len(mutant.good)
     assert broken > 12
     assert good > 400
 
