@@ -74,7 +74,7 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
         table = table.sort(pl.col("popularity").cast(pl.Float64, strict=False), descending=True, nulls_last=True)
     missing = pl.lit(None, pl.String)
     named = pl.col("artist_name")
-    found = table.select(
+    artists = table.select(
         # The last part of spotify:artist:… and of https://open.spotify.com/artist/…?si=…
         (pl.col(artist_id).cast(pl.String).str.extract(r"([^:/?]+)(?:\?.*)?$") if artist_id else missing).alias(
             "artist_id"
@@ -82,10 +82,10 @@ def read_artist_genres(path: Path) -> pl.DataFrame:
         (pl.col(name).cast(pl.String) if name else missing).alias("artist_name"),
         _genre_list(table[genres]).alias("genres"),
     )
-    found = found.with_columns(named.replace(mended_names(found["artist_name"])))
+    artists = artists.with_columns(named.replace(mended_names(artists["artist_name"])))
     nobody = named.str.to_lowercase().str.strip_chars().is_in(list(PLACEHOLDERS)) | named.str.contains(REPLACEMENT)
     nobody |= pl.col("artist_id").is_in(list(PLACEHOLDER_IDS))
-    return found.filter(~nobody.fill_null(False))
+    return artists.filter(~nobody.fill_null(False))
 
 
 def _text(path: Path) -> bytes:
@@ -97,11 +97,11 @@ def _delimited(path: Path) -> pl.DataFrame:
     """Return the columns of a delimited table that are understood, by their names here."""
     import polars as pl
 
-    known = {normalised(name): name for name in (*NAMES, *IDS, *GENRES, "popularity")}
+    names = {normalised(name): name for name in (*NAMES, *IDS, *GENRES, "popularity")}
 
     def recognise(cells: Sequence[str]) -> dict[str, int] | None:
-        found = {known[name]: at for at, cell in reversed([*enumerate(cells)]) if (name := normalised(cell)) in known}
-        return found if set(found) & set(GENRES) and set(found) & {*NAMES, *IDS} else None
+        places = {names[name]: at for at, cell in reversed([*enumerate(cells)]) if (name := normalised(cell)) in names}
+        return places if set(places) & set(GENRES) and set(places) & {*NAMES, *IDS} else None
 
     with opened(path) as stream:
         table = open_table(Decoder(stream).blocks(), recognise)

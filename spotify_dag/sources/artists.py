@@ -149,8 +149,8 @@ def _into(cell: str, ids: int, joined: Joined) -> list[str] | None:
     """Return the one way to part a cell into a number of names: at every comma, or at those least likely of a name."""
     if ids == 1:
         return [_unescaped(cell)]
-    for other in (Joined.SEMICOLON, Joined.ESCAPED, Joined.COMMA_SPACE, Joined.COMMA):
-        if len(names := _split(cell, other)) == ids:
+    for way in (Joined.SEMICOLON, Joined.ESCAPED, Joined.COMMA_SPACE, Joined.COMMA):
+        if len(names := _split(cell, way)) == ids:
             return names
     parts = re.split(r"(,\s*)", cell)
     breaks = range(1, len(parts), 2)
@@ -178,12 +178,12 @@ def _listed(cell: str) -> list[str] | None:
         return None
     if text[0] == "[":
         try:
-            found = ast.literal_eval(text)
+            listed = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            found = None
-        if isinstance(found, list) and all(isinstance(name, str) for name in found):
-            return found
-    return [re.sub(r"\\(.)", r"\1", one or other) for one, other in _QUOTED.findall(text)]
+            listed = None
+        if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
+            return listed
+    return [re.sub(r"\\(.)", r"\1", double or single) for double, single in _QUOTED.findall(text)]
 
 
 def joined_by(cells: Sequence[str], joined: Joined, heading: str = "") -> Joined:

@@ -118,7 +118,7 @@ class HasAudioFeatures(Protocol):
 
 
 RequestSourceName = Literal["export"]
-"""Sources whose users are handed in one by one."""
+"""Sources of users who are handed in one by one."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class UserRequest:
 
 @runtime_checkable
 class RequestSource(Source, Protocol):
-    """A source whose users were handed in one by one, so that it can read some and leave the others."""
+    """A source of users who were handed in one by one. It can read some and leave the others."""
 
     @property
     def requests(self) -> Sequence[UserRequest]:
@@ -162,7 +162,7 @@ REFRESH_SHARES = 7
 
 @runtime_checkable
 class RefreshedSource(Source, Protocol):
-    """A source whose users change where they are, so that they are looked at again from time to time."""
+    """A source of users who change there. They are looked at again from time to time."""
 
     def refreshed_since(self, bucket: int) -> float:
         """Return the time (seconds since 1970) before which what is known of a bucket's users does not count."""
@@ -345,7 +345,7 @@ def _rejects(rows: pl.DataFrame, verdicts: Sequence[tuple[str, pl.Expr, str, boo
     """Return the rejects of rows, sorted by row."""
     import polars as pl
 
-    found = [
+    rejects = [
         rows.filter(condition).select(
             pl.lit(file).alias("file"),
             pl.col("row").cast(pl.Int64),
@@ -357,7 +357,7 @@ def _rejects(rows: pl.DataFrame, verdicts: Sequence[tuple[str, pl.Expr, str, boo
         )
         for name, condition, reason, drops in verdicts
     ]
-    return pl.concat([no_rejects(), *found]).sort("row", maintain_order=True) if found else no_rejects()
+    return pl.concat([no_rejects(), *rejects]).sort("row", maintain_order=True) if rejects else no_rejects()
 
 
 def no_rejects() -> pl.DataFrame:
@@ -378,17 +378,17 @@ def texts(values: Sequence[Any]) -> pl.Series:
     """Return values of a JSON file as strings, for `clean` to judge."""
     import polars as pl
 
-    found: Sequence[str | None] = values
+    strings: Sequence[str | None] = values
     kinds = set(map(type, values))
     if kinds <= {int, type(None)}:
         with suppress(OverflowError):  # A number of more than 64 bits.
             return pl.Series(values, dtype=pl.Int64).cast(pl.String)
     if not kinds <= {str, type(None)}:
-        found = [value if value is None or isinstance(value, str) else _number(value) for value in values]
+        strings = [value if value is None or isinstance(value, str) else _number(value) for value in values]
     try:
-        return pl.Series(found, dtype=pl.String)
+        return pl.Series(strings, dtype=pl.String)
     except UnicodeEncodeError:  # JSON can escape one half of a surrogate pair, which UTF-8 cannot hold.
-        return pl.Series([text and text.encode(errors="replace").decode() for text in found], dtype=pl.String)
+        return pl.Series([text and text.encode(errors="replace").decode() for text in strings], dtype=pl.String)
 
 
 def excerpt(value: pl.Expr) -> pl.Expr:

@@ -17,6 +17,8 @@ LOOKED_AT = 200
 """Lines looked at to find the heading and how wide rows are."""
 HEADING_WITHIN = 20
 """Lines within which a heading stands; before it there may be titles and comments."""
+USUAL_ROWS, USUAL_SHARE = 2, 0.05
+"""Rows, and share of the rows looked at, from which on a number of cells is usual."""
 PART_ROWS = 10_000
 """Rows held as Python objects at once: some 10 MiB."""
 ROW_START = re.compile(r'"?(?:spotify:[a-z]+:|[0-9A-Za-z]{22}"?[,;\t])')
@@ -34,7 +36,7 @@ class Rows(NamedTuple):
     cells: list[list[str]]
     """Its cells."""
     broken: list[int]
-    """Lines whose quotes do not pair, or that are no row."""
+    """Lines with an odd quote, and lines that are no row."""
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Table(Generic[T]):
     """Its line, from 1."""
     width: int
     """Cells of most rows."""
+    usual_widths: frozenset[int]
+    """Numbers of cells that several rows have: what only one row has is damage."""
     parts: Iterator[Rows] = field(repr=False)
     """The rows below the heading, some `PART_ROWS` at a time; all where there is no heading."""
     head: Rows = field(repr=False)
@@ -104,16 +108,18 @@ def open_table(
     candidates = [place for place in range(start, len(first)) if first[place].strip()][:HEADING_WITHIN]
     for place in candidates:
         options = [
-            (recognise(cells), cells, one, inner) for one in separators for cells, inner in _headings(first[place], one)
+            (recognise(cells), cells, sign, inner)
+            for sign in separators
+            for cells, inner in _headings(first[place], sign)
         ]
-        if known := [option for option in options if option[0] is not None]:
-            found, heading, one, inner = max(known, key=lambda option: len(option[1]))
+        if recognised := [option for option in options if option[0] is not None]:
+            kind, heading, sign, inner = max(recognised, key=lambda option: len(option[1]))
             rest = chain(first[place + 1 :], lines)
-            return _table(found, heading, place + 1, rest, place + 2, _Format(one, quoted, inner))
-    one = max(separators, key=lambda one: sum(line.count(one) for line in first))
-    heading = cells_of(first[candidates[0]], one) if candidates else []
+            return _table(kind, heading, place + 1, rest, place + 2, _Format(sign, quoted, inner))
+    sign = max(separators, key=lambda sign: sum(line.count(sign) for line in first))
+    heading = cells_of(first[candidates[0]], sign) if candidates else []
     line = candidates[0] + 1 if candidates else 1
-    return _table(None, heading, line, chain(first[start:], lines), start + 1, _Format(one, quoted))
+    return _table(None, heading, line, chain(first[start:], lines), start + 1, _Format(sign, quoted))
 
 
 class _Format(NamedTuple):
@@ -148,15 +154,16 @@ def _headings(line: str, separator: str) -> Iterator[tuple[list[str], bool]]:
 
 
 def _table(
-    found: T | None, heading: list[str], heading_line: int, lines: Iterator[str], start: int, form: _Format
+    recognised: T | None, heading: list[str], heading_line: int, lines: Iterator[str], start: int, form: _Format
 ) -> Table[T]:
     first = list(islice(lines, LOOKED_AT))
     whole = [line for line in first if line.count('"') % 2 == 0 and line.strip() and not line.startswith("#")]
     widths = Counter(len(cells) for line in whole for cells in _parsed([line], form)[:1])
-    width = max(widths, key=lambda one: (widths[one], one)) if widths else len(heading)
+    width = max(widths, key=lambda cells: (widths[cells], cells)) if widths else len(heading)
     parts = _parts(chain(first, lines), start, form, width)
     head = next(parts, Rows([], [], []))
-    return Table(found, heading, heading_line, width, chain([head], parts), head)
+    usual = frozenset(n for n, rows in widths.items() if rows >= max(USUAL_ROWS, USUAL_SHARE * len(whole)))
+    return Table(recognised, heading, heading_line, width, usual, chain([head], parts), head)
 
 
 def _parsed(lines: Sequence[str], form: _Format) -> list[list[str]]:
@@ -167,7 +174,7 @@ def _parsed(lines: Sequence[str], form: _Format) -> list[list[str]]:
 
 
 def _parts(lines: Iterator[str], number: int, form: _Format, width: int) -> Iterator[Rows]:
-    """Yield rows in parts. Lines whose quotes pair are parsed at once, the others one by one."""
+    """Yield rows in parts. Lines with paired quotes are parsed at once, the others one by one."""
     held: list[tuple[int, str]] = []
     while chunk := list(islice(lines, PART_ROWS)):
         rows = Rows([], [], [])
@@ -186,7 +193,7 @@ def _parts(lines: Iterator[str], number: int, form: _Format, width: int) -> Iter
 def _add_damaged(
     rows: Rows, held: list[tuple[int, str]], lines: Iterable[tuple[int, str]], form: _Format, width: int
 ) -> None:
-    """Add lines some of whose quotes go on in the next; those of a row that does not end yet stay ``held``."""
+    """Add lines. Quotes of some go on in the next line: the lines of a row that does not end yet stay ``held``."""
     run: list[tuple[int, str]] = []
     for number, line in lines:
         odd = bool(form.quoted and line.count('"') & 1)
@@ -201,12 +208,12 @@ def _add_damaged(
                     held.clear()
                 continue
         if odd:
-            _add_run(rows, [one for one, _ in run], [one for _, one in run], form)
+            _add_run(rows, [n for n, _ in run], [n for _, n in run], form)
             run = []
             held.append((number, line))
         else:
             run.append((number, line))
-    _add_run(rows, [one for one, _ in run], [one for _, one in run], form)
+    _add_run(rows, [n for n, _ in run], [n for _, n in run], form)
 
 
 def _is_row(line: str, form: _Format, width: int) -> bool:

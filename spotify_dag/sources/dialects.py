@@ -277,17 +277,17 @@ NEEDED = (("track_name", "artist_names"), ("description",))
 
 def fields_of(dialect: Dialect, headings: Sequence[str]) -> dict[str, int]:
     """Return in which column each field of a table is; of two columns with one heading it is the first."""
-    found: dict[str, int] = {}
+    places: dict[str, int] = {}
     for place, heading in enumerate(map(normalised, headings)):
         name = dialect.columns.get(heading, VOCABULARY.get(heading, ""))
-        if name and (name not in found or _closer(name, heading, normalised(headings[found[name]]))):
-            found[name] = place
-    return found
+        if name and (name not in places or _closer(name, heading, normalised(headings[places[name]]))):
+            places[name] = place
+    return places
 
 
 def _closer(name: str, heading: str, other: str) -> bool:
     """Whether a heading is the better one of two that mean the same: the one named earlier in `VOCABULARY`."""
-    order = [known for known, means in VOCABULARY.items() if means == name]
+    order = [named for named, means in VOCABULARY.items() if means == name]
     return heading in order and other in order and order.index(heading) < order.index(other)
 
 
@@ -303,12 +303,12 @@ def recognise(headings: Sequence[str]) -> Dialect | None:
 
 
 def resembled(headings: Sequence[str]) -> Dialect | None:
-    """Return the dialect whose whole heading a damaged one of as many cells is: more than half of them are equal."""
+    """Return the dialect of a damaged heading: as many cells as its layout, and more than half of them equal."""
     names = [normalised(heading) for heading in headings]
     best: tuple[int, Dialect | None] = (0, None)
     for dialect in (dialect for dialect in DIALECTS if dialect.layout):
         width = len(dialect.layout)
-        same = sum(one == other for one, other in zip(names, dialect.layout, strict=False))
+        same = sum(name == expected for name, expected in zip(names, dialect.layout, strict=False))
         if len(names) >= width and same > max(best[0], width / 2):
             best = (same, dialect)
     return best[1]

@@ -101,7 +101,7 @@ class Decoder:
         return text
 
     def _mixed(self, block: bytes) -> str:
-        """Decode a block some of whose lines are not UTF-8."""
+        """Decode a block: some of its lines are not UTF-8."""
         lines = block.splitlines(keepends=True)
         if self.encoding == "utf-8" and not self._proved:
             rest = _LETTERS.sub(b"", block)
@@ -182,15 +182,15 @@ def _wide(head: bytes) -> str | None:
 def code_page(text: bytes) -> str:
     """Return the code page in which some bytes make the most plausible words; Windows-1252 where nothing tells."""
     words = re.findall(rb"[A-Za-z'\x80-\xff]*[\x80-\xff][A-Za-z'\x80-\xff]*", text)
-    found: dict[bytes, None] = {}
+    odd_words: dict[bytes, None] = {}
     size = 0
     for word in words:
-        if word not in found and size < SAMPLE:
-            found[word] = None
+        if word not in odd_words and size < SAMPLE:
+            odd_words[word] = None
             size += len(_NOT_ASCII.findall(word))
-    if not found:
+    if not odd_words:
         return "cp1252"
-    scores = {page: _plausibility(list(found), page) / size for page in CODE_PAGES}
+    scores = {page: _plausibility(list(odd_words), page) / size for page in CODE_PAGES}
     return max(scores, key=lambda page: scores[page])
 
 

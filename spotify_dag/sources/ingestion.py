@@ -27,7 +27,7 @@ def source_version(source: Source, profiles_count: int | None) -> str:
 
 
 def source_versions(source: Source, *, n_buckets: int, profiles_count: int | None) -> dict[int, str]:
-    """Return `source_version` per bucket; of a source whose users come one by one, for the buckets that have any.
+    """Return `source_version` per bucket; of a source of single users, for the buckets that have any.
 
     Of a source that is looked at again, a bucket's version changes with each of its turns.
     """
@@ -205,7 +205,7 @@ class Ingestion:
 
 
 def carried_over(users: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-    """Return ``users`` as read, with those as they were before of whom nothing is left to read.
+    """Return ``users`` as read; those with nothing left to read are as they were before.
 
     Retention drops what was read of a user and keeps what was made of it: nothing is not what they listen to now.
 

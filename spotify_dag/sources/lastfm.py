@@ -191,8 +191,8 @@ def _bare(file: Path) -> str:
 def _header(file: Path, lines: pl.DataFrame) -> tuple[str, list[str]]:
     """Return the separator and the column names in line 1, numbers in place of those not needed: they may repeat."""
     first, needed = lines["line"][0], HETREC_COLUMNS[_bare(file)]
-    headers = {one: [name.strip().strip('"') for name in first.split(one)] for one in ("\t", *SEPARATORS)}
-    separator = next((one for one, names in headers.items() if set(needed) <= set(names)), "\t")
+    headers = {sign: [name.strip().strip('"') for name in first.split(sign)] for sign in ("\t", *SEPARATORS)}
+    separator = next((sign for sign, names in headers.items() if set(needed) <= set(names)), "\t")
     header = headers[separator]
     if lacking := [name for name in needed if header.count(name) != 1]:
         raise SourceError(
@@ -223,8 +223,8 @@ def _batches_of_plays(file: Path) -> Iterator[Batch]:
         n_rows, n_strays = n_rows + rows.height, n_strays + strays.height
         if n_strays > MAX_STRAY_SHARE * n_rows:
             raise SourceError(
-                f"'{file}' is not sorted by user: line {strays['row'][0]} has user {strays['user'][0][:80]!r}, whose "
-                "other rows are far above it. Sort it by its first column, e.g. with: sort -s -t $'\\t' -k 1,1"
+                f"'{file}' is not sorted by user: line {strays['row'][0]} has user {strays['user'][0][:80]!r}; the "
+                "user's other rows are far above it. Sort it by its first column, e.g. with: sort -s -t $'\\t' -k 1,1"
             )
         reason = pl.lit("far from the other rows of its user: sort the table by user to keep it")
         apart = _refuse(strays, file, "user_id", excerpt(pl.col("user")), reason)
@@ -255,10 +255,10 @@ def _layout(lines: pl.DataFrame) -> tuple[str, tuple[str, ...]] | None:
     import polars as pl
 
     for separator in ("\t", *SEPARATORS):
-        for columns, known in ((COLUMNS_360K, "plays"), (COLUMNS_1K, "played_at")):
+        for columns, telling in ((COLUMNS_360K, "plays"), (COLUMNS_1K, "played_at")):
             rows, _ = _split(lines.head(1_000), columns, Path(), separator)
-            counts = pl.col(known).cast(pl.Int64, strict=False).is_not_null()
-            good = counts if known == "plays" else pl.col(known).str.contains(r"^\d{4}-\d\d-\d\dT")
+            counts = pl.col(telling).cast(pl.Int64, strict=False).is_not_null()
+            good = counts if telling == "plays" else pl.col(telling).str.contains(r"^\d{4}-\d\d-\d\dT")
             if rows.filter(good).height:
                 return separator, columns
     return None

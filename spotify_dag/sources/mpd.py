@@ -155,16 +155,16 @@ def _start(file: Path) -> str:
 
 
 def _read(file: Path, seen: set[int]) -> Batch:
-    """Return the playlists of a slice whose pid is not in ``seen``, and add theirs to it."""
+    """Return the playlists of a slice with a pid that is not in ``seen``, and add theirs to it."""
     playlists: list[_Playlist] = []
     faults: list[Fault] = []
     for place, item in enumerate(_items(file)):
-        found = _playlist(item, place, seen)
-        if isinstance(found, Fault):
-            faults.append(found)
+        parsed = _playlist(item, place, seen)
+        if isinstance(parsed, Fault):
+            faults.append(parsed)
         else:
-            seen.add(found.pid)
-            playlists.append(found)
+            seen.add(parsed.pid)
+            playlists.append(parsed)
     return _batch(playlists, faults, file)
 
 

@@ -65,20 +65,20 @@ class SpotifySongsSource:
     def __post_init__(self) -> None:
         if not self.path.is_file():
             raise SourceError(f"There is no file '{self.path}'. Give a .csv or .parquet table of tracks.")
-        found = self._columns()
-        fields = fields_of(DIALECTS[-1], found) if self._is_parquet else self._fields()
+        headings = self._columns()
+        fields = fields_of(DIALECTS[-1], headings) if self._is_parquet else self._fields()
         lacking = [
-            wanted
-            for names, wanted in (
+            columns
+            for names, columns in (
                 (("track_name",), "track_name or name"),
                 (("artist_names",), "track_artist, artist_name or artist"),
                 (("playlist_id", "playlist_name"), "playlist_id or playlist_name, or audio features"),
             )
             if not any(name in fields for name in names)
         ]
-        if lacking and not (len(lacking) == 1 and "audio" in lacking[0] and self._extra(found)):
+        if lacking and not (len(lacking) == 1 and "audio" in lacking[0] and self._extra(headings)):
             raise SourceError(
-                f"'{self.path}' has the columns {heading_text(found)}. It also needs: {'; '.join(lacking)}."
+                f"'{self.path}' has the columns {heading_text(headings)}. It also needs: {'; '.join(lacking)}."
             )
 
     def version(self) -> str:
@@ -213,10 +213,10 @@ class SpotifySongsSource:
                 raise self._unreadable(error) from error
         with opened(self.path) as stream:
             table = open_tracks(stream)
-            found = table if isinstance(table, list) else table.heading
-        if not found:
+            headings = table if isinstance(table, list) else table.heading
+        if not headings:
             raise SourceError(f"'{self.path}' cannot be read as a table: it is empty. Give a .csv or .parquet file.")
-        return found
+        return headings
 
     def _fields(self) -> Sequence[str]:
         with opened(self.path) as stream:
@@ -225,8 +225,8 @@ class SpotifySongsSource:
 
     def _extra(self, headings: Sequence[str]) -> dict[str, int]:
         """Return where genres and audio features are."""
-        wanted = {normalised(name): name for name in (*GENRES, *RANGES)}
-        return {wanted[name]: at for at, heading in enumerate(headings) if (name := normalised(heading)) in wanted}
+        columns = {normalised(name): name for name in (*GENRES, *RANGES)}
+        return {columns[name]: at for at, heading in enumerate(headings) if (name := normalised(heading)) in columns}
 
     def _csv(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         import polars as pl
@@ -259,7 +259,7 @@ class SpotifySongsSource:
         ids = [pl.col(names.pop("artist_uris")).cast(pl.String, strict=False)] if "artist_uris" in names else []
         rows = table.select(
             *(pl.col(column).cast(pl.String, strict=False).alias(name) for name, column in names.items()),
-            *(one.alias("artist_id") for one in ids),
+            *(column.alias("artist_id") for column in ids),
             artists.cast(pl.List(pl.String)).alias("artists"),
             pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias("row"),
         )

@@ -1,4 +1,4 @@
-"""A generated world of listeners whose tastes are known: the embedded default, and the oracle of the tests.
+"""A generated world of listeners with known tastes: the embedded default, and the oracle of the tests.
 
 Artists and their genres are real (``artists.csv`` in this folder); listeners, tracks and playlists are drawn. Each
 user belongs to a taste community (a scene) with a few side interests, an era and favourite artists of its own.
@@ -256,7 +256,7 @@ class SyntheticSource:
         return pl.concat(parts)
 
     def _named(self, drawn: _Playlists, tastes: _Tastes, block: int) -> pl.DataFrame:
-        """Return the playlists of a block: whose they are, their ids and names."""
+        """Return the playlists of a block: their users, ids and names."""
         import polars as pl
 
         decade = (tastes.best_year[drawn.user] // 10 * 10).astype(int)

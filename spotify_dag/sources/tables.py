@@ -50,7 +50,7 @@ _APP_ELSEWHERE = "exportify.app (another language)"
 
 @dataclass(frozen=True)
 class OpenTable:
-    """A table whose columns are known.
+    """A table with columns that were recognised.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ class OpenTable:
 
     def _ended_early(self, cells: Sequence[str]) -> bool:
         """Whether a short row is one that ended early, and not one that lost cells in between or was cut in a name."""
-        if not (self.dialect.ends_early or self.dialect is DIALECTS[-1]):
-            return False  # The others write every cell: what is short has lost cells in between.
+        if not self.dialect.ends_early and len(cells) not in self._table.usual_widths:
+            return False  # The tool writes every cell: what is short has lost cells in between.
         last = max(self.places[name] for name in ("track_uri", "track_name", "artist_names") if name in self.places)
         if len(cells) <= last + 1 or not cells[self.places.get("track_name", last)].strip():
             return False
@@ -153,8 +153,8 @@ class OpenTable:
         import polars as pl
 
         def column(place: int) -> list[str | None]:
-            found = (rows.cells[at][place].strip() if place < len(rows.cells[at]) else "" for at in good)
-            return [None if cell in UNKNOWN else cell for cell in found]
+            cells_of_column = (rows.cells[at][place].strip() if place < len(rows.cells[at]) else "" for at in good)
+            return [None if cell in UNKNOWN else cell for cell in cells_of_column]
 
         cells = {name: column(place) for name, place in {**self.places, **more_columns}.items()}
         if "description" in cells and "artist_names" not in cells:
@@ -227,7 +227,7 @@ def _numbered(rows: Rows) -> bool:
 
 
 def _by_looks(table: Table[Dialect]) -> Dialect | None:
-    """Return the dialect whose layout the rows of a table without a good heading have, by how their cells look."""
+    """Return the dialect of a table without a good heading, by how the cells of its rows look."""
     rows = [cells for cells in table.head.cells if len(cells) == table.width]
     if not rows:
         return None

@@ -73,19 +73,19 @@ def read_playlists(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -
         row = position = 0
         playlist: Playlist | None = None
         name: str | None = None
-        for between, found in objects(
+        for between, entry in objects(
             stream, lambda it: any(name in it for name in _LISTS) or not _ITEM.isdisjoint(it)
         ):
             if _LIST.search(between):  # A list that is not whole begins: its head stands before its first item.
                 playlist, name = None, _last_name(between)
-            if found is None:
+            if entry is None:
                 yield Fault(row, None, "item", None, _DAMAGED)
                 row += 1
                 continue
-            members = [found]
-            if (held := next((name for name in _LISTS if name in found), None)) is not None:
-                playlist, position = new_playlist(found.get("name")), 0
-                members = found[held] if isinstance(found[held], list) else []
+            members = [entry]
+            if (held := next((name for name in _LISTS if name in entry), None)) is not None:
+                playlist, position = new_playlist(entry.get("name")), 0
+                members = entry[held] if isinstance(entry[held], list) else []
             elif playlist is None:
                 playlist, position = new_playlist(name), 0
             for member in members:
@@ -101,14 +101,14 @@ def read_library(stream: IO[bytes]) -> Iterator[Chunk]:
     def items() -> Iterator[Item | Fault]:
         section = ""
         places: Counter[str] = Counter()
-        for row, (between, found) in enumerate(objects(stream, lambda it: bool(_SAVED & it.keys()))):
+        for row, (between, entry) in enumerate(objects(stream, lambda it: bool(_SAVED & it.keys()))):
             section = (_LIST.findall(between) or [section])[-1]
-            playlist, fields = SECTIONS.get(section or _section_of(found), (LIKED, {}))
-            if found is None:
+            playlist, fields = SECTIONS.get(section or _section_of(entry), (LIKED, {}))
+            if entry is None:
                 if fields:
                     yield Fault(row, None, "item", None, _DAMAGED)
             elif fields:
-                yield Item(row, playlist, places[section], **{field: found.get(key) for field, key in fields.items()})
+                yield Item(row, playlist, places[section], **{field: entry.get(key) for field, key in fields.items()})
                 places[section] += 1
             else:
                 yield Item(row, playlist, row, skipped=NOT_LISTENING.get(section, OTHER))
@@ -121,7 +121,7 @@ def read_plays(stream: IO[bytes]) -> Iterator[Chunk]:
 
     Yields
     ------
-    Chunks whose rows have, beside names and URI, ``milliseconds, ended, incognito`` as text.
+    Chunks. Their rows have names, the URI, and ``milliseconds, ended, incognito`` as text.
     """
     names = {name for both in PLAY_FIELDS.values() for name in both if name}
     plays: list[dict[str, Any]] = []

@@ -30,7 +30,7 @@ MAX_RATIO = 200
 SMALL_BYTES = 1 << 20
 """A file this small does no harm whatever its ratio."""
 HIDDEN = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""Files of systems; so are those whose name begins with ``._``."""
+"""Files of systems. So are those with a name that begins with ``._``."""
 COPY = re.compile(
     r"(?:(?:copy of|kopie von|copie de|copia de|copia di|kopia av|kopie van|kopia|копия) )?(.*?)"
     r"(?: ?\((\d{1,3})\)| [-–] (?:copy|kopie|copie|copia|kopia|копия)(?: \(\d+\))?| copy(?: \d+)?)?(\.[^.]*)?",
@@ -62,8 +62,8 @@ class Member:
     @property
     def copy(self) -> tuple[str, str]:
         """Its name without what marks a copy, and that mark."""
-        found = COPY.fullmatch(self.name)
-        base = f"{found[1]}{found[3] or ''}" if found and found[1] else self.name
+        parts = COPY.fullmatch(self.name)
+        base = f"{parts[1]}{parts[3] or ''}" if parts and parts[1] else self.name
         return (base, self.name) if base != self.name else (base, "")
 
     @property
@@ -75,11 +75,11 @@ class Member:
         """Return its CRC-32."""
         if self.crc is not None:
             return self.crc
-        found = 0
+        crc = 0
         with self.open() as stream:
             while block := stream.read(1 << 20):
-                found = zlib.crc32(block, found)
-        return found
+                crc = zlib.crc32(block, crc)
+        return crc
 
 
 @dataclass
@@ -105,72 +105,72 @@ def handed_in(*paths: Path) -> Iterator[HandedIn]:
         links, paths that lead out of it, archives in archives or files packed tighter than `MAX_RATIO`; more than
         `MAX_FILES` files or `MAX_BYTES` bytes in all.
     """
-    found = HandedIn()
+    files = HandedIn()
     with ExitStack() as stack:
         for path in paths:
             try:
-                _add(found, path, stack)
+                _add(files, path, stack)
             except OSError as error:
                 raise SourceError(
                     f"Cannot read '{path}': {error.strerror}. Check the disk and the permissions."
                 ) from error
-        if (size := sum(member.size for member in found.members)) > MAX_BYTES:
+        if (size := sum(member.size for member in files.members)) > MAX_BYTES:
             raise SourceError(
                 f"'{paths[0]}' unpacks to {size / 2**30:,.1f} GiB; at most {MAX_BYTES >> 30} GiB are read."
             )
-        found.members.sort(key=_order)
-        yield found
+        files.members.sort(key=_order)
+        yield files
 
 
-def _add(found: HandedIn, path: Path, stack: ExitStack) -> None:
+def _add(files: HandedIn, path: Path, stack: ExitStack) -> None:
     if not path.exists():
         raise SourceError(
             f"There is no file or folder '{path}'. Give a file, a folder or a zip that somebody exported."
         )
     if path.is_dir():
-        for member in _folder(path, found):
-            _add_member(found, member, path)
-            if found.members and found.members[-1] is member and _begins(member.open, ZIP):
-                found.members.pop()
-                _add_inner(found, path, member, stack)
+        for member in _folder(path, files):
+            _add_member(files, member, path)
+            if files.members and files.members[-1] is member and _begins(member.open, ZIP):
+                files.members.pop()
+                _add_inner(files, path, member, stack)
     elif path.is_file():
         if path.suffix.lower() == ".zip" or _begins(lambda: path.open("rb"), ZIP):
             archive = stack.enter_context(_archive(path, path))
             if (what := _document(archive)) is not None:
-                found.unread.append((path.name, what))
+                files.unread.append((path.name, what))
                 return
             for member in _zipped(path, path.stat().st_size, archive, str(path)):
-                _add_member(found, member, path)
+                _add_member(files, member, path)
         else:
             place = str(path.parent)
-            _add_member(found, _plain(path, PurePosixPath(_nfc(path.name)), place), path)
+            _add_member(files, _plain(path, PurePosixPath(_nfc(path.name)), place), path)
     else:
         raise SourceError(f"'{path}' is no plain file. Give a file, a folder or a zip that somebody exported.")
 
 
-def _add_inner(found: HandedIn, folder: Path, member: Member, stack: ExitStack) -> None:
+def _add_inner(files: HandedIn, folder: Path, member: Member, stack: ExitStack) -> None:
     """Add the files of a zip that lies in a folder; where it is refused, it is not read, and the others are."""
     path = folder / str(member.path)
     try:
         archive = stack.enter_context(_archive(path, path))
         if (what := _document(archive)) is not None:
-            found.unread.append((str(member.path), what))
+            files.unread.append((str(member.path), what))
             return
         for inner in list(_zipped(path, member.size, archive, str(path))):
-            _add_member(found, inner, folder)
+            _add_member(files, inner, folder)
     except SourceError as error:
-        found.unread.append((str(member.path), str(error)))
+        files.unread.append((str(member.path), str(error)))
 
 
-def _add_member(found: HandedIn, member: Member, path: Path) -> None:
+def _add_member(files: HandedIn, member: Member, path: Path) -> None:
     *folders, name = member.path.parts or ("",)
     hidden = name.startswith("._") or name in HIDDEN or any(
         part == "__MACOSX" or (part.startswith(".") and part.strip(".")) for part in folders
     )  # fmt: skip
     if hidden:
         return
-    found.members.append(member)
-    if len(found.members) + len(found.unread) > MAX_FILES:
+    files.members.append(member)
+    if len(files.members) + len(files.unread) > MAX_FILES:
         raise SourceError(f"'{path}' holds more than {MAX_FILES:,} files. Hand in one person's export only.")
 
 
@@ -240,19 +240,19 @@ def _document(archive: zipfile.ZipFile) -> str | None:
     return "a document, no archive of listening" if "[Content_Types].xml" in names else None
 
 
-def _folder(folder: Path, found: HandedIn) -> Iterator[Member]:
+def _folder(folder: Path, handed: HandedIn) -> Iterator[Member]:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             place = Path(parent, name)
             if place.is_symlink():
-                found.unread.append((str(place.relative_to(folder)), "a link; put the file itself there"))
+                handed.unread.append((str(place.relative_to(folder)), "a link; put the file itself there"))
         for name in files:
             place = Path(parent, name)
             if place.is_file() and not place.is_symlink():
                 try:
                     yield _plain(place, PurePosixPath(_nfc(place.relative_to(folder).as_posix())), str(folder))
                 except OSError as error:
-                    found.unread.append((str(place.relative_to(folder)), f"cannot be read: {error.strerror}"))
+                    handed.unread.append((str(place.relative_to(folder)), f"cannot be read: {error.strerror}"))
 
 
 def _zipped(path: Path, size: int, archive: zipfile.ZipFile, place: str) -> Iterator[Member]:

@@ -16,7 +16,7 @@ from spotify_dag.sources.tables import heading_text, open_tracks
 HEAD_BYTES, STEP_BYTES = 1 << 16, 1 << 10
 """Looked at to tell what a file is; read at a time, so that little is lost before a damaged place."""
 USERDATA = re.compile(r"(?:.*[ _-])?userdata\b.*\.json|user\.json", re.IGNORECASE)
-"""The file that says whose account it is."""
+"""The file that names the owner of the account."""
 PRIVATE = re.compile(
     r"(?:.*[ _-])?(?:payments?|identity|identifiers?|searchqueries|inferences|follow|familyplan|duonewfamily|carthing|"
     r"marquee|messagedata|soundcapsule|yoursoundcapsule|wrapped\d*|technicallog.*|voiceinput|devices?|addresses|"
@@ -58,7 +58,7 @@ class Kind:
     service: str = ""
     """Where its plays come from."""
     account: str = ""
-    """Whose account it is of, where it says so: compared, and not kept."""
+    """The owner of the account, where the file names one: compared, and not kept."""
     names_may_be_joined: bool = False
     """Whether a comma and a space may stand in a name, and between names: other files may tell."""
 
@@ -133,8 +133,8 @@ def _by_table(head: bytes, text: str) -> Kind:
 
 
 def _account(text: str) -> str:
-    found = _ACCOUNT.search(text)
+    named = _ACCOUNT.search(text)
     try:
-        return str(json.loads(f'"{found[1]}"')) if found else ""
+        return str(json.loads(f'"{named[1]}"')) if named else ""
     except ValueError:
         return ""

@@ -15,7 +15,7 @@ AGAIN = "the same item again, in another copy of the list"
 SAME_SHARE = 0.5
 """Share of the items of two lists of one name, from two downloads, from which on they are one list."""
 ONCE = frozenset((LIKED.id, ALBUMS.id, ARTISTS.id))
-"""Lists of which everybody has one."""
+"""Lists that everybody has once."""
 
 
 @dataclass
@@ -62,23 +62,23 @@ class Lists:
         if rows.is_empty():
             return rows.with_columns(pl.lit(None, pl.String).alias("again"))
         items, mine = rows["item"].to_list(), rows["playlist_id"][0]
-        found = self._of.get(mine) or self._new(mine, rows, download)
-        copied = found.id != mine or found.id in ONCE
+        target = self._of.get(mine) or self._new(mine, rows, download)
+        copied = target.id != mine or target.id in ONCE
         again: list[str | None] = [None] * len(items)
         places: list[int] = rows["position"].to_list()
         if copied:  # Else a list may name a track twice.
             for at, item in enumerate(items):
-                again[at] = AGAIN if item in found.items else None
-                places[at] = found.length
+                again[at] = AGAIN if item in target.items else None
+                places[at] = target.length
                 if again[at] is None:
-                    found.items.add(item)
-                    found.length += 1
+                    target.items.add(item)
+                    target.length += 1
         else:
-            found.items.update(items)
-            found.length = max(found.length, max(places) + 1)
+            target.items.update(items)
+            target.length = max(target.length, max(places) + 1)
         return rows.with_columns(
-            pl.lit(found.id).alias("playlist_id"),
-            pl.lit(found.number, pl.Int32).alias("playlist_position"),
+            pl.lit(target.id).alias("playlist_id"),
+            pl.lit(target.number, pl.Int32).alias("playlist_position"),
             pl.Series("position", places, pl.Int32),
             pl.Series("again", again, pl.String),
         )
@@ -87,12 +87,12 @@ class Lists:
         title = rows["playlist_name"][0] or ""
         key = re.sub(r"[\W_]+", "", title.casefold()) or title
         items = set(rows["item"])
-        for known in self._named.get(key, ()) if key and mine not in ONCE else ():
-            if known.download != download:
-                least = min(len(items), len(known.items))
-                if len(items & known.items) >= SAME_SHARE * max(1, least):
-                    self._of[mine] = known
-                    return known
+        for earlier in self._named.get(key, ()) if key and mine not in ONCE else ():
+            if earlier.download != download:
+                least = min(len(items), len(earlier.items))
+                if len(items & earlier.items) >= SAME_SHARE * max(1, least):
+                    self._of[mine] = earlier
+                    return earlier
         made = _List(mine, rows["playlist_position"][0], key, download)
         self._of[mine] = made
         self._named.setdefault(key, []).append(made)

@@ -58,15 +58,15 @@ class Plays:
         if "ended" in rows.columns:
             rows, faults = _timed(rows)
             minute = pl.col("ended").str.replace("T", " ").str.head(len("2026-01-01 00:00"))
-            play, known = pl.struct(minute, "length", *names).hash(), pl.col("ended").is_not_null()
+            play, has_time = pl.struct(minute, "length", *names).hash(), pl.col("ended").is_not_null()
         else:
             began = epoch(rows["played_at"]) if "played_at" in rows.columns else pl.lit(None, pl.Int64).alias("began")
             rows = rows.with_columns(began)
-            play, known = pl.struct("began", *names).hash(), pl.col("began").is_not_null()
+            play, has_time = pl.struct("began", *names).hash(), pl.col("began").is_not_null()
         if "plays" not in rows.columns:
             rows = rows.with_columns(pl.lit(1).alias("plays"))
         rows = rows.with_columns(
-            pl.when(known).then(play).alias("play"),
+            pl.when(has_time).then(play).alias("play"),
             pl.struct(name.str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]+", "") for name in names)
             .hash()
             .alias("names"),
@@ -86,9 +86,9 @@ class Plays:
         others = [frame for name, frames in self._begun.items() if name != service for frame in frames]
         if not others:
             return rows
-        known = pl.concat(others).sort("began").with_columns(pl.lit(True).alias("elsewhere"))
+        told = pl.concat(others).sort("began").with_columns(pl.lit(True).alias("elsewhere"))
         rows = rows.sort("began", nulls_last=True).join_asof(
-            known, on="began", by="names", strategy="nearest", tolerance=SAME_SECONDS, check_sortedness=False
+            told, on="began", by="names", strategy="nearest", tolerance=SAME_SECONDS, check_sortedness=False
         )
         same = pl.col("skipped").is_null() & pl.col("elsewhere").fill_null(False) & pl.col("began").is_not_null()
         return rows.with_columns(pl.when(same).then(pl.lit(ELSEWHERE)).otherwise("skipped").alias("skipped")).drop(
@@ -174,7 +174,7 @@ def _summed(records: pl.DataFrame) -> pl.DataFrame:
         records.group_by(names)
         .agg(
             pl.col("plays").sum(),
-            # The longest list names everybody: services differ in whom they tell of.
+            # The longest list names everybody: some services tell the first artist alone.
             pl.col("artists").sort_by(pl.col("artists").list.len(), pl.col("artists").list.join("\0")).last(),
             pl.exclude("plays", "artists", *names).min(),
         )

@@ -129,8 +129,8 @@ class Reading:
         """
         plays = Plays()
         yield from self._kept_before()
-        with handed_in(*self.paths) as found:
-            for member, kind in self._survey(found):
+        with handed_in(*self.paths) as files:
+            for member, kind in self._survey(files):
                 yield from self._file(member, kind, plays)
         library = self._with_earlier_plays(plays.library())
         self.plays = int(library["plays"].sum())
@@ -143,10 +143,10 @@ class Reading:
 
     def skipped_rows(self) -> Counter[str]:
         """Return how many rows are no music, or do not count, by reason."""
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for (_, reason), count in self.skipped.items():
-            found[reason] += count
-        return found
+            counts[reason] += count
+        return counts
 
     def report(self, most: int | None = None) -> dict[str, Any]:
         """Return what was read, what was not and why, once `frames` is exhausted; at most ``most`` files of each."""
@@ -175,12 +175,12 @@ class Reading:
         for part in self._earlier.filter(pl.col("playlist_id") != PLAYED.id).partition_by(
             "playlist_id", maintain_order=True
         ):
-            kept = part
+            rows = part
             if part["playlist_id"][0] not in ONCE:
                 made = self._new_playlist(None)
                 place = pl.lit(made.position, pl.Int32).alias("playlist_position")
-                kept = part.with_columns(pl.lit(made.id).alias("playlist_id"), place)
-            yield self._kept(self._lists.merge(kept, ("earlier",)).drop("again").select(part.columns), "", [])
+                rows = part.with_columns(pl.lit(made.id).alias("playlist_id"), place)
+            yield self._kept(self._lists.merge(rows, ("earlier",)).drop("again").select(part.columns), "", [])
 
     def _with_earlier_plays(self, library: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -192,63 +192,63 @@ class Reading:
         most = both.sort("plays", descending=True, maintain_order=True).unique(names, keep="first", maintain_order=True)
         return most.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias("position"))
 
-    def _survey(self, found: HandedIn) -> list[tuple[Member, Kind]]:
+    def _survey(self, files: HandedIn) -> list[tuple[Member, Kind]]:
         """Return the files to read with their kinds; the others are listed, and so are copies of one file."""
-        self.not_read += found.unread
-        sizes = Counter(member.size for member in found.members)
-        known: dict[tuple[int, int], Member] = {}
+        self.not_read += files.unread
+        sizes = Counter(member.size for member in files.members)
+        first_of: dict[tuple[int, int], Member] = {}
         accounts: dict[tuple[str, str], tuple[str, str]] = {}
-        wanted: list[tuple[Member, Kind]] = []
-        for member in found.members:
+        to_read: list[tuple[Member, Kind]] = []
+        for member in files.members:
             kind = kind_of(member)
             if kind.account:
                 accounts.setdefault((kind.service, kind.account.casefold()), (kind.account, str(member.path)))
             if not kind.reader:
                 self.not_read.append((str(member.path), kind.why_not))
                 continue
-            if sizes[member.size] > 1 and (same := self._same(member, known)) is not None:
+            if sizes[member.size] > 1 and (same := self._same(member, first_of)) is not None:
                 self.not_read.append((str(member.path), f"the same as {same.path}"))
                 continue
-            wanted.append((member, kind))
+            to_read.append((member, kind))
         self._of_one_person(accounts)
-        self._warn_of_downloads(wanted)
+        self._warn_of_downloads(to_read)
         # Tables that do not tell a comma in a name from one between names come last: other files may have told.
-        wanted.sort(key=lambda found: found[1].names_may_be_joined)
-        if any(kind.names_may_be_joined for _, kind in wanted):
+        to_read.sort(key=lambda files: files[1].names_may_be_joined)
+        if any(kind.names_may_be_joined for _, kind in to_read):
             self._learn_names(self._artist_names())
-        return wanted
+        return to_read
 
     def _learn_names(self, names: Iterable[str | None]) -> None:
         """Remember names that hold a comma and a space."""
         room = MAX_WHOLE_NAMES - len(self._whole_names)
-        found = (name.casefold() for name in names if name and ", " in name)
-        self._whole_names.update(itertools.islice(found, max(0, room)))
+        with_comma = (name.casefold() for name in names if name and ", " in name)
+        self._whole_names.update(itertools.islice(with_comma, max(0, room)))
 
-    def _same(self, member: Member, known: dict[tuple[int, int], Member]) -> Member | None:
+    def _same(self, member: Member, first_of: dict[tuple[int, int], Member]) -> Member | None:
         try:
             key = (member.size, member.checksum())
         except UNREADABLE:
             return None
-        first = known.setdefault(key, member)
+        first = first_of.setdefault(key, member)
         same_list = member.copy[0] == first.copy[0] or not member.name.lower().endswith((".csv", ".txt", ".tsv"))
         return first if first is not member and same_list else None
 
     def _of_one_person(self, accounts: dict[tuple[str, str], tuple[str, str]]) -> None:
         for service in {service for service, _ in accounts}:
-            people = [found for (one, _), found in accounts.items() if one == service]
+            people = [account for (of, _), account in accounts.items() if of == service]
             if len(people) > 1:
                 who = " and ".join(f"{name!r} ({file})" for name, file in people[:3])
                 raise SourceError(
                     f"'{self.paths[0]}' holds the listening of {len(people)} people: {who}. Hand in each on their own."
                 )
 
-    def _warn_of_downloads(self, wanted: Sequence[tuple[Member, Kind]]) -> None:
+    def _warn_of_downloads(self, to_read: Sequence[tuple[Member, Kind]]) -> None:
         """Say where two downloads lie that nothing tells to be of one person."""
         places: dict[tuple[str, str], set[str]] = {}
-        for member, kind in wanted:
+        for member, kind in to_read:
             if kind.reader in ("library", "playlists", "plays") and not kind.account:
                 places.setdefault((kind.reader, member.copy[0].lower()), set()).add(str(member.path.parent))
-        doubled = sorted({place for found in places.values() if len(found) > 1 for place in found})
+        doubled = sorted({place for folders in places.values() if len(folders) > 1 for place in folders})
         if doubled:
             self.notes.append(
                 f"{len(doubled)} downloads in {', '.join(doubled[:5])}: they are taken for one person's. People are "
@@ -320,9 +320,9 @@ class Reading:
                 names = rows.select(pl.coalesce("playlist_name", pl.lit(title, pl.String))).to_series()
                 lists = [playlist(*pair) for pair in zip(names, rows["playlist_type"], strict=True)]
                 rows = rows.with_columns(
-                    pl.Series("playlist_id", [one.id for one in lists], pl.String),
-                    pl.Series("playlist_name", [one.name for one in lists], pl.String),
-                    pl.Series("playlist_position", [one.position for one in lists], pl.Int32),
+                    pl.Series("playlist_id", [made_list.id for made_list in lists], pl.String),
+                    pl.Series("playlist_name", [made_list.name for made_list in lists], pl.String),
+                    pl.Series("playlist_position", [made_list.position for made_list in lists], pl.Int32),
                     pl.col("index").cast(pl.Int32).alias("position"),
                 ).drop(name for name in ("milliseconds", "played_at", "plays") if name in rows.columns)
             yield Chunk(rows.rename({"released": "release_year"} if "released" in rows.columns else {}), faults)
@@ -384,14 +384,14 @@ class Reading:
         import polars as pl
 
         of_user = [fault._replace(user_id=self.user_id) for fault in faults]
-        found = pl.concat([rejects_of(of_user, file=file), no_rejects() if rejects is None else rejects])
-        rows = found.filter("dropped").unique(["row", "reason"])
+        all_rejects = pl.concat([rejects_of(of_user, file=file), no_rejects() if rejects is None else rejects])
+        rows = all_rejects.filter("dropped").unique(["row", "reason"])
         self.rejected.update(dict(rows["reason"].value_counts().iter_rows()))
-        values = found.filter(~pl.col("dropped")).select(pl.format("{}: {}", "field", "reason").alias("what"))
+        values = all_rejects.filter(~pl.col("dropped")).select(pl.format("{}: {}", "field", "reason").alias("what"))
         self.values.update(dict(values["what"].value_counts().iter_rows()))
-        listed = found.head(self._rejects_left)
+        listed = all_rejects.head(self._rejects_left)
         self._rejects_left -= listed.height
-        for reason, count in found.slice(listed.height)["reason"].value_counts().iter_rows():
+        for reason, count in all_rejects.slice(listed.height)["reason"].value_counts().iter_rows():
             self.skipped[file, f"{reason} (more than are listed)"] += count
         if records is not None:
             records = self._bounded(records, file)
@@ -404,16 +404,16 @@ class Reading:
 
         names = records["artist_name"].unique(maintain_order=True)
         new = [name for name in names if name not in self._artists]
-        known, refused = new[: MAX_ARTISTS - len(self._artists)], new[MAX_ARTISTS - len(self._artists) :]
-        self._artists.update(known)
-        kept = records.filter(~pl.col("artist_name").is_in(refused)) if refused else records
-        if kept.height < records.height:
-            self.skipped[file, f"of more than {MAX_ARTISTS:,} artists of one person"] += records.height - kept.height
-        if kept.height > self._items_left:
-            self.skipped[file, f"of more than {MAX_ITEMS:,} items of one person"] += kept.height - self._items_left
-            kept = kept.head(self._items_left)
-        self._items_left -= kept.height
-        return kept
+        allowed, refused = new[: MAX_ARTISTS - len(self._artists)], new[MAX_ARTISTS - len(self._artists) :]
+        self._artists.update(allowed)
+        within = records.filter(~pl.col("artist_name").is_in(refused)) if refused else records
+        if within.height < records.height:
+            self.skipped[file, f"of more than {MAX_ARTISTS:,} artists of one person"] += records.height - within.height
+        if within.height > self._items_left:
+            self.skipped[file, f"of more than {MAX_ITEMS:,} items of one person"] += within.height - self._items_left
+            within = within.head(self._items_left)
+        self._items_left -= within.height
+        return within
 
     def _why_nothing(self) -> str:
         where = ", ".join(f"'{path}'" for path in self.paths[:3])
@@ -444,16 +444,16 @@ def _not_music(columns: Sequence[str]) -> pl.Expr:
     import polars as pl
 
     uri = pl.col("track_uri")
-    found = (
+    reason = (
         pl.when(uri.str.contains("^spotify:local:")).then(pl.lit(LOCAL))
         .when(uri.str.contains(r"^spotify:(?:episode|show):|open\.spotify\.com/(?:episode|show)/")).then(pl.lit(PODCAST))
     )  # fmt: skip
     if "rating" in columns:
-        found = found.when(pl.col("rating") == "S").then(pl.lit(NO_PLAYS))
+        reason = reason.when(pl.col("rating") == "S").then(pl.lit(NO_PLAYS))
     if "milliseconds" in columns:
         short = pl.col("milliseconds").cast(pl.Float64, strict=False) < 30_000
-        found = found.when(short.fill_null(False)).then(pl.lit("played for less than 30 s"))
-    return found.alias("skipped")
+        reason = reason.when(short.fill_null(False)).then(pl.lit("played for less than 30 s"))
+    return reason.alias("skipped")
 
 
 def _plays_of(columns: Sequence[str]) -> list[pl.Expr]:

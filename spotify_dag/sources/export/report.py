@@ -25,16 +25,16 @@ def lines(report: Mapping[str, Any]) -> list[str]:
 
     File names and reasons are as they stand in the files: escape them where they are shown.
     """
-    found = []
+    shown = []
     for file in report["files_read"][:SHOWN]:
         encoding = "" if file["encoding"] == "utf-8" else f", read as {file['encoding']}"
-        found.append(f"read {file['file']}: {file['what']}{encoding}")
-    found += [f"not read {file['file']}: {file['reason']}" for file in report["files_not_read"][:SHOWN]]
+        shown.append(f"read {file['file']}: {file['what']}{encoding}")
+    shown += [f"not read {file['file']}: {file['reason']}" for file in report["files_not_read"][:SHOWN]]
     for name, what in (("files_read", "read"), ("files_not_read", "not read")):
         if (more := report[f"n_{name}"] - min(SHOWN, len(report[name]))) > 0:
-            found.append(f"and {more:,} more files {what}")
+            shown.append(f"and {more:,} more files {what}")
     for name, what in COUNTED:
-        found += [f"{count:,} {what}: {reason}" for reason, count in report[name].items()]
+        shown += [f"{count:,} {what}: {reason}" for reason, count in report[name].items()]
     if report["names_mended"]:
-        found.append(f"{report['names_mended']:,} names mended: their letters had been decoded wrongly")
-    return found + list(report["notes"])
+        shown.append(f"{report['names_mended']:,} names mended: their letters had been decoded wrongly")
+    return shown + list(report["notes"])

@@ -83,15 +83,15 @@ def item_chunk(items: Sequence[Item], faults: list[Fault]) -> Chunk:
     return Chunk(rows, faults)
 
 
-def item_chunks(found: Iterable[Item | Fault]) -> Iterator[Chunk]:
+def item_chunks(entries: Iterable[Item | Fault]) -> Iterator[Chunk]:
     """Yield items and faults in chunks."""
     items: list[Item] = []
     faults: list[Fault] = []
-    for one in found:
-        if isinstance(one, Fault):
-            faults.append(one)
+    for entry in entries:
+        if isinstance(entry, Fault):
+            faults.append(entry)
         else:
-            items.append(one)
+            items.append(entry)
         if len(items) + len(faults) >= CHUNK_ROWS:
             yield item_chunk(items, faults)
             items, faults = [], []
@@ -104,11 +104,15 @@ def artist_lists(artists: Sequence[Any], names: Sequence[Any]) -> pl.Series:
 
     one_each = texts(list(names))
     listed = [
-        [name for name in found if isinstance(name, str)] if isinstance(found, list) else [name] if name else []
-        for found, name in zip(artists, one_each, strict=True)
+        [name for name in names_of_row if isinstance(name, str)]
+        if isinstance(names_of_row, list)
+        else [name]
+        if name
+        else []
+        for names_of_row, name in zip(artists, one_each, strict=True)
     ]
-    lengths = [len(one) for one in listed]
-    flat = texts([name for one in listed for name in one])
+    lengths = [len(row_names) for row_names in listed]
+    flat = texts([name for row_names in listed for name in row_names])
     rows = pl.Series("row", [row for row, length in enumerate(lengths) for _ in range(length)], pl.Int64)
     lists = pl.DataFrame({"row": rows, "artists": flat}).group_by("row", maintain_order=True).agg("artists")
     every = pl.DataFrame({"row": pl.Series(range(len(listed)), dtype=pl.Int64)})

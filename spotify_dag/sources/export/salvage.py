@@ -27,7 +27,9 @@ MAX_WASTE = 1 << 28
 """Characters parsed in vain after which the rest of a file is given up: hostile text could otherwise take hours."""
 
 
-def objects(stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool]) -> Iterator[tuple[str, dict[str, Any] | None]]:
+def objects(
+    stream: IO[bytes], is_wanted: Callable[[dict[str, Any]], bool]
+) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """Yield the wanted objects of a JSON text, each with the text between it and the one before.
 
     Parameters
@@ -41,12 +43,12 @@ def objects(stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool]) -> Iter
     ------
     ``(between, object)``; the object is None where one was damaged, or is not wanted and does not hold all others.
     """
-    for between, run in _runs(stream, wanted, flat=False):
+    for between, run in _runs(stream, is_wanted, flat=False):
         yield between, run[0] if run else None
 
 
 def runs_of_objects(
-    stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool]
+    stream: IO[bytes], is_wanted: Callable[[dict[str, Any]], bool]
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the objects that `objects` yields, many at once: for long lists of objects that hold no objects.
 
@@ -54,7 +56,7 @@ def runs_of_objects(
     ------
     ``(between, objects)``, with the text before the first of them; no object where one was damaged.
     """
-    yield from _runs(stream, wanted, flat=True)
+    yield from _runs(stream, is_wanted, flat=True)
 
 
 class _Text:
@@ -76,7 +78,7 @@ class _Text:
 
 
 def _runs(
-    stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool], *, flat: bool
+    stream: IO[bytes], is_wanted: Callable[[dict[str, Any]], bool], *, flat: bool
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     decoder = json.JSONDecoder(strict=False)  # A bare control character in a title is no reason to stop.
     here = _Text(stream)
@@ -94,17 +96,17 @@ def _runs(
         if not tried_as_run:
             tried_as_run = True  # Once per text that is read: a damaged text would else be parsed again and again.
             end = here.text.rfind("}", start) + 1
-            if run := _parsed_run(here.text[start:end], wanted):
+            if run := _parsed_run(here.text[start:end], is_wanted):
                 yield between, run
                 here.at, outermost, between = end, False, ""
                 continue
-        found, end, tried, more_may_mend = _parsed(decoder, here)
+        parsed, end, tried, more_may_mend = _parsed(decoder, here)
         if more_may_mend:
             here.read_on(max(CHUNK, len(here.text) - here.at))
             tried_as_run = not flat
             continue
-        if found is not None and wanted(found):
-            yield between, [found]
+        if parsed is not None and is_wanted(parsed):
+            yield between, [parsed]
             here.at = end
         else:
             if not outermost or between.strip():
@@ -115,13 +117,13 @@ def _runs(
     yield "", []
 
 
-def _parsed_run(text: str, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+def _parsed_run(text: str, is_wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
     """Return objects with commas between them; none where the text is anything else, or one of them not wanted."""
     try:
         run = orjson.loads(f"[{text}]")
     except orjson.JSONDecodeError:
         return []
-    return run if all(isinstance(one, dict) and wanted(one) for one in run) else []
+    return run if all(isinstance(entry, dict) and is_wanted(entry) for entry in run) else []
 
 
 def _parsed(decoder: json.JSONDecoder, here: _Text) -> tuple[Any, int, int, bool]:

@@ -45,7 +45,7 @@ WATCHED_AFTER = (
     " megnézve",
 )
 TOPIC = re.compile(r" [-–] (?:Topic|Thema|Tema|Thème|Argomento|Onderwerp|Temat|Ämne|Тема|トピック|주제)$")
-"""What YouTube puts behind the name of an artist whose channel it made itself."""
+"""What YouTube puts behind the name of an artist, where it made the channel itself."""
 
 Play = Mapping[str, Any]
 
@@ -53,19 +53,19 @@ Play = Mapping[str, Any]
 def read_listens(stream: IO[bytes]) -> Iterator[Chunk]:
     """Yield plays of ListenBrainz: its export and its dumps."""
 
-    def play(found: dict[str, Any]) -> Play | None:
-        track = found.get("track_metadata")
+    def play(listen: dict[str, Any]) -> Play | None:
+        track = listen.get("track_metadata")
         if not isinstance(track, dict):
             return None
         mapped = track.get("mbid_mapping")
         credited = mapped.get("artists") if isinstance(mapped, dict) else None
-        names = [one.get("artist_credit_name") for one in credited or () if isinstance(one, dict)]
+        names = [credit.get("artist_credit_name") for credit in credited or () if isinstance(credit, dict)]
         more = track.get("additional_info")
         if not names and isinstance(more, dict) and isinstance(more.get("artist_names"), list):
             names = more["artist_names"]
         return {
             "track_name": track.get("track_name"), "artist_name": track.get("artist_name"), "artists": names or None,
-            "album_name": track.get("release_name"), "played_at": found.get("listened_at", found.get("timestamp")),
+            "album_name": track.get("release_name"), "played_at": listen.get("listened_at", listen.get("timestamp")),
             "track_uri": _uri(more.get("spotify_id") if isinstance(more, dict) else None),
         }  # fmt: skip
 
@@ -75,30 +75,30 @@ def read_listens(stream: IO[bytes]) -> Iterator[Chunk]:
 def read_scrobbles(stream: IO[bytes]) -> Iterator[Chunk]:
     """Yield plays of Maloja, of Pano Scrobbler, and of copies of Last.fm's own lists."""
 
-    def play(found: dict[str, Any]) -> Play | None:
-        track: Any = found.get("track")
-        artists: Any = found.get("artists")
-        album: Any = found.get("album")
+    def play(listen: dict[str, Any]) -> Play | None:
+        track: Any = listen.get("track")
+        artists: Any = listen.get("artists")
+        album: Any = listen.get("album")
         title = track
         if isinstance(track, dict):  # Maloja
             title, artists, album = track.get("title"), track.get("artists"), track.get("album")
-        artist: Any = found.get("artist")
+        artist: Any = listen.get("artist")
         if isinstance(artist, dict):  # Last.fm
             artist = artist.get("#text", artist.get("name"))
         if isinstance(album, dict):
             album = album.get("albumtitle", album.get("#text"))
-        date: Any = found.get("date")
+        date: Any = listen.get("date")
         if isinstance(date, dict):
             date = date.get("uts", date.get("#text"))
-        time = next((found[name] for name in ("time", "timeMs", "timestamp", "uts") if found.get(name)), date)
-        event: Any = found.get("event", "scrobble")
+        time = next((listen[name] for name in ("time", "timeMs", "timestamp", "uts") if listen.get(name)), date)
+        event: Any = listen.get("event", "scrobble")
         return {
-            "track_name": title or found.get("name"), "artist_name": artist,
+            "track_name": title or listen.get("name"), "artist_name": artist,
             "artists": artists if isinstance(artists, list) and artists else None, "album_name": album,
             "played_at": time, "skipped": None if event in ("scrobble", "", None) else NO_PLAYS,
         }  # fmt: skip
 
-    def wanted(it: dict[str, Any]) -> bool:
+    def is_wanted(it: dict[str, Any]) -> bool:
         named = "track" in it or ("name" in it and "artist" in it)
         return (
             named
@@ -106,27 +106,27 @@ def read_scrobbles(stream: IO[bytes]) -> Iterator[Chunk]:
             and not {"time", "timeMs", "date", "uts", "timestamp"}.isdisjoint(it)
         )
 
-    return _plays(stream, wanted, play)
+    return _plays(stream, is_wanted, play)
 
 
 def read_watched(stream: IO[bytes]) -> Iterator[Chunk]:
     """Yield plays of the history of YouTube that were made in YouTube Music."""
 
-    def play(found: dict[str, Any]) -> Play | None:
-        music = found.get("header") == "YouTube Music"
-        channels = found.get("subtitles")
+    def play(listen: dict[str, Any]) -> Play | None:
+        music = listen.get("header") == "YouTube Music"
+        channels = listen.get("subtitles")
         channel = (
             channels[0].get("name")
             if isinstance(channels, list) and channels and isinstance(channels[0], dict)
             else None
         )
-        title = found.get("title")
+        title = listen.get("title")
         if isinstance(title, str):
             title = next((title.removeprefix(start) for start in WATCHED if title.startswith(start)), title)
             title = next((title.removesuffix(end) for end in WATCHED_AFTER if title.endswith(end)), title)
         return {
             "track_name": title, "artist_name": TOPIC.sub("", channel) if isinstance(channel, str) else None,
-            "played_at": found.get("time"), "skipped": None if music and channel else UNNAMED if music else VIDEO,
+            "played_at": listen.get("time"), "skipped": None if music and channel else UNNAMED if music else VIDEO,
         }  # fmt: skip
 
     return _plays(stream, lambda it: "title" in it and ("header" in it or "titleUrl" in it), play)
@@ -136,11 +136,11 @@ def read_apple_library(stream: IO[bytes], playlist: Playlist) -> Iterator[Chunk]
     """Yield the tracks of a library of Apple Music."""
 
     def items() -> Iterator[Item | Fault]:
-        for row, (_, found) in enumerate(objects(stream, lambda it: "Title" in it and "Artist" in it)):
-            if found is None:
+        for row, (_, entry) in enumerate(objects(stream, lambda it: "Title" in it and "Artist" in it)):
+            if entry is None:
                 yield Fault(row, None, "item", None, _DAMAGED)
             else:
-                yield Item(row, playlist, row, found.get("Title"), found.get("Artist"), found.get("Album"))
+                yield Item(row, playlist, row, entry.get("Title"), entry.get("Artist"), entry.get("Album"))
 
     return item_chunks(items())
 
@@ -152,18 +152,18 @@ def read_jspf(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -> Ite
         row = position = 0
         playlist: Playlist | None = None
 
-        def wanted(it: dict[str, Any]) -> bool:
+        def is_wanted(it: dict[str, Any]) -> bool:
             named = "title" in it and ("creator" in it or "identifier" in it)
             return named or isinstance(it.get("track"), list)
 
-        for between, found in objects(stream, wanted):
-            if found is None:
+        for between, entry in objects(stream, is_wanted):
+            if entry is None:
                 yield Fault(row, None, "item", None, _DAMAGED)
                 row += 1
                 continue
-            members = [found]
-            if isinstance(found.get("track"), list):
-                playlist, position, members = new_playlist(found.get("title")), 0, found["track"]
+            members = [entry]
+            if isinstance(entry.get("track"), list):
+                playlist, position, members = new_playlist(entry.get("title")), 0, entry["track"]
             elif playlist is None:
                 names = _TITLE.findall(between)
                 playlist, position = new_playlist(names[-1] if names else None), 0
@@ -180,15 +180,15 @@ def read_jspf(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -> Ite
 def _jspf_item(track: dict[str, Any], row: int, playlist: Playlist, position: int) -> Item:
     links: list[Any] = []
     for name in ("identifier", "location"):
-        found: Any = track.get(name)
-        links += found if isinstance(found, list) else [found]
+        value: Any = track.get(name)
+        links += value if isinstance(value, list) else [value]
     artists = None
     extension: Any = track.get("extension")
     for part in extension.values() if isinstance(extension, dict) else ():
         more: Any = part.get("additional_metadata") if isinstance(part, dict) else None
         credited: Any = more.get("artists") if isinstance(more, dict) else None
         if isinstance(credited, list):
-            artists = [one.get("artist_credit_name") for one in credited if isinstance(one, dict)] or None
+            artists = [credit.get("artist_credit_name") for credit in credited if isinstance(credit, dict)] or None
     uri = next((uri for link in links if (uri := _uri(link))), None)
     return Item(
         row, playlist, position, track.get("title"), track.get("creator"), track.get("album"), uri, None, artists
@@ -211,24 +211,24 @@ def read_xspf(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -> Ite
         for block in Decoder(stream).blocks():
             text += block
             end = 0
-            for found in _XSPF_TRACK.finditer(text):
+            for match in _XSPF_TRACK.finditer(text):
                 if playlist is None:
-                    title = _XSPF_HEAD.search(text[: found.start()])
+                    title = _XSPF_HEAD.search(text[: match.start()])
                     playlist = new_playlist(_xml_text(title[1]) if title else None)
                 # Of a track that does not end, the next one begins inside it.
-                inner = re.split(r"<(?:\w+:)?track\b[^>]*>", found[1])[-1]
+                inner = re.split(r"<(?:\w+:)?track\b[^>]*>", match[1])[-1]
                 fields = {name: _field(inner, name) for name in ("title", "creator", "album", "identifier", "location")}
                 uri = _uri(fields["identifier"]) or _uri(fields["location"])
                 yield Item(row, playlist, row, fields["title"], fields["creator"], fields["album"], uri)
-                row, end = row + 1, found.end()
+                row, end = row + 1, match.end()
             text = text[end:] if playlist is None else text[end:][-LONGEST_TRACK:]
 
     return item_chunks(items())
 
 
 def _field(track: str, name: str) -> str | None:
-    found = re.search(rf"<(?:\w+:)?{name}\b[^>]*>(.*?)</(?:\w+:)?{name}>", track, re.DOTALL)
-    return _xml_text(found[1]) if found else None
+    match = re.search(rf"<(?:\w+:)?{name}\b[^>]*>(.*?)</(?:\w+:)?{name}>", track, re.DOTALL)
+    return _xml_text(match[1]) if match else None
 
 
 def _xml_text(text: str) -> str:
@@ -236,19 +236,19 @@ def _xml_text(text: str) -> str:
 
 
 def _uri(link: Any) -> str | None:
-    found = _SPOTIFY.search(link) if isinstance(link, str) else None
-    return f"spotify:track:{found[1]}" if found else None
+    match = _SPOTIFY.search(link) if isinstance(link, str) else None
+    return f"spotify:track:{match[1]}" if match else None
 
 
 def _plays(
-    stream: IO[bytes], wanted: Callable[[dict[str, Any]], bool], play: Callable[[dict[str, Any]], Play | None]
+    stream: IO[bytes], is_wanted: Callable[[dict[str, Any]], bool], play: Callable[[dict[str, Any]], Play | None]
 ) -> Iterator[Chunk]:
     rows: list[tuple[int, Play]] = []
     faults: list[Fault] = []
-    for row, (_, found) in enumerate(objects(stream, wanted)):
-        made = play(found) if found is not None else None
+    for row, (_, entry) in enumerate(objects(stream, is_wanted)):
+        made = play(entry) if entry is not None else None
         if made is None:
-            faults.append(Fault(row, None, "play", None, _DAMAGED if found is None else "no names in it"))
+            faults.append(Fault(row, None, "play", None, _DAMAGED if entry is None else "no names in it"))
         else:
             rows.append((row, made))
         if len(rows) + len(faults) >= CHUNK_ROWS:

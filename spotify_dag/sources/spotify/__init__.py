@@ -91,7 +91,7 @@ class SpotifySource:
             )
 
     def version(self) -> str:
-        """Return a fingerprint of who is read, as whom, and since when; `refreshed_since` says when they are due."""
+        """Return a fingerprint of the users, the logins and the time; `refreshed_since` says when they are due."""
         settings = self.settings
         listed = files_version([self._file()]) if self.users and self._file().is_file() else self.users
         logins = [(login.user_id, login.logged_in_at) for login in self._logins()]
@@ -259,7 +259,7 @@ class SpotifySource:
         contents: dict[str, Content] = {}
         dropped = mirror.dropped([entry.playlist_id for user in users for entry in user.playlists])
         for found in users:
-            # Of a user whose items were partly dropped for their age nothing is yielded: half a user is another user.
+            # Nothing is yielded of a user with items that were dropped for their age: half a user is another user.
             whole = dropped.isdisjoint(entry.playlist_id for entry in found.playlists)
             user = found if whole else replace(found, playlists=[])
             part.append(user)

@@ -81,7 +81,7 @@ class SpotifyClient:
         self._tokens.gate.end_all(1)
 
     def me(self) -> str:
-        """Return the id of the user whose token is used."""
+        """Return the id of the user of the token."""
         return self._call("/me", "who has logged in", lambda spotify: spotify.me(), read_user_id, None)
 
     def playlists(self, user: str, offset: int, login: str | None) -> Page:

@@ -52,7 +52,7 @@ def log_in(settings: Settings, *, port: int, show: Callable[[str], None], wait: 
     LoginError
         If the port is taken, access is denied, or there is no answer in time.
     SpotifyError
-        If Spotify gives no token, or does not say whose it is.
+        If Spotify gives no token, or does not name its user.
     """
     tokens = Tokens(settings)
     begun = time.time()
@@ -80,7 +80,7 @@ def log_in(settings: Settings, *, port: int, show: Callable[[str], None], wait: 
 
 
 def identify(settings: Settings, access_token: str) -> str:
-    """Return the id of the user whose token was just given.
+    """Return the id of the user of a token that was just given.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def identify(settings: Settings, access_token: str) -> str:
 
 
 class _FreshToken(Tokens):
-    """The token of somebody whose name is not known yet."""
+    """The token of a user with a name that is not known yet."""
 
     def __init__(self, settings: Settings, token: str) -> None:
         super().__init__(settings)

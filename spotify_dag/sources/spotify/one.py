@@ -21,7 +21,7 @@ from spotify_dag.sources.spotify.tokens import Logins, Tokens
 from spotify_dag.tombstones import Tombstones
 
 MOST_PLAYLISTS = 300
-"""Playlists read for one answer: each costs a request, of which there are so many a day for everybody."""
+"""Playlists read for one answer: each costs a request, and the requests of a day are shared by everybody."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ _IDLE_SECONDS = 10.0
 
 
 class Gate:
-    """Lets so many requests be open at one time, and shuts down connections whose time is up. One for all sessions.
+    """Bounds the requests that are open at one time, and shuts down connections when their time is up.
+
+    One for all sessions.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ class DeadlineAdapter(HTTPAdapter):
         )
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Make a pool whose connections tell this adapter of their socket."""
+        """Make a pool of connections that tell this adapter of their socket."""
         super().init_poolmanager(*arguments, **options)
         adapter = self
 

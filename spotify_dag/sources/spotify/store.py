@@ -221,7 +221,7 @@ class Mirror:
         return [found[user] for user in user_ids if user in found]
 
     def put_user(self, user: MirroredUser, synced_at: float) -> None:
-        """Remember a user whose playlists are all in the mirror, or cannot be."""
+        """Remember a user. All of their playlists are in the mirror, or cannot be."""
         with self.database.changing() as connection:
             connection.execute(
                 "insert or replace into users (user_id, synced_at, playlists, problem, gone_since) "
@@ -245,7 +245,7 @@ class Mirror:
         return dict(self._in("select playlist_id, snapshot_id from playlists where playlist_id in ({})", playlist_ids))
 
     def dropped(self, playlist_ids: Sequence[str]) -> set[str]:
-        """Return those of the playlists that were fetched, and whose items were dropped since."""
+        """Return those of the playlists that were fetched, with items that were dropped since."""
         query = "select playlist_id from playlists where content = x'' and playlist_id in ({})"
         return {playlist for (playlist,) in self._in(query, playlist_ids)}
 

@@ -119,7 +119,7 @@ class Sweep:
         self.stopped: ResumeLaterError | None = None
         self.failures: list[SpotifyError] = []
         self.read = 0
-        """Users whose playlists were listed."""
+        """Users with playlists that were listed."""
         self._gone: list[str] = []
         self._asked_for_others = False
         self._others_read = 0
@@ -162,7 +162,7 @@ class Sweep:
         return login is not None and login.casefold() == user_id.casefold()
 
     def _settle_gone(self) -> None:
-        """Mark the users whom Spotify does not know any more; what was known of them stays for a while.
+        """Mark the users that Spotify does not know any more; what was known of them stays for a while.
 
         Unless nobody else could be read in this way: then not the users have gone, but the way to ask for them.
         """

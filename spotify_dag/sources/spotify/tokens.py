@@ -142,7 +142,7 @@ class Tokens:
         self._apps_own: dict[str, Any] | None = None
 
     def session(self) -> requests.Session:
-        """Return a new session, whose requests end in time."""
+        """Return a new session. Its requests end in time."""
         from spotify_dag.sources.spotify.session import make_session
 
         return make_session(self.gate)
