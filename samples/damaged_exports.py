@@ -186,8 +186,14 @@ def _of_data_sets() -> list[Corpus]:
     counts = "".join(f"{users[n]}\t\tArtist {n:02d}\t{n + 1}\n" for n in numbers)
     plays = "".join(f"{users[n]}\t2009-05-04T23:08:57Z\t\tAir\t\tSong {n}\n" for n in numbers)
     songs = table(
-        ["track_id", "track_name", "track_artist", "playlist_name", "playlist_id", "energy"],
-        [[f"t{n}", f"Song {n}", "Air", "Mine", f"p{n // 20}", "0.5"] for n in numbers],
+        [
+            "track_name",
+            "track_artist",
+            "playlist_name",
+            "playlist_id",
+            "energy",
+        ],  # No ids: one row may not hide another.
+        [[f"Song {n}", "Air", "Mine", f"p{n // 20}", "0.5"] for n in numbers],
         csv.QUOTE_MINIMAL,
     )
     genres = table(["artist_name", "genres"], [[f"Artist {n:02d}", "pop; rock"] for n in numbers], csv.QUOTE_MINIMAL)
