@@ -85,6 +85,9 @@ class Dialect:
     """Whether its rows may leave out their last cells."""
 
 
+MORE_ARTISTS = range(2, 10)
+"""Numbers of further columns of artists, in tables with a column for each: their fields are ``artist_2`` and so on."""
+
 _NET_AUDIO = (
     "danceability", "energy", "key", "loudness", "mode", "speechiness", "acousticness", "instrumentalness", "liveness",
     "valence", "tempo", "time signature",
@@ -199,7 +202,7 @@ DIALECTS: tuple[Dialect, ...] = (
     _exportify_net("April 2025", _NET_URI, "track uri", "release date"),
     _exportify_net("September 2024", _NET_ID, "track id", "release date"),
     _exportify_net("2019 to 2024", _NET_OLD, "spotify id", "artist ids"),
-    _exportify_net("2019 to 2024, ids alone", _NET_OLD, "spotify id", "release date"),
+    _exportify_net("2019 to 2024, ids alone", tuple(h for h in _NET_OLD if h != "artist ids"), "spotify id", "release date"),
     _exportify_net("without ids", _NET_BARE, "album name", "release date", "added at", absent=("track uri",)),
     Dialect("TuneMyMusic", ("track name", "artist name", "playlist name", "type"), Joined.COMMA_SPACE),
     Dialect("TuneMyMusic (one list)", ("track name", "artist name", "isrc"), Joined.COMMA_SPACE, absent=("track uri",)),
@@ -250,7 +253,7 @@ DIALECTS: tuple[Dialect, ...] = (
     ),
     Dialect(
         "YouTube Music, library and uploads", ("song title", "artist name 1"), Joined.LISTED,
-        columns={"artist name 1": "artist_names"},
+        columns={"artist name 1": "artist_names"} | {f"artist name {n}": f"artist_{n}" for n in MORE_ARTISTS},
     ),
     Dialect("Kaggle tracks", ("id", "name", "artists"), Joined.LISTED, columns={"id": "track_uri"}),
     Dialect("a table of plays", ("played at",), Joined.LISTED, PLAYS),

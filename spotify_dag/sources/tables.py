@@ -14,6 +14,7 @@ from spotify_dag.sources.delimited import Rows, Table, open_table
 from spotify_dag.sources.dialects import (
     DIALECTS,
     HEADLESS_LASTFM,
+    MORE_ARTISTS,
     SCROBBLER_LOG,
     Dialect,
     fields_of,
@@ -166,6 +167,9 @@ class OpenTable:
             for cell in cells.get("artist_uris", [None] * len(good))
         ]
         names = [artists(cell, of_row) for cell, of_row in zip(cells["artist_names"], ids, strict=True)]
+        for more in (cells.pop(f"artist_{n}", ()) for n in MORE_ARTISTS):
+            for of_row, cell in zip(names, more, strict=False):
+                of_row.extend([cell] if cell else [])
         return pl.DataFrame(cells, schema=dict.fromkeys(cells, pl.String)).with_columns(
             pl.Series("row", [rows.lines[at] for at in good], pl.Int64),
             pl.Series("index", [index + at for at in good], pl.Int64),

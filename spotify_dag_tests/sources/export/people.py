@@ -676,7 +676,7 @@ def _archives_of_services() -> list[Kind]:
                 ["x", "Ebb", "Tides", "Lune Claire", "Åsa Fjord"], ["y", "Vidrio", "Vitrine", "Mill, The Grinder", ""],
             ),
             {"music library songs": ["Ebb", "Vidrio"]},
-            [["Lune Claire"], ["Mill, The Grinder"]],
+            [["Lune Claire", "Åsa Fjord"], ["Mill, The Grinder"]],
         ),
         Kind(
             "Kaggle, lists as Python prints them",
