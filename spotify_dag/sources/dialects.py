@@ -106,6 +106,7 @@ _NET_OLD = (
     "spotify id", "artist ids", "track name", "album name", "artist name(s)", "release date", "duration (ms)",
     "popularity", "added by", "added at", "genres", *_NET_AUDIO,
 )  # fmt: skip
+_NET_IDS = tuple(heading for heading in _NET_OLD if heading != "artist ids")
 _NET_BARE = _net((), ("added by", "added at", "genres", "record label"))
 
 _APP_FIELDS = (
@@ -202,7 +203,7 @@ DIALECTS: tuple[Dialect, ...] = (
     _exportify_net("April 2025", _NET_URI, "track uri", "release date"),
     _exportify_net("September 2024", _NET_ID, "track id", "release date"),
     _exportify_net("2019 to 2024", _NET_OLD, "spotify id", "artist ids"),
-    _exportify_net("2019 to 2024, ids alone", tuple(h for h in _NET_OLD if h != "artist ids"), "spotify id", "release date"),
+    _exportify_net("2019 to 2024, ids alone", _NET_IDS, "spotify id", "release date"),
     _exportify_net("without ids", _NET_BARE, "album name", "release date", "added at", absent=("track uri",)),
     Dialect("TuneMyMusic", ("track name", "artist name", "playlist name", "type"), Joined.COMMA_SPACE),
     Dialect("TuneMyMusic (one list)", ("track name", "artist name", "isrc"), Joined.COMMA_SPACE, absent=("track uri",)),
