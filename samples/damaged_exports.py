@@ -328,13 +328,13 @@ def whole(corpus: Corpus) -> Mutant:
 
 
 def _says(found: Mutant, name: str) -> bool:
-    """Whether a line as wide as the heading has a name in the column of artists: then that is what stands there."""
+    """Whether a mutant itself calls a name an artist: in a whole line of a table, or in a pair of JSON."""
+    text = found.content.decode(errors="replace")
     if not found.corpus.name.endswith((".csv", ".tsv")):
-        return False
+        return re.search(rf'artist_?(?:name)?"\s*:\s*"{re.escape(name)}"', text, re.IGNORECASE) is not None
     width = len(_cells(found.corpus)[1])
     column = next(at for at, cell in enumerate(_cells(found.corpus)[1]) if cell in ARTISTS | set(found.corpus.rows))
-    lines = found.content.decode(errors="replace").splitlines()
-    rows = (next(csv.reader([line], delimiter=_separator(found.corpus)), []) for line in lines)
+    rows = (next(csv.reader([line], delimiter=_separator(found.corpus)), []) for line in text.splitlines())
     return any(len(row) == width and name in row[column] for row in rows)
 
 

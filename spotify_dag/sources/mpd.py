@@ -5,6 +5,7 @@ The dataset tells no listeners apart, so every playlist is a user of its own.
 
 from __future__ import annotations
 
+import filecmp
 import io
 import json
 import re
@@ -95,7 +96,7 @@ class MpdSource:
         return sum(map(len, self._found()))
 
     def batches(self) -> Iterator[Batch]:
-        """Yield one batch per slice. A slice that cannot be read is one reject, and so is a second one of its name.
+        """Yield one batch per slice. A slice that cannot be read is one reject, and so is a copy of one.
 
         Raises
         ------
@@ -114,7 +115,7 @@ class MpdSource:
                 batch = _batch([], [Fault(None, None, "slice", value, reason)], file)
             yield batch
         for file, first in again:
-            fault = Fault(None, None, "slice", str(file), f"not read: its name is that of {first}", dropped=False)
+            fault = Fault(None, None, "slice", str(file), f"not read: a copy of {first}", dropped=False)
             yield _batch([], [fault], file)
         if len(broken) == len(slices):
             raise SourceError(f"No slice can be read, of {len(slices)}: '{slices[0]}' is {broken[0]}. {REMEDY}")
@@ -126,27 +127,36 @@ class MpdSource:
         return self._found()[0]
 
     def _found(self) -> tuple[list[Path], list[tuple[Path, Path]]]:
-        """Return the slices in order, and those of other folders that have the name of one of them."""
+        """Return the slices in order, and copies of them in other folders, each with the first."""
         if self.path.is_file():
             return [self.path], []
         if not self.path.is_dir():
             raise SourceError(f"There is no file or folder '{self.path}'. {REMEDY}")
-        slices: dict[str, Path] = {}
+        slices: dict[Path, str] = {}
         again: list[tuple[Path, Path]] = []
         for folder in folders_near(self.path):
             # In one folder, a slice that is there packed and unpacked is one.
             here = {file.name.removesuffix(".gz"): file for file in sorted(folder.glob(SLICES), reverse=True)}
             for name, file in sorted(here.items()):
-                if name.endswith(".json") and file.is_file() and slices.setdefault(name, file) is not file:
-                    again.append((file, slices[name]))
+                if not (name.endswith(".json") and file.is_file()):
+                    continue
+                same = (first for first, other in slices.items() if other == name and _is_copy(file, first))
+                if (first := next(same, None)) is None:
+                    slices[file] = name
+                else:
+                    again.append((file, first))
         if slices:
             # By length first: slice 2000-2999 comes before slice 10000-10999.
-            return [slices[name] for name in sorted(slices, key=lambda name: (len(name), name))], again
+            return sorted(slices, key=lambda file: (len(slices[file]), slices[file])), again
         entries = ", ".join(sorted(entry.name for entry in self.path.glob("*"))[:5]) or "nothing"
         packed = next((entry for entry in sorted(self.path.iterdir()) if entry.suffix.lower() in ARCHIVES), None)
         if packed is not None:
             raise SourceError(f"'{packed}' is an archive. Unpack it, and give the folder.")
         raise SourceError(f"'{self.path}' does not hold slices of the dataset; it holds {entries}. {REMEDY}")
+
+
+def _is_copy(file: Path, other: Path) -> bool:
+    return file.stat().st_size == other.stat().st_size and filecmp.cmp(file, other, shallow=False)
 
 
 def _start(file: Path) -> str:

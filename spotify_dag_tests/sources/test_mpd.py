@@ -414,14 +414,15 @@ class TestAsDownloaded:
         assert batch.records["user_id"].to_list() == ["mpd-0", "mpd-1", "mpd-2"]
         assert batch.rejects.is_empty()
 
-    def test_a_slice_of_a_name_that_was_read_is_named(self, tmp_path: Path) -> None:
+    def test_a_copy_is_named_and_a_slice_of_the_same_name_is_read(self, tmp_path: Path) -> None:
         write(tmp_path / "a", FIRST, playlist(1, track(0)))
-        write(tmp_path / "b", FIRST, playlist(2, track(0)))
+        write(tmp_path / "b", FIRST, playlist(1, track(0)))
+        write(tmp_path / "c", FIRST, playlist(2, track(0)))
         source = MpdSource(tmp_path)
-        assert source.n_batches() == len(list(source.batches())) == 2
+        assert source.n_batches() == len(list(source.batches())) == 3
         batch = read(tmp_path)
-        assert batch.records["user_id"].to_list() == ["mpd-1"]
+        assert batch.records["user_id"].to_list() == ["mpd-1", "mpd-2"]
         first, second = tmp_path / "a" / FIRST, tmp_path / "b" / FIRST
         assert batch.rejects.select("field", "value", "reason", "dropped").rows() == [
-            ("slice", str(second)[:80], f"not read: its name is that of {first}", False)
+            ("slice", str(second)[:80], f"not read: a copy of {first}", False)
         ]
