@@ -178,6 +178,18 @@ class TestNewUser:
             page.locator("input[type=file]").set_input_files(path)
             page.get_by_text("Only 1 items to go by").wait_for()
 
+    def test_several_files_are_one_person_and_the_report_is_shown(
+        self, visit: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        page = visit()
+        files = [tmp_path / name for name in ("one.csv", "two.csv", "notes.txt")]
+        for file, content in zip(files, (exportify(["Prince"]), exportify(["Usher", "Air"]), b"milk"), strict=True):
+            file.write_bytes(content)
+        page.locator("input[type=file]").set_input_files(files)
+        page.get_by_text("3 items in 2 lists were read").click()
+        page.get_by_text("read two.csv: exportify.net").wait_for()
+        page.get_by_text("not read notes.txt: no listening in it").wait_for()
+
     def test_what_goes_wrong_is_said_on_the_page(self, visit: Callable[..., Any], tmp_path: Path) -> None:
         page = visit()
         page.get_by_role("button", name="Find my people").click()
