@@ -93,7 +93,8 @@ class MpdSource:
 
     def n_batches(self) -> int:
         """Return the number of slices."""
-        return sum(map(len, self._found()))
+        slices, copies = self._found()
+        return len(slices) + len(copies)
 
     def batches(self) -> Iterator[Batch]:
         """Yield one batch per slice. A slice that cannot be read is one reject, and so is a copy of one.
