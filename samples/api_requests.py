@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,16 @@ def pages_schema() -> dict[str, Any]:
     import gradio as gr
 
     routes = gr.routes.App.create_app(gr.Blocks(analytics_enabled=False)).routes
-    return get_openapi(title="pages", version="1", routes=routes)
+    schema = get_openapi(title="pages", version="1", routes=routes)
+    # Two functions of Gradio do not name a part of their path, so the description lacks it.
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            described = operation.setdefault("parameters", [])
+            missing = set(re.findall(r"{(\w+)}", path)) - {part["name"] for part in described if part["in"] == "path"}
+            described += [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in sorted(missing)
+            ]
+    return schema
 
 
 def _run(arguments: list[str], cases: int, folder: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import uvicorn
 
 from spotify_dag.app.connections import Connections, raise_file_limit, trusted_proxies
 from spotify_dag.app.guard import API, Guard
-from spotify_dag.app.no_files import NoFiles
 from spotify_dag.app.problems import Problem, add_handlers
 from spotify_dag.app.service import Service, keep_what_is_loaded
 from spotify_dag.app.telemetry import Watched
@@ -72,7 +71,6 @@ def create_app(project: Project, *, pages: bool = True, host: str | None = None)
 
     if pages:
         offline()
-        app.add_middleware(NoFiles)
         from spotify_dag.app.pages import add_pages
 
         add_pages(app, service)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import threading
 import time
@@ -24,6 +25,8 @@ from spotify_dag.errors import SpotifyDagError
 Lane = Literal["known", "spotify", "files"]
 WORKERS: dict[Lane, int] = {"known": 2, "spotify": 2, "files": 2}
 """Workers of each kind of work: who is known already waits for nobody's upload, nor for Spotify."""
+NICENESS = 10
+"""Of the work on files: answers that take milliseconds come first. Threads that such a thread starts inherit it."""
 MOST_WAITING = 20
 """Jobs of one kind that wait."""
 MOST_OF_A_CLIENT = 4
@@ -115,7 +118,10 @@ class Jobs:
     """The jobs of one process. None of them outlives it, and none of them has left anything half done."""
 
     def __init__(self) -> None:
-        self._pools = {lane: ThreadPoolExecutor(workers, thread_name_prefix=lane) for lane, workers in WORKERS.items()}
+        self._pools = {
+            lane: ThreadPoolExecutor(workers, lane, _give_way if lane == "files" else None)
+            for lane, workers in WORKERS.items()
+        }
         self._jobs: dict[str, tuple[Lane, Job]] = {}
         self._running: set[Any] = set()
         self._lock = threading.Lock()
@@ -200,6 +206,12 @@ class Jobs:
             last = ("problem", {"status": 500, "detail": "Something went wrong here. It is in the log of the app."})
         job.ended_at = time.monotonic()
         job.tell(*last)
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread alone. Linux keeps one for each thread."""
+    own = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, own, max(NICENESS, os.getpriority(os.PRIO_PROCESS, own)))
 
 
 def follow(job: Job) -> Iterator[tuple[str, dict[str, Any]]]:

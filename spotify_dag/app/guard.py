@@ -10,6 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from spotify_dag.app.problems import AppError, problem_of
 from spotify_dag.web_guard import is_own_host, is_own_page
@@ -183,6 +184,7 @@ class Guard:
             raise AppError(
                 421, "This app is not known by the name in the address. Whoever runs it sets SPOTIFY_DAG_APP_URL."
             )
+        _check_decodable(scope)
         if path in OPEN:
             return
         client = client_of(scope)
@@ -236,6 +238,15 @@ class Guard:
             return message
 
         return receiving
+
+
+def _check_decodable(scope: Scope) -> None:
+    """Raise for an address that is no text: whoever reads it later would read something else, or fail."""
+    for name, part in (("path", scope["raw_path"]), ("query", scope["query_string"])):
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError:
+            raise AppError(400, f"The {name} of the address is not UTF-8. Encode it as UTF-8.") from None
 
 
 def client_of(scope: Scope) -> str:

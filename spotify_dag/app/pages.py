@@ -16,6 +16,7 @@ from spotify_dag.app import cards, my_data
 from spotify_dag.app.background_jobs import Job, follow
 from spotify_dag.app.guard import client_of
 from spotify_dag.app.identity import TOKEN_HEADER
+from spotify_dag.app.pages_guard import PagesGuard
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import Continuation
 from spotify_dag.errors import SpotifyDagError
@@ -43,16 +44,20 @@ FONT = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 def add_pages(app: FastAPI, service: Service) -> None:
     """Mount the pages at ``/``."""
     from fastapi.responses import HTMLResponse
+    from starlette.routing import Mount
 
     @app.get("/map", include_in_schema=False)
     def map_page() -> HTMLResponse:
         return HTMLResponse(_static("map.html"))
 
+    blocks = _blocks(service)
     gr.mount_gradio_app(
-        app, _blocks(service), path="/", theme=_theme(), css=_static("app.css"), footer_links=[], run_history=False,
+        app, blocks, path="/", theme=_theme(), css=_static("app.css"), footer_links=[], run_history=False,
         show_error=False, ssr_mode=False, max_file_size=1, enable_monitoring=False, mcp_server=False, pwa=False,
         head='<meta name="robots" content="noindex"><link rel="icon" href="data:,">',
     )  # fmt: skip
+    (mounted,) = (route for route in app.routes if isinstance(route, Mount))
+    mounted.app = PagesGuard(mounted.app, blocks)
 
 
 def _theme() -> gr.themes.Base:

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import httpx
 import polars as pl
 import pytest
+from gradio.utils import LRUCache
 
 from samples.app_world import user_id
 from spotify_dag.app import background_jobs, connections, guard
@@ -147,6 +148,22 @@ class TestUploads:
             jobs.start(wait, lane="files", client="10.0.0.1", seconds=60)
         assert refused.value.status == 429
         jobs.start(wait, lane="files", client="10.0.0.2", seconds=60)
+        jobs.stop()
+
+    def test_work_on_files_gives_way_to_answers(self) -> None:
+        jobs = Jobs()
+
+        def niceness(_: Any) -> dict[str, Any]:
+            with ThreadPoolExecutor(1) as started_there:
+                inherited = started_there.submit(os.getpriority, os.PRIO_PROCESS, 0).result()
+            return {"own": os.getpriority(os.PRIO_PROCESS, 0), "inherited": inherited}
+
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        lanes: list[background_jobs.Lane] = ["files", "known"]
+        for lane, expected in zip(lanes, (max(ours, background_jobs.NICENESS), ours), strict=True):
+            job = jobs.start(niceness, lane=lane, client="10.0.0.1", seconds=60)
+            (_, found), *_ = background_jobs.follow(job)
+            assert found == {"own": expected, "inherited": expected}
         jobs.stop()
 
     @pytest.mark.slow
@@ -499,3 +516,76 @@ def test_whoever_follows_is_woken_and_counted() -> None:
     assert told == heard.result()
     assert job._left_at is not None
     assert json.dumps(told)
+
+
+def joined(served: Served, **event: Any) -> httpx.Response:
+    """Send what a page sends to search for a track; ``event`` is put in its place."""
+    body = {"data": ["synthetic-000007"], "fn_index": 8, "session_hash": "abc", **event}
+    return served.client.post("/gradio_api/queue/join", json=body)
+
+
+class TestWhatNoPageSends:
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            ("/?user=%FF%FE", 400),
+            ("/api/v1/compare?a=%ED%A0%80&b=x", 400),
+            ("/api/v1/users/%FF/matches", 400),
+            ("/?page=somewhere", 404),
+            ("/?deep_link=..%2F..", 404),
+            ("/config", 404),
+            ("/monitoring", 404),
+            ("/gradio_api/info", 404),
+            ("/gradio_api/vibe-code", 404),
+            ("/gradio_api/queue/data?session_hash=nobody", 404),
+            ("/gradio_api/queue/data", 422),
+        ],
+    )
+    def test_addresses_are_refused_before_gradio_fails(self, served: Served, path: str, status: int) -> None:
+        assert served.client.get(path).status_code == status
+        assert served.client.head(path).status_code in (status, 405)
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            {"fn_index": -1},
+            {"fn_index": 10**30},
+            {"fn_index": None},
+            {"fn_index": True},
+            {"session_hash": ""},
+            {"session_hash": None},
+            {"session_hash": "x" * 101},
+            {"data": []},
+            {"data": ["a", "b"]},
+            {"data": [[]]},
+            {"data": [{"a": 1}]},
+            {"data": [7]},
+            {"data": ["x" * 100_001]},
+            {"fn_index": 1, "data": ["a", False, 0, 10**9, 50]},
+            {"fn_index": 1, "data": ["a", False, 0, "50", 50]},
+            {"event_data": {"job": "a", "path": "/etc/passwd"}},
+            {"trigger_id": "x"},
+            {"batched": True},
+            {"oauth_token": "x"},
+        ],
+        ids=lambda event: str(event)[:60],
+    )
+    def test_events_are_refused_before_gradio_fails(self, served: Served, event: dict[str, Any]) -> None:
+        answer = joined(served, **event)
+        assert answer.status_code == 422
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert joined(served).status_code == 200
+
+    def test_events_whose_pages_have_gone_stop_no_other_page(
+        self, fresh: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Gradio keeps so many sessions. Once it told a forgotten one its place, no page was answered any more."""
+        monkeypatch.setattr("gradio.queueing.LRUCache", lambda _: LRUCache(3))
+        with fresh(pages=True) as served:
+            with ThreadPoolExecutor(16) as pool:
+                answers = pool.map(lambda number: joined(served, session_hash=f"page-{number}").status_code, range(60))
+                assert set(answers) == {200}
+            time.sleep(0.5)  # the loop takes them up
+            assert joined(served, session_hash="later").status_code == 200
+            with served.client.stream("GET", "/gradio_api/queue/data?session_hash=later") as told:
+                assert any('"process_completed"' in line for line in told.iter_lines())
