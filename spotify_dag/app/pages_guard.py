@@ -6,7 +6,7 @@ The pages need few of its routes and send few forms of values, so everything els
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qs
 
@@ -60,10 +60,7 @@ class PagesGuard:
 
     def __init__(self, app: ASGIApp, blocks: gr.Blocks) -> None:
         self.app = app
-        self._values: Mapping[int, TypeAdapter[Any]] = {
-            index: TypeAdapter(tuple[tuple(_form(part) for part in fn.inputs)], config=STRICT)  # type: ignore[misc]
-            for index, fn in blocks.fns.items()
-        }
+        self._values: Mapping[int, TypeAdapter[Any]] = {index: _values(fn.inputs) for index, fn in blocks.fns.items()}
         self._queue = blocks._queue
         _survive_lost_sessions(self._queue)
 
@@ -119,6 +116,12 @@ class PagesGuard:
                 422, f"{place}: {first['msg']}. The pages send no such thing, and no files: /api/v1/users takes files."
             ) from None
         return event.model_dump_json().encode()
+
+
+def _values(components: Iterable[Any]) -> TypeAdapter[Any]:
+    """Return the check of the values that some components send, in order."""
+    values: Any = tuple
+    return TypeAdapter(values[tuple(_form(component) for component in components)], config=STRICT)
 
 
 def _form(component: Any) -> Any:
