@@ -1,13 +1,11 @@
 # Needs Python 3.11 or newer with pip, and make. Everything is installed into .venv from the lock files.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := data/demo
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 # Tests wait for processes and limits a sixth of their time: three processes keep two cores busy.
 PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadgroup
 COMPILE := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
-SIMULATE := $(BIN)/spotify-dag simulate --users 505 --
 
 .PHONY: help demo fast test slow coverage fix lint venv dev screenshots reference bench lock clean
 
@@ -30,13 +28,7 @@ dev: .venv/installed-dev  ## Install what tests, checks and benchmarks need, too
 	@touch $@
 
 demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 through the Web API, show matches
-	@$(BIN)/spotify-dag --data $(DEMO) run --source synthetic --users 500
-	@echo 'Five more listeners, read from a simulated Spotify:'
-	@seq -f 'synthetic-%06g' 500 504 > $(DEMO)/spotify_users.txt
-	@$(SIMULATE) $(BIN)/spotify-dag --data $(DEMO) run --source spotify --path $(DEMO)/spotify_users.txt
-	@$(BIN)/spotify-dag --data $(DEMO) recommend synthetic-000007 -k 5
-	@echo 'The pages people use, the graph in the Dagster UI and a simulated Spotify, in one terminal:'
-	@echo '  $(BIN)/spotify-dag --data $(DEMO) up'
+	@$(BIN)/spotify-dag demo
 
 fast: dev  ## Run the tests to run at every save: in under a minute, no processes, no browser
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not slow and not medium and not process and not browser"
@@ -80,4 +72,4 @@ lock: dev  ## Resolve the dependencies of pyproject.toml anew
 	sed -i 's/^torch==\([0-9.]*\)+cpu$$/torch==\1/' requirements-dev.lock
 
 clean:  ## Delete everything generated
-	rm -rf .venv data/demo bench/results
+	rm -rf .venv data/demo site bench/results

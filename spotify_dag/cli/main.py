@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spotify_dag.cli.add import add, sweep
+from spotify_dag.cli.demo import demo
 from spotify_dag.cli.evaluate import evaluate
 from spotify_dag.cli.lifecycle_commands import forget, retention, tidy
 from spotify_dag.cli.models import models, quality
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find listeners with the same taste, and why. Settings: docs/reference/settings.md.",
 )
+app.command()(demo)
 app.command()(add)
 app.command()(forget)
 app.command()(retention)

@@ -1,0 +1,44 @@
+"""``spotify-dag demo``: the whole graph on a generated world, and some users more through a simulated Spotify."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spotify_dag.console import clear_errors, out
+
+ROOT = Path("data/demo")
+ARRIVALS = 5
+"""Users that come through the simulated Web API."""
+MATCHES = 5
+
+
+def demo(
+    context: typer.Context,
+    users: Annotated[int, typer.Option(min=20, help="Listeners of the generated world.")] = 500,
+) -> None:
+    """Show everything in two minutes: generate listeners, run the graph, let more arrive, print matches."""
+    with clear_errors():
+        # Without --data a root of its own: a demo is not mixed with the user's data.
+        root = Path(context.obj or ROOT)
+        listed = root / "spotify_users.txt"
+        command = [sys.executable, "-m", "spotify_dag", "--data", str(root)]
+        _run([*command, "run", "--source", "synthetic", "--users", str(users)])
+        out.print(f"{ARRIVALS} more listeners, read from a simulated Spotify:")
+        listed.write_text("".join(f"synthetic-{number:06d}\n" for number in range(users, users + ARRIVALS)))
+        arrive = [*command, "run", "--source", "spotify", "--path", str(listed)]
+        _run([*command, "simulate", "--users", str(users + ARRIVALS), "--", *arrive])
+        _run([*command, "recommend", "synthetic-000007", "-k", str(MATCHES)])
+        out.print("The pages people use, the graph in the Dagster UI and a simulated Spotify, in one terminal:")
+        out.print(f"  spotify-dag --data {root} up", soft_wrap=True)
+
+
+def _run(command: list[str]) -> None:
+    """Run a command of this program as its user would; end as it ends if it fails."""
+    status = subprocess.run(command, check=False).returncode  # noqa: S603
+    if status:
+        raise typer.Exit(status)
