@@ -7,7 +7,7 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadgroup
 COMPILE := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help demo fast test slow coverage fix lint venv dev screenshots reference bench lock clean
+.PHONY: help demo fast test slow coverage fix lint venv dev screenshots reference bench lock clean docs
 
 help:  ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -54,6 +54,12 @@ lint: dev  ## Check style, types, the direction of imports, dependencies and the
 	$(BIN)/deptry spotify_dag
 	$(BIN)/deptry . --ignore DEP004
 	$(BIN)/python -m tools.words
+	$(BIN)/hadolint Dockerfile deploy/space/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+docs: dev  ## Make the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 screenshots: dev  ## Make the pictures of the pages that docs/how-to/publish.md shows
 	$(BIN)/pytest spotify_dag_tests/app/test_pages.py --screenshots

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
         description="A header that a reverse proxy sets for logged-in users, like X-Forwarded-User; requests without "
         "it are refused",
     )
+    app_keeps: bool = Field(
+        True, description="Keep users who agree to it, and let them log in. false: nothing is kept, for a public demo"
+    )
     app_requests_per_minute: int = Field(600, ge=1, description="Requests of one client in a minute")
     app_newcomers_per_minute: int = Field(20, ge=1, description="New users that one client may hand in, in a minute")
     app_connections_per_client: int = Field(64, ge=1, description="Open connections of one address")

@@ -156,7 +156,15 @@ class Identity:
             )
 
     def begin_login(self, redirect_uri: str, after: str) -> tuple[str, str]:
-        """Return where to log in at Spotify, and the cookie that ties the answer to this browser."""
+        """Return where to log in at Spotify, and the cookie that ties the answer to this browser.
+
+        Raises
+        ------
+        AppError
+            If the app keeps nobody: there is nothing to log in for.
+        """
+        if not self.settings.app_keeps:
+            raise AppError(404, "This app keeps nobody, so there is nothing to log in for.")
         pkce = Tokens(self.settings).pkce(redirect_uri)
         state = secrets.token_urlsafe(24)
         url = pkce.get_authorize_url(state)

@@ -97,7 +97,7 @@ def _blocks(service: Service) -> gr.Blocks:
                 _search(service)
             with gr.Tab("Continue a playlist", id="continue", visible=service.tracks.available()):
                 _continue(service)
-            with gr.Tab("My data", id="mine"):
+            with gr.Tab("My data", id="mine", visible=service.project.settings.app_keeps):
                 login = _mine(service)
 
         for asked_for in find.triggers:
@@ -179,7 +179,7 @@ def _find(service: Service) -> _Part:
             )
     top, count, shared = _comparison_sliders(artists, lists)
     consent = gr.Checkbox(
-        False, label="Keep what I hand in, and show me to others", elem_id="sd-consent",
+        False, label="Keep what I hand in, and show me to others", elem_id="sd-consent", visible=settings.app_keeps,
         info="Without this nothing is kept once you have your answer. A Spotify profile needs your login for it.",
     )  # fmt: skip
     answer = _html(EMPTY, elem_id="sd-answer")

@@ -172,6 +172,7 @@ class Service:
             raise AppError(
                 403, "Only the user themselves can agree to be kept and shown: log in with Spotify first, at /login."
             )
+        self._refuse_to_keep(wish)
         lane: Lane = "known" if own is None and self._is_shown(user_id) and not _refines(wish) else "spotify"
         return self._begin(lambda job: self._profile(job, user_id, wish, own), lane, client)
 
@@ -196,6 +197,7 @@ class Service:
         AppError
             If there are more than `MOST_UPLOADS`.
         """
+        self._refuse_to_keep(wish)
         if len(files) > MOST_UPLOADS:
             raise AppError(422, f"At most {MOST_UPLOADS} files can be sent at once, not {len(files):,}. Send one zip.")
         if self.serving.current is None:
@@ -212,6 +214,10 @@ class Service:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _refuse_to_keep(self, wish: Wish) -> None:
+        if wish.consent and not self.project.settings.app_keeps:
+            raise AppError(403, "This app keeps nobody. Ask without consent: nothing is then kept after the answer.")
 
     def with_top_tracks(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return matches with the tracks that each of them has most often: read from the lake, and so not at once."""
