@@ -23,7 +23,6 @@ def main(arguments: list[str]) -> int:
         # Strangers share one small machine.
         "SPOTIFY_DAG_APP_MAX_UPLOAD_MB": "20",
         "SPOTIFY_DAG_APP_REQUESTS_PER_MINUTE": "240",
-        "SPOTIFY_DAG_APP_NEWCOMERS_PER_MINUTE": "6",
     }
     if host := os.environ.get("SPACE_HOST"):
         settings["SPOTIFY_DAG_APP_URL"] = f"https://{host}"
