@@ -53,7 +53,7 @@ def space(base: Path) -> Iterator[tuple[str, psutil.Process]]:
     """Start the hosted demo as the Space does, on a free port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, REPOSITORY / "deploy" / "space" / "app.py"]
+    command = [sys.executable, str(REPOSITORY / "deploy" / "space" / "app.py")]
     process = subprocess.Popen(command, env=environment(SPOTIFY_DAG_DATA=str(base), PORT=str(port)))
     try:
         yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
@@ -65,7 +65,7 @@ def space(base: Path) -> Iterator[tuple[str, psutil.Process]]:
 
 def test_the_hosted_demo_answers_and_keeps_nobody(tmp_path: Path) -> None:
     base = tmp_path / "base"
-    make = [sys.executable, "-m", "spotify_dag", "--data", base, "run", "--source", "synthetic", "--users", "60"]
+    make = [sys.executable, "-m", "spotify_dag", "--data", str(base), "run", "--source", "synthetic", "--users", "60"]
     subprocess.run(make, env=environment(), check=True, capture_output=True)
     with space(base) as (url, process):
         until = time.monotonic() + 60
@@ -109,7 +109,7 @@ def test_the_retraining_script_leaves_a_model_and_a_report(tmp_path: Path) -> No
 
 
 def test_the_site_builds_without_a_warning_or_a_foreign_host(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     subprocess.run(command, cwd=REPOSITORY, env=environment(NO_MKDOCS_2_WARNING="1"), check=True, capture_output=True)
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 50
