@@ -19,7 +19,7 @@ from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks
 
 METHODS = {
     "item_knn": 400, "item_knn_recent": 200, "beside": 200, "playlist_knn": 400, "playlist_knn_recent": 200,
-    "ials": 400, "ials_title": 400, "artist_lists": 200, "artist_near": 200, "same_artist": 100,
+    "ials": 400, "ials_all": 400, "ials_artist": 200, "artist_lists": 200, "artist_near": 200, "same_artist": 100,
     "same_artist_recent": 50, "title_letters": 400, "title_meaning": 400, "title_artist": 200, "names": 100,
     "title_names": 100, "sound": 100, "mood": 100, "genre": 100, "popularity": 200,
 }  # fmt: skip
@@ -47,27 +47,34 @@ class FirstStage:
 
     Parameters
     ----------
-    tracks, playlists
-        The catalogue, and what to learn from.
+    incidence, titles
+        The catalogue and the playlists to learn from, and what these are called.
     ials
-        Factors of the tracks and of the words of titles.
+        Factors that were learned from them.
     """
 
-    def __init__(self, tracks: Tracks, playlists: Playlists, ials: Ials) -> None:
-        self.tracks, self.playlists, self.ials = tracks, playlists, ials
-        self.incidence = Incidence(tracks, playlists)
-        self.titles = TitleTexts(playlists.titles.tolist(), playlists.title)
-        self.content = Content(tracks)
-        self.item_knn, self.playlist_knn = ItemKnn(self.incidence), PlaylistKnn(self.incidence)
-        self.title_knn, self.artist_knn = TitleKnn(self.incidence, self.titles), ArtistKnn(self.incidence)
-        self.popularity = np.log1p(self.incidence.track_count).astype(np.float32)
+    def __init__(self, incidence: Incidence, titles: TitleTexts, ials: Ials) -> None:
+        self.tracks, self.playlists = incidence.tracks, incidence.playlists
+        self.incidence, self.titles, self.ials = incidence, titles, ials
+        self.content = Content(self.tracks)
+        self.item_knn, self.playlist_knn = ItemKnn(incidence), PlaylistKnn(incidence)
+        self.title_knn, self.artist_knn = TitleKnn(incidence, titles), ArtistKnn(incidence)
+        self.popularity = np.log1p(incidence.track_count).astype(np.float32)
+
+    @staticmethod
+    def of(tracks: Tracks, playlists: Playlists, ials: Ials) -> FirstStage:
+        """Return a first stage of factors that were learned from the playlists."""
+        titles = TitleTexts(playlists.titles.tolist(), playlists.title)
+        return FirstStage(Incidence(tracks, playlists), titles, ials)
 
     @staticmethod
     def learn(tracks: Tracks, playlists: Playlists, *, seed: int = 0, threads: int = 0) -> FirstStage:
-        """Return a first stage with factors learned from the playlists."""
-        titles = TitleTexts(playlists.titles.tolist(), playlists.title)
-        by_playlist = Incidence(tracks, playlists).by_playlist
-        return FirstStage(tracks, playlists, learn_ials(by_playlist, titles.by_playlist, seed=seed, threads=threads))
+        """Return a first stage with factors learned from the playlists; ``threads`` as of `learn_ials`."""
+        incidence, titles = Incidence(tracks, playlists), TitleTexts(playlists.titles.tolist(), playlists.title)
+        ials = learn_ials(
+            incidence.by_playlist, titles.by_playlist, incidence.artists_by_playlist, seed=seed, threads=threads
+        )
+        return FirstStage(incidence, titles, ials)
 
     @cached_property
     def known_popularity(self) -> np.ndarray:
@@ -110,12 +117,18 @@ class FirstStage:
         if len(known):
             found |= self.item_knn(known) | self.playlist_knn(known)
             found["beside"] = beside(self.incidence, known)
-        found |= self.ials(known, self.titles.words_in(request.title_text))
+        found |= self._by_factors(request, known, seeds)
         if len(seeds):
             found |= self.artist_knn(seeds.artist) | self._by_content(seeds)
         if request.title is not None:
             found |= self._by_title(request, request.title)
         return found, seeds
+
+    def _by_factors(self, request: Request, known: np.ndarray, seeds: Seeds) -> dict[str, np.ndarray]:
+        found = self.ials(known, self.titles.words_in(request.title_text), seeds.artist)
+        if "artists" in found:
+            found["ials_artist"] = found.pop("artists")[self.tracks.artist] * self.artist_knn.standing
+        return found
 
     def _by_content(self, seeds: Seeds) -> dict[str, np.ndarray]:
         found = {"names": self.content.near_names(seeds.name())}

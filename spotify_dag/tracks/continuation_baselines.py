@@ -10,7 +10,7 @@ from spotify_dag.features.audio import SCALED
 from spotify_dag.ranking_metrics import ndcg, r_precision, ranking
 from spotify_dag.tracks.candidates import FirstStage
 from spotify_dag.tracks.incidence import Incidence
-from spotify_dag.tracks.methods.ials import learn_ials
+from spotify_dag.tracks.methods.ials import NOTHING, learn_ials
 from spotify_dag.tracks.methods.item_knn import ItemKnn
 from spotify_dag.tracks.methods.playlist_knn import PlaylistKnn
 from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks, request_of
@@ -19,7 +19,6 @@ Baseline = Callable[[Request], np.ndarray]
 """Takes a request, returns ``[tracks]``: larger is better."""
 Learn = Callable[[Incidence], Baseline]
 TUNING_PLAYLISTS, TUNING_SHARE, TUNING_SIZES = 200, 0.2, (1, 5, 10, 25)
-NO_WORDS = np.empty(0, np.int64)
 
 
 def item_knn(shrinkage: float, neighbours: int) -> Learn:
@@ -48,7 +47,7 @@ def ials(factors: int, confidence: float) -> Learn:
     def learn(incidence: Incidence) -> Baseline:
         model = learn_ials(incidence.by_playlist, factors=factors, confidence=confidence)
         nothing = np.zeros(len(incidence.tracks), np.float32)
-        return lambda request: model(request.seeds, NO_WORDS).get("ials", nothing)
+        return lambda request: model(request.seeds, NOTHING, NOTHING).get("ials", nothing)
 
     return learn
 

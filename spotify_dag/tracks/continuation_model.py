@@ -25,10 +25,16 @@ if TYPE_CHECKING:
     import polars as pl
 
 TRACK_ARRAYS = ("artist", "album", "song", "audio", "year", "popularity", "text", "genre_text")
+FACTORS = {"factors": "tracks", "word_factors": "words", "artist_factors": "artists"}
+"""Files of factors, and what in `Ials` they are."""
 LAST_NUMBER = 2**63 - 1
-LAYOUT = 2
+LAYOUT = 3
 """Of a version on disk. One of another layout counts as none, and is learned anew."""
 PLAYLIST_ARRAYS = ("indptr", "indices", "title", "title_vectors", "moods")
+GENRE_ARRAYS = ("data", "indices", "indptr")
+ARRAYS = (*TRACK_ARRAYS, *PLAYLIST_ARRAYS, *(f"genres_{name}" for name in GENRE_ARRAYS), *FACTORS, "weights")
+TABLES = ("tracks", "users", "titles")
+"""Files of a version: arrays of numpy, and tables of Parquet."""
 
 
 class NoTracksError(SpotifyDagError):
@@ -67,8 +73,8 @@ class TrackModel:
         tracks, playlists = model.stage.tracks, model.stage.playlists
         arrays = {name: getattr(tracks, name) for name in TRACK_ARRAYS}
         arrays |= {name: getattr(playlists, name) for name in PLAYLIST_ARRAYS}
-        arrays |= {f"genres_{name}": getattr(tracks.genres, name) for name in ("data", "indices", "indptr")}
-        arrays |= {"factors": model.stage.ials.tracks, "word_factors": model.stage.ials.words}
+        arrays |= {f"genres_{name}": getattr(tracks.genres, name) for name in GENRE_ARRAYS}
+        arrays |= {name: getattr(model.stage.ials, part) for name, part in FACTORS.items()}
         # Without any, ranks are fused.
         arrays |= {"weights": np.empty((0, 0)) if model.ranker.weights is None else model.ranker.weights}
         folder = Path(tempfile.mkdtemp(dir=self.root, prefix="model-"))
@@ -92,21 +98,12 @@ class TrackModel:
         if not self.card():
             return None
         folder = self._serving
-        arrays = (
-            *TRACK_ARRAYS,
-            *PLAYLIST_ARRAYS,
-            "genres_data",
-            "genres_indices",
-            "genres_indptr",
-            "factors",
-            "weights",
-        )
-        for name in arrays:
+        for name in ARRAYS:
             try:
                 np.load(folder / f"{name}.npy", mmap_mode="r")
             except (OSError, ValueError, EOFError) as error:
                 return f"{folder / name}.npy cannot be read: {error}"
-        for name in ("tracks", "users"):
+        for name in TABLES:
             try:
                 pl.scan_parquet(folder / f"{name}.parquet").collect_schema()
             except (OSError, pl.exceptions.PolarsError) as error:
@@ -246,13 +243,12 @@ def _load(folder: Path) -> LoadedModel:
     from scipy.sparse import csr_matrix
 
     loaded = {name: _array(folder, name) for name in TRACK_ARRAYS}
-    parts = tuple(_array(folder, f"genres_{name}") for name in ("data", "indices", "indptr"))
+    parts = tuple(_array(folder, f"genres_{name}") for name in GENRE_ARRAYS)
     genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
     titles = pl.read_parquet(folder / "titles.parquet")["title"].to_numpy()
     playlists = Playlists(titles=titles, **{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
     weights = _array(folder, "weights")
-    stage = FirstStage(
-        Tracks(genres=genres, **loaded), playlists, Ials(_array(folder, "factors"), _array(folder, "word_factors"))
-    )
+    ials = Ials(**{part: _array(folder, name) for name, part in FACTORS.items()})
+    stage = FirstStage.of(Tracks(genres=genres, **loaded), playlists, ials)
     model = Continuation(stage, Ranker(weights if len(weights) else None))
     return LoadedModel(folder.name, model, pl.read_parquet(folder / "tracks.parquet"))

@@ -114,6 +114,22 @@ def test_what_is_learned_from_is_what_is_served(world: tuple[Tracks, Playlists],
         assert np.allclose(rows, sample.features, rtol=1e-4, atol=1e-5)
 
 
+def test_every_file_of_a_model_that_is_cut_short_is_named(model: Continuation, tmp_path: Path) -> None:
+    count = len(model.stage.tracks)
+    ids = pl.DataFrame({name: [str(row) for row in range(count)] for name in ("track_id", "artist_key")})
+    models = TrackModel(tmp_path)
+    models.save(model, ids, pl.DataFrame({"user_id": ["a"]}), {})
+    assert models.damaged() is None
+    files = [file for file in tmp_path.rglob("*") if file.suffix in (".npy", ".parquet")]
+    assert len(files) > 20
+    for file in files:
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        assert file.name in (models.damaged() or "")
+        file.write_bytes(content)
+    assert models.damaged() is None
+
+
 def test_nothing_is_learned_from_tracks_that_only_held_out_playlists_have(world: tuple[Tracks, Playlists]) -> None:
     tracks, playlists = world
     rest = playlists.take(np.arange(4, 8))  # a playlist of each block: most tracks stand in none
