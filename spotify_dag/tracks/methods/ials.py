@@ -102,4 +102,5 @@ def learn_ials(
     listed = np.bincount(table.indices, minlength=table.shape[1]) > 0
     every = np.where(listed[:, None], np.nan_to_num(solver.item_factors), 0).astype(np.float32)
     ends = np.cumsum([by_playlist.shape[1], 0 if words is None else words.shape[1]])
-    return Ials(*np.split(every, ends), confidence)
+    of_tracks, of_words, of_artists = np.split(every, ends)
+    return Ials(of_tracks, of_words, of_artists, confidence)
