@@ -248,7 +248,7 @@ def _load(folder: Path) -> LoadedModel:
     titles = pl.read_parquet(folder / "titles.parquet")["title"].to_numpy()
     playlists = Playlists(titles=titles, **{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
     weights = _array(folder, "weights")
-    ials = Ials(**{part: _array(folder, name) for name, part in FACTORS.items()})
+    ials = Ials(_array(folder, "factors"), _array(folder, "word_factors"), _array(folder, "artist_factors"))
     stage = FirstStage.of(Tracks(genres=genres, **loaded), playlists, ials)
     model = Continuation(stage, Ranker(weights if len(weights) else None))
     return LoadedModel(folder.name, model, pl.read_parquet(folder / "tracks.parquet"))
