@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DatabaseError
 
@@ -71,6 +72,17 @@ def test_an_event_does_not_wait_for_the_disk(project: Project) -> None:
 
 
 @pytest.mark.medium
+def test_opening_an_instance_again_reads_no_migrations(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster opens its instance at every tick of a sensor."""
+    with open_instance(project) as instance:
+        ref = instance.get_ref()
+        monkeypatch.setattr(ScriptDirectory, "_load_revisions", lambda _: pytest.fail("migrations are read again"))
+        with dg.DagsterInstance.from_ref(ref) as again:
+            parts = (again.run_storage, again.event_log_storage, again.schedule_storage)
+            versions = [part.alembic_version() for part in parts]
+    assert all(current is not None and current == newest for current, newest in versions)
+
+
 def test_other_files_are_as_they_were(project: Project, tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}", poolclass=NullPool)
     with engine.connect() as connection:
