@@ -37,7 +37,7 @@ def login(
 
     settings = _settings(context)
     user_id = log_in(settings, port=port, show=show)
-    # A login means consent to be read: without it, the login would be stored and never used.
+    # A login means consent to be read. A login without consent would be stored and never used.
     if let_in_again(Project.open(settings), user_id):
         typer.echo(f"'{user_id}' was forgotten, and has come back: from now on they may be read again.")
     typer.echo(f"'{user_id}' has logged in. Read all who have: spotify-dag run --source spotify")

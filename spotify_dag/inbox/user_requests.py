@@ -95,7 +95,7 @@ class UserRequests:
             request = UserRequest(source, user_id, content, opted_in, requested_at=datetime.now(UTC))
             # Under one lock: a sweep between the two would find a file that no request names, and delete it.
             with self._alone():
-                # Here, where deletion waits: a user forgotten meanwhile leaves nothing behind.
+                # Deletion waits for this lock, so nothing of a user who is deleted meanwhile stays behind.
                 if self.tombstones is not None and user_id in self.tombstones:
                     raise SourceError(
                         f"'{user_id}' was forgotten, so nothing was kept. Only spotify-dag add lifts that."

@@ -72,7 +72,7 @@ class Lake:
     def version(self, table: Table) -> int:
         """Return the version of a table by the names in its log, which costs nothing; -1 where it was never written.
 
-        For whoever looks every second whether something changed; what is read is opened with Delta.
+        It is for callers that ask every second whether something changed. To read rows, open the table with Delta.
         """
         log = self.root / table.name / "_delta_log"
         try:

@@ -66,7 +66,7 @@ def own_revisions(config: Config, connection: Connection) -> tuple[str | None, s
 def _newest_revision(location: str) -> str | None:
     config = Config()
     config.set_main_option("script_location", location)
-    return ScriptDirectory.from_config(config).as_revision_number("head")
+    return ScriptDirectory.from_config(config).get_current_head()
 
 
 class QuickSqliteStorage(DagsterSqliteStorage):
