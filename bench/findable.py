@@ -86,7 +86,7 @@ def running(root: Path) -> Iterator[None]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without settings of whoever calls."""
+    """Return the environment without the caller's settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("SPOTIFY_DAG_", "DAGSTER_"))}
 
 

@@ -145,7 +145,7 @@ def long_limit(users: int) -> dict[str, Any]:
 
 
 def fuzz(mutations: int) -> dict[str, Any]:
-    """Read users through a proxy that mutates answers; playlists of which none was must arrive whole."""
+    """Read users through a proxy that mutates answers; playlists that were not mutated must arrive whole."""
     users = QUICK_USERS
     there = per_playlist(world_rows(users))
     mutated_answers = rounds = arrived = 0

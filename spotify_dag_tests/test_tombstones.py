@@ -1,4 +1,4 @@
-"""Tombstones: they know whoever asks by id, name nobody, and are all of one key."""
+"""Tombstones: they are found by id, name nobody, and share one key."""
 
 from __future__ import annotations
 

@@ -1,12 +1,15 @@
-"""Check how readable the documentation is: ``python -m tools.words``. Its rules are ``[tool.words]`` in pyproject.toml.
+"""Check how readable pages, docstrings and comments are: ``python -m tools.words``; rules in pyproject's ``[tool.words]``.
 
-Tables, code, headings and pictures do not count. A list item or a paragraph is split into sentences by nltk.
+In pages, tables, code, headings and pictures do not count. A list item or a paragraph is split into sentences by nltk.
+In Python files only words are looked at, and the names of variables.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +33,16 @@ class Rules:
     longest: int
     banned: list[str]
     abbreviations: list[str]
+    python: list[str]
+    """Files in which no docstring or comment has a banned word."""
+    product: list[str]
+    """Files in which no variable or parameter has a banned name."""
+    banned_names: list[str]
+
+    @property
+    def banned_words(self) -> re.Pattern[str]:
+        """What finds a banned word."""
+        return re.compile(rf"\b(?:{'|'.join(map(re.escape, self.banned))})\b", re.IGNORECASE)
 
     @classmethod
     def read(cls) -> Rules:
@@ -71,44 +84,75 @@ def sentences(file: str, markdown: str, abbreviations: Sequence[str] = ()) -> It
     split = PunktSentenceTokenizer(parameters)
     for line, text in paragraphs(markdown):
         for sentence in split.tokenize(text):
-            found = Sentence(file, line, re.sub(r"\s+", " ", sentence))
-            if found.words:
-                yield found
+            plain = Sentence(file, line, re.sub(r"\s+", " ", sentence))
+            if plain.words:
+                yield plain
 
 
-def problems(found: Sequence[Sentence], rules: Rules) -> list[str]:
+def problems(text: Sequence[Sentence], rules: Rules) -> list[str]:
     """Return what breaks the rules, one line each."""
-    banned = re.compile(rf"\b(?:{'|'.join(map(re.escape, rules.banned))})\b", re.IGNORECASE)
     lines = [
-        f"{one.file}:{one.line}: {one.words} words, at most {rules.longest}: {one.text}"
-        for one in found
-        if one.words > rules.longest
+        f"{sentence.file}:{sentence.line}: {sentence.words} words, at most {rules.longest}: {sentence.text}"
+        for sentence in text
+        if sentence.words > rules.longest
     ]
     lines += [
-        f"{one.file}:{one.line}: '{match[0]}' is hard to read, say it plainly: {one.text}"
-        for one in found
-        for match in banned.finditer(one.text)
+        f"{sentence.file}:{sentence.line}: '{match[0]}' is hard to read, say it plainly: {sentence.text}"
+        for sentence in text
+        for match in rules.banned_words.finditer(sentence.text)
     ]
-    middle = median(one.words for one in found)
+    middle = median(sentence.words for sentence in text)
     if middle > rules.median:
         lines.append(f"The median sentence has {middle} words, at most {rules.median} are allowed.")
+    return lines
+
+
+def hard_words(file: Path, rules: Rules) -> list[str]:
+    """Return the banned words in the comments and docstrings of a Python file, one line each."""
+    lines = []
+    with tokenize.open(file) as source:
+        for token in tokenize.generate_tokens(source.readline):
+            prose = token.type == tokenize.COMMENT or token.string.startswith(('"""', 'r"""'))
+            if prose and (match := rules.banned_words.search(token.string)):
+                lines.append(f"{_place(file, token.start[0])}: '{match[0]}' is hard to read, say it plainly.")
+    return lines
+
+
+def vague_names(file: Path, rules: Rules) -> list[str]:
+    """Return the variables and parameters of a Python file whose names do not say what is inside, one line each."""
+    lines = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        assigned = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        name = node.id if assigned else node.arg if isinstance(node, ast.arg) else None  # type: ignore[attr-defined]
+        if name in rules.banned_names:
+            lines.append(f"{_place(file, node.lineno)}: '{name}' does not say what is inside.")  # type: ignore[attr-defined]
     return lines
 
 
 def main() -> int:
     """Print what breaks the rules; return the exit status."""
     rules = Rules.read()
-    files = sorted(file for pattern in rules.files for file in REPOSITORY.glob(pattern))
-    found = [
+    files = _files(rules.files)
+    text = [
         sentence
         for file in files
         for sentence in sentences(str(file.relative_to(REPOSITORY)), file.read_text(), rules.abbreviations)
     ]
-    lines = problems(found, rules)
+    lines = problems(text, rules)
+    lines += [line for file in _files(rules.python) for line in hard_words(file, rules)]
+    lines += [line for file in _files(rules.product) for line in vague_names(file, rules)]
     print("\n".join(lines) or "The words are plain.", file=sys.stderr if lines else sys.stdout)
-    counts = [one.words for one in found]
-    print(f"{len(files)} pages, {len(found)} sentences: median {median(counts)} words, longest {max(counts)}.")
+    counts = [sentence.words for sentence in text]
+    print(f"{len(files)} pages, {len(text)} sentences: median {median(counts)} words, longest {max(counts)}.")
     return bool(lines)
+
+
+def _files(patterns: Sequence[str]) -> list[Path]:
+    return sorted(file for pattern in patterns for file in REPOSITORY.glob(pattern))
+
+
+def _place(file: Path, line: int) -> str:
+    return f"{file.relative_to(REPOSITORY)}:{line}"
 
 
 def _text(tokens: Sequence[Token]) -> Iterator[str]:

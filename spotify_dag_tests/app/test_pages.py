@@ -246,7 +246,7 @@ class TestPages:
         page.keyboard.press("Enter")
         page.get_by_role("tab", name="Taste map").click()
         frame.locator("#tip", has_text=user).wait_for()
-        # Enlarged about whoever is ringed, who is then in the middle.
+        # Enlarged about the user with the ring, who is then in the middle.
         frame.get_by_role("button", name="Nearer").click()
         frame.locator("#plane").click()
         assert user in frame.locator("#tip").inner_text()

@@ -241,7 +241,7 @@ class TestAtTheDoor:
 
 class TestFetching:
     def test_nothing_that_is_sent_makes_the_app_fetch_an_address(self, served: Served) -> None:
-        """Server-side request forgery: a server of our own listens for whoever comes."""
+        """Server-side request forgery: a server of our own listens for requests."""
         with socket.create_server(("127.0.0.1", 0)) as canary:
             canary.settimeout(0.5)
             url = f"http://127.0.0.1:{canary.getsockname()[1]}/user/x"

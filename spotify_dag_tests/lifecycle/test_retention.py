@@ -43,7 +43,7 @@ def add(project: Project, folder: Path, name: str, start: int = 0) -> None:
 
 @pytest.fixture
 def kept(project: Project) -> Project:
-    """The small base, of which nothing read is kept longer than 90 days."""
+    """The small base, with listening kept for 90 days at most."""
     return Project.open(project.settings.model_copy(update={"retention_days": 90.0}))
 
 

@@ -1,4 +1,4 @@
-"""Who is shown to whom: only users who opted in, as many as were asked for, and whatever the index still says."""
+"""Matches: only users who opted in, as many as were asked for, even where the index lags behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From training to answering: whatever was left undone, the next run does; whoever must not serve, does not."""
+"""From training to answering: the next run does what was left undone, and a version that must not serve does not."""
 
 import json
 import os

@@ -66,7 +66,7 @@ class TestFormats:
         pl.DataFrame(
             [{**row, "genres": None if row["genres"] is None else written(row["genres"])} for row in ARTISTS]
         ).write_csv(file, separator=separator, quote_style="necessary")
-        # An empty cell and an empty list are the same there; both are "unknown" to whoever joins.
+        # An empty cell and an empty list are the same there; both are "unknown" to a join.
         assert [(*key, genres or []) for *key, genres in rows(file)] == [(*key, genres or []) for *key, genres in READ]
 
     def test_a_byte_order_mark_and_windows_line_ends(self, tmp_path: Path) -> None:

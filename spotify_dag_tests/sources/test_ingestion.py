@@ -154,7 +154,7 @@ class TestCounts:
         assert totals == {
             # 20 x (2 kept, 1 bad) and 1 x (2 bad) and 1 x 9, and the one that is no playlist.
             "mpd": (72, 49, 23, 23),
-            # 7 x 3 of a user, of which the many and the 0 plays are bad, 7 that are no line, 7 of nobody.
+            # 7 x 3 of a user, the many and the 0 plays are bad, 7 that are no line, 7 of nobody.
             "lastfm": (35, 13, 22, 7),
             "synthetic": (items, items, 0, 30),
         }
@@ -215,7 +215,7 @@ class TestUsersAndRejects:
         found = ingest(*mixed)
         owners = found.rejects.select(pl.coalesce("user_id", "file"))["user_id"].to_list()
         assert found.rejects["user_bucket"].to_list() == user_buckets(owners, N_BUCKETS)
-        # The one that is no playlist, 7 lines that are none, 7 rows of nobody, of which one has a second fault.
+        # The one that is no playlist, 7 lines that are none, 7 rows of nobody; one of these has a second fault.
         assert found.rejects["user_id"].null_count() == 1 + 7 + 7 + 1
         assert found.rejects.group_by("reason").len().sort("len", "reason").rows()[-2:] == [
             (f"not a year from 1900 to {datetime.now(UTC).year + 1}", 20),
@@ -311,7 +311,7 @@ class TestProfilesCount:
     @pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 7, 100])
     @pytest.mark.medium
     def test_the_first_users_of_each_source_are_taken(self, tmp_path: Path, count: int) -> None:
-        """Batches hold 3, 0, 2 and 2 users, of whom the second has no good row."""
+        """Batches hold 3, 0, 2 and 2 users. The second user has no good row."""
         bad, none = playlist(2, track(0, "")), playlist(3)
         mpd = slices(
             tmp_path / "mpd",

@@ -446,7 +446,7 @@ class TestProcesses:
         assert lake.scan(USERS, [7]).filter(pl.col("user_id").str.starts_with("new-")).collect().height == rounds
 
     def test_four_that_write_a_new_table_at_once(self, tmp_path: Path, four: ProcessPoolExecutor) -> None:
-        """Whoever creates it must not make the commits of the others fail."""
+        """The process that creates it must not make the commits of the others fail."""
         for attempt in range(8):
             root = tmp_path / f"{attempt}"
             runs = [four.submit(replace_own_together, root, worker, 1) for worker in range(4)]

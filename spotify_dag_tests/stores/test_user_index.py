@@ -113,7 +113,7 @@ class TestReplace:
 
     @pytest.mark.process
     def test_four_processes_that_write_a_new_table_at_once(self, index: UserIndex, four: ProcessPoolExecutor) -> None:
-        """Whoever creates it must not undo what the others wrote, or make it fail."""
+        """The process that creates it must not undo what the others wrote, or make it fail."""
         for attempt in range(5):
             fresh = UserIndex(index.root, f"tower-{attempt}")
             at_once(four, replace_own, [(fresh, bucket, 1) for bucket in range(4)])

@@ -1,4 +1,4 @@
-"""Dagster's records in SQLite: quick, and there for whoever comes after."""
+"""Dagster's records in SQLite: quick, and visible to later processes."""
 
 from __future__ import annotations
 

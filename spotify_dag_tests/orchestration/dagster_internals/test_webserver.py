@@ -148,7 +148,7 @@ def test_subscriptions_are_for_the_ui_alone(ui: str, headers: dict[str, str], ta
 
 @contextmanager
 def canary() -> Iterator[tuple[str, list[bytes]]]:
-    """Listen for whoever comes; what they ask for is noted."""
+    """Listen for requests, and note what they ask for."""
     came: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
 

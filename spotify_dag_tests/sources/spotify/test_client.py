@@ -155,7 +155,7 @@ class TestErrors:
             for _ in range(3):
                 with pytest.raises(RateLimitedError):
                     client.playlists("me", 0, None)
-        assert len(requests) == 1  # whoever waits asks again
+        assert len(requests) == 1  # each waiting thread asks again
 
     def test_nobody_listens(self, tmp_path: Path) -> None:
         with raw_server(lambda *_: None) as url:
