@@ -18,7 +18,7 @@ from spotify_dag.definitions import build_definitions
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from tools.reference import FOLDER, stale_pages
-from tools.words import Rules, problems, sentences
+from tools.words import Rules, hard_words, problems, sentences, vague_names
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
@@ -171,6 +171,21 @@ def test_every_route_of_the_api_is_listed(tmp_path: Path) -> None:
     assert [path for path in paths if f" {path.removeprefix('/api/v1')}" not in page] == []
 
 
+RULES = Rules(
+    files=[], median=7, longest=30, banned=["whoever", "whom"], abbreviations=["e.g"], python=[], product=[],
+    banned_names=["found"],
+)  # fmt: skip
+
+
+def test_hard_words_and_vague_names_are_found_in_python_files(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(
+        '"""Whoever reads this."""\n\nwhom = "whom"  # for whom\n\n\ndef f(found):\n    return found.found\n'
+    )
+    assert [line.split(":")[1] for line in hard_words(file, RULES)] == ["1", "3"]
+    assert [line.split(":")[1] for line in vague_names(file, RULES)] == ["6"]
+
+
 def test_long_and_hard_sentences_are_found() -> None:
     page = "# A heading of a great many words that does not count\n\n| a | b |\n|---|---|\n| whoever | whom |\n\n"
     page += (
@@ -183,8 +198,7 @@ def test_long_and_hard_sentences_are_found() -> None:
     found = list(sentences("page.md", page, ["e.g"]))
     assert [sentence.words for sentence in found] == [2, 32, 8]
     assert [sentence.line for sentence in found] == [7, 7, 13]
-    rules = Rules(files=[], median=7, longest=30, banned=["whoever", "whom"], abbreviations=["e.g"])
-    first, second, third = problems(found, rules)
+    first, second, third = problems(found, RULES)
     assert first.startswith("page.md:7: 32 words, at most 30: word")
     assert second.startswith("page.md:13: 'Whoever' is hard to read")
     assert third == "The median sentence has 8 words, at most 7 are allowed."

@@ -1,4 +1,6 @@
-"""Check how readable pages, docstrings and comments are: ``python -m tools.words``; rules in pyproject's ``[tool.words]``.
+"""Check how readable pages, docstrings and comments are: ``python -m tools.words``.
+
+Its rules are ``[tool.words]`` in pyproject.toml.
 
 In pages, tables, code, headings and pictures do not count. A list item or a paragraph is split into sentences by nltk.
 In Python files only words are looked at, and the names of variables.
@@ -7,6 +9,7 @@ In Python files only words are looked at, and the names of variables.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 import tokenize
@@ -152,7 +155,7 @@ def _files(patterns: Sequence[str]) -> list[Path]:
 
 
 def _place(file: Path, line: int) -> str:
-    return f"{file.relative_to(REPOSITORY)}:{line}"
+    return f"{os.path.relpath(file, REPOSITORY)}:{line}"
 
 
 def _text(tokens: Sequence[Token]) -> Iterator[str]:
