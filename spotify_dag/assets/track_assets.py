@@ -241,9 +241,11 @@ def learn_continuation(
             pl.DataFrame({"text": PHRASES}),
         ]
     )
-    known = encoded(lake, encoder, titles.unique())
-    tracks = tracks_of(frame, _audio(lake, pl.lit(value=True)), project.track_index.vectors(frame["track_id"]), known)
-    playlists = playlists_of(table, known)
+    title_vectors = encoded(lake, encoder, titles.unique())
+    tracks = tracks_of(
+        frame, _audio(lake, pl.lit(value=True)), project.track_index.vectors(frame["track_id"]), title_vectors
+    )
+    playlists = playlists_of(table, title_vectors)
     model = Continuation.learn(tracks, playlists, seed=seed, progress=progress)
     return model, table.select("user_id").unique().sort("user_id")
 
@@ -277,5 +279,7 @@ def _vectors_of(project: Project, texts: "pl.DataFrame") -> TextVectors:
 
 def _audio(lake: Lake, chosen: "pl.Expr") -> "pl.DataFrame":
     """Return the audio features of every chosen track that has any: those of the first source by name that knows it."""
-    kept = lake.scan(AUDIO_FEATURES).filter(chosen).sort("source").unique("track_id", keep="first", maintain_order=True)
-    return kept.select("track_id", *RANGES).collect()
+    features = (
+        lake.scan(AUDIO_FEATURES).filter(chosen).sort("source").unique("track_id", keep="first", maintain_order=True)
+    )
+    return features.select("track_id", *RANGES).collect()

@@ -53,7 +53,7 @@ def evaluate(
             project = _project_of(project, source, path, artist_genres)
         elif path is not None or artist_genres is not None:
             raise SourceError("--path and --artist-genres belong to --source NAME.")
-        report = _evaluate(project, folds=folds, seeds=seeds, wanted=models)
+        report = _evaluate(project, folds=folds, seeds=seeds, models=models)
         if as_json:
             print_json(_without_nan(report))
             return
@@ -78,7 +78,7 @@ def _refuse_options(context: typer.Context) -> None:
             )
 
 
-def _evaluate(project: Project, *, folds: int, seeds: int, wanted: str | None) -> dict[str, Any]:
+def _evaluate(project: Project, *, folds: int, seeds: int, models: str | None) -> dict[str, Any]:
     import polars as pl
 
     from spotify_dag.progress import TerminalProgress
@@ -91,7 +91,7 @@ def _evaluate(project: Project, *, folds: int, seeds: int, wanted: str | None) -
     from spotify_dag.training_data.policy import trainable_users
 
     fits = {**baselines(), **seed_systems(), "tower": tower(TrainingSettings())}
-    chosen = [name.strip() for name in wanted.split(",")] if wanted else list(fits)
+    chosen = [name.strip() for name in models.split(",")] if models else list(fits)
     if unknown := [name for name in chosen if name not in fits]:
         raise evaluation.EvaluationError(f"Unknown model '{unknown[0]}'. Choose among: {', '.join(fits)}.")
     buckets = list(range(project.lake.n_buckets))

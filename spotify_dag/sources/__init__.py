@@ -35,9 +35,9 @@ def open_source(name: str, options: Mapping[str, Any], settings: Settings) -> So
         raise SourceError(f"Source '{name}' takes one user at a time. Hand them in with: spotify-dag add")
     if name not in SOURCES:
         raise SourceError(f"Unknown source '{name}'. Choose one of: {', '.join(SOURCES)}.")
-    known = {"synthetic": ("users", "seed", "playlists", "tracks"), "spotify": ("path", "asked")}.get(name, ("path",))
-    if strange := sorted(options.keys() - set(known)):
-        raise SourceError(f"Source '{name}' has no option {', '.join(strange)}. It has: {', '.join(known)}.")
+    allowed = {"synthetic": ("users", "seed", "playlists", "tracks"), "spotify": ("path", "asked")}.get(name, ("path",))
+    if strange := sorted(options.keys() - set(allowed)):
+        raise SourceError(f"Source '{name}' has no option {', '.join(strange)}. It has: {', '.join(allowed)}.")
     if name == "synthetic":
         from spotify_dag.sources.synthetic import SyntheticSource
 

@@ -105,11 +105,11 @@ def _delimited(path: Path) -> pl.DataFrame:
 
     with opened(path) as stream:
         table = open_table(Decoder(stream).blocks(), recognise)
-        if table.found is None:
+        if table.recognised is None:
             return pl.DataFrame(
                 schema=dict.fromkeys([cell for cell in dict.fromkeys(table.heading) if cell], pl.String)
             )
-        columns: dict[str, list[str | None]] = {name: [] for name in table.found}
+        columns: dict[str, list[str | None]] = {name: [] for name in table.recognised}
         wide: list[str] = []
         n_rows = 0
         for part in table.parts:
@@ -118,7 +118,7 @@ def _delimited(path: Path) -> pl.DataFrame:
                 if any(cell.strip() for cell in cells[len(table.heading) :]):
                     wide.append(f"line {line} has {len(cells)} cells instead of {len(table.heading)}")
                     continue
-                for name, at in table.found.items():
+                for name, at in table.recognised.items():
                     columns[name].append(cells[at] if at < len(cells) else None)
         if len(wide) > MOST_WIDE * n_rows:
             raise ValueError(f"{len(wide):,} of {n_rows:,} rows have too many cells: {wide[0]}")

@@ -43,7 +43,7 @@ class Rows(NamedTuple):
 class Table(Generic[T]):
     """A table: what its heading says, and its rows."""
 
-    found: T | None
+    recognised: T | None
     """What the heading was recognised as; None where no line was one."""
     heading: list[str]
     """The cells of the heading; of the first line where none was recognised."""

@@ -101,8 +101,8 @@ class Ingestion:
             # Not before the next batch is asked for: instead of one, the source may say that it is not at its end.
             if self.profiles_count is not None and seen >= self.profiles_count:
                 break
-            known, allowed = self._buckets_of(batch, seen)
-            seen += known
+            buckets, allowed = self._buckets_of(batch, seen)
+            seen += buckets
             yield self._take(source, batch, allowed)
             progress(1)
 
@@ -135,16 +135,16 @@ class Ingestion:
         """Return how many users of the batch count, and those of them that are wanted with their buckets."""
         import polars as pl
 
-        known = batch.rows_read["user_id"].to_list()
+        user_ids = batch.rows_read["user_id"].to_list()
         if self.profiles_count is not None:
-            known = known[: self.profiles_count - seen]
+            user_ids = user_ids[: self.profiles_count - seen]
         # Made from Python strings: columns of the batch would keep all of its memory alive as long as these are kept.
         numbered = pl.DataFrame(
-            {"user_id": known, "user_bucket": user_buckets(known, self.n_buckets)},
+            {"user_id": user_ids, "user_bucket": user_buckets(user_ids, self.n_buckets)},
             schema={"user_id": pl.String, "user_bucket": pl.Int32},
         )
         here = numbered.filter(pl.col("user_bucket").is_in(self.buckets))
-        return len(known), here.filter(~pl.col("user_id").is_in(self._forgotten(here["user_id"].to_list())))
+        return len(user_ids), here.filter(~pl.col("user_id").is_in(self._forgotten(here["user_id"].to_list())))
 
     def _take(self, source: Source, batch: Batch, allowed: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -152,12 +152,12 @@ class Ingestion:
         stamped = [pl.lit(batch.marked or source.name).alias("source"), pl.lit(self.now).alias("fetched_at")]
         content = batch.records.select(RECORD_COLUMNS)
         hashed = content.select("user_id", content.hash_rows().alias("row_hash"))
-        kept = hashed.group_by("user_id").agg(
+        counted = hashed.group_by("user_id").agg(
             # A sum is the same in any order, and wraps around: equal content, equal hash.
             pl.col("row_hash").sum().reinterpret(signed=True).alias("content_hash"),
             pl.len().cast(pl.Int32).alias("rows_kept"),
         )
-        users = allowed.join(kept, on="user_id", how="left").with_columns(
+        users = allowed.join(counted, on="user_id", how="left").with_columns(
             pl.col("rows_kept", "content_hash").fill_null(0),
             ~pl.col("user_id").is_in(self._private).alias("opted_in"),
             pl.col("user_id").replace_strict(self._wishes, default=None, return_dtype=pl.String).alias("handed_in"),
@@ -218,8 +218,8 @@ def carried_over(users: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
 
     now = users.filter(pl.col("rows_kept") == 0).select("user_id", "opted_in", "handed_in", "gone_since")
     dropped = before.filter(pl.col("dropped_at").is_not_null()).drop("opted_in", "handed_in", "gone_since")
-    kept = dropped.join(now, on="user_id").select(users.columns)
-    return pl.concat([users.join(kept, on="user_id", how="anti"), kept])
+    carried = dropped.join(now, on="user_id").select(users.columns)
+    return pl.concat([users.join(carried, on="user_id", how="anti"), carried])
 
 
 def requests_of_buckets(
@@ -227,10 +227,10 @@ def requests_of_buckets(
 ) -> dict[int, list[UserRequest]]:
     """Return who was handed in, by bucket; with ``profiles_count`` the first ones."""
     requests = source.requests[:profiles_count]
-    found: dict[int, list[UserRequest]] = {}
+    by_bucket: dict[int, list[UserRequest]] = {}
     for request, bucket in zip(requests, user_buckets([it.user_id for it in requests], n_buckets), strict=True):
-        found.setdefault(bucket, []).append(request)
-    return found
+        by_bucket.setdefault(bucket, []).append(request)
+    return by_bucket
 
 
 def _collected(table: Table, frames: list[pl.DataFrame]) -> pl.DataFrame:

@@ -102,7 +102,7 @@ class OpenTable:
         place = self.places.get("artist_names")
         if place is None:
             return Joined.LISTED
-        headings = self._table.heading if self._table.found is not None else self.dialect.layout
+        headings = self._table.heading if self._table.recognised is not None else self.dialect.layout
         heading = headings[place - self._shift] if 0 <= place - self._shift < len(headings) else ""
         return joined_by([rows.cells[at][place] for at in good], self.dialect.joined, normalised(heading))
 
@@ -126,8 +126,8 @@ class OpenTable:
 
     def _width(self) -> int:
         heading = len(self._table.heading) + self._shift
-        if self._table.found is None or self.dialect.ends_early:
-            return max(self._table.width, heading if self._table.found else 0)
+        if self._table.recognised is None or self.dialect.ends_early:
+            return max(self._table.width, heading if self._table.recognised else 0)
         return heading
 
     def _moved(self, cells: Sequence[str]) -> bool:
@@ -163,7 +163,7 @@ class OpenTable:
             cells["artist_names"] = [artist if gap else None for artist, gap, _ in pairs]
             cells["track_name"] = [title if gap else None for _, gap, title in pairs]
         ids = [
-            [one.rpartition(":")[2].strip() for one in (cell or "").split(",") if one.strip()]
+            [part.rpartition(":")[2].strip() for part in (cell or "").split(",") if part.strip()]
             for cell in cells.get("artist_uris", [None] * len(good))
         ]
         names = [artists(cell, of_row) for cell, of_row in zip(cells["artist_names"], ids, strict=True)]
@@ -174,7 +174,7 @@ class OpenTable:
             pl.Series("row", [rows.lines[at] for at in good], pl.Int64),
             pl.Series("index", [index + at for at in good], pl.Int64),
             pl.Series("artists", names, pl.List(pl.String)),
-            pl.Series("artist_id", [one[0] if one else None for one in ids], pl.String),
+            pl.Series("artist_id", [part[0] if part else None for part in ids], pl.String),
         )
 
 
@@ -187,25 +187,25 @@ def open_tracks(stream: IO[bytes]) -> OpenTable | list[str]:
     decoder = Decoder(stream)
     table = open_table(decoder.blocks(), recognise)
     heading, rows = table.heading, table.head.cells
-    if table.found is not None:
-        places = fields_of(table.found, heading)
+    if table.recognised is not None:
+        places = fields_of(table.recognised, heading)
         width = table.width if rows else len(heading)
         if width == len(heading) or not rows:
-            return OpenTable(table.found, places, decoder, table)
+            return OpenTable(table.recognised, places, decoder, table)
         if width == len(heading) + 1 and _numbered(table.head):
-            return OpenTable(table.found, {name: at + 1 for name, at in places.items()}, decoder, table, 1)
+            return OpenTable(table.recognised, {name: at + 1 for name, at in places.items()}, decoder, table, 1)
     elif (dialect := resembled(heading)) and len(heading) == table.width:
-        table.found = dialect
+        table.recognised = dialect
         _drop_heading(table)
         return OpenTable(dialect, fields_of(dialect, dialect.layout), decoder, table)
     # The heading is lost or damaged, or its rows are shorter.
     if fitting := _by_looks(table):
         if not _is_data(heading):
             _drop_heading(table)
-        table.found = None
+        table.recognised = None
         return OpenTable(fitting, fields_of(fitting, fitting.layout), decoder, table)
-    if table.found is not None:
-        return OpenTable(table.found, fields_of(table.found, heading), decoder, table)
+    if table.recognised is not None:
+        return OpenTable(table.recognised, fields_of(table.recognised, heading), decoder, table)
     return heading
 
 
@@ -235,7 +235,7 @@ def _by_looks(table: Table[Dialect]) -> Dialect | None:
     rows = [cells for cells in table.head.cells if len(cells) == table.width]
     if not rows:
         return None
-    if len(table.heading) == table.width and table.found is None and not _is_data(table.heading):
+    if len(table.heading) == table.width and table.recognised is None and not _is_data(table.heading):
         # Headings that say something else, unless they are in a language that nobody told of.
         return _app_elsewhere() if _of_app(rows[1:]) else None
     for dialect in (HEADLESS_LASTFM, *DIALECTS):

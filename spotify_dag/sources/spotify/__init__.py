@@ -123,7 +123,7 @@ class SpotifySource:
         ):
             mirror = Mirror(database)
             sweep = self._sweep(database, mirror)
-            known, yielded = 0, set[str]()
+            mirrored, yielded = 0, set[str]()
             user_ids = self._not_forgotten(mirror.returned_ids(user_ids))
             for start in range(0, len(user_ids), BATCH_USERS):
                 part = user_ids[start : start + BATCH_USERS]
@@ -134,12 +134,12 @@ class SpotifySource:
                 # By the ids that Spotify returned: two spellings on a list are one user.
                 part = [user for user in self._not_forgotten(mirror.returned_ids(part)) if user not in yielded]
                 yielded |= set(part)
-                found = mirror.users(part)
-                known += sum(bool(user.playlists) for user in found)
-                yield from self._batches(found, mirror)
+                mirrored_users = mirror.users(part)
+                mirrored += sum(bool(user.playlists) for user in mirrored_users)
+                yield from self._batches(mirrored_users, mirror)
             if alone:
                 sweep.artists(time.time() - self.settings.spotify_artist_age_days * DAY)
-            if sweep.failures and not sweep.read and not known:
+            if sweep.failures and not sweep.read and not mirrored:
                 raise sweep.failures[0]
             if sweep.stopped is not None:
                 raise sweep.stopped
@@ -155,9 +155,9 @@ class SpotifySource:
         if not database_path(self.settings).is_file():
             return None
         with closing(Database(database_path(self.settings))) as database:
-            found = Mirror(database).artist_genres()
+            genres = Mirror(database).artist_genres()
         schema: dict[str, Any] = {"artist_id": pl.String, "artist_name": pl.String, "genres": pl.List(pl.String)}
-        return pl.DataFrame(found, schema=schema, orient="row") if found else None
+        return pl.DataFrame(genres, schema=schema, orient="row") if genres else None
 
     @property
     def _folder(self) -> Path:
@@ -207,16 +207,16 @@ class SpotifySource:
         if self.users is None:
             users = self._not_forgotten([login.user_id for login in self._logins()])
             return users[: self.settings.profiles_count], no_rejects()
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         refused = []
         for row, text in chain(self._names(self.users), *map(read_names, self._added())):
-            if len(found) == self.settings.profiles_count:
+            if len(names) == self.settings.profiles_count:
                 break
             try:
-                found[parse_user(text)] = None
+                names[parse_user(text)] = None
             except UserNameError:
                 refused.append((row, text))
-        if not found:
+        if not names:
             example = f" Row {refused[0][0]}: {refused[0][1][:80]!r}." if refused else ""
             raise SourceError(f"'{self.users}' names no Spotify user.{example}")
         values = [text.encode(errors="replace").decode() for _, text in refused]
@@ -230,7 +230,7 @@ class SpotifySource:
             pl.lit("names no Spotify user").alias("reason"),
             pl.lit(True).alias("dropped"),
         )
-        return self._not_forgotten(list(found)), rejects.select(REJECT_COLUMNS)
+        return self._not_forgotten(list(names)), rejects.select(REJECT_COLUMNS)
 
     def _not_forgotten(self, users: Sequence[str]) -> list[str]:
         """Leave out users who were forgotten, however their ids are spelled here: Spotify's own are in lower case."""
@@ -247,21 +247,21 @@ class SpotifySource:
             yield from read_names(self._file())
             return
         # Fetched once, so that a run that goes on another day goes on with the same users.
-        kept = self._folder / f"users-{hashlib.sha256(users.encode()).hexdigest()[:12]}.txt"
-        if not kept.is_file():
+        copy = self._folder / f"users-{hashlib.sha256(users.encode()).hexdigest()[:12]}.txt"
+        if not copy.is_file():
             names = read_data_set(users)
-            write_atomically(kept, "\n".join(" ".join(name.split()) for name in names).encode(errors="replace"))
-        yield from read_names(kept)
+            write_atomically(copy, "\n".join(" ".join(name.split()) for name in names).encode(errors="replace"))
+        yield from read_names(copy)
 
     def _batches(self, users: Sequence[MirroredUser], mirror: Mirror) -> Iterator[Batch]:
         """Yield users as the mirror has them, in batches of bounded size: some people have thousands of playlists."""
         part: list[MirroredUser] = []
         contents: dict[str, Content] = {}
         dropped = mirror.dropped([entry.playlist_id for user in users for entry in user.playlists])
-        for found in users:
+        for batch in users:
             # Nothing is yielded of a user with items that were dropped for their age: half a user is another user.
-            whole = dropped.isdisjoint(entry.playlist_id for entry in found.playlists)
-            user = found if whole else replace(found, playlists=[])
+            whole = dropped.isdisjoint(entry.playlist_id for entry in batch.playlists)
+            user = batch if whole else replace(batch, playlists=[])
             part.append(user)
             contents |= mirror.contents([entry.playlist_id for entry in user.playlists])
             if sum(len(content.rows) for content in contents.values()) >= BATCH_ROWS:

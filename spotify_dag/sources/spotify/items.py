@@ -118,9 +118,9 @@ def read_items(entries: Sequence[Any]) -> tuple[list[list[Any]], list[list[Any]]
     rows: list[list[Any]] = []
     faults: list[list[Any]] = []
     for position, entry in enumerate(entries):
-        found = _row(position, entry, faults)
-        if found is not None:
-            rows.append(found)
+        row = _row(position, entry, faults)
+        if row is not None:
+            rows.append(row)
     return rows, faults
 
 
@@ -162,8 +162,8 @@ def read_user_id(body: Any) -> str:
         If there is none.
     """
     for name in ("id", "account_id"):
-        if isinstance(body, dict) and (found := _text(body.get(name))):
-            return found
+        if isinstance(body, dict) and (user_id := _text(body.get(name))):
+            return user_id
     raise MalformedError(f"no user, but {reprlib.repr(body)}")
 
 

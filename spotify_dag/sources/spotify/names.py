@@ -39,15 +39,15 @@ def parse_user(text: str) -> str:
         If ``text`` is anything else; what it may be is shown by example.
     """
     name = text.strip()
-    if found := re.fullmatch(r"(?i:spotify:user:)([^:]+)", name):
-        name = unquote(found[1])
+    if parts := re.fullmatch(r"(?i:spotify:user:)([^:]+)", name):
+        name = unquote(parts[1])
     elif re.match(r"(?i)(?:https?://)?(?:spotify\.link|spotify\.app\.link)/", name):
         raise UserNameError(
             f"{name[:80]!r} is a short link, which does not say whose it is: open it in a browser and copy the address "
             f"it leads to, like {EXAMPLE.split(',', maxsplit=1)[0]}."
         )
-    elif found := re.match(r"(?i)(?:https?://)?(?=(?:open|play|www)\.spotify\.com/)", name):
-        path = urlsplit("https://" + name[found.end() :]).path
+    elif parts := re.match(r"(?i)(?:https?://)?(?=(?:open|play|www)\.spotify\.com/)", name):
+        path = urlsplit("https://" + name[parts.end() :]).path
         profile = re.fullmatch(r"/(?:intl-[A-Za-z-]+/)?user/([^/]+)/?", path)
         name = unquote(profile[1]) if profile else ""
     # Lone halves of surrogate pairs match the pattern, and nothing can send or store them.

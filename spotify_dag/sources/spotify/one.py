@@ -77,14 +77,14 @@ def one_user(
     """
     forgotten = token is None and user_id in Tombstones(settings.data)
     with (
-        tempfile.TemporaryDirectory(dir=folder, prefix="spotify-dag-") as kept,
+        tempfile.TemporaryDirectory(dir=folder, prefix="spotify-dag-") as scratch,
         closing(Database(database_path(settings))) as shared,
     ):
         most = min(settings.playlists_count or MOST_PLAYLISTS, MOST_PLAYLISTS)
-        own = settings.model_copy(update={"data": Path(kept), "playlists_count": most})
+        own = settings.model_copy(update={"data": Path(scratch), "playlists_count": most})
         if token is not None:
             Logins(own).keep(user_id, dict(token), time.time())
-        listed = Path(kept) / "user.txt"
+        listed = Path(scratch) / "user.txt"
         listed.write_text(user_id)
         ledger = Ledger(shared, settings.spotify_daily_budget)
         yield OneUser(own, str(listed), ledger=ledger, forgotten=forgotten)

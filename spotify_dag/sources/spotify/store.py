@@ -214,11 +214,11 @@ class Mirror:
     def users(self, user_ids: Sequence[str]) -> list[MirroredUser]:
         """Return the users that were ever looked at, in the order given."""
         query = "select user_id, playlists, problem, gone_since from users where user_id in ({})"
-        found = {
+        mirrored = {
             user: MirroredUser(user, [ListedPlaylist(*entry) for entry in json.loads(playlists)], problem, gone_since)
             for user, playlists, problem, gone_since in self._in(query, user_ids)
         }
-        return [found[user] for user in user_ids if user in found]
+        return [mirrored[user] for user in user_ids if user in mirrored]
 
     def put_user(self, user: MirroredUser, synced_at: float) -> None:
         """Remember a user. All of their playlists are in the mirror, or cannot be."""
@@ -231,8 +231,8 @@ class Mirror:
 
     def returned_ids(self, user_ids: Sequence[str]) -> list[str]:
         """Return users by the ids that Spotify returned for them, each once, in the order given."""
-        found = dict(self._in("select listed, user_id from returned_ids where listed in ({})", user_ids))
-        return list(dict.fromkeys(found.get(user_id, user_id) for user_id in user_ids))
+        returned = dict(self._in("select listed, user_id from returned_ids where listed in ({})", user_ids))
+        return list(dict.fromkeys(returned.get(user_id, user_id) for user_id in user_ids))
 
     def rename(self, listed: str, returned: str) -> None:
         """Remember that Spotify returns another id for a user than the one asked for, and know them by that alone."""
@@ -275,7 +275,7 @@ class Mirror:
         with self.database.changing() as connection:
             changed = connection.executemany(
                 "update playlists set content = x'' where playlist_id = ? and content != x''",
-                [[one] for one in playlists],
+                [[playlist] for playlist in playlists],
             ).rowcount
         self.database.rows("pragma wal_checkpoint(truncate)")
         return changed
@@ -348,21 +348,21 @@ class Mirror:
 
     def any_user(self) -> str | None:
         """Return a user that could be read, or None."""
-        found = self.database.rows("select user_id from users where problem is null limit 1")
-        return found[0][0] if found else None
+        first = self.database.rows("select user_id from users where problem is null limit 1")
+        return first[0][0] if first else None
 
     def some_users(self, count: int, without: Sequence[str]) -> list[str]:
         """Return up to so many users who had playlists, but for some."""
         query = (
             "select user_id from users where playlists != '[]' and gone_since is null order by synced_at desc limit ?"
         )
-        found = [user_id for (user_id,) in self.database.rows(query, [count + len(without)])]
-        return [user_id for user_id in found if user_id not in without][:count]
+        users = [user_id for (user_id,) in self.database.rows(query, [count + len(without)])]
+        return [user_id for user_id in users if user_id not in without][:count]
 
     def any_artist(self) -> str | None:
         """Return an artist, or None."""
-        found = self.database.rows("select artist_id from artists limit 1")
-        return found[0][0] if found else None
+        first = self.database.rows("select artist_id from artists limit 1")
+        return first[0][0] if first else None
 
     def counts(self) -> dict[str, int]:
         """Return how many users, playlists and artists there are."""

@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 class _User:
     user_id: str
     login: str | None
-    wanted: list[Listing] = field(default_factory=list)
+    chosen: list[Listing] = field(default_factory=list)
     fetching: set[str] = field(default_factory=set)
     problems: dict[str, str] = field(default_factory=dict)
     returned_id: str | None = None
@@ -72,7 +72,7 @@ class _User:
 class _Listed(NamedTuple):
     """The playlists of a user that count, and why there are none."""
 
-    wanted: list[Listing]
+    chosen: list[Listing]
     nothing: str | None
 
 
@@ -167,9 +167,11 @@ class Sweep:
         Unless nobody else could be read in this way: then not the users have gone, but the way to ask for them.
         """
         if self._gone and self.stopped is None and (self._others_read or self._finds_anybody()):
-            for known in self.mirror.users(self._gone):
+            for mirrored in self.mirror.users(self._gone):
                 problem = "Spotify does not know this user, or no more."
-                self.mirror.put_user(replace(known, problem=problem, gone_since=known.gone_since or time.time()), 0)
+                self.mirror.put_user(
+                    replace(mirrored, problem=problem, gone_since=mirrored.gone_since or time.time()), 0
+                )
             self._gone.clear()
 
     def _finds_anybody(self) -> bool:
@@ -185,32 +187,32 @@ class Sweep:
             return True
         self._others_refused = OTHERS_NOT_FOUND
         self.failures.append(NotPermittedError(OTHERS_NOT_FOUND))
-        for known in self.mirror.users(self._gone):
-            self.mirror.put_user(replace(known, problem=OTHERS_NOT_FOUND), 0)
+        for user in self.mirror.users(self._gone):
+            self.mirror.put_user(replace(user, problem=OTHERS_NOT_FOUND), 0)
         self._gone.clear()
         return False
 
     def _add_user(self, user: _User) -> None:
         self._queue.append(
-            _Task(lambda: self._listed(user), lambda found: self._plan(user, found), lambda e: self._give_up(user, e))
+            _Task(lambda: self._listed(user), lambda listed: self._plan(user, listed), lambda e: self._give_up(user, e))
         )
 
     def _listed(self, user: _User) -> _Listed:
         if self._others_refused is not None and not self._is_own(user.user_id, user.login):
             raise NotPermittedError(self._others_refused)
-        found: dict[str, Listing] = {}
+        listings: dict[str, Listing] = {}
         offset = listed = 0
         while offset < MOST_PLAYLISTS:
             page = self.client.playlists(user.user_id, offset, user.login)
             for listing in filter(None, map(read_listing, page.entries)):
                 listed += 1
                 if self._counts(user, listing):
-                    found.setdefault(listing.playlist_id, listing)
+                    listings.setdefault(listing.playlist_id, listing)
             offset = page.following
-            if page.last or (self.playlists_count is not None and len(found) >= self.playlists_count):
+            if page.last or (self.playlists_count is not None and len(listings) >= self.playlists_count):
                 break
-        wanted = list(found.values())[: self.playlists_count]
-        return _Listed(wanted, None if wanted or not listed else f"{listed} playlists, none of their own")
+        chosen = list(listings.values())[: self.playlists_count]
+        return _Listed(chosen, None if chosen or not listed else f"{listed} playlists, none of their own")
 
     def _counts(self, user: _User, listing: Listing) -> bool:
         """Return whether a playlist counts for a user.
@@ -234,25 +236,25 @@ class Sweep:
 
     def _plan(self, user: _User, listed: _Listed) -> None:
         """Queue the playlists that are not in the mirror as they are now."""
-        found, user.nothing = listed.wanted, listed.nothing
+        listings, user.nothing = listed.chosen, listed.nothing
         if user.returned_id not in (None, user.user_id):
             self.mirror.rename(user.user_id, user.returned_id)
             user.user_id = user.returned_id
         self.read += 1
         self._others_read += not self._is_own(user.user_id, user.login)
-        user.wanted = found
-        playlists = [listing.playlist_id for listing in found]
-        known = self.mirror.snapshots(playlists)
+        user.chosen = listings
+        playlists = [listing.playlist_id for listing in listings]
+        present = self.mirror.snapshots(playlists)
         changed = {
-            one.playlist_id
-            for one in found
-            if known.get(one.playlist_id) is None or known[one.playlist_id] != one.snapshot_id
+            listing.playlist_id
+            for listing in listings
+            if present.get(listing.playlist_id) is None or present[listing.playlist_id] != listing.snapshot_id
         }
-        before = {entry.playlist_id for one in self.mirror.users([user.user_id]) for entry in one.playlists}
+        before = {entry.playlist_id for owner in self.mirror.users([user.user_id]) for entry in owner.playlists}
         if changed or before != set(playlists):
             # Items that were dropped for their age are needed again, as a user is made of all of their playlists.
             changed |= self.mirror.dropped(playlists)
-        for listing in found:
+        for listing in listings:
             if listing.playlist_id in changed:
                 user.fetching.add(listing.playlist_id)
                 # Before any other user is begun: what is finished cannot be lost.
@@ -289,7 +291,7 @@ class Sweep:
         if not user.fetching:
             playlists = [
                 ListedPlaylist(listing.playlist_id, listing.name, user.problems.get(listing.playlist_id))
-                for listing in user.wanted
+                for listing in user.chosen
             ]
             self.mirror.put_user(MirroredUser(user.user_id, playlists, user.nothing), time.time())
 
@@ -304,9 +306,9 @@ class Sweep:
             self._others_refused = PREMIUM_WANTED if premium else OTHERS_REFUSED.format(said=error.said)
             error = NotPermittedError(self._others_refused)
         self.failures.append(error)
-        known = next(iter(self.mirror.users([user.user_id])), MirroredUser(user.user_id, [], None))
+        mirrored = next(iter(self.mirror.users([user.user_id])), MirroredUser(user.user_id, [], None))
         # As of never: the next sweep looks again.
-        self.mirror.put_user(replace(known, problem=str(error)), 0)
+        self.mirror.put_user(replace(mirrored, problem=str(error)), 0)
 
     def _add_artists(self, ids: list[str]) -> None:
         def failed(error: SpotifyError) -> None:
@@ -315,10 +317,10 @@ class Sweep:
             else:
                 _warn(error)
 
-        def done(found: list[tuple[str, str | None, list[str] | None]]) -> None:
+        def done(answered: list[tuple[str, str | None, list[str] | None]]) -> None:
             # Whoever is missing in the answer has been asked for, too.
             self.mirror.put_artists([(artist, None, None) for artist in ids])
-            self.mirror.put_artists(found)
+            self.mirror.put_artists(answered)
 
         self._queue.append(_Task(lambda: self.client.artists(ids, self.fallback), done, failed))
 
@@ -327,10 +329,10 @@ class Sweep:
         with_genres = 0
 
         def asking(asked: str) -> _Task:
-            def done(found: tuple[str, str | None, list[str] | None]) -> None:
+            def done(answered: tuple[str, str | None, list[str] | None]) -> None:
                 nonlocal with_genres
-                with_genres += bool(found[2])
-                self.mirror.put_artists([(asked, *found[1:])])
+                with_genres += bool(answered[2])
+                self.mirror.put_artists([(asked, *answered[1:])])
 
             return _Task(lambda: self.client.artist(asked, self.fallback), done, _warn)
 

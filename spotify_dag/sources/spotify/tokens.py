@@ -69,8 +69,8 @@ class Logins:
 
     def all(self) -> dict[str, Login]:
         """Return the logins at the configured service by user, ended ones included."""
-        found = (self._read(file) for file in sorted(self._folder.glob("*.json")))
-        return {login.user_id: login for login in found if login is not None and login.service == self._service}
+        logins = (self._read(file) for file in sorted(self._folder.glob("*.json")))
+        return {login.user_id: login for login in logins if login is not None and login.service == self._service}
 
     def find(self, user_id: str) -> Login | None:
         """Return a user's login, or None."""
