@@ -129,7 +129,7 @@ def still_named(root: Path, forgotten: set[str]) -> list[str]:
     from spotify_dag.settings import Settings
 
     project = Project.open(Settings(data=root))
-    return sorted({file for user in forgotten for file in find_mentions(project, user).found})
+    return sorted({file for user in forgotten for file in find_mentions(project, user).counts})
 
 
 def hand_in(root: Path, name: str, users: int) -> list[str]:

@@ -29,8 +29,8 @@ Token = Annotated[str | None, Header(alias=TOKEN_HEADER, max_length=2_000, descr
 
 
 def _job(request: Request, job_id: Annotated[str, Path(max_length=100)]) -> Job:
-    found: Job = request.app.state.service.jobs.find(job_id)
-    return found
+    job: Job = request.app.state.service.jobs.find(job_id)
+    return job
 
 
 FoundJob = Annotated[Job, Depends(_job)]
@@ -211,8 +211,8 @@ def _tracks(service: Service) -> APIRouter:
     ) -> Response:
         """Find songs; typos do not matter."""
         years = None if (from_year, to_year) == (0, 3_000) else (from_year, to_year)
-        found = lambda: service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)  # noqa: E731
-        return Json({"tracks": await service.heavy.run(found)})
+        answer = lambda: service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)  # noqa: E731
+        return Json({"tracks": await service.heavy.run(answer)})
 
     @router.post("/continue", response_model=api_models.ContinueAnswer)
     async def continue_playlist(request: Continuation) -> Response:
@@ -321,5 +321,5 @@ def _methods(path: str, app: FastAPI) -> str:
     from starlette.routing import compile_path
 
     operations = app.openapi()["paths"].items()
-    fitting = [found for template, found in operations if compile_path(template)[0].match(path)]
-    return ", ".join(sorted({method.upper() for found in fitting for method in found}))
+    fitting = [methods for template, methods in operations if compile_path(template)[0].match(path)]
+    return ", ".join(sorted({method.upper() for methods in fitting for method in methods}))

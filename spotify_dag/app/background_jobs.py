@@ -148,19 +148,19 @@ class Jobs:
         job = Job(client, seconds)
         with self._lock:
             now = time.monotonic()
-            kept = {
-                key: (of, one)
-                for key, (of, one) in self._jobs.items()
-                if one.ended_at is None or now - one.ended_at < KEPT_SECONDS
+            left = {
+                key: (of, other)
+                for key, (of, other) in self._jobs.items()
+                if other.ended_at is None or now - other.ended_at < KEPT_SECONDS
             }
-            open_jobs = [(of, one.client) for of, one in kept.values() if one.ended_at is None]
+            open_jobs = [(of, other.client) for of, other in left.values() if other.ended_at is None]
             if Counter(of for of, _ in open_jobs)[lane] >= WORKERS[lane] + MOST_WAITING:
                 raise AppError(503, "Too many newcomers at once. Try again in a moment.", {"Retry-After": "5"})
             if Counter(whose for _, whose in open_jobs)[client] >= MOST_OF_A_CLIENT:
                 raise AppError(
                     429, f"You have {MOST_OF_A_CLIENT} requests under way. Wait for one of them.", {"Retry-After": "5"}
                 )
-            self._jobs = kept | {job.id: (lane, job)}
+            self._jobs = left | {job.id: (lane, job)}
             try:
                 future = self._pools[lane].submit(self._run, job, work)
             except RuntimeError:

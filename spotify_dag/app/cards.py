@@ -52,29 +52,29 @@ def problem(data: Mapping[str, Any]) -> str:
     return message("error", "That did not work", data["detail"])
 
 
-def matches(found: Mapping[str, Any]) -> str:
+def matches(answer: Mapping[str, Any]) -> str:
     """Return the matches of a user as cards."""
     parts = []
-    if token := found.get("token"):
+    if token := answer.get("token"):
         parts.append(
             '<div class="sd-message sd-hint" role="status"><strong>Keep this token</strong><p>You are '
-            f"<code>{text(found['user_id'])}</code> here. With the token you see, take away and delete your data under "
-            f'“My data”; nobody can give it to you again.</p><code class="sd-token">{html.escape(token)}</code></div>'
+            f"<code>{text(answer['user_id'])}</code> here. With the token you see, take away and delete your data "
+            f'under “My data”; nobody can give it to you again.</p><code class="sd-token">{html.escape(token)}</code></div>'
         )
-    if found["tracks"] < FEW_TRACKS:
+    if answer["tracks"] < FEW_TRACKS:
         parts.append(
             message(
                 "hint",
-                f"Only {found['tracks']:,} items to go by",
+                f"Only {answer['tracks']:,} items to go by",
                 "These are people to look at, not yet your people. With more playlists the answer becomes surer.",
             )
         )
-    if not found["matches"]:
+    if not answer["matches"]:
         parts.append(message("empty", "Nobody yet", "Nobody here shares that much. Ask for fewer artists in common."))
-    if reading := found.get("reading"):
+    if reading := answer.get("reading"):
         parts.append(what_was_read(reading))
-    cards = (match_card(place, match, found["user_id"]) for place, match in enumerate(found["matches"], 1))
-    attribution = ATTRIBUTION if any(match["profile"] for match in found["matches"]) else ""
+    cards = (match_card(place, match, answer["user_id"]) for place, match in enumerate(answer["matches"], 1))
+    attribution = ATTRIBUTION if any(match["profile"] for match in answer["matches"]) else ""
     return f"{''.join(parts)}<ol class='sd-cards'>{''.join(cards)}</ol>{attribution}"
 
 
@@ -105,34 +105,34 @@ def match_card(place: int, match: Mapping[str, Any], user_id: str) -> str:
     )
 
 
-def comparison(found: Mapping[str, Any]) -> str:
+def comparison(answer: Mapping[str, Any]) -> str:
     """Return the comparison of two users, side by side."""
-    you, other = text(found["user_id"]), text(found["other_id"])
-    picture = f"/api/v1/compare.png?{urlencode({'a': found['user_id'], 'b': found['other_id']})}"
+    you, other = text(answer["user_id"]), text(answer["other_id"])
+    picture = f"/api/v1/compare.png?{urlencode({'a': answer['user_id'], 'b': answer['other_id']})}"
     charts = "".join(
-        f"<section><h3>{title}</h3>{_two_sides(found[key], you, other)}</section>"
+        f"<section><h3>{title}</h3>{_two_sides(answer[key], you, other)}</section>"
         for title, key in (("Genres", "shared_genres"), ("Eras", "shared_eras"), ("Artists", "shared_artists"))
     )
     new = "".join(
-        _section(f"New to {who}", _chips(entry["name"] for entry in found[key][:12]))
+        _section(f"New to {who}", _chips(entry["name"] for entry in answer[key][:12]))
         for who, key in ((you, "new_to_you"), (other, "new_to_other"))
     )
     return (
         f'<article class="sd-compare"><header><h2>{you} and {other}</h2>'
-        f'<span class="sd-percent"><strong>{found["percent"]:.1f}%</strong> match</span>{_sure(found["confidence"])}'
-        f"<p>More alike than {found['percent']:.1f}% of random pairs of listeners.</p></header>"
+        f'<span class="sd-percent"><strong>{answer["percent"]:.1f}%</strong> match</span>{_sure(answer["confidence"])}'
+        f"<p>More alike than {answer['percent']:.1f}% of random pairs of listeners.</p></header>"
         f'<div class="sd-charts">{charts}</div>{new}'
         f'<p><a class="sd-button" href="{attribute(picture)}" download="taste.png">Picture to share</a></p></article>'
     )
 
 
-def tracks(found: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = ()) -> str:
+def tracks(listed: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = ()) -> str:
     """Return tracks as a list, each with its reasons where it has any."""
     skipped = message("hint", f"{len(unknown):,} not known", ", ".join(map(str, unknown[:10]))) if unknown else ""
-    if not found:
+    if not listed:
         return skipped + message("empty", "Nothing found", "Try another title, artist or mood.")
     rows = []
-    for track in found:
+    for track in listed:
         why = f"<small>{'; '.join(text(reason) for reason in track['why'])}</small>" if track.get("why") else ""
         year = f" · {track['release_year']}" if track.get("release_year") else ""
         title = text(track["track_name"])
@@ -143,18 +143,21 @@ def tracks(found: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = ()) -> s
     return f"{skipped}<ol class='sd-tracks'>{''.join(rows)}</ol>{ATTRIBUTION}"
 
 
-def stored(found: Mapping[str, Any]) -> str:
+def stored(overview: Mapping[str, Any]) -> str:
     """Return what is stored of a user."""
     facts = {
-        "You are": text(found["user_id"]),
-        "It came from": text(found["source"] or "nowhere"),
-        "Read": text((found["fetched_at"] or "not yet")[:16].replace("T", " ")),
-        "Others may be told of you": "yes" if found["opted_in"] else "no",
-        "You are compared with others": "yes" if found["in_index"] else "not yet",
-        "Rows": ", ".join(f"{count:,} in {text(table)}" for table, count in found["rows"].items()),
+        "You are": text(overview["user_id"]),
+        "It came from": text(overview["source"] or "nowhere"),
+        "Read": text((overview["fetched_at"] or "not yet")[:16].replace("T", " ")),
+        "Others may be told of you": "yes" if overview["opted_in"] else "no",
+        "You are compared with others": "yes" if overview["in_index"] else "not yet",
+        "Rows": ", ".join(f"{count:,} in {text(table)}" for table, count in overview["rows"].items()),
     }
     rows = "".join(f"<tr><th scope='row'>{name}</th><td>{value}</td></tr>" for name, value in facts.items())
-    lists = _list(f"{text(one['name'] or 'without a name')}: {one['items']:,} items" for one in found["playlists"])
+    lists = _list(
+        f"{text(playlist['name'] or 'without a name')}: {playlist['items']:,} items"
+        for playlist in overview["playlists"]
+    )
     return f"<table class='sd-facts'>{rows}</table>{_section('Playlists', lists)}"
 
 

@@ -41,9 +41,9 @@ def login_problem(detail: str) -> str:
 
 def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td><code>{_text(one['name'])}</code></td><td>{_text(one['in'])}{', needed' * one.get('required', False)}"
-        f"</td><td>{_text(one.get('description', ''))}</td></tr>"
-        for one in operation.get("parameters", [])
+        f"<tr><td><code>{_text(parameter['name'])}</code></td>"
+        f"<td>{_text(parameter['in'])}{', needed' * parameter.get('required', False)}</td><td>{_text(parameter.get('description', ''))}</td></tr>"
+        for parameter in operation.get("parameters", [])
     )
     sent = ", ".join(operation.get("requestBody", {}).get("content", {}))
     answers = ", ".join(f"{code} {answer['description']}" for code, answer in operation["responses"].items())

@@ -107,10 +107,10 @@ class Identity:
 
     def of_token(self, token: str) -> str | None:
         """Return whose token it is; None for one that is not, or not any more, good for anything."""
-        found = self.signer.open(FILE_TOKEN, token.strip())
-        if found is None or found["user"] in self._tombstones:
+        claims = self.signer.open(FILE_TOKEN, token.strip())
+        if claims is None or claims["user"] in self._tombstones:
             return None
-        return str(found["user"])
+        return str(claims["user"])
 
     def given_token(self, request: Request) -> str | None:
         """Return whose token came with a request; None where none did.
@@ -132,8 +132,8 @@ class Identity:
 
     def logged_in(self, request: Request) -> str | None:
         """Return who has logged in at Spotify with the browser that asks."""
-        found = self.session(request)
-        return found.user_id if found else None
+        own = self.session(request)
+        return own.user_id if own else None
 
     def proven(self, request: Request) -> set[str]:
         """Return the users that the client of a request has proven to be."""
@@ -206,12 +206,12 @@ class Identity:
 
     def session(self, request: Request) -> Session | None:
         """Return the login of the browser that asks."""
-        found = self._sessions.get(_digest(request.cookies.get(SESSION, "")))
-        return found if found is not None and self._is_fresh(found) else None
+        remembered = self._sessions.get(_digest(request.cookies.get(SESSION, "")))
+        return remembered if remembered is not None and self._is_fresh(remembered) else None
 
     def lives(self, session: Session) -> bool:
         """Return whether a login is still good: not ended, not too old, and not from before its user was forgotten."""
-        return any(one is session for one in self._sessions.values()) and self._is_fresh(session)
+        return any(other is session for other in self._sessions.values()) and self._is_fresh(session)
 
     def _is_fresh(self, session: Session) -> bool:
         if session.begun + SESSION_SECONDS < time.time():
@@ -229,10 +229,10 @@ class Identity:
 
     def _remember(self, number: str, session: Session) -> None:
         now = time.time()
-        kept = {key: one for key, one in self._sessions.items() if one.begun + SESSION_SECONDS > now}
-        while len(kept) >= MOST_LOGINS:
-            kept.pop(next(iter(kept)))
-        self._sessions = kept | {_digest(number): session}
+        open_sessions = {key: other for key, other in self._sessions.items() if other.begun + SESSION_SECONDS > now}
+        while len(open_sessions) >= MOST_LOGINS:
+            open_sessions.pop(next(iter(open_sessions)))
+        self._sessions = open_sessions | {_digest(number): session}
 
 
 def local_path(path: str) -> str:

@@ -66,8 +66,8 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
 
 def everything(project: Project, user_id: str) -> dict[str, list[dict[str, Any]]]:
     """Return every row of a user, by table, and under ``inbox`` what was handed in and is not in the tables yet."""
-    found = {table.name: _rows(project, table, user_id).collect().to_dicts() for table in TABLES}
-    return found | {"inbox": _waiting(project, user_id).to_dicts()}
+    tables = {table.name: _rows(project, table, user_id).collect().to_dicts() for table in TABLES}
+    return tables | {"inbox": _waiting(project, user_id).to_dicts()}
 
 
 def as_csv(project: Project, user_id: str) -> str:
@@ -76,11 +76,11 @@ def as_csv(project: Project, user_id: str) -> str:
 
     rows, waiting = _rows(project, RAW_PLAYLISTS, user_id).collect(), _waiting(project, user_id)
     here = [name for name in rows.columns if name in waiting.columns]
-    found = pl.concat([rows, waiting.select(here)], how="diagonal_relaxed").sort("playlist_position", "position")
+    items = pl.concat([rows, waiting.select(here)], how="diagonal_relaxed").sort("playlist_position", "position")
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(found.columns)
-    writer.writerows([_harmless(cell) for cell in row] for row in found.iter_rows())
+    writer.writerow(items.columns)
+    writer.writerows([_harmless(cell) for cell in row] for row in items.iter_rows())
     return text.getvalue()
 
 

@@ -125,8 +125,8 @@ class Newcomers:
             raise UnknownUserError(
                 f"Nothing to go by: {row['unembedded_reason']}. A public playlist with some music, or a file, will do."
             )
-        known = catalogue(genres, texts)
-        (vector,) = self.model(snapshot).encode(listening(embedded, tastes, known), known)
+        names = catalogue(genres, texts)
+        (vector,) = self.model(snapshot).encode(listening(embedded, tastes, names), names)
         person = Person(vector, snapshot.tastes.of_rows(tastes), row["tracks"], snapshot.row_of.get(user_id))
         share = genre_coverage(genres.lazy()) or 0.0
         return Newcomer(user_id, person, users, raw, genres, tastes, row["playlists"], share)
@@ -140,19 +140,19 @@ class Newcomers:
 
         artists = bucket_artists(raw.lazy())
         bucket = raw["user_bucket"].unique().to_list()
-        known = (
+        stored = (
             self.project.lake.scan(ARTIST_GENRES, bucket)
             .filter(pl.col("genres").is_not_null())
             .join(artists.lazy().select("artist_key"), on="artist_key", how="semi")
             .collect()
         )
         counts = artists.select("artist_key", "rows")
-        known = ARTIST_GENRES.conform(known.drop("rows").join(counts, on="artist_key"))
-        new = artists.join(known, on="artist_key", how="anti")
+        stored = ARTIST_GENRES.conform(stored.drop("rows").join(counts, on="artist_key"))
+        new = artists.join(stored, on="artist_key", how="anti")
         tables = [(label, _of_artists(table, new)) for label, table in self._genre_tables(snapshot)]
         if own is not None:
             tables.insert(0, ("source", own))
-        return pl.concat([known, ARTIST_GENRES.conform(match_genres(new, tables))])
+        return pl.concat([stored, ARTIST_GENRES.conform(match_genres(new, tables))])
 
     def artist_names(self, snapshot: Snapshot) -> list[str]:
         """Return the names in the project's tables of genres."""
@@ -162,11 +162,11 @@ class Newcomers:
         """Return the vectors of the strings that tastes speak of; those never seen are encoded, and not kept."""
         import polars as pl
 
-        wanted = tastes.filter(pl.col("kind").is_in(["genre", "artist"])).select(pl.col("name").alias("text")).unique()
-        known = self._text_vectors()
-        rows = known.texts.with_row_index("row").join(wanted, on="text", how="semi").sort("text")
-        new = wanted.join(rows, on="text", how="anti").sort("text")
-        texts, vectors = rows.select("text"), known.vectors[rows["row"].to_numpy()]
+        names = tastes.filter(pl.col("kind").is_in(["genre", "artist"])).select(pl.col("name").alias("text")).unique()
+        stored = self._text_vectors()
+        rows = stored.texts.with_row_index("row").join(names, on="text", how="semi").sort("text")
+        new = names.join(rows, on="text", how="anti").sort("text")
+        texts, vectors = rows.select("text"), stored.vectors[rows["row"].to_numpy()]
         if new.height:
             texts = pl.concat([texts, new])
             encoded = self.project.encoder.encode(new["text"].to_list(), lambda _: check())
@@ -205,8 +205,8 @@ class Newcomers:
         embedded = user_embeddings(
             users, raw.lazy(), tastes, texts, top_artist_count=top_artist_count, playlists_count=playlists_count
         )
-        known = catalogue(genres, texts)
-        return self.model(snapshot).encode(listening(embedded, tastes, known), known)
+        names = catalogue(genres, texts)
+        return self.model(snapshot).encode(listening(embedded, tastes, names), names)
 
     def _read(self, user_id: str, source: Source, check: Callable[[], None]) -> tuple[pl.DataFrame, pl.DataFrame]:
         import polars as pl
@@ -240,13 +240,13 @@ class Newcomers:
         with self._lock:
             if self._tables is None or self._tables[0] is not snapshot:
                 try:
-                    found = self.project.genre_tables()
+                    tables = self.project.genre_tables()
                 except SpotifyDagError as error:
                     # What the graph matched already is still there.
                     log.warning("New artists get no genres: %s", error)
-                    found = []
+                    tables = []
                 names = (artist_key(pl.col("artist_name")).alias("key"), _lower().alias("lower"))
-                self._tables = (snapshot, [(label, table.with_columns(names)) for label, table in found])
+                self._tables = (snapshot, [(label, table.with_columns(names)) for label, table in tables])
             return self._tables[1]
 
 
@@ -276,8 +276,8 @@ def handed_in(
         If what was handed in cannot be read.
     """
     reading = Reading(paths, user_id, artist_names=artist_names)
-    with tempfile.TemporaryDirectory(dir=folder) as kept:
-        requests = UserRequests(Path(kept))
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        requests = UserRequests(Path(scratch))
         try:
             request = requests.hand_in("export", user_id, _checked(reading.frames(), check), opted_in=False)
         except SourceError as error:

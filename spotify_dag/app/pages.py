@@ -258,12 +258,12 @@ def _compare(service: Service) -> _Part:
         elem_id="sd-comparison",
     )  # fmt: skip
 
-    def show(one: str, other: str, request: gr.Request) -> str:
+    def show(first: str, second: str, request: gr.Request) -> str:
         """Compare two users."""
-        if not one.strip() or not other.strip():
+        if not first.strip() or not second.strip():
             return cards.message("hint", "Who with whom?", "Give two ids of listeners who are known here.")
         proven = service.identity.proven(_plain(request))
-        return _or_problem(lambda: cards.comparison(service.compare(one.strip(), other.strip(), 15, proven)))
+        return _or_problem(lambda: cards.comparison(service.compare(first.strip(), second.strip(), 15, proven)))
 
     for trigger in (go.click, second.submit):
         trigger(show, [first, second], answer, api_visibility="private", show_progress="hidden")
@@ -300,12 +300,12 @@ def _continue(service: Service) -> None:
     def show(listed: str, name: str, feeling: str, popular: float, diverse: float) -> str:
         """Continue a playlist."""
         tracks = [line[:200] for line in re.split(r"[\n,]+", listed) if line.strip()][:1_000]
-        wanted = Continuation(
+        asked = Continuation(
             tracks=tracks, title=name or None, mood=feeling or None, popularity=popular, diversity=diverse
         )
 
         def found() -> str:
-            continued = service.tracks.continued(wanted)
+            continued = service.tracks.continued(asked)
             return cards.tracks(continued["recommendations"], continued["unknown"])
 
         return _or_problem(found)

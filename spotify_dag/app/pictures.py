@@ -10,7 +10,7 @@ MOST_NAME = 28
 YOU, OTHER, INK = "#0b6b34", "#2f4fb5", "#14181b"
 
 
-def comparison(found: Mapping[str, Any]) -> bytes:
+def comparison(answer: Mapping[str, Any]) -> bytes:
     """Draw what two users have in common, as PNG.
 
     Parameters
@@ -22,12 +22,12 @@ def comparison(found: Mapping[str, Any]) -> bytes:
 
     figure = Figure(figsize=(8, 6), layout="constrained", facecolor="white")
     figure.suptitle(
-        f"{_short(found['user_id'])} and {_short(found['other_id'])}\n{found['percent']:.1f}% match",
+        f"{_short(answer['user_id'])} and {_short(answer['other_id'])}\n{answer['percent']:.1f}% match",
         fontsize=15, color=INK, parse_math=False,
     )  # fmt: skip
     charts = (("Genres", "shared_genres"), ("Eras", "shared_eras"), ("Artists", "shared_artists"))
     for axes, (title, key) in zip(figure.subplots(3, 1), charts, strict=True):
-        entries = found[key][:6][::-1]
+        entries = answer[key][:6][::-1]
         places = range(len(entries))
         axes.barh(places, [-entry["yours"] for entry in entries], color=YOU)
         axes.barh(places, [entry["theirs"] for entry in entries], color=OTHER)

@@ -81,8 +81,8 @@ class Serving:
     def refresh(self) -> None:
         """Read what is published if it is not what was read last."""
         try:
-            found = self._stamp()
-            if found == self._read_at:
+            stamp = self._stamp()
+            if stamp == self._read_at:
                 return
             hidden = set(self._hidden)
             read = Snapshot.read(self.project)
@@ -91,7 +91,7 @@ class Serving:
                 read.hide(user)
             self._hidden -= hidden
             self.current = read
-            self._read_at = found
+            self._read_at = stamp
         except SpotifyDagError as error:
             self.problem = str(error)
 
@@ -116,8 +116,8 @@ class Serving:
         except FileNotFoundError:
             return (None,)
         if pointer != self._pointer:
-            found = UserIndex.published(vectors)
-            self._index_versions = found and vectors / f"{found[0].name}.lance" / "_versions"
+            index_and_scale = UserIndex.published(vectors)
+            self._index_versions = index_and_scale and vectors / f"{index_and_scale[0].name}.lance" / "_versions"
             self._pointer = pointer
         written = self._index_versions.stat().st_mtime_ns if self._index_versions else None
         return (pointer, written, *(lake.version(table) for table in (USERS, USER_TASTES, USER_EMBEDDINGS)))

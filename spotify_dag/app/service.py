@@ -122,10 +122,10 @@ class Service:
             If one of them is not known, or not shown to whoever asks.
         """
         snapshot = self.serving.snapshot()
-        one, other = (snapshot.person(user, shown=user not in proven) for user in (first, second))
-        match, mirrored = snapshot.compare(one, other, limit)
-        found = match.as_dict() | {"user_id": first, "other_id": second, "model_version": snapshot.model_version}
-        return found | {"new_to_other": mirrored.as_dict()["new_to_you"]}
+        asking, other = (snapshot.person(user, shown=user not in proven) for user in (first, second))
+        match, mirrored = snapshot.compare(asking, other, limit)
+        answer = match.as_dict() | {"user_id": first, "other_id": second, "model_version": snapshot.model_version}
+        return answer | {"new_to_other": mirrored.as_dict()["new_to_you"]}
 
     def picture(self, first: str, second: str, proven: Iterable[str] = ()) -> bytes:
         """Return what two users have in common as PNG; drawn once for as long as the answer is the same.
@@ -137,9 +137,9 @@ class Service:
         """
         from spotify_dag.app.pictures import comparison
 
-        found = self.compare(first, second, 6, proven)
-        key = hashlib.sha256(orjson.dumps(found)).digest()
-        drawn = self._pictures.pop(key, None) or comparison(found)
+        answer = self.compare(first, second, 6, proven)
+        key = hashlib.sha256(orjson.dumps(answer)).digest()
+        drawn = self._pictures.pop(key, None) or comparison(answer)
         self._pictures[key] = drawn
         while len(self._pictures) > PICTURES:
             self._pictures.popitem(last=False)
@@ -219,16 +219,16 @@ class Service:
         if wish.consent and not self.project.settings.app_keeps:
             raise AppError(403, "This app keeps nobody. Ask without consent: nothing is then kept after the answer.")
 
-    def with_top_tracks(self, found: dict[str, Any]) -> dict[str, Any]:
+    def with_top_tracks(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return matches with the tracks that each of them has most often: read from the lake, and so not at once."""
         import polars as pl
 
-        users = [match["user_id"] for match in found["matches"]]
+        users = [match["user_id"] for match in answer["matches"]]
         buckets = buckets_of(users, self.project.lake.n_buckets)
         raw = self.project.lake.scan(RAW_PLAYLISTS, buckets).filter(pl.col("user_id").is_in(users))
         tracks = _top_tracks(raw, TOP_TRACKS)
-        return found | {
-            "matches": [match | {"top_tracks": tracks.get(match["user_id"], [])} for match in found["matches"]]
+        return answer | {
+            "matches": [match | {"top_tracks": tracks.get(match["user_id"], [])} for match in answer["matches"]]
         }
 
     def forget(self, user_id: str) -> dict[str, int]:
@@ -297,14 +297,14 @@ class Service:
                 newcomer = self._embed(job, snapshot, user_id, source)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        found = self._newcomer(job, snapshot, newcomer, wish)
+        answer = self._newcomer(job, snapshot, newcomer, wish)
         if wish.consent and login is not None:
             job.check()
             if not self.identity.lives(login):
                 raise AppError(401, "You have logged out meanwhile, so nothing was kept. Log in again, at /login.")
             hand_in_login(self.project, user_id, login.token)
-            found |= {"kept": True, "stored": {"login": 1}}
-        return found
+            answer |= {"kept": True, "stored": {"login": 1}}
+        return answer
 
     def _files(self, job: Job, paths: list[Path], folder: Path, user_id: str, wish: Wish) -> dict[str, Any]:
         try:
@@ -314,17 +314,17 @@ class Service:
             with handed_in(paths, user_id, folder, job.check, names) as (source, reading):
                 job.progress("read", items=reading.kept.total(), files=len(reading.files))
                 newcomer = self._embed(job, snapshot, user_id, source)
-                found = self._newcomer(job, snapshot, newcomer, wish)
+                answer = self._newcomer(job, snapshot, newcomer, wish)
                 if wish.consent:
                     job.check()
                     hand_in(self.project, user_id, source, opted_in=True)
-                    found |= {"kept": True, "stored": {"items": reading.kept.total()}}
-                    found["token"] = self.identity.file_token(user_id)
-                found["left_out"] = dict((reading.skipped_rows() + reading.rejected).most_common(10))
-                found["reading"] = reading.report(most=MOST_FILES)
+                    answer |= {"kept": True, "stored": {"items": reading.kept.total()}}
+                    answer["token"] = self.identity.file_token(user_id)
+                answer["left_out"] = dict((reading.skipped_rows() + reading.rejected).most_common(10))
+                answer["reading"] = reading.report(most=MOST_FILES)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return found
+        return answer
 
     def _embed(self, job: Job, snapshot: Snapshot, user_id: str, source: Any) -> Newcomer:
         job.progress("embedding")
@@ -336,10 +336,10 @@ class Service:
             matches = self._refined(job, snapshot, newcomer, wish)
         else:
             matches = snapshot.matches(newcomer.person, wish.k, min_shared=wish.min_shared)
-        found = _answer(snapshot, newcomer.user_id, newcomer.person, matches)
-        found |= {"playlists": newcomer.playlists, "known_genres": round(newcomer.known_genres, 3)}
+        answer = _answer(snapshot, newcomer.user_id, newcomer.person, matches)
+        answer |= {"playlists": newcomer.playlists, "known_genres": round(newcomer.known_genres, 3)}
         # What is kept is said by whoever has kept it.
-        return found | {"kept": False, "stored": {}}
+        return answer | {"kept": False, "stored": {}}
 
     def _refined(self, job: Job, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> list[Match]:
         """Return matches in the order that other settings give, applied to both sides alike."""
@@ -430,7 +430,7 @@ def _top_tracks(raw: pl.LazyFrame, limit: int) -> dict[str, list[dict[str, str]]
         .head(limit)
         .collect()
     )
-    found: dict[str, list[dict[str, str]]] = {}
+    tracks_of: dict[str, list[dict[str, str]]] = {}
     for user, title, artist in rows.select("user_id", "track_name", "artist_name").iter_rows():
-        found.setdefault(user, []).append({"title": title, "artist": artist})
-    return found
+        tracks_of.setdefault(user, []).append({"title": title, "artist": artist})
+    return tracks_of

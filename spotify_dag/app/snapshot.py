@@ -79,9 +79,9 @@ class Snapshot:
 
         index, scale = project.matcher.index()
         order = ("user_bucket", "user_id")
-        found = index.rows().sort(order)
+        rows_of_index = index.rows().sort(order)
         about = (
-            found.select(order)
+            rows_of_index.select(order)
             .join(
                 project.lake.scan(USERS).select("user_id", "opted_in", "source").collect(),
                 on="user_id", how="left", maintain_order="left",
@@ -94,14 +94,14 @@ class Snapshot:
         # Vectors last: with everything else beside them, reading would take twice the memory that answering does.
         tastes = Tastes.read(project.lake, about)
         with_vectors = index.rows(with_vectors=True).sort(order)
-        if not with_vectors["user_id"].equals(found["user_id"]):
+        if not with_vectors["user_id"].equals(rows_of_index["user_id"]):
             raise RuntimeError("The index changed while it was read.")
         vectors = with_vectors["vector"].to_numpy()
         del with_vectors
         axes = _principal_axes(vectors)
         return cls(
             model_version=index.model_version,
-            feature_version=next(iter(found["feature_version"]), ""),
+            feature_version=next(iter(rows_of_index["feature_version"]), ""),
             scale=scale,
             user_ids=about["user_id"].to_list(),
             # Whoever left the lake is not shown, although the index may still have them.
@@ -199,7 +199,7 @@ class Snapshot:
         if person.row is not None:
             candidates[person.row] = False
         people = int(candidates.sum())
-        wanted = min(k, people)
+        count = min(k, people)
         if len(self.reduced):
             rough = np.where(candidates, self.reduced @ (person.vector @ self.axes), -np.inf)
         else:
@@ -210,7 +210,7 @@ class Snapshot:
             rows = np.argpartition(rough, len(rough) - size)[len(rough) - size :] if size else np.zeros(0, np.int64)
             if min_shared:
                 rows = rows[self.tastes.shared_artists(person.taste, rows) >= min_shared]
-            if len(rows) >= wanted or size == people:
+            if len(rows) >= count or size == people:
                 break
             size *= 10
         scores = self.vectors[rows] @ person.vector

@@ -62,8 +62,8 @@ class Tastes:
         """
         import polars as pl
 
-        found = lake.scan(USER_TASTES).select("kind", _in_decades()).unique().collect()
-        vocabulary = found.sort("kind", "name").with_row_index("code")
+        names = lake.scan(USER_TASTES).select("kind", _in_decades()).unique().collect()
+        vocabulary = names.sort("kind", "name").with_row_index("code")
         rows = users.select("user_bucket", "user_id").with_row_index("row")
         counts = np.zeros(users.height + 1, np.int64)
         codes, weights = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
@@ -109,14 +109,14 @@ class Tastes:
             .with_columns(pl.lit(kind).alias("kind"))
             for kind, begin, end in zip(KINDS, begins, self.ends, strict=True)
         )
-        known = (
+        numbered = (
             tastes.select("kind", _in_decades(), "weight")
             .join(places, on=["kind", "name"])
             .group_by("code")
             .agg(pl.col("weight").sum())
             .sort("code")
         )
-        return Taste(known["code"].to_numpy().astype(np.int32), known["weight"].to_numpy())
+        return Taste(numbered["code"].to_numpy().astype(np.int32), numbered["weight"].to_numpy())
 
     def shared_artists(self, taste: Taste, rows: np.ndarray) -> np.ndarray:
         """Return how many artists of a taste the users in ``rows`` have, ``[rows]``."""
@@ -139,10 +139,10 @@ class Tastes:
         owner, code, weight = owners[genres], self.codes[genres], self.weights[genres]
         order = np.lexsort((code, -weight, owner))
         first = order[np.unique(owner[order], return_index=True)[1]]
-        found: list[str | None] = [None] * (len(self.starts) - 1)
+        dominant: list[str | None] = [None] * (len(self.starts) - 1)
         for user, genre in zip(owner[first].tolist(), code[first].tolist(), strict=True):
-            found[user] = self.names[genre]
-        return found
+            dominant[user] = self.names[genre]
+        return dominant
 
     def _entries(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the entries of some users, and beside each the place of its user in ``rows``."""

@@ -31,7 +31,7 @@ def forget(
             if as_json:
                 print_json({"user_id": user, "mentions": mentions.total, **mentions.as_dict()})
             else:
-                for name, count in mentions.found.items():
+                for name, count in mentions.counts.items():
                     out.print(f"  {count:,} in {name}")
                 for problem in mentions.unreadable:
                     out.print(f"  Not readable: {problem}", soft_wrap=True)

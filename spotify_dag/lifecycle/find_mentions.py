@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Mentions:
     """Where a user was found."""
 
-    found: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     """Mentions per file, or table of LanceDB, by its path under the data root."""
     unreadable: list[str] = field(default_factory=list)
     """Files that could not be decoded, so that nothing is known of them but their bytes."""
@@ -29,7 +29,7 @@ class Mentions:
     @property
     def total(self) -> int:
         """All mentions."""
-        return sum(self.found.values())
+        return sum(self.counts.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -42,32 +42,32 @@ def find_mentions(project: Project, user_id: str, progress: Callable[[int], None
     And for text that nobody has any more, as may be of a user whose id stands nowhere.
     """
     root = project.settings.data
-    wanted = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
+    search = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
     mentions = Mentions()
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
-        count = wanted.count(path.name)
+        count = search.count(path.name)
         try:
             if path.is_dir() and path.suffix == ".lance":
-                count += sum(wanted.count(text) for text in _lance_texts(path, wanted))
+                count += sum(search.count(text) for text in _lance_texts(path, search))
             elif path.is_file():
                 mentions.files += 1
-                count += wanted.in_file(path)
+                count += search.in_file(path)
         except FileNotFoundError:
             continue  # deleted meanwhile
         except Exception as error:  # whatever is wrong with a file, the others are still looked into
             mentions.unreadable.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
         if count:
-            mentions.found[name] = count
+            mentions.counts[name] = count
         progress(1)
-    mentions.found |= OrphanedText(project, user_id).count()
+    mentions.counts |= OrphanedText(project, user_id).count()
     if project.settings.postgres_url is not None:
-        found = count_in_postgres(project.settings.postgres_url.get_secret_value(), wanted)
-        mentions.found |= {f"PostgreSQL: {place}": count for place, count in found.items()}
+        in_postgres = count_in_postgres(project.settings.postgres_url.get_secret_value(), search)
+        mentions.counts |= {f"PostgreSQL: {place}": count for place, count in in_postgres.items()}
     return mentions
 
 
-def _lance_texts(path: Path, wanted: UserIdSearch) -> Iterator[str]:
+def _lance_texts(path: Path, user_search: UserIdSearch) -> Iterator[str]:
     """Return the strings that may name the user of every version of a LanceDB table that can still be opened."""
     import lancedb
     import pyarrow as pa
@@ -77,7 +77,7 @@ def _lance_texts(path: Path, wanted: UserIdSearch) -> Iterator[str]:
     for version in table.list_versions():
         table.checkout(version["version"])
         for name in set(names) & set(table.schema.names):
-            for spelled in wanted.spelled:
+            for spelled in user_search.spelled:
                 literal = spelled.replace("'", "''")
                 rows = table.search().where(f"contains({name}, '{literal}')").select([name]).limit(None)
                 yield from rows.to_arrow()[name].to_pylist()

@@ -209,28 +209,28 @@ def _from_table(project: Project, table: Table, bucket: int, user_id: str) -> in
 def _from_dagster(project: Project, user_id: str) -> int:
     """Replace an id in what Dagster recorded: metadata, messages of errors, what a process printed."""
     home = project.settings.dagster_home or project.settings.data / "dagster"
-    wanted = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
+    search = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
     changed = 0
     if project.settings.postgres_url is not None:
-        changed += replace_in_postgres(project.settings.postgres_url.get_secret_value(), wanted, FORGOTTEN)
+        changed += replace_in_postgres(project.settings.postgres_url.get_secret_value(), search, FORGOTTEN)
     for file in sorted(path for path in home.rglob("*") if path.is_file()):
         try:
             if is_sqlite(file):
-                changed += _from_sqlite(file, wanted)
-            elif not file.name.endswith(("-wal", "-shm")) and wanted.in_bytes(file.read_bytes()):
+                changed += _from_sqlite(file, search)
+            elif not file.name.endswith(("-wal", "-shm")) and search.in_bytes(file.read_bytes()):
                 text = file.read_bytes().decode(errors="surrogateescape")
-                write_atomically(file, wanted.without(text, FORGOTTEN).encode(errors="surrogateescape"))
+                write_atomically(file, search.without(text, FORGOTTEN).encode(errors="surrogateescape"))
                 changed += 1
         except FileNotFoundError:
             continue  # deleted meanwhile
     return changed
 
 
-def _from_sqlite(file: Path, wanted: UserIdSearch) -> int:
+def _from_sqlite(file: Path, search: UserIdSearch) -> int:
     changed = 0
     with closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as connection:
-        connection.create_function("without_user", 1, lambda text: wanted.without(text, FORGOTTEN), deterministic=True)
-        connection.create_function("names_user", 1, lambda text: wanted.count(text) > 0, deterministic=True)
+        connection.create_function("without_user", 1, lambda text: search.without(text, FORGOTTEN), deterministic=True)
+        connection.create_function("names_user", 1, lambda text: search.count(text) > 0, deterministic=True)
         connection.execute("pragma secure_delete = on")
         for table, column in sqlite_columns(connection):
             changed += connection.execute(

@@ -18,17 +18,17 @@ COLUMNS = (
 )
 
 
-def count_in_postgres(url: str, wanted: UserIdSearch) -> dict[str, int]:
+def count_in_postgres(url: str, search: UserIdSearch) -> dict[str, int]:
     """Return how often each column of the database names a user, by ``table.column``."""
     with _connected(url) as connection:
-        found = {
-            f"{table}.{column}": sum(wanted.count(text) for _, text in _mentions(connection, table, column, wanted))
+        counts = {
+            f"{table}.{column}": sum(search.count(text) for _, text in _mentions(connection, table, column, search))
             for table, column in _columns(connection)
         }
-    return {place: count for place, count in found.items() if count}
+    return {place: count for place, count in counts.items() if count}
 
 
-def replace_in_postgres(url: str, wanted: UserIdSearch, instead: str) -> int:
+def replace_in_postgres(url: str, search: UserIdSearch, instead: str) -> int:
     """Replace an id in every text of the database, and write its tables anew; return how many texts had it."""
     from sqlalchemy import text
 
@@ -36,8 +36,8 @@ def replace_in_postgres(url: str, wanted: UserIdSearch, instead: str) -> int:
     with _connected(url) as connection:
         for table, column in _columns(connection):
             update = text(f'update "{table}" set "{column}" = :text where ctid = cast(:row as tid)')  # noqa: S608
-            for row, content in _mentions(connection, table, column, wanted):
-                connection.execute(update, {"text": wanted.without(content, instead), "row": row})
+            for row, content in _mentions(connection, table, column, search):
+                connection.execute(update, {"text": search.without(content, instead), "row": row})
                 changed[table] = changed.get(table, 0) + 1
         for table in changed:
             # Rows as they were stay in the file of the table until something else is written over them.
@@ -63,12 +63,12 @@ def _columns(connection: Connection) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in connection.execute(text(COLUMNS))]
 
 
-def _mentions(connection: Connection, table: str, column: str, wanted: UserIdSearch) -> list[tuple[str, str]]:
+def _mentions(connection: Connection, table: str, column: str, search: UserIdSearch) -> list[tuple[str, str]]:
     """Return the place and the text of every value that names the user."""
     from sqlalchemy import text
 
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     query = text(f'select cast(ctid as text), "{column}" from "{table}" where position(:id in "{column}") > 0')  # noqa: S608
-    for spelled in wanted.spelled:
-        found |= {row[0]: row[1] for row in connection.execute(query, {"id": spelled})}
-    return [(row, content) for row, content in found.items() if wanted.count(content)]
+    for spelled in search.spelled:
+        texts |= {row[0]: row[1] for row in connection.execute(query, {"id": spelled})}
+    return [(row, content) for row, content in texts.items() if search.count(content)]

@@ -88,9 +88,9 @@ def _damaged(project: Project) -> Iterator[tuple[Table, Any, str]]:
         columns = [files.column(name).to_pylist() for name in ("path", "size_bytes", f"partition.{table.partition_by}")]
         for name, size, part in zip(*columns, strict=True):
             path = root / unquote(name)
-            found = path.stat().st_size if path.is_file() else None
-            if found != size:
-                how = "is gone" if found is None else f"has {found:,} of {size:,} bytes"
+            length = path.stat().st_size if path.is_file() else None
+            if length != size:
+                how = "is gone" if length is None else f"has {length:,} of {size:,} bytes"
                 yield table, part, f"{path} {how}. It is made anew"
 
 

@@ -147,7 +147,7 @@ def _users_in(project: Project, line: str) -> set[str]:
     quoted = {next(filter(None, groups)) for groups in _QUOTED.findall(line)}
     words = quoted | set(_WORD.findall(line)) | {word.strip(".") for word in _WORD.findall(line)}
     try:
-        known = project.lake.scan(USERS).filter(pl.col("user_id").is_in(sorted(words))).select("user_id").collect()
+        users = project.lake.scan(USERS).filter(pl.col("user_id").is_in(sorted(words))).select("user_id").collect()
     except Exception:  # whatever is wrong with the lake may be what this alert is about: rather hide too much
         return named | quoted
-    return named | set(known["user_id"])
+    return named | set(users["user_id"])

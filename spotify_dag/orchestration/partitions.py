@@ -40,13 +40,13 @@ def ranges(buckets: Iterable[int], *, through: Collection[int] = ()) -> list[tup
 
     A range has no gaps but those that are all ``through``: buckets in which there is nothing to do, and no run to save.
     """
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for bucket in sorted(set(buckets)):
-        if found and all(between in through for between in range(found[-1][1] + 1, bucket)):
-            found[-1] = (found[-1][0], bucket)
+        if runs and all(between in through for between in range(runs[-1][1] + 1, bucket)):
+            runs[-1] = (runs[-1][0], bucket)
         else:
-            found.append((bucket, bucket))
-    return found
+            runs.append((bucket, bucket))
+    return runs
 
 
 def spelled(buckets: Sequence[int]) -> str:

@@ -50,11 +50,11 @@ class UserIdSearch:
         """Return how often ``text`` names the user."""
         if not any(name in text for name in self.spelled):
             return 0
-        return sum(not self._is_other(found[2]) for found in self._word.finditer(text))
+        return sum(not self._is_other(match[2]) for match in self._word.finditer(text))
 
     def without(self, text: str, instead: str) -> str:
         """Return ``text`` with every mention, to the end of its word, replaced by ``instead``."""
-        return self._word.sub(lambda found: found[0] if self._is_other(found[2]) else instead, text)
+        return self._word.sub(lambda match: match[0] if self._is_other(match[2]) else instead, text)
 
     def in_bytes(self, content: bytes) -> int:
         """Return how often bytes name the user."""

@@ -57,7 +57,7 @@ def mentions(project: Project, user: str = USER) -> dict[str, int]:
     found = find_mentions(project, user)
     assert found.unreadable == []
     assert found.files > 20
-    return found.found
+    return found.counts
 
 
 def test_nothing_is_left_and_nobody_else_is_touched(project: Project) -> None:

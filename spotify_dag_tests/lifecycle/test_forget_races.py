@@ -78,7 +78,7 @@ def test_beside_writers_askers_and_housekeeping(project: Project) -> None:
         for process, _ in workers:
             process.join(GUARD)
     assert [process.exitcode for process, _ in workers] == [0, 0, 0]
-    assert [find_mentions(project, user).found for user in forgotten] == [{}, {}, {}]
+    assert [find_mentions(project, user).counts for user in forgotten] == [{}, {}, {}]
     for table in PER_USER:
         left = project.lake.scan(table).select("user_id").collect()["user_id"]
         assert set(left) == before[table.name] - set(forgotten)
@@ -111,11 +111,11 @@ def test_killed_on_the_way_it_is_finished_by_doing_it_again(project: Project) ->
         killed += process.exitcode == -signal.SIGKILL
         if user in project.tombstones:
             forget(project, user)
-            assert find_mentions(project, user).found == {}
+            assert find_mentions(project, user).counts == {}
     assert killed
     for user in users:
         forget(project, user)
-    assert [find_mentions(project, user).found for user in users] == [{}] * len(users)
+    assert [find_mentions(project, user).counts for user in users] == [{}] * len(users)
     others = pl.col("user_id").is_in(users).not_()
     assert project.lake.scan(USERS).filter(others).collect().height == 36
     assert project.user_index(project.published() or "").rows().height == 36

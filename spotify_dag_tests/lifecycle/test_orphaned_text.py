@@ -103,8 +103,8 @@ def test_words_that_only_one_person_had_go_with_them(project: Project) -> None:
     assert found(project, "Zqtitel") == []
     assert found(project, before.filter(pl.col("track_name") != "Zqtitel")["track_name"][0])
     for mark in MARKS:
-        assert find_mentions(project, mark).found == {}, mark
-    assert find_mentions(project, ANNA).found == {}
+        assert find_mentions(project, mark).counts == {}, mark
+    assert find_mentions(project, ANNA).counts == {}
     # Nothing else went.
     left = project.lake.scan(TRACK_CATALOGUE).sort("track_id").collect()
     assert left.equals(before.filter(pl.col("track_name") != "Zqtitel").sort("track_id"))
@@ -119,10 +119,10 @@ def test_what_is_killed_on_the_way_is_seen_and_finished(project: Project) -> Non
 
     project.tombstones.add(ANNA)
     remove(project, ANNA)
-    kept = find_mentions(project, ANNA).found
+    kept = find_mentions(project, ANNA).counts
     assert {name.split(":")[0] for name in kept} >= {"vectors/tracks", "lake/track_catalogue", "lake/text_vectors", "models"}  # fmt: skip  # noqa: E501
     forget(project, ANNA)
-    assert find_mentions(project, ANNA).found == {}
+    assert find_mentions(project, ANNA).counts == {}
 
 
 def test_no_kept_model_holds_the_vector_of_somebody_forgotten(project: Project) -> None:

@@ -134,10 +134,10 @@ def test_an_id_in_the_instance_is_forgotten(
     told = {"who": "anna", "other": "annabel", "quoted": 'of "anna"'}
     with open_instance(project) as instance:
         instance.report_runless_asset_event(dg.AssetMaterialization("raw_playlists", metadata=told))
-    found = find_mentions(project, "anna").found
+    found = find_mentions(project, "anna").counts
     assert {place: count for place, count in found.items() if place.startswith("PostgreSQL")}
     assert forget(project, "anna").deleted["dagster"] > 0
-    assert find_mentions(project, "anna").found == {}
+    assert find_mentions(project, "anna").counts == {}
     with open_instance(project) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("raw_playlists"))
     assert event is not None

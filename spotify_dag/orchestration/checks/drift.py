@@ -117,10 +117,10 @@ def genre_coverage(project: Project, buckets: list[int]) -> dict[str, Sketch]:
     """Return the share of playlist items whose artist has genres."""
     import polars as pl
 
-    known = pl.col("genres").list.len() > 0
+    has_genres = pl.col("genres").list.len() > 0
     covered, rows = (
         project.lake.scan(ARTIST_GENRES, buckets)
-        .select(pl.col("rows").filter(known).sum(), pl.col("rows").sum().alias("all"))
+        .select(pl.col("rows").filter(has_genres).sum(), pl.col("rows").sum().alias("all"))
         .collect()
         .row(0)
     )
@@ -236,9 +236,9 @@ def _weighted(sketch: Sketch) -> list[float]:
 
 def _noted(history: Sequence[tuple[str, dg.AssetCheckEvaluation]], run_id: str, basis: str) -> list[dict[str, Sketch]]:
     """Return what runs before this one noted on the same basis, the last one first."""
-    found = []
+    noted = []
     for noted_by, evaluation in history:
         if noted_by != run_id and evaluation.metadata["basis"].value == basis:
             sketches: Mapping[str, Any] = evaluation.metadata["sketches"].value  # type: ignore[assignment]
-            found.append({name: Sketch(it["users"], tuple(it["mean"]), it["spread"]) for name, it in sketches.items()})
-    return found
+            noted.append({name: Sketch(it["users"], tuple(it["mean"]), it["spread"]) for name, it in sketches.items()})
+    return noted

@@ -45,8 +45,8 @@ def lost_at_reading(project: Project, buckets: list[int]) -> dict[str, int]:
         pl.col("first_user", "last_user").fill_null(pl.col("last")) == pl.col("last"),
     )  # fmt: skip
     for name, rows in present.items():
-        found = rows.group_by(bucket).agg(pl.len().cast(pl.Int64).alias(f"{name}_found"))
-        read = read.join(found, on=bucket, how="left")
+        counted = rows.group_by(bucket).agg(pl.len().cast(pl.Int64).alias(f"{name}_found"))
+        read = read.join(counted, on=bucket, how="left")
     # Only what is missing counts: of a source that could not be read to its end, more is there than was counted.
     lost = [(pl.col(name) - pl.col(f"{name}_found").fill_null(0)).clip(lower_bound=0).sum() for name in counts]
     (missing,) = read.select(lost).collect().rows() or [(0, 0, 0)]

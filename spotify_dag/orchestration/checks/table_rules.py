@@ -19,13 +19,13 @@ def table_problems(lake: Lake, table: Table, buckets: list[int]) -> dict[str, in
     """
     import polars as pl
 
-    expected, found = dict(table.polars_schema()), dict(lake.stored_schema(table))  # in whatever order
-    if found != expected:
-        named = expected.keys() | found.keys()
+    expected, stored = dict(table.polars_schema()), dict(lake.stored_schema(table))  # in whatever order
+    if stored != expected:
+        named = expected.keys() | stored.keys()
         return {
-            f"{name} is {found.get(name, 'missing')}, not {expected.get(name, 'a column')}": 1
+            f"{name} is {stored.get(name, 'missing')}, not {expected.get(name, 'a column')}": 1
             for name in sorted(named)
-            if found.get(name) != expected.get(name)
+            if stored.get(name) != expected.get(name)
         }
     rows = lake.scan(table, buckets if table.partition_by == "user_bucket" else None)
     required = [column.name for column in table.columns if not column.nullable]

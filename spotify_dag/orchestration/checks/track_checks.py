@@ -29,8 +29,8 @@ def check_track_index(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult
     """Compare the track index with the catalogue, track by track."""
     changed, gone = index_difference(project)
     keys = project.track_index.column("track_id").to_series()
-    found = {"missing_or_old": changed.height, "surplus": gone.height, "in_twice": len(keys) - keys.n_unique()}
-    return dg.AssetCheckResult(passed=not any(found.values()), metadata=found)
+    counts = {"missing_or_old": changed.height, "surplus": gone.height, "in_twice": len(keys) - keys.n_unique()}
+    return dg.AssetCheckResult(passed=not any(counts.values()), metadata=counts)
 
 
 def check_continuation_model(project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:

@@ -18,10 +18,10 @@ def check_every_row_has_its_user(
     """Compare the number of items of every user with what the users table says."""
     import polars as pl
 
-    wanted = run_buckets(context)
-    items = project.lake.scan(RAW_PLAYLISTS, wanted).group_by("user_id").agg(pl.len().alias("items"))
-    kept = pl.when(pl.col("dropped_at").is_null()).then("rows_kept").otherwise(0)
-    users = project.lake.scan(USERS, wanted).select("user_id", kept.alias("rows_kept"))
+    buckets = run_buckets(context)
+    items = project.lake.scan(RAW_PLAYLISTS, buckets).group_by("user_id").agg(pl.len().alias("items"))
+    expected = pl.when(pl.col("dropped_at").is_null()).then("rows_kept").otherwise(0)
+    users = project.lake.scan(USERS, buckets).select("user_id", expected.alias("rows_kept"))
     both = items.join(users, on="user_id", how="full", coalesce=True)
     wrong = both.filter(pl.col("items").fill_null(0) != pl.col("rows_kept").fill_null(-1)).collect()
     return dg.AssetCheckResult(passed=wrong.is_empty(), metadata={"users_that_differ": wrong.height})
@@ -33,9 +33,9 @@ def check_every_user_embedded_or_explained(
     """Look for users without a row of embeddings, and for rows of nobody."""
     import polars as pl
 
-    wanted = run_buckets(context)
-    users = project.lake.scan(USERS, wanted).select("user_id")
-    rows = project.lake.scan(USER_EMBEDDINGS, wanted).select("user_id", "unembedded_reason")
+    buckets = run_buckets(context)
+    users = project.lake.scan(USERS, buckets).select("user_id")
+    rows = project.lake.scan(USER_EMBEDDINGS, buckets).select("user_id", "unembedded_reason")
     lost = users.join(rows, on="user_id", how="anti").select(pl.len()).collect().item()
     unknown = rows.join(users, on="user_id", how="anti").select(pl.len()).collect().item()
     explained = rows.filter(pl.col("unembedded_reason").is_not_null()).select(pl.len()).collect().item()
@@ -69,18 +69,18 @@ def check_tower_is_sound(project: dg.ResourceParam[Project]) -> dg.AssetCheckRes
     version = project.registry.latest()
     if version is None:
         return dg.AssetCheckResult(passed=False, metadata={"problem": "no tower"})
-    found = soundness(project.registry.card(version)["metrics"])
-    return dg.AssetCheckResult(passed=found.passed, metadata=found.as_dict())
+    problems = soundness(project.registry.card(version)["metrics"])
+    return dg.AssetCheckResult(passed=problems.passed, metadata=problems.as_dict())
 
 
 def check_user_index(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
     """Look for vectors that are not of unit length, twice there, or missing."""
-    wanted = run_buckets(context)
+    buckets = run_buckets(context)
     index = project.user_index(index_version(project) or "")
-    rows = index.rows(wanted, with_vectors=True)
+    rows = index.rows(buckets, with_vectors=True)
     norm = np.linalg.norm(rows["vector"].to_numpy(), axis=1)
     twice = rows.height - rows["user_id"].n_unique()
-    stale = stale_index(project, index, wanted)
+    stale = stale_index(project, index, buckets)
     off = int((~(np.abs(norm - 1) <= UNIT_TOLERANCE)).sum())  # not finite is off too
     return dg.AssetCheckResult(
         passed=not (twice or off or stale),

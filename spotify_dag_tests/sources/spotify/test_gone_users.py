@@ -126,7 +126,7 @@ def test_a_list_is_named_and_one_under_the_data_root_is_cleared(install: Install
     asked(here, 2)
     assert forget(project, user_id(2)).still_named == []
     assert own.read_text() == f"{user_id(1)}\n{user_id(3)}\n"
-    assert find_mentions(project, user_id(2)).found == {}
+    assert find_mentions(project, user_id(2)).counts == {}
     project.inbox.register_source("spotify", {"path": str(here.data.parent / "outside.txt")})
     assert forget(project, user_id(2)).still_named == [str(here.data.parent / "outside.txt")]
 
