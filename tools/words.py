@@ -122,14 +122,17 @@ def hard_words(file: Path, rules: Rules) -> list[str]:
 
 
 def vague_names(file: Path, rules: Rules) -> list[str]:
-    """Return the variables and parameters of a Python file whose names do not say what is inside, one line each."""
-    lines = []
-    for node in ast.walk(ast.parse(file.read_text())):
-        assigned = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        name = node.id if assigned else node.arg if isinstance(node, ast.arg) else None  # type: ignore[attr-defined]
-        if name in rules.banned_names:
-            lines.append(f"{_place(file, node.lineno)}: '{name}' does not say what is inside.")  # type: ignore[attr-defined]
-    return lines
+    """Return the variables and parameters of functions whose names do not say what is inside, one line each."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    tree = ast.parse(file.read_text())
+    inside = {node for function in ast.walk(tree) if isinstance(function, functions) for node in ast.walk(function)}
+    named = [(node.lineno, node.id) for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    named += [(node.lineno, node.arg) for node in inside if isinstance(node, ast.arg)]
+    return [
+        f"{_place(file, line)}: '{name}' does not say what is inside."
+        for line, name in sorted(named)
+        if name in rules.banned_names
+    ]
 
 
 def main() -> int:

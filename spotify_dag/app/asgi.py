@@ -29,7 +29,7 @@ GRACE_SECONDS = 1
 END_SECONDS = 2.5
 """After so long the app is gone, whatever still runs."""
 DESCRIPTION = (
-    "Who listens like whom, and why. Errors are problem details (RFC 9457). Listeners are shown only if they agreed; "
+    "Listeners with the same taste, and why they match. Errors are problem details (RFC 9457). Listeners are shown only if they agreed; "
     "what concerns one of them alone needs their login or their token."
 )
 
@@ -102,7 +102,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, project: Project, host: str = "127.0.0.1", port: int = 0) -> None:
         settings = project.settings
-        # Without a proxy in front, whoever comes from this machine is one client like any other.
+        # Without a proxy in front, this machine is one client like any other.
         proxies = trusted_proxies() if settings.app_url else frozenset()
         connections = Connections(settings.app_connections_per_client, settings.app_connections, proxies)
         super().__init__(

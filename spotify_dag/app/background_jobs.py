@@ -1,4 +1,4 @@
-"""Work that takes longer than an answer should: it runs beside, and whoever knows its id can follow it.
+"""Work that takes longer than an answer should: it runs beside, and a client that knows its id can follow it.
 
 A job is bounded: in time, in how many wait with it, and by somebody being there to hear of it. Work asks its job now
 and then whether to go on (`Job.check`), and so ends soon after it should.
@@ -92,7 +92,7 @@ class Job:
             raise JobEndedError(408, "Nobody waited for this, so it was given up. Nothing of it was kept.")
 
     def tell(self, name: str, data: dict[str, Any]) -> None:
-        """Add an event, and wake whoever follows."""
+        """Add an event, and wake the followers."""
         with self._lock:
             self.events.append((name, data))
             listeners = tuple(self._listeners)
@@ -183,7 +183,7 @@ class Jobs:
         return job
 
     def cancel(self) -> None:
-        """Begin no more, and have what waits or runs end soon; whoever follows is told."""
+        """Begin no more, and have what waits or runs end soon; followers are told."""
         with self._lock:
             for _, job in self._jobs.values():
                 job.stopped = True

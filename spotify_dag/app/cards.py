@@ -59,7 +59,8 @@ def matches(answer: Mapping[str, Any]) -> str:
         parts.append(
             '<div class="sd-message sd-hint" role="status"><strong>Keep this token</strong><p>You are '
             f"<code>{text(answer['user_id'])}</code> here. With the token you see, take away and delete your data "
-            f'under “My data”; nobody can give it to you again.</p><code class="sd-token">{html.escape(token)}</code></div>'
+            "under “My data”; nobody can give it to you again.</p>"
+            f'<code class="sd-token">{html.escape(token)}</code></div>'
         )
     if answer["tracks"] < FEW_TRACKS:
         parts.append(

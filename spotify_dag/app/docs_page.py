@@ -42,7 +42,8 @@ def login_problem(detail: str) -> str:
 def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<tr><td><code>{_text(parameter['name'])}</code></td>"
-        f"<td>{_text(parameter['in'])}{', needed' * parameter.get('required', False)}</td><td>{_text(parameter.get('description', ''))}</td></tr>"
+        f"<td>{_text(parameter['in'])}{', needed' * parameter.get('required', False)}</td>"
+        f"<td>{_text(parameter.get('description', ''))}</td></tr>"
         for parameter in operation.get("parameters", [])
     )
     sent = ", ".join(operation.get("requestBody", {}).get("content", {}))

@@ -182,7 +182,7 @@ class Guard:
         server = (scope.get("server") or (None,))[0]
         if not is_own_host(headers.get("host", ""), server, self.settings.app_url, self._host_url):
             raise AppError(
-                421, "This app is not known by the name in the address. Whoever runs it sets SPOTIFY_DAG_APP_URL."
+                421, "This app is not known by the name in the address. The operator sets SPOTIFY_DAG_APP_URL."
             )
         _check_decodable(scope)
         if path in OPEN:
@@ -192,7 +192,7 @@ class Guard:
             self._all.admit(client)
         self._check_entrance(headers)
         if method not in ("GET", "HEAD", "OPTIONS"):
-            # Whoever is no browser sends none of the headers, and has no cookies that somebody else could use.
+            # A client that is no browser sends none of the headers, and has no cookies that another site could use.
             if not is_own_page(headers, self.settings.app_url):
                 raise AppError(403, "This was asked for by another site. Do it on the pages of the app itself.")
             if method == "POST" and path == NEWCOMERS:
@@ -241,7 +241,7 @@ class Guard:
 
 
 def _check_decodable(scope: Scope) -> None:
-    """Raise for an address that is no text: whoever reads it later would read something else, or fail."""
+    """Raise for an address that is no text: code that reads it later would read something else, or fail."""
     for name, part in (("path", scope["raw_path"]), ("query", scope["query_string"])):
         try:
             unquote_to_bytes(part).decode()
@@ -250,7 +250,7 @@ def _check_decodable(scope: Scope) -> None:
 
 
 def client_of(scope: Scope) -> str:
-    """Return the address of whoever asks."""
+    """Return the address of the client."""
     return str((scope.get("client") or ("unknown", 0))[0])
 
 

@@ -109,7 +109,7 @@ def _blocks(service: Service) -> gr.Blocks:
             who = service.identity.logged_in(_plain(request))
             user = asked.get("user", "")
             shown: dict[Any, Any] = {login: _login_state(who), taste_map: _map_frame(user or who or "")}
-            # Only what was asked for: whoever was quick has begun to type, or went to another page.
+            # Only what was asked for: a quick user has begun to type, or went to another page.
             if user:
                 shown[find.profile] = user
             if "a" in asked:
@@ -261,7 +261,7 @@ def _compare(service: Service) -> _Part:
     def show(first: str, second: str, request: gr.Request) -> str:
         """Compare two users."""
         if not first.strip() or not second.strip():
-            return cards.message("hint", "Who with whom?", "Give two ids of listeners who are known here.")
+            return cards.message("hint", "Two listeners are needed", "Give two ids of listeners who are known here.")
         proven = service.identity.proven(_plain(request))
         return _or_problem(lambda: cards.comparison(service.compare(first.strip(), second.strip(), 15, proven)))
 

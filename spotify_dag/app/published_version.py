@@ -86,7 +86,7 @@ class Serving:
                 return
             hidden = set(self._hidden)
             read = Snapshot.read(self.project)
-            # Whoever was forgotten while it was read may still be in it.
+            # A user that was forgotten while it was read may still be in it.
             for user in self._hidden - hidden:
                 read.hide(user)
             self._hidden -= hidden

@@ -1,4 +1,4 @@
-"""The answers of the app, whoever asks for them: the API or the pages."""
+"""The answers of the app, for the API and for the pages."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Service:
         Raises
         ------
         UnknownUserError
-            If there is no such user, or they are not shown to whoever asks.
+            If there is no such user, or they are not shown to this client.
         """
         snapshot = self.serving.snapshot()
         person = snapshot.person(user_id, shown=user_id not in proven)
@@ -119,7 +119,7 @@ class Service:
         Raises
         ------
         UnknownUserError
-            If one of them is not known, or not shown to whoever asks.
+            If one of them is not known, or not shown to this client.
         """
         snapshot = self.serving.snapshot()
         asking, other = (snapshot.person(user, shown=user not in proven) for user in (first, second))
@@ -133,7 +133,7 @@ class Service:
         Raises
         ------
         UnknownUserError
-            If one of them is not known, or not shown to whoever asks.
+            If one of them is not known, or not shown to this client.
         """
         from spotify_dag.app.pictures import comparison
 
@@ -151,13 +151,13 @@ class Service:
         Parameters
         ----------
         profile
-            Whom.
+            The user that is asked for.
         wish
             What is asked for.
         login
-            Of whoever asks.
+            The session of the client, if it has logged in.
         client
-            The address of whoever asks.
+            The address of the client.
 
         Raises
         ------
@@ -338,7 +338,7 @@ class Service:
             matches = snapshot.matches(newcomer.person, wish.k, min_shared=wish.min_shared)
         answer = _answer(snapshot, newcomer.user_id, newcomer.person, matches)
         answer |= {"playlists": newcomer.playlists, "known_genres": round(newcomer.known_genres, 3)}
-        # What is kept is said by whoever has kept it.
+        # The code that keeps something also says so.
         return answer | {"kept": False, "stored": {}}
 
     def _refined(self, job: Job, snapshot: Snapshot, newcomer: Newcomer, wish: Wish) -> list[Match]:

@@ -26,7 +26,7 @@ EXACT_ROWS = 20_000
 AXES = 64
 """So few that the vectors of 100,000 users on them stay in a processor's cache: reading them is what a search costs."""
 SHORTLIST = 2_000
-"""Users whom the principal axes choose to be compared in full, at least."""
+"""At least so many users are chosen by the principal axes, to be compared in full."""
 MAP_GENRES = 10
 SAMPLE = 20_000
 """Users that the principal axes are found from."""
@@ -104,7 +104,7 @@ class Snapshot:
             feature_version=next(iter(rows_of_index["feature_version"]), ""),
             scale=scale,
             user_ids=about["user_id"].to_list(),
-            # Whoever left the lake is not shown, although the index may still have them.
+            # A user that left the lake is not shown, although the index may still have them.
             public=about["opted_in"].fill_null(False).to_numpy(),
             sources=about["source"].fill_null("").to_list(),
             tracks=about["tracks"].fill_null(0).cast(pl.Int64).to_numpy(),
@@ -156,7 +156,7 @@ class Snapshot:
         row = self.row_of.get(user_id)
         if row is None or (shown and not self.public[row]):
             raise UnknownUserError(
-                f"Nobody called '{user_id[:80]}' can be shown here. Whoever is new is added with POST /api/v1/users."
+                f"Nobody called '{user_id[:80]}' can be shown here. Add new users with POST /api/v1/users."
             )
         return Person(self.vectors[row], self.tastes.of(row), int(self.tracks[row]), row)
 

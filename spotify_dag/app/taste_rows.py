@@ -132,7 +132,7 @@ class Tastes:
         return [self._explain(yours, other, limit) for other in others]
 
     def dominant_genre(self) -> list[str | None]:
-        """Return the genre that weighs most, for each user; None for whom no genre is known."""
+        """Return the genre that weighs most, for each user; None where no genre is known."""
         begin, end = self.ends[0], self.ends[1]
         owners = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
         genres = (self.codes >= begin) & (self.codes < end)

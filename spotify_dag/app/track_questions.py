@@ -63,4 +63,4 @@ class Tracks:
 
     def _must_be_there(self) -> None:
         if not self.available():
-            raise AppError(404, "There are no tracks here. Ask whoever runs this app to add some: spotify-dag run.")
+            raise AppError(404, "There are no tracks here. The operator can add some: spotify-dag run.")

@@ -12,7 +12,7 @@ from spotify_dag.files import locked
 
 
 class Workspace:
-    """A folder that lives as long as the process does: whoever comes next sweeps up after one that was killed.
+    """A folder that lives as long as the process does: the next process sweeps up after one that was killed.
 
     Parameters
     ----------

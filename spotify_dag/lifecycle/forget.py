@@ -1,7 +1,7 @@
 """Forget a user: delete what is known of them from every place under the data root, and keep it from coming back.
 
 The tombstone comes first, and every writer of the lake and the index asks for it while it holds the lock that deleting
-waits for. So whoever writes at the same time either comes before, and what it wrote is deleted, or leaves the user out.
+waits for. So a writer at the same time either comes before, and its rows are deleted, or it leaves the user out.
 Deleting again changes nothing: what was killed on the way is finished by doing it again.
 """
 
@@ -76,7 +76,7 @@ def forget(project: Project, user_id: str) -> Forgotten:
     project
         Where.
     user_id
-        Whom.
+        Id of the user.
 
     Raises
     ------

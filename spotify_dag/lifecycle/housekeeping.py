@@ -1,6 +1,6 @@
 """Keep the data root from growing without bound: small files are joined, and what nobody needs any more is deleted.
 
-Whoever began to read a version before it was replaced can go on for `KEEP_VERSIONS`; nothing waits for readers.
+A reader that began before a version was replaced can go on for `KEEP_VERSIONS`; nothing waits for readers.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _unneeded_indexes(project: Project) -> list[str]:
 
 
 def _delete_abandoned(data: Path) -> int:
-    """Delete temporary files and folders so old that whoever made them was killed."""
+    """Delete temporary files and folders so old that the process that made them was killed."""
     before = time.time() - ABANDONED_SECONDS
     deleted = 0
     for path in list(data.rglob(".*")):

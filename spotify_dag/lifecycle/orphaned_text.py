@@ -2,7 +2,7 @@
 
 Tables of users lose their rows when a user is deleted. The text in them lives on in what is made of everybody's:
 vectors of strings, the catalogue and the index of tracks, models. What no user of the lake has any more is taken out of
-there, whoever it was from, so that doing it again finishes what was killed.
+there, also if another user had it, so that doing it again finishes what was killed.
 """
 
 from __future__ import annotations

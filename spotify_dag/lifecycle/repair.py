@@ -70,7 +70,7 @@ def _drop_from_lake(project: Project) -> list[str]:
                 _drop(project, USER_EMBEDDINGS, part)
                 _drop(project, table, part)
             else:
-                if table is TEXT_VECTORS:  # of whom is not known: everybody is embedded again
+                if table is TEXT_VECTORS:  # they belong to no single user: everybody is embedded again
                     _drop(project, USER_EMBEDDINGS, None)
                 _drop(project, table, part)
     return told

@@ -1,4 +1,4 @@
-"""Drop what was read of users once it is old, and users whom their source no longer knows.
+"""Drop listening once it is old, and users that their source no longer has.
 
 Of a user whose listening is dropped, tastes, embeddings and vector stay as they are, and so does the row in ``users``
 that says what they were made from: nothing is stale because of it. ``users.dropped_at`` says since when.
@@ -38,11 +38,11 @@ class Retained:
     """What retention did."""
 
     users_dropped: int = 0
-    """Users of whom nothing but what was made of it is kept, since now."""
+    """Users whose listening was dropped now; what was made of it stays."""
     rows_dropped: dict[str, int] = field(default_factory=dict)
     """Rows per table."""
     users_removed: list[str] = field(default_factory=list)
-    """Users whom their source has not known for longer than the grace period."""
+    """Users that their source has been without for longer than the grace period."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -100,7 +100,7 @@ def drop_old(project: Project, now: datetime, done: Retained) -> None:
 
 
 def remove_gone(project: Project, now: datetime, done: Retained) -> None:
-    """Remove users whom their source has not known for ``SPOTIFY_DAG_GONE_DAYS``; noted in ``done``.
+    """Remove users that their source has been without for ``SPOTIFY_DAG_GONE_DAYS``; noted in ``done``.
 
     As when they are forgotten, but without a tombstone: should they come back, they are read again.
     """
@@ -117,7 +117,7 @@ def remove_gone(project: Project, now: datetime, done: Retained) -> None:
 
 
 def users_dropped(lake: Lake, buckets: list[int]) -> pl.DataFrame:
-    """Return the users (``user_id``) of whom only what was made of their listening is kept."""
+    """Return the users (``user_id``) whose listening was dropped."""
     import polars as pl
 
     return lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null()).select("user_id").collect()
@@ -148,7 +148,7 @@ def with_dropped(lake: Lake, table: Table, buckets: list[int], made: pl.DataFram
 
 
 def with_artists_of_dropped(lake: Lake, buckets: list[int], made: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of `schemas.ARTIST_GENRES` made anew, with artists as they were whom only dropped rows spoke of.
+    """Return rows of `schemas.ARTIST_GENRES` made anew; artists that only dropped rows spoke of stay as they were.
 
     Buckets without users whose listening was dropped need none.
     """

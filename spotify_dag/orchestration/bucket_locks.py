@@ -1,4 +1,4 @@
-"""One run at a time per bucket, whoever started it: the daemon, ``spotify-dag run``, the UI, another program.
+"""One run at a time per bucket, however it was started: the daemon, ``spotify-dag run``, the UI, another program.
 
 Dagster's pools and queues only know the runs that pass through them, and no partitions. So a run holds a lock of the
 file system on its buckets from its first step to its last; stages of two runs would else mix, and rows be marked as

@@ -28,7 +28,7 @@ CHECK = "nothing_waits_too_long"
 def since_when(
     now: float, waits: Mapping[str, Sequence[int]], before: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, float]]:
-    """Return since when each bucket waits for each stage; whoever did not wait before begins now."""
+    """Return since when each bucket waits for each stage; a bucket that did not wait before begins now."""
     return {
         stage: {str(bucket): before.get(stage, {}).get(str(bucket), now) for bucket in buckets}
         for stage, buckets in waits.items()

@@ -100,7 +100,7 @@ def housekeeping() -> None:
     tidy_op()
 
 
-@dg.job(description="Drop what is older than SPOTIFY_DAG_RETENTION_DAYS; remove users whom their source lost.")
+@dg.job(description="Drop what is older than SPOTIFY_DAG_RETENTION_DAYS; remove users that their source lost.")
 def retention() -> None:
     """Run `retain_op`."""
     retain_op()

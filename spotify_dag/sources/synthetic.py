@@ -185,7 +185,7 @@ class SyntheticSource:
         home = rng.integers(0, n_scenes, BLOCK_USERS)
         mixture[np.arange(BLOCK_USERS), home] += 1 - mixture.sum(axis=1)
         favourites = np.log(rng.gamma(0.4, size=(BLOCK_USERS, self.artists.height)) + 1e-9)
-        # Whoever loves classic rock mostly loves its years too: eras belong to communities, with exceptions.
+        # Lovers of classic rock mostly love its years too: eras belong to communities, with exceptions.
         scene_year = self.track_table.group_by("scene").agg(pl.col("release_year").mean())
         centre = np.array([dict(scene_year.iter_rows())[scene] for scene in SCENE_SOUND])[home]
         best_year = np.clip(rng.normal(centre, ERA_YEARS), 1955, 2023)

@@ -241,8 +241,8 @@ def _scaled(
     axes: np.ndarray,
 ) -> TowerInputs:
     scaled = tuple(
-        unit((part - centre) @ kept) * known[:, number : number + 1]
-        for number, (part, centre, kept) in enumerate(zip(parts, fitted.centres, fitted.axes, strict=True))
+        unit((part - centre) @ axes_of_part) * known[:, number : number + 1]
+        for number, (part, centre, axes_of_part) in enumerate(zip(parts, fitted.centres, fitted.axes, strict=True))
     )
     measured = np.isfinite(statistics)
     values = np.where(measured, (statistics - fitted.middle) / fitted.spread, 0)

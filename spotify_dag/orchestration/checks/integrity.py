@@ -1,4 +1,4 @@
-"""Checks between tables: whoever and whatever went into a stage came out of it.
+"""Checks between tables: all users and rows that went into a stage came out of it.
 
 Each check counts what disagrees, by name, in the buckets of the run; any count above zero blocks what comes after. That
 every table keeps its own rules is checked in `table_rules`.
@@ -60,7 +60,7 @@ def lost_artists(project: Project, buckets: list[int]) -> dict[str, int]:
     """Count playlist items whose artist is not in the artist table.
 
     Only the sums per bucket are compared, which is cheap. More artists than items are no fault: an artist may be kept
-    of whom no item is left.
+    without any item left.
     """
     import polars as pl
 

@@ -1,4 +1,4 @@
-"""The check that the vector index still finds whom it should: an exact search of a sample says what it misses.
+"""The check that the vector index still finds the right users: an exact search of a sample says what it misses.
 
 The exact search compares with everybody, so it is made once for each state of the vector index, not for each new user:
 rows beside the index are searched exactly until they are folded in.

@@ -41,7 +41,7 @@ ENOUGH_ARTISTS = 40
 TRY_AGAIN_SECONDS = 300.0
 OTHERS_REFUSED = (
     "Spotify does not permit this app to read other users' playlists ({said}), as is so for all apps in development "
-    "mode. It can read what users own who log in: spotify-dag login. Whoever does not can hand in an export of their "
+    "mode. It can read what users own who log in: spotify-dag login. Others can hand in an export of their "
     "data: spotify-dag add FILE --as NAME"
 )
 OTHERS_NOT_FOUND = (
@@ -318,7 +318,7 @@ class Sweep:
                 _warn(error)
 
         def done(answered: list[tuple[str, str | None, list[str] | None]]) -> None:
-            # Whoever is missing in the answer has been asked for, too.
+            # Artists that are missing in the answer have been asked for, too.
             self.mirror.put_artists([(artist, None, None) for artist in ids])
             self.mirror.put_artists(answered)
 
