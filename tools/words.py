@@ -126,7 +126,9 @@ def vague_names(file: Path, rules: Rules) -> list[str]:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
     tree = ast.parse(file.read_text())
     inside = {node for function in ast.walk(tree) if isinstance(function, functions) for node in ast.walk(function)}
-    named = [(node.lineno, node.id) for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    named = [
+        (node.lineno, node.id) for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    ]
     named += [(node.lineno, node.arg) for node in inside if isinstance(node, ast.arg)]
     return [
         f"{_place(file, line)}: '{name}' does not say what is inside."

@@ -41,7 +41,7 @@ _LATIN_TWICE = re.compile("[ÂÃ][\u0080-\u00bf\u0152-\u0192\u02c6\u02dc\u2013-\
 _LETTERS = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 """What is not ASCII as UTF-8 writes it."""
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
-_STRAY = frozenset(bytes([one]) for one in range(0xC6, 0x100) if one not in (0xCE, 0xCF, 0xD0, 0xD1))
+_STRAY = frozenset(bytes([byte]) for byte in range(0xC6, 0x100) if byte not in (0xCE, 0xCF, 0xD0, 0xD1))
 """Bytes that alone are rather letters of a code page than the first or a later byte of a letter of UTF-8."""
 _COMMON = frozenset("éöüäáóíúñçøåèàâêôîûëïãæœßòùìýşğıłőÉÖÜÄÁÓÍÚÑÇØÅÈÀÂÊÔÎÛËÏÃÆŒšžŠŽðþÞÐ")
 _VOWELS = frozenset("aeiouyäöüáéíóúýàèìòùâêîôûãõåæøœëïÿąęěůőűăıAEIOUYÄÖÜÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÃÕÅÆØŒËÏ")

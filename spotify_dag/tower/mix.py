@@ -43,7 +43,7 @@ _GRID = list(product(enumerate(_AXES), enumerate((2.0, 1.0, 4.0, 8.0, 16.0, 0.5)
 MIXES = tuple(
     Mix(anchor=anchor, axes=weight, kept=kept, power=power)
     for (_, (kept, power)), (_, weight), (_, anchor) in sorted(
-        _GRID, key=lambda one: one[0][0] + one[1][0] + 3 * one[2][0]
+        _GRID, key=lambda choice: choice[0][0] + choice[1][0] + 3 * choice[2][0]
     )
 )
 """Mixes to choose from, those first that are to be had where the data does not tell: what friends share, which training

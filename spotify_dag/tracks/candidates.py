@@ -111,39 +111,39 @@ class FirstStage:
 
     def _scores(self, request: Request) -> tuple[dict[str, np.ndarray], Seeds]:
         """Return what every method that has something to say says of every track, ``[tracks]`` each; and the seeds."""
-        known = evenly(request.seeds, MAX_SEEDS)
-        seeds = Seeds.of(request, known, self.content)
-        found = {"popularity": self.popularity}
-        if len(known):
-            found |= self.item_knn(known) | self.playlist_knn(known)
-            found["beside"] = beside(self.incidence, known)
-        found |= self._by_factors(request, known, seeds)
+        seeds_used = evenly(request.seeds, MAX_SEEDS)
+        seeds = Seeds.of(request, seeds_used, self.content)
+        scores = {"popularity": self.popularity}
+        if len(seeds_used):
+            scores |= self.item_knn(seeds_used) | self.playlist_knn(seeds_used)
+            scores["beside"] = beside(self.incidence, seeds_used)
+        scores |= self._by_factors(request, seeds_used, seeds)
         if len(seeds):
-            found |= self.artist_knn(seeds.artist) | self._by_content(seeds)
+            scores |= self.artist_knn(seeds.artist) | self._by_content(seeds)
         if request.title is not None:
-            found |= self._by_title(request, request.title)
-        return found, seeds
+            scores |= self._by_title(request, request.title)
+        return scores, seeds
 
     def _by_factors(self, request: Request, known: np.ndarray, seeds: Seeds) -> dict[str, np.ndarray]:
-        found = self.ials(known, self.titles.words_in(request.title_text), seeds.artist)
-        if "artists" in found:
-            found["ials_artist"] = found.pop("artists")[self.tracks.artist] * self.artist_knn.standing
-        return found
+        scores = self.ials(known, self.titles.words_in(request.title_text), seeds.artist)
+        if "artists" in scores:
+            scores["ials_artist"] = scores.pop("artists")[self.tracks.artist] * self.artist_knn.standing
+        return scores
 
     def _by_content(self, seeds: Seeds) -> dict[str, np.ndarray]:
-        found = {"names": self.content.near_names(seeds.name())}
+        scores = {"names": self.content.near_names(seeds.name())}
         if len(self.content.heard):
-            found["sound"] = np.maximum(self.content.sounds(Normal.of(seeds.audio)), 0)
+            scores["sound"] = np.maximum(self.content.sounds(Normal.of(seeds.audio)), 0)
         genres = self.content.genres_of(seeds.artist)
         if genres.any():
-            found["genre"] = self.content.share_genres(genres) * (1 + self.popularity)
-        return found
+            scores["genre"] = self.content.share_genres(genres) * (1 + self.popularity)
+        return scores
 
     def _by_title(self, request: Request, title: np.ndarray) -> dict[str, np.ndarray]:
-        found = self.title_knn(request.title_text, title)
-        alike = found.pop("playlists")
-        found["title_artist"] = self.artist_knn.artists_of(alike)[self.tracks.artist] * self.artist_knn.standing
-        found["title_names"] = self.content.near_names(title)
+        scores = self.title_knn(request.title_text, title)
+        alike = scores.pop("playlists")
+        scores["title_artist"] = self.artist_knn.artists_of(alike)[self.tracks.artist] * self.artist_knn.standing
+        scores["title_names"] = self.content.near_names(title)
         if request.mood is not None and len(self.content.heard):
-            found["mood"] = np.maximum(np.nan_to_num(self.content.audio) @ request.mood, 0)
-        return found
+            scores["mood"] = np.maximum(np.nan_to_num(self.content.audio) @ request.mood, 0)
+        return scores

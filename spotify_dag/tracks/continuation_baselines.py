@@ -80,11 +80,11 @@ def tuned(
     rest = Incidence(tracks, playlists.take(np.sort(order[held:])))
     requests = list(_tuning_requests(playlists, order[:held][:TUNING_PLAYLISTS], rng))
     everything = Incidence(tracks, playlists)
-    found, settings = {}, {}
+    best, settings = {}, {}
     for name, choices in TUNED.items():
         settings[name] = _best(choices, rest, requests, progress)
-        found[name] = choices[settings[name]](everything)
-    return found, settings
+        best[name] = choices[settings[name]](everything)
+    return best, settings
 
 
 def _tuning_requests(
@@ -104,7 +104,7 @@ def _best(
     worth = {}
     for name, learn in choices.items():
         score = learn(incidence)
-        ranked = [(ranking(score(request), request.seeds, jitter), wanted) for request, wanted in requests]
+        ranked = [(ranking(score(request), request.seeds, jitter), withheld) for request, withheld in requests]
         worth[name] = float(np.mean([r_precision(*pair) + ndcg(*pair) for pair in ranked])) if ranked else 0.0
         progress(1)
     return max(worth, key=worth.__getitem__)

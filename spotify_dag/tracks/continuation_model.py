@@ -221,17 +221,17 @@ class LoadedModel:
         rows = self._places("artist_key", artist_keys)
         return {key: int(self.model.stage.tracks.artist[row]) for key, row in rows.items()}
 
-    def catalogue_numbers(self, wanted: Sequence[int]) -> dict[int, int]:
+    def catalogue_numbers(self, numbers: Sequence[int]) -> dict[int, int]:
         """Return the numbers of the tracks of some catalogue numbers."""
-        return self._places("catalogue_number", [number for number in wanted if 0 <= number <= LAST_NUMBER])
+        return self._places("catalogue_number", [number for number in numbers if 0 <= number <= LAST_NUMBER])
 
-    def _places(self, column: str, wanted: Sequence[Any]) -> dict[Any, int]:
+    def _places(self, column: str, values: Sequence[Any]) -> dict[Any, int]:
         import polars as pl
 
-        found = self.track_ids.select(column, pl.int_range(pl.len()).alias("place")).filter(
-            pl.col(column).is_in(list(wanted))
+        places = self.track_ids.select(column, pl.int_range(pl.len()).alias("place")).filter(
+            pl.col(column).is_in(list(values))
         )
-        return dict(found.unique(column, keep="first").iter_rows())
+        return dict(places.unique(column, keep="first").iter_rows())
 
 
 def _array(folder: Path, name: str) -> np.ndarray:

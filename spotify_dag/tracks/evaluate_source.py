@@ -109,25 +109,30 @@ class Evaluation:
         titles = pl.concat(
             [asked.select(pl.col("playlist_name").alias("text")).drop_nulls(), pl.DataFrame({"text": PHRASES})]
         )
-        wanted = playlists_of(asked, self._encoded(titles))
+        asked_playlists = playlists_of(asked, self._encoded(titles))
         with self.progress.task("Learning to continue", asked_while_learning(len(lists))) as advance:
             model = Continuation.learn(arrays, learned, seed=self.seed, progress=advance)
         with self.progress.task("Tuning the baselines", sum(map(len, TUNED.values()))) as advance:
             baselines, settings = tuned(arrays, learned, seed=self.seed, progress=advance)
         artists = tracks.select("artist_key", pl.Series("artist", arrays.artist)).unique("artist_key")
         artist = everything.join(artists, on="artist_key", how="left", maintain_order="left")["artist"].fill_null(-1)
-        with self.progress.task("Continuing playlists", len(SCENARIOS) * len(wanted)) as advance:
-            found = evaluate_continuation(
-                model, fixed(model.stage) | baselines, wanted, artist.to_numpy(), seed=self.seed, progress=advance
+        with self.progress.task("Continuing playlists", len(SCENARIOS) * len(asked_playlists)) as advance:
+            scenarios = evaluate_continuation(
+                model,
+                fixed(model.stage) | baselines,
+                asked_playlists,
+                artist.to_numpy(),
+                seed=self.seed,
+                progress=advance,
             )
         return {
             "catalogue": tracks.height,
             "learned_from": lists.height,
             "asked_for": asked.height,
-            "wanted_tracks_in_catalogue": float((wanted.indices < tracks.height).mean()),
+            "wanted_tracks_in_catalogue": float((asked_playlists.indices < tracks.height).mean()),
             "settings": settings,
-            "scenarios": summary(found, self.seed),
-            "lead": {measure: lead(found, measure, self.seed) for measure in ("r_precision", "ndcg")},
+            "scenarios": summary(scenarios, self.seed),
+            "lead": {measure: lead(scenarios, measure, self.seed) for measure in ("r_precision", "ndcg")},
         }
 
     def _train_and_test(
@@ -251,6 +256,6 @@ def _search(
 
             def search(text: str) -> list[str]:
                 advance(1)
-                return [songs[found.track["track_id"]] for found in index.search(text, 10, encoder.encode)]
+                return [songs[song.track["track_id"]] for song in index.search(text, 10, encoder.encode)]
 
             return evaluate_search(queries, search)

@@ -26,21 +26,21 @@ FEWEST_PLAYLISTS = 50
 FEWEST_REQUESTS = 20
 """Requests of a size below which another size's weights serve."""
 NEGATIVES = 200
-"""Candidates that are not wanted, drawn uniformly, per request. Those from the top of a ranking teach worse."""
+"""Candidates that were not withheld, drawn uniformly, per request. Those from the top of a ranking teach worse."""
 STRENGTH = 0.001
 """Inverse strength of the regularisation of scikit-learn's logistic regression."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Some candidates of one request, and which of them are wanted."""
+    """Some candidates of one request, and which of them were withheld."""
 
     request: Request
     tracks: np.ndarray
     """``[rows]`` int."""
     features: np.ndarray
     """``[rows, len(FEATURES)]``."""
-    wanted: np.ndarray
+    withheld: np.ndarray
     """``[rows]`` bool."""
 
     @property
@@ -100,17 +100,17 @@ def samples_of(stage: FirstStage, playlists: Playlists, playlist: int, rng: np.r
     for size in SIZES:
         if len(playlists[playlist]) > size:
             # Half of the requests are the beginning of the playlist, half are drawn from anywhere in it.
-            request, wanted = request_of(playlists, playlist, size, rng if rng.random() < 0.5 else None)
-            samples.append(_sample(stage, request, wanted, rng))
+            request, withheld = request_of(playlists, playlist, size, rng if rng.random() < 0.5 else None)
+            samples.append(_sample(stage, request, withheld, rng))
     return samples
 
 
-def _sample(stage: FirstStage, request: Request, wanted: np.ndarray, rng: np.random.Generator) -> Sample:
+def _sample(stage: FirstStage, request: Request, withheld: np.ndarray, rng: np.random.Generator) -> Sample:
     candidates = stage.candidates(request)
     table = features(stage, request, candidates)
     # What only held-out playlists have looks like nothing else does: it would teach that the unlisted is wanted.
     listed = stage.popularity[candidates.tracks] > 0
-    hits = np.isin(candidates.tracks, wanted)
+    hits = np.isin(candidates.tracks, withheld)
     others = rng.permutation(np.flatnonzero(listed & ~hits))[:NEGATIVES]
     rows = np.concatenate([np.flatnonzero(listed & hits), others])
     return Sample(request, candidates.tracks[rows], table[rows], hits[rows])
@@ -122,14 +122,14 @@ def fit(samples: list[Sample]) -> np.ndarray:
     A size with too few requests takes the weights of the next smaller one, or of the next larger.
     """
     weights = [
-        _fit_one([one for one in samples if np.searchsorted(BRACKETS, one.seeds, side="right") - 1 == bracket])
+        _fit_one([row for row in samples if np.searchsorted(BRACKETS, row.seeds, side="right") - 1 == bracket])
         for bracket in range(len(BRACKETS))
     ]
     for order in (range(1, len(BRACKETS)), range(len(BRACKETS) - 2, -1, -1)):
         for bracket in order:
             if weights[bracket] is None:
                 weights[bracket] = weights[bracket - 1 if order.step > 0 else bracket + 1]
-    return np.stack([np.zeros(len(FEATURES), np.float32) if one is None else one for one in weights])
+    return np.stack([np.zeros(len(FEATURES), np.float32) if row is None else row for row in weights])
 
 
 def _fit_one(samples: list[Sample]) -> np.ndarray | None:
@@ -137,13 +137,13 @@ def _fit_one(samples: list[Sample]) -> np.ndarray | None:
 
     if len(samples) < FEWEST_REQUESTS:
         return None
-    rows = np.concatenate([one.features for one in samples]).astype(np.float64)
-    wanted = np.concatenate([one.wanted for one in samples])
-    if not 0 < wanted.sum() < len(wanted):
+    rows = np.concatenate([sample.features for sample in samples]).astype(np.float64)
+    withheld = np.concatenate([sample.withheld for sample in samples])
+    if not 0 < withheld.sum() < len(withheld):
         return None
     deviation = rows.std(axis=0)
     scale = np.where(deviation > 1e-6, deviation, np.inf)
     # Newton's method: with many more rows than features, ten steps instead of hundreds.
     model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", max_iter=50)
-    model.fit((rows - rows.mean(axis=0)) / scale, wanted)
+    model.fit((rows - rows.mean(axis=0)) / scale, withheld)
     return (model.coef_[0] / scale).astype(np.float32)

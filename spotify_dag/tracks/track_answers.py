@@ -136,7 +136,7 @@ class TrackAnswers:
             raise NoTracksError(
                 "There are no tracks to search yet. Run: spotify-dag run --source spotify-songs --path TABLE"
             )
-        return [_song(found) for found in self.index.search(text, min(k, MOST_SONGS), self.encoder.encode, filters)]
+        return [_song(hit) for hit in self.index.search(text, min(k, MOST_SONGS), self.encoder.encode, filters)]
 
     def answer(self, request: ContinueRequest | SeedRequest) -> dict[str, Any]:
         """Answer one request, in the format that belongs to it."""
@@ -167,19 +167,19 @@ class TrackAnswers:
         """
         loaded = self._loaded()
         resolved = self._resolve(request, loaded)
-        found = loaded.model.recommend(
+        recommended = loaded.model.recommend(
             resolved.request,
             min(request.count, MOST_ANSWERS),
             popularity=request.popularity,
             diversity=request.diversity,
         )
-        ids = loaded.track_ids["track_id"].gather([one.track for one in found]).to_list()
+        ids = loaded.track_ids["track_id"].gather([candidate.track for candidate in recommended]).to_list()
         shown = self.index.rows(ids)
         limits = _limited("count", request.count, MOST_ANSWERS)
         return {
             "recommendations": [
-                {**_shown(shown[track_id]), "score": round(one.score, 4), "why": one.reasons}
-                for track_id, one in zip(ids, found, strict=True)
+                {**_shown(shown[track_id]), "score": round(candidate.score, 4), "why": candidate.reasons}
+                for track_id, candidate in zip(ids, recommended, strict=True)
                 if track_id in shown
             ],
             "seeds": len(resolved.request),
@@ -254,7 +254,7 @@ def _request(entry: Any, where: str) -> ContinueRequest | SeedRequest:
         return kind.model_validate(entry)
     except ValidationError as error:
         # Of a track every form that it might have says why it has not: what helps is the complaint that went deepest.
-        problem = max(error.errors(), key=lambda one: len(one["loc"]))
+        problem = max(error.errors(), key=lambda error_of_field: len(error_of_field["loc"]))
         place = problem["loc"]  # the field; of a track its number, the form it was taken for, and what is in it
         of = TrackDescription if len(place) > 3 else kind
         complaint = NO_TRACK if len(place) == 3 else problem["msg"].removeprefix("Value error, ")
@@ -334,5 +334,5 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in SHOWN}
 
 
-def _song(found: Found) -> dict[str, Any]:
-    return {**found.track, "score": round(found.score, 4), "recordings": found.recordings}
+def _song(hit: Found) -> dict[str, Any]:
+    return {**hit.track, "score": round(hit.score, 4), "recordings": hit.recordings}

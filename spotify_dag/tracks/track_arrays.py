@@ -125,8 +125,10 @@ def request_of(
     if drawn is not None:
         shuffled = drawn.permutation(len(own))
         order = np.concatenate([np.sort(shuffled[:size]), np.sort(shuffled[size:])])
-    seeds, wanted = own[order[:size]], own[order[size:]]
+    seeds, withheld = own[order[:size]], own[order[size:]]
     title = int(playlists.title[playlist])
     if title < 0:
-        return Request(seeds), wanted
-    return Request(seeds, playlists.title_vectors[title], playlists.moods[title], str(playlists.titles[title])), wanted
+        return Request(seeds), withheld
+    return Request(
+        seeds, playlists.title_vectors[title], playlists.moods[title], str(playlists.titles[title])
+    ), withheld

@@ -117,12 +117,12 @@ def evaluate_search(
     for kind, pairs in queries.items():
         places: list[int | None] = []
         seconds = []
-        for text, wanted in pairs:
+        for text, right_song in pairs:
             begun = time.perf_counter()
-            found = search(text)
+            songs = search(text)
             seconds.append(time.perf_counter() - begun)
-            named = [song.partition("|")[0] if kind == "artist" else song for song in found]
-            places.append(named.index(wanted) + 1 if wanted in named else None)
+            named = [song.partition("|")[0] if kind == "artist" else song for song in songs]
+            places.append(named.index(right_song) + 1 if right_song in named else None)
         report[kind] = {
             **hit_rates(places),
             "queries": len(places),
@@ -151,8 +151,8 @@ def requests(playlists: Playlists, size: int, catalogue: int, seed: int = 0) -> 
         if len(playlists[playlist]) > abs(size):
             # Of a seed of its own, so that other playlists do not change what is drawn from this one.
             drawn = np.random.default_rng([seed, playlist]) if size < 0 else None
-            request, wanted = request_of(playlists, playlist, abs(size), drawn)
-            yield replace(request, seeds=request.seeds[request.seeds < catalogue]), wanted
+            request, withheld = request_of(playlists, playlist, abs(size), drawn)
+            yield replace(request, seeds=request.seeds[request.seeds < catalogue]), withheld
 
 
 def evaluate_continuation(
@@ -180,11 +180,11 @@ def evaluate_continuation(
     report: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for scenario, size in SCENARIOS.items():
         rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in (OURS, *baselines)}
-        for request, wanted in requests(playlists, size, count, seed):
+        for request, withheld in requests(playlists, size, count, seed):
             ranked = {name: ranking(score(request), request.seeds, jitter) for name, score in baselines.items()}
             ranked[OURS] = model.ranked(request).tracks[:LENGTH]
             for name, order in ranked.items():
-                rows[name].append(_measures(order, wanted, artist))
+                rows[name].append(_measures(order, withheld, artist))
             progress(1)
         if rows[OURS]:
             report[scenario] = {
@@ -193,12 +193,12 @@ def evaluate_continuation(
     return report
 
 
-def _measures(ranked: np.ndarray, wanted: np.ndarray, artist: np.ndarray) -> tuple[float, ...]:
+def _measures(ranked: np.ndarray, withheld: np.ndarray, artist: np.ndarray) -> tuple[float, ...]:
     return (
-        r_precision(ranked, wanted),
-        r_precision_with_artists(ranked, wanted, artist),
-        ndcg(ranked, wanted),
-        clicks(ranked, wanted),
+        r_precision(ranked, withheld),
+        r_precision_with_artists(ranked, withheld, artist),
+        ndcg(ranked, withheld),
+        clicks(ranked, withheld),
     )
 
 
@@ -229,12 +229,12 @@ def lead(
     -------
     ``ratio, error`` and ``best``: the name of that baseline.
     """
-    found: dict[str, dict[str, float | str]] = {}
+    leads: dict[str, dict[str, float | str]] = {}
     for scenario, methods in report.items():
         best = max((name for name in methods if name != OURS), key=lambda name: methods[name][measure].mean())
         pairs = np.column_stack([methods[OURS][measure], methods[best][measure]])
-        found[scenario] = {"ratio": _ratio(pairs), "error": _bootstrap(_ratio, pairs, seed), "best": best}
-    return found
+        leads[scenario] = {"ratio": _ratio(pairs), "error": _bootstrap(_ratio, pairs, seed), "best": best}
+    return leads
 
 
 def _ratio(pairs: np.ndarray) -> float:

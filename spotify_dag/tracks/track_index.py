@@ -99,8 +99,8 @@ class _Opened:
     def cards(self, row_ids: Sequence[int]) -> list[Any]:
         """Return the cards of different rows, None for one that was deleted in between."""
         # Another thread may clear what is kept at any moment.
-        found = {row: self.kept.get(row) for row in row_ids}
-        if missing := [row for row, card in found.items() if card is None]:
+        by_row = {row: self.kept.get(row) for row in row_ids}
+        if missing := [row for row, card in by_row.items() if card is None]:
             if not self.kept and self.table.count_rows() <= CARDS_KEPT:
                 cards = self.table.search().limit(None).with_row_id(True).select([CARD]).to_arrow()
             else:
@@ -109,8 +109,8 @@ class _Opened:
             if len(self.kept) + len(read) > CARDS_KEPT:
                 self.kept.clear()
             self.kept.update(read)
-            found |= {row: read.get(row) for row in missing}
-        return [card and json.loads(card) for card in found.values()]
+            by_row |= {row: read.get(row) for row in missing}
+        return [card and json.loads(card) for card in by_row.values()]
 
 
 class TrackIndex:
@@ -157,8 +157,8 @@ class TrackIndex:
         places = pl.DataFrame({"track_id": track_ids}).with_row_index("place")
         vectors = np.zeros((len(track_ids), table.schema.field("vector").type.list_size), np.float32)
         for batch in self._batches(["track_id", "vector"]):
-            found = batch.join(places, on="track_id")
-            vectors[found["place"].to_numpy()] = found["vector"].to_numpy()
+            placed = batch.join(places, on="track_id")
+            vectors[placed["place"].to_numpy()] = placed["vector"].to_numpy()
         return vectors
 
     def _batches(self, columns: list[str], where: str | None = None) -> Iterator[pl.DataFrame]:
@@ -197,8 +197,8 @@ class TrackIndex:
     def expunge(self, track_ids: Sequence[str]) -> int:
         """Remove tracks from the index, from all of its older versions and from the disk; return how many there were.
 
-        The table is written anew: deleting a row only marks it, and indexes go on holding its words. Whoever reads the
-        old one meanwhile finds its files gone.
+        The table is written anew: deleting a row only marks it, and indexes go on holding its words. A reader of
+        the old one finds its files gone.
         """
         import pyarrow as pa
 
@@ -208,9 +208,9 @@ class TrackIndex:
         if table is None or not track_ids:
             return 0
         rows = table.count_rows()
-        kept = table.search().where(f"track_id not in ({_listed(track_ids)})").limit(None)
+        remaining = table.search().where(f"track_id not in ({_listed(track_ids)})").limit(None)
         with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
-            reader = kept.to_batches(batch_size=SCAN_ROWS)
+            reader = remaining.to_batches(batch_size=SCAN_ROWS)
             # The schema as it was read says what the primary key is.
             batches = (batch.select(table.schema.names) for batch in reader)
             source = pa.RecordBatchReader.from_batches(table.schema, batches)
@@ -235,7 +235,7 @@ class TrackIndex:
         table = self.table
         if table is None:
             return
-        wanted = {
+        missing = {
             "track_id": BTree(),
             "grams": FTS(
                 base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False
@@ -246,11 +246,11 @@ class TrackIndex:
             "genres": LabelList(),
         }
         if (rows := table.count_rows()) > EXACT_ROWS:
-            wanted["vector"] = IvfSq(distance_type=METRIC, num_partitions=max(1, round(rows**0.5 / 2)))
+            missing["vector"] = IvfSq(distance_type=METRIC, num_partitions=max(1, round(rows**0.5 / 2)))
         present = {column for index in table.list_indices() for column in index.columns}
-        for column in wanted.keys() - present:
-            table.create_index(column, config=wanted[column])
-        if wanted.keys() - present or table.index_stats("grams_idx").num_unindexed_rows > UNINDEXED_ROWS:
+        for column in missing.keys() - present:
+            table.create_index(column, config=missing[column])
+        if missing.keys() - present or table.index_stats("grams_idx").num_unindexed_rows > UNINDEXED_ROWS:
             table.optimize(cleanup_older_than=timedelta(hours=1))
 
     def search(
@@ -283,8 +283,8 @@ class TrackIndex:
         if not query:
             return self._songs(self._popular(where, k), k)
         typed = " ".join([*title_keys(query), *sorted(grams(query))[:MAX_GRAMS]])
-        wanted = max(BY_GRAMS, 2 * k)
-        scored = _scored(query, _matching(opened, typed, "grams", where, wanted))
+        count = max(BY_GRAMS, 2 * k)
+        scored = _scored(query, _matching(opened, typed, "grams", where, count))
         best = max((score for score, _ in scored.values()), default=0.0)
         if best < SURE:
             scored |= _scored(query, _matching(opened, query, "words", where, BY_WORDS))
@@ -305,21 +305,21 @@ class TrackIndex:
         if self.table is None or not track_ids:
             return {}
         search = self.table.search().where(f"track_id in ({_listed(track_ids)})")
-        found = search.select([CARD, *columns]).limit(len(track_ids)).to_arrow().to_pylist()
-        cards = [{**row, **json.loads(row.pop(CARD))} for row in found]
+        answers = search.select([CARD, *columns]).limit(len(track_ids)).to_arrow().to_pylist()
+        cards = [{**row, **json.loads(row.pop(CARD))} for row in answers]
         return {row["track_id"]: row for row in cards}
 
     def _popular(self, where: str | None, k: int) -> list[tuple[float, dict[str, Any]]]:
         import polars as pl
 
-        found = pl.concat(self._batches(["track_id", "popularity", "playlists"], where))
-        first = found.top_k(4 * k, by=[pl.col("popularity").fill_null(0), "playlists"])
+        tracks = pl.concat(self._batches(["track_id", "popularity", "playlists"], where))
+        first = tracks.top_k(4 * k, by=[pl.col("popularity").fill_null(0), "playlists"])
         return [(0.0, row) for row in self.rows(first["track_id"].to_list()).values()]
 
     def _songs(self, scored: list[tuple[float, dict[str, Any]]], k: int) -> list[Found]:
         order = sorted(
             scored,
-            # To two places: a smaller difference is less than that between two songs one of which is known.
+            # To two places: a smaller difference is less than that between two songs, one popular, one not.
             key=lambda pair: (
                 -round(pair[0], 2), -(pair[1]["popularity"] or 0), -pair[1]["playlists"], pair[1]["track_id"],
             ),
@@ -421,9 +421,9 @@ def _nearest(opened: _Opened, vector: np.ndarray, count: int, where: str | None)
 
 def _found(opened: _Opened, search: Any, value: str, count: int) -> list[tuple[float, dict[str, Any]]]:
     """Return what a query finds: a value of each row, and its card."""
-    found = search.with_row_id(True).select([value]).limit(count).to_arrow()
-    cards = opened.cards(found["_rowid"].to_pylist())
-    return [(value, card) for value, card in zip(found[value].to_pylist(), cards, strict=True) if card is not None]
+    rows = search.with_row_id(True).select([value]).limit(count).to_arrow()
+    cards = opened.cards(rows["_rowid"].to_pylist())
+    return [(value, card) for value, card in zip(rows[value].to_pylist(), cards, strict=True) if card is not None]
 
 
 def _where(search: Any, where: str | None) -> Any:

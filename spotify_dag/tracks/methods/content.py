@@ -77,10 +77,10 @@ class Content:
 
     def sounds(self, normal: Normal) -> np.ndarray:
         """Return `Normal.likelihood` of every track, ``[tracks]``, without its cap; 0 where nothing is known."""
-        found = np.zeros(len(self.tracks), np.float32)
+        scores = np.zeros(len(self.tracks), np.float32)
         square, linear = 0.5 - 0.5 / normal.variance, normal.mean / normal.variance
-        found[self.heard] = (self._sound**2) @ square + self._sound @ linear
-        return found
+        scores[self.heard] = (self._sound**2) @ square + self._sound @ linear
+        return scores
 
     def genres_of(self, artists: np.ndarray) -> np.ndarray:
         """Return how often each genre is one of these artists', ``[genres]``; -1 is no artist."""

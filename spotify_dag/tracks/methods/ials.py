@@ -71,8 +71,8 @@ class Ials:
         if not folded:
             return {}
         scores = np.maximum(self.tracks @ np.stack(list(folded.values()), axis=1), 0)
-        found = dict(zip(folded, np.ascontiguousarray(scores.T), strict=True))
-        return found | {"artists": np.maximum(self.artists @ folded["ials_all"], 0)}
+        said = dict(zip(folded, np.ascontiguousarray(scores.T), strict=True))
+        return said | {"artists": np.maximum(self.artists @ folded["ials_all"], 0)}
 
 
 def learn_ials(

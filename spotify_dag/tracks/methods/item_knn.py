@@ -67,11 +67,11 @@ def beside(incidence: Incidence, seeds: np.ndarray) -> np.ndarray:
     playlists, places, ends = incidence.listed(seeds)
     of_seed = np.repeat(recency(len(seeds)) / np.sqrt(1 + incidence.track_count[seeds]), np.diff(ends))
     bounds = incidence.playlists.indptr
-    found = np.zeros(len(incidence.tracks))
+    scores = np.zeros(len(incidence.tracks))
     for step in (*range(-WINDOW, 0), *range(1, WINDOW + 1)):
         at = places + step
         inside = (at >= bounds[playlists]) & (at < bounds[playlists + 1])
-        found += np.bincount(
-            incidence.playlists.indices[at[inside]], of_seed[inside] / (1 + abs(step)), minlength=len(found)
+        scores += np.bincount(
+            incidence.playlists.indices[at[inside]], of_seed[inside] / (1 + abs(step)), minlength=len(scores)
         )
-    return (found / np.sqrt(1 + incidence.track_count)).astype(np.float32)
+    return (scores / np.sqrt(1 + incidence.track_count)).astype(np.float32)

@@ -23,11 +23,11 @@ class PlaylistKnn:
         """Return ``playlist_knn`` and ``playlist_knn_recent``, ``[tracks]``."""
         listed, _, ends = self.incidence.listed(seeds)
         squared = self.rarity[seeds] ** 2
-        found = {}
+        scores = {}
         for name, weight in (("playlist_knn", squared), ("playlist_knn_recent", squared * recency(len(seeds)))):
             shared = np.bincount(listed, np.repeat(weight, np.diff(ends)), minlength=len(self.length))
-            found[name] = self.tracks_of(shared / self.length)
-        return found
+            scores[name] = self.tracks_of(shared / self.length)
+        return scores
 
     def tracks_of(self, affinity: np.ndarray) -> np.ndarray:
         """Return the affinities of its playlists for each track, summed over the nearest playlists."""
