@@ -12,6 +12,7 @@ BENCHES = {
     "left_out": "what each part of the tower is worth on three worlds: MRR and NDCG@20 without it",
     "exports": "5,000 damaged files of every reader, histories of 264,000 plays and 1 GiB, 100,000 users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
+    "listens": "20,000,000 listens of a dump to embeddings; 4 processes on a simulated ListenBrainz; weights shared",
     "app": "the app at 100,000 users: matches per second, new users from a file, start, memory",
     "app_under_attack": "the same load with and without slow clients, hostile uploads and idle streams, in one run",
     "app_contract": "the app against its own description: thousands of generated requests, no server error",

@@ -71,6 +71,25 @@ class Settings(BaseSettings):
         False, description="Count playlists that users follow, not only those they own or collaborate on"
     )
 
+    listenbrainz_api_url: str = Field(
+        "https://api.listenbrainz.org", description="Root of ListenBrainz' API, or of a simulator"
+    )
+    listenbrainz_token: SecretStr | None = Field(
+        None, description="A user token of ListenBrainz. Not needed to read; it raises the rate limit"
+    )
+    listenbrainz_artists_only: bool = Field(
+        False, description="Read the artists of ListenBrainz' users, not their listens: faster, and without tracks"
+    )
+    listenbrainz_least_listens: int = Field(
+        50, ge=1, description="Users of a ListenBrainz dump with fewer listens are left out"
+    )
+
+    lastfm_api_url: str = Field("https://ws.audioscrobbler.com", description="Root of Last.fm's API, or of a simulator")
+    lastfm_api_key: SecretStr | None = Field(None, description="Key of an API account: https://www.last.fm/api")
+    train_on_lastfm: bool = Field(
+        False, description="Train on users whose source is Last.fm's API. Its terms forbid commercial use by default"
+    )
+
     retention_days: float | None = Field(
         None, gt=0, description="Listening is dropped after this many days; embeddings stay; default: never"
     )
@@ -117,6 +136,8 @@ class Settings(BaseSettings):
 
     @field_validator(
         "encoder",
+        "listenbrainz_token",
+        "lastfm_api_key",
         "mlflow_uri",
         "app_url",
         "app_password",
@@ -163,7 +184,7 @@ class Settings(BaseSettings):
             raise ValueError(f"it must be an absolute path, like {Path.cwd() / value}; unset, it is in the data root")
         return value and value.expanduser()
 
-    @field_validator("spotify_api_url", "spotify_auth_url", "app_url")
+    @field_validator("spotify_api_url", "spotify_auth_url", "listenbrainz_api_url", "lastfm_api_url", "app_url")
     @classmethod
     def _safe_url(cls, value: str | None) -> str | None:
         if value is None:

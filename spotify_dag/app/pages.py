@@ -20,6 +20,7 @@ from spotify_dag.app.pages_guard import PagesGuard
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import Continuation
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.sources.listenbrainz.names import ListenBrainzNameError, names_profile, parse_name, user_id_of
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
 
 if TYPE_CHECKING:
@@ -141,8 +142,8 @@ def _blocks(service: Service) -> gr.Blocks:
 def _map_of(name: str) -> str:
     """Return the map with a ring around the user of a profile; without one where the text names nobody."""
     try:
-        return _map_frame(parse_user(name))
-    except UserNameError:
+        return _map_frame(user_id_of(parse_name(name)) if names_profile(name) else parse_user(name))
+    except (UserNameError, ListenBrainzNameError):
         return _map_frame("")
 
 
@@ -164,8 +165,8 @@ def _find(service: Service) -> _Part:
     with gr.Row():
         with gr.Column(min_width=280):
             profile = gr.Textbox(
-                label="Spotify profile", placeholder="https://open.spotify.com/user/…", max_length=500, lines=1,
-                info="Profile URL, URI or user id",
+                label="Profile", placeholder="https://open.spotify.com/user/…", max_length=500, lines=1,
+                info="Of Spotify (URL, URI or user id) or ListenBrainz (https://listenbrainz.org/user/…)",
             )  # fmt: skip
             go = gr.Button("Find my people", variant="primary")
         with gr.Column(min_width=280):

@@ -14,8 +14,10 @@ from pydantic import BaseModel, Field
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.sources.base import ResumeLaterError, SourceError
+from spotify_dag.sources.listenbrainz.names import ListenBrainzNameError
+from spotify_dag.sources.service_errors import GoneError, ServiceError
 from spotify_dag.sources.spotify.names import UserNameError
-from spotify_dag.sources.spotify.spotify_errors import GoneError, LoginExpiredError, SpotifyError
+from spotify_dag.sources.spotify.spotify_errors import LoginExpiredError
 from spotify_dag.stores.model_registry import NoModelError
 
 if TYPE_CHECKING:
@@ -53,8 +55,9 @@ _STATUS: tuple[tuple[type[SpotifyDagError], int], ...] = (
     (ResumeLaterError, 503),
     (LoginExpiredError, 401),
     (UserNameError, 422),
+    (ListenBrainzNameError, 422),
     (SourceError, 422),
-    (SpotifyError, 502),
+    (ServiceError, 502),
 )
 """The first that fits; whatever else somebody can mend is 422."""
 

@@ -32,6 +32,9 @@ from spotify_dag.app.workspace import Workspace
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.matching.matcher import Match, UnknownUserError
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, buckets_of
+from spotify_dag.sources.lastfm_api import lastfm_profile_url
+from spotify_dag.sources.listenbrainz import one_listener
+from spotify_dag.sources.listenbrainz.names import names_profile, parse_name, user_id_of
 from spotify_dag.sources.spotify import drop_user
 from spotify_dag.sources.spotify.names import parse_user
 from spotify_dag.sources.spotify.one import one_user
@@ -146,7 +149,7 @@ class Service:
         return drawn
 
     def add_profile(self, profile: str, wish: Wish, *, login: Session | None, client: str) -> Job:
-        """Begin to answer a user of Spotify, by id, URI or profile URL; the URL is read, never fetched.
+        """Begin to answer a user of Spotify or ListenBrainz, by id, URI or profile URL; it is read, never fetched.
 
         Parameters
         ----------
@@ -161,11 +164,13 @@ class Service:
 
         Raises
         ------
-        UserNameError
+        UserNameError, ListenBrainzNameError
             If it names no user.
         AppError
             If somebody else agrees to be shown in the user's place.
         """
+        if names_profile(profile):
+            return self._add_listenbrainz(parse_name(profile), wish, client)
         user_id = parse_user(profile)
         own = login if login is not None and login.user_id == user_id else None
         if wish.consent and own is None:
@@ -175,6 +180,16 @@ class Service:
         self._refuse_to_keep(wish)
         lane: Lane = "known" if own is None and self._is_shown(user_id) and not _refines(wish) else "spotify"
         return self._begin(lambda job: self._profile(job, user_id, wish, own), lane, client)
+
+    def _add_listenbrainz(self, name: str, wish: Wish, client: str) -> Job:
+        if wish.consent:
+            raise AppError(
+                403, "Only the user themselves can agree to be kept and shown: hand in the export of your listens "
+                "that ListenBrainz gives you, at https://listenbrainz.org/settings/export.",
+            )  # fmt: skip
+        user_id = user_id_of(name)
+        lane: Lane = "known" if self._is_shown(user_id) and not _refines(wish) else "spotify"
+        return self._begin(lambda job: self._listenbrainz(job, name, user_id, wish), lane, client)
 
     def add_files(
         self, files: Sequence[tuple[str, IO[bytes]]], wish: Wish, *, client: str, user_id: str | None = None
@@ -306,6 +321,23 @@ class Service:
             answer |= {"kept": True, "stored": {"login": 1}}
         return answer
 
+    def _listenbrainz(self, job: Job, name: str, user_id: str, wish: Wish) -> dict[str, Any]:
+        snapshot = self.serving.snapshot()
+        if self._is_shown(user_id) and not _refines(wish):
+            job.progress("searching", user_id=user_id)
+            person = snapshot.person(user_id)
+            return _answer(snapshot, user_id, person, snapshot.matches(person, wish.k, min_shared=wish.min_shared))
+        if user_id in self.project.tombstones:
+            raise UnknownUserError(f"ListenBrainz does not know the listens of '{name}'.")
+        job.progress("reading", user_id=user_id)
+        folder = self.workspace.folder()
+        try:
+            with one_listener(self.project.settings, name, folder=folder) as source:
+                newcomer = self._embed(job, snapshot, user_id, source)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return self._newcomer(job, snapshot, newcomer, wish)
+
     def _files(self, job: Job, paths: list[Path], folder: Path, user_id: str, wish: Wish) -> dict[str, Any]:
         try:
             snapshot = self.serving.snapshot()
@@ -399,23 +431,27 @@ def _refines(wish: Wish) -> bool:
 
 
 def _answer(snapshot: Snapshot, user_id: str, person: Person, matches: list[Match]) -> dict[str, Any]:
-    spotify = [snapshot.sources[snapshot.row_of[match.user_id]] == "spotify" for match in matches]
+    sources = [snapshot.sources[snapshot.row_of[match.user_id]] for match in matches]
     return {
         "user_id": user_id,
         "model_version": snapshot.model_version,
         "tracks": person.tracks,
         "matches": [
-            match.as_dict() | {"profile": profile_url(match.user_id) if linked else None}
-            for match, linked in zip(matches, spotify, strict=True)
+            match.as_dict() | {"profile": profile_url(match.user_id, source)}
+            for match, source in zip(matches, sources, strict=True)
         ],
     }
 
 
-def profile_url(user_id: str) -> str:
-    """Return where a user's profile at Spotify is."""
+def profile_url(user_id: str, source: str = "spotify") -> str | None:
+    """Return where a user's profile is at the service that their listening comes from; None where there is none."""
     from urllib.parse import quote
 
-    return f"https://open.spotify.com/user/{quote(user_id, safe='')}"
+    if source.startswith("listenbrainz"):
+        return f"https://listenbrainz.org/user/{quote(parse_name(user_id), safe='')}"
+    if source == "lastfm-api":
+        return lastfm_profile_url(user_id)
+    return f"https://open.spotify.com/user/{quote(user_id, safe='')}" if source == "spotify" else None
 
 
 def _top_tracks(raw: pl.LazyFrame, limit: int) -> dict[str, list[dict[str, str]]]:

@@ -208,6 +208,7 @@ def compute_track_factors(
         "catalogue": frame.height,
         "items": int(frame["playlists"].cast(int).sum()),
         "train_on_spotify": project.settings.train_on_spotify,
+        "train_on_lastfm": project.settings.train_on_lastfm,
     }
     project.track_model.save(model, frame.select("track_id", "artist_key", "catalogue_number"), users, card)
     weights = feature_weights(model)

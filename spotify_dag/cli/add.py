@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spotify_dag.cli.add_listed import add_listed, listed_users
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.forget import let_in_again
@@ -27,11 +28,15 @@ def add(
     context: typer.Context,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH…", help="What one person exported: files, folders and zips, also several."),
+        typer.Argument(
+            metavar="PATH…",
+            help="What one person exported: files, folders and zips, also several. Or users of a service: "
+            "listenbrainz:NAME, lastfm-api:NAME.",
+        ),
     ],
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="Name of the person, who becomes the user export-NAME.")
-    ],
+        str | None, typer.Option("--as", metavar="NAME", help="Name of the person, who becomes the user export-NAME.")
+    ] = None,
     private: Annotated[bool, typer.Option("--private", help="Do not show this user to others.")] = False,
     merge: Annotated[
         bool, typer.Option("--merge", help="Add to what was handed in before, instead of replacing it.")
@@ -43,6 +48,15 @@ def add(
     with clear_errors():
         project = open_project(context)
         project.check_layout()
+        if listed := listed_users(paths):
+            if private or merge or dry_run or name is not None:
+                raise SourceError(
+                    "--as, --private, --merge and --dry-run are for files: a user of a service is public."
+                )
+            add_listed(project, listed, as_json=as_json)
+            return
+        if name is None:
+            raise SourceError("Say whose files these are: --as NAME, e.g. --as anna")
         user = _user_id(name)
         requests = project.inbox.requests
         before = requests.handed_in(user)

@@ -1,4 +1,4 @@
-"""``spotify-dag demo``: the whole graph on a generated world, and some users more through a simulated Spotify."""
+"""``spotify-dag demo``: the whole graph on a generated world, and some users more through simulated services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from spotify_dag.console import clear_errors, out
 
 ROOT = Path("data/demo")
 ARRIVALS = 5
-"""Users that come through the simulated Web API."""
+"""Users that come through each simulated service."""
+SERVICES = {"spotify": "Spotify", "listenbrainz": "ListenBrainz"}
 MATCHES = 5
 
 
@@ -25,13 +26,15 @@ def demo(
     with clear_errors():
         # Without --data a root of its own: a demo is not mixed with the user's data.
         root = Path(context.obj or ROOT)
-        listed = root / "spotify_users.txt"
         command = [sys.executable, "-m", "spotify_dag", "--data", str(root)]
         _run([*command, "run", "--source", "synthetic", "--users", str(users)])
-        out.print(f"{ARRIVALS} more listeners, read from a simulated Spotify:")
-        listed.write_text("".join(f"synthetic-{number:06d}\n" for number in range(users, users + ARRIVALS)))
-        arrive = [*command, "run", "--source", "spotify", "--path", str(listed)]
-        _run([*command, "simulate", "--users", str(users + ARRIVALS), "--", *arrive])
+        for place, (source, service) in enumerate(SERVICES.items()):
+            out.print(f"{ARRIVALS} more listeners, read from a simulated {service}:")
+            first = users + place * ARRIVALS
+            listed = root / f"{source}_users.txt"
+            listed.write_text("".join(f"synthetic-{number:06d}\n" for number in range(first, first + ARRIVALS)))
+            arrive = [*command, "run", "--source", source, "--path", str(listed)]
+            _run([*command, "simulate", "--users", str(users + len(SERVICES) * ARRIVALS), "--", *arrive])
         _run([*command, "recommend", "synthetic-000007", "-k", str(MATCHES)])
         out.print("The pages people use, the graph in the Dagster UI and a simulated Spotify, in one terminal:")
         out.print(f"  spotify-dag --data {root} up", soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -41,6 +41,10 @@ def evaluate(
     models: Annotated[
         str | None, typer.Option(help="Only these models, by name, separated by commas.", show_default=False)
     ] = None,
+    rival: Annotated[
+        Literal["listenbrainz"] | None,
+        typer.Option(help="Compare with the similar users that this service publishes.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how good matches are, against baselines; docs/evaluation.md has the protocol."""
@@ -53,6 +57,9 @@ def evaluate(
             project = _project_of(project, source, path, artist_genres)
         elif path is not None or artist_genres is not None:
             raise SourceError("--path and --artist-genres belong to --source NAME.")
+        if rival is not None:
+            _compare_with_rival(project, as_json=as_json)
+            return
         report = _evaluate(project, folds=folds, seeds=seeds, models=models)
         if as_json:
             print_json(_without_nan(report))
@@ -65,6 +72,26 @@ def evaluate(
             style = "bold green" if row["model"] == "tower" else None
             table.add_row(row["model"], *(_number(row, key) for key in SHOWN), style=style)
         out.print(table)
+
+
+def _compare_with_rival(project: Project, *, as_json: bool) -> None:
+    """Print how well the similar users of each method predict held-out artists."""
+    from spotify_dag.cli.evaluate_rival import evaluate_rival
+
+    report = evaluate_rival(project)
+    if as_json:
+        print_json(_without_nan(report))
+        return
+    protocol = report["protocol"]
+    title = f"{protocol['users_asked']:,} of {protocol['users']:,} users of ListenBrainz ask for their ten most similar"
+    table = Table("Similar users by", title=title, title_justify="left")
+    columns = {"ndcg@20": "NDCG@20", "recall@20": "recall@20", "helped": "helped", "neighbours": "neighbours"}
+    for heading in columns.values():
+        table.add_column(heading, justify="right")
+    for row in report["rows"]:
+        table.add_row(row["model"], *(f"{row[key]:.3f}" for key in columns))
+    out.print(table)
+    out.print("ListenBrainz has seen the artists that were held out; the others have not.", style="dim")
 
 
 def _refuse_options(context: typer.Context) -> None:

@@ -25,7 +25,7 @@ from spotify_dag.cli.up import up
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS
-from spotify_dag.sources import SOURCES
+from spotify_dag.sources import LISTED_SOURCES, SOURCES
 from spotify_dag.sources.base import SourceError
 from spotify_dag.training_data.training_settings import TrainingConfigError
 
@@ -77,7 +77,7 @@ def run(
     path: Annotated[
         Path | None,
         typer.Option(
-            help="Files of the source. For spotify: a list of users, or a Hugging Face data set of users.",
+            help="Files of the source. Of a web service: a list of users; for spotify also a Hugging Face data set.",
             show_default=False,
         ),
     ] = None,
@@ -278,7 +278,7 @@ def _register(
         if path is not None:
             # A path without a file may be the name of a data set.
             options["path"] = str(path.resolve() if path.exists() or source != "spotify" else path)
-        if source == "spotify":
+        if source in LISTED_SOURCES:
             options["asked"] = time.time()
         project.inbox.register_source(source, options)
 

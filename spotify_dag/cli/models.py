@@ -102,6 +102,102 @@ def rollback(context: typer.Context, as_json: JsonOption = False) -> None:
         _report(project, project.registry.rollback(), as_json)
 
 
+@models.command("export")
+def export_(
+    context: typer.Context,
+    version: VersionArgument,
+    to: Annotated[str, typer.Option("--to", metavar="PLACE", help="A folder, or hf:OWNER/NAME at Hugging Face.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the weights of VERSION for others, without any user; refused where a training source forbids it."""
+    from spotify_dag.stores.shared_weights import write_shared
+
+    with clear_errors():
+        project = open_project(context)
+        tensors, card = shared(project, version)
+        write_shared(to, tensors, card)
+        report = {name: card[name] for name in ("model_version", "license", "groups", "trained_on")} | {"to": to}
+        if as_json:
+            print_json(report)
+        else:
+            out.print(f"{version} is in {to}, under {card['license']}. No user is in it.", soft_wrap=True)
+            out.print(f"Use it elsewhere with: spotify-dag models import {to}", style="dim", soft_wrap=True)
+
+
+@models.command("import")
+def import_(
+    context: typer.Context,
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="A folder, or hf:OWNER/NAME at Hugging Face.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make weights that somebody gave away champion here; the next run indexes users with them."""
+    with clear_errors():
+        project = open_project(context)
+        project.check_layout()
+        version = import_shared(project, place)
+        _report(project, version, as_json)
+
+
+def shared(project: Project, version: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the weights of a version without users, and the card that goes with them.
+
+    Raises
+    ------
+    SharedWeightsError
+        If one of its training sources forbids it to be given away.
+    """
+    from spotify_dag.staleness.stale_buckets import portable_features
+    from spotify_dag.stores.shared_weights import SharedWeightsError
+    from spotify_dag.tower.sharing import without_users
+    from spotify_dag.training_data.policy import SHAREABLE, forbids_sharing
+
+    card = project.registry.card(version)
+    sources = card["trained_on"]["sources"]
+    if forbidding := forbids_sharing(sources):
+        raise SharedWeightsError(
+            f"'{version}' must not be given away: it was trained on {', '.join(forbidding)}. Only "
+            f"{', '.join(sorted(SHAREABLE))} may be in it: docs/reference/data-policy.md"
+        )
+    model = project.registry.load(version)
+    found = without_users(model.config, model.tensors(), card["training"])
+    licences = {name: SHAREABLE[name] for name in sources}
+    return found.tensors, {
+        "model_version": version, "config": found.config, "groups": found.groups, "license": "CC0-1.0",
+        "licences": licences, "package": card["code"]["package"], "features": portable_features(project),
+        "encoder": project.encoder.digest, "training": card["training"], "metrics": card["metrics"],
+        "held_out": project.registry.measurement(version),
+        "trained_on": {name: card["trained_on"][name] for name in ("users", "items", "sources")},
+    }  # fmt: skip
+
+
+def import_shared(project: Project, place: str) -> str:
+    """Save weights that somebody gave away as a version, and make it champion; return the version.
+
+    Raises
+    ------
+    SharedWeightsError
+        If they cannot be used here.
+    """
+    from spotify_dag.staleness.stale_buckets import feature_version, portable_features
+    from spotify_dag.stores.shared_weights import SharedWeightsError, read_shared
+
+    model, card = read_shared(place)
+    if card["features"] != portable_features(project):
+        raise SharedWeightsError(
+            f"The weights of '{place}' were trained with features {card['features']}; here they are "
+            f"{portable_features(project)}. Use the same encoder (SPOTIFY_DAG_ENCODER) and version of spotify-dag."
+        )
+    about = {
+        "imported": {"from": card["model_version"], "license": card["license"], "features": card["features"]},
+        "feature_version": feature_version(project), "users_in_lake": card["trained_on"]["users"],
+        "trained_on": {**card["trained_on"], "held_out": 0}, "training": card["training"],
+    }  # fmt: skip
+    metrics = {name: value for name, value in card["metrics"].items() if isinstance(value, int | float)}
+    version = project.registry.save(model, about, metrics=metrics, history=[])
+    project.registry.promote(version)
+    return version
+
+
 def _report(project: Project, champion: str, as_json: bool) -> None:
     """Publish the champion if its user index is complete, and print which version answers."""
     from spotify_dag.staleness.stale_buckets import index_version, stale_index

@@ -51,7 +51,7 @@ def simulate(
         ),
     ] = None,
 ) -> None:
-    """Serve a simulated Spotify Web API over the generated world, until interrupted or while a command runs."""
+    """Serve a simulated Spotify, ListenBrainz and Last.fm, until interrupted or while a command runs."""
     from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
     from spotify_dag.simulator.loopback_server import SimulatorError, serve_forever
 
@@ -107,9 +107,14 @@ def variables(url: str, settings: SimulatorSettings) -> dict[str, str]:
         "SPOTIFY_DAG_SPOTIFY_AUTH_URL": url,
         "SPOTIFY_DAG_SPOTIFY_CLIENT_ID": settings.client_id,
         "SPOTIFY_DAG_SPOTIFY_CLIENT_SECRET": settings.client_secret,
+        "SPOTIFY_DAG_LISTENBRAINZ_API_URL": url,
+        "SPOTIFY_DAG_LASTFM_API_URL": url,
+        "SPOTIFY_DAG_LASTFM_API_KEY": settings.client_id,
     }
 
 
 def _how_to_use(url: str, settings: SimulatorSettings) -> str:
     exports = "\n".join(f"  export {name}={value}" for name, value in variables(url, settings).items())
-    return f"Simulated Spotify at {url}, until Ctrl-C. To use it:\n{exports}\nRequests so far: {url}/simulator/requests"
+    services = "Spotify, ListenBrainz and Last.fm"
+    asked = f"Requests so far: {url}/simulator/requests"
+    return f"Simulated {services} at {url}, until Ctrl-C. To use them:\n{exports}\n{asked}"

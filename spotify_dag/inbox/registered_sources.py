@@ -16,7 +16,7 @@ from typing import Any
 from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.user_requests import UserRequests
 from spotify_dag.settings import Settings
-from spotify_dag.sources import REQUEST_SOURCES, open_requests, open_source
+from spotify_dag.sources import LISTED_SOURCES, REQUEST_SOURCES, open_requests, open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
 from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.tombstones import Tombstones
@@ -131,11 +131,13 @@ class Inbox:
             open_requests(name, requests, self.requests.content) for name, requests in handed_in.items() if requests
         ]
 
-    def user_lists(self) -> list[Path]:
-        """Return the files with lists of users that registered sources read."""
-        entry = _entry(self.root / "source-spotify.json")
-        path = entry.options.get("path") if entry else None
-        return [Path(path)] if path and Path(path).is_file() else []
+    def user_lists(self) -> list[tuple[str, Path]]:
+        """Return the files with lists of users that registered sources read, each with the name of its source."""
+        entries = [_entry(self.root / f"source-{name}.json") for name in LISTED_SOURCES]
+        lists = [
+            (entry.source, Path(entry.options["path"])) for entry in entries if entry and entry.options.get("path")
+        ]
+        return [(name, path) for name, path in lists if path.is_file()]
 
     def drop_empty_logins(self) -> None:
         """Remove the Spotify source if it has no list of users and nobody is logged in: it could not be opened."""

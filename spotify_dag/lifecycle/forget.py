@@ -20,7 +20,8 @@ from spotify_dag.files import write_atomically
 from spotify_dag.lifecycle.orphaned_text import OrphanedText
 from spotify_dag.lifecycle.postgres_records import replace_in_postgres
 from spotify_dag.schemas import INGESTS, TABLES, USERS, Table, user_buckets
-from spotify_dag.sources.spotify.names import UserNameError, parse_user
+from spotify_dag.sources import LISTED_SOURCES, listed_mirrors, meant_by
+from spotify_dag.sources.listenbrainz.dump import drop_dumped_user
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.stores.lake import user_digest
@@ -124,6 +125,9 @@ def is_known(project: Project, user_id: str) -> bool:
         return True
     if any(_mirror(path, lambda mirror: mirror.users([user_id])) for path in mirrors(project.settings)):
         return True
+    with listed_mirrors(project.settings) as others:
+        if any(mirror.users([user_id]) for mirror in others):
+            return True
     return any(index.vectors([user_id]) for index in project.user_indexes())
 
 
@@ -137,6 +141,9 @@ def remove(project: Project, user_id: str) -> Forgotten:
     project.inbox.drop_empty_logins()
     steps["spotify"] = sum(_mirror(path, lambda mirror: mirror.remove(user_id)) for path in mirrors(project.settings))
     steps["spotify"] += _off_lists(project, user_id, done.still_named)
+    with listed_mirrors(project.settings) as others:
+        steps["listed"] = sum(mirror.remove(user_id) for mirror in others)
+    steps["listenbrainz-dump"] = drop_dumped_user(project.settings.data, user_id)
     for table in TABLES:
         if "user_id" in table.column_names:
             steps[f"lake/{table.name}"] = _from_table(project, table, bucket, user_id)
@@ -157,16 +164,17 @@ def _off_lists(project: Project, user_id: str, still_named: list[str]) -> int:
     """Take a user off the lists under the data root; note those lists that are an operator's own."""
     data = project.settings.data
     taken = 0
-    for file in {*(data / "spotify").glob("*.txt"), *project.inbox.user_lists()}:
+    own = [(name, file) for name in LISTED_SOURCES for file in (data / name).glob("*.txt")]
+    for source, file in sorted({*own, *project.inbox.user_lists()}):
         try:
             lines = file.read_text(errors="surrogateescape").splitlines(keepends=True)
         except OSError:
             continue
-        left = [line for line in lines if not _means(line, user_id)]
+        left = [line for line in lines if not _means(source, line, user_id)]
         if len(left) < len(lines) and data in file.parents:
             write_atomically(file, "".join(left).encode(errors="surrogateescape"))
             taken += len(lines) - len(left)
-        elif UserIdSearch(user_id).in_bytes(file.read_bytes()):
+        elif len(left) < len(lines) or UserIdSearch(user_id).in_bytes(file.read_bytes()):
             still_named.append(str(file))
     return taken
 
@@ -181,11 +189,9 @@ def _as_returned(project: Project, user_id: str) -> str:
     return user_id
 
 
-def _means(line: str, user_id: str) -> bool:
-    try:
-        return parse_user(line).casefold() == user_id.casefold()
-    except UserNameError:
-        return False
+def _means(source: str, line: str, user_id: str) -> bool:
+    meant = meant_by(source, line)
+    return meant is not None and meant.casefold() == user_id.casefold()
 
 
 def _from_table(project: Project, table: Table, bucket: int, user_id: str) -> int:

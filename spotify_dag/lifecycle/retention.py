@@ -15,6 +15,8 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.forget import remove
 from spotify_dag.lifecycle.orphaned_text import OrphanedText
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, REJECTS, USERS, user_buckets
+from spotify_dag.sources import listed_mirrors
+from spotify_dag.sources.listenbrainz.dump import drop_old_bases
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ def drop_old(project: Project, now: datetime, done: Retained) -> None:
         with closing(Database(path)) as database:
             mirrored[path] = Mirror(database).old_users(before.timestamp())
             old += mirrored[path]
+    with listed_mirrors(project.settings) as others:
+        listed = [mirror.old_users(before.timestamp()) for mirror in others]
+    old += [user for users in listed for user in users]
     aged = (pl.col("fetched_at") < before) | pl.col("user_id").is_in(old)
     newly = aged & pl.col("dropped_at").is_null() & (pl.col("rows_kept") > 0)
     mark = pl.when(newly).then(pl.lit(now)).otherwise("dropped_at").cast(pl.Datetime("us", "UTC")).alias("dropped_at")
@@ -97,6 +102,10 @@ def drop_old(project: Project, now: datetime, done: Retained) -> None:
     for path, user_ids in mirrored.items():
         with closing(Database(path)) as database:
             Mirror(database).drop_contents(user_ids)
+    with listed_mirrors(project.settings) as others:
+        for mirror, user_ids in zip(others, listed, strict=True):
+            mirror.drop_contents(user_ids)
+    drop_old_bases(project.settings.data, before.timestamp())
 
 
 def remove_gone(project: Project, now: datetime, done: Retained) -> None:

@@ -50,6 +50,10 @@ class Faults(BaseModel):
     null_date: float = Field(0, ge=0, le=1, description="items of the world with null added_at and added_by")
     null_genres: float = Field(0, ge=0, le=1, description="artists whose genres are null")
 
+    no_artist: float = Field(0, ge=0, le=1, description="listens without an artist, per listen of the world")
+    unknown_artist: float = Field(0, ge=0, le=1, description='listens of "[unknown]", per listen of the world')
+    no_statistics: float = Field(0, ge=0, le=1, description="users whose statistics were not computed")
+
     retry_after: int = Field(1, ge=0, description="Seconds of a short Retry-After")
     long_retry_after: int = Field(86_400, ge=0, description="Seconds of a long Retry-After")
     drip_seconds: float = Field(5, ge=0, description="Seconds that a slow body takes")
@@ -67,7 +71,7 @@ class Faults(BaseModel):
 
 
 class SimulatorSettings(BaseModel):
-    """One simulated Spotify."""
+    """One simulated Spotify, ListenBrainz and Last.fm."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,4 +91,7 @@ class SimulatorSettings(BaseModel):
     owner_has_premium: bool = Field(True, description="development: an app whose owner has no Premium is refused")
     access_token_seconds: float = Field(3600, gt=0, description="Life of an access token")
     refresh_token_seconds: float = Field(183 * 86_400, gt=0, description="Life of a login; refreshing adds nothing")
+    listens: int = Field(300, ge=1, description="Mean number of listens of a user, at ListenBrainz and Last.fm")
+    listenbrainz_requests: int = Field(300, ge=1, description="Requests that ListenBrainz allows in one window")
+    listenbrainz_window: float = Field(10, gt=0, description="Seconds of that window")
     faults: Faults = Faults()

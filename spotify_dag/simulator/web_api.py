@@ -16,11 +16,13 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
 
-from spotify_dag.simulator import auth
+from spotify_dag.simulator import auth, lastfm_api, listenbrainz_api
 from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
 from spotify_dag.simulator.fields import project
+from spotify_dag.simulator.listenbrainz_api import ListenBrainzError
+from spotify_dag.simulator.listening import Listening
 from spotify_dag.simulator.objects import Json, Objects, snapshot_id
-from spotify_dag.simulator.wire import Traffic, Wire, WireMiddleware
+from spotify_dag.simulator.wire import RateWindow, Traffic, Wire, WireMiddleware
 from spotify_dag.simulator.world import EDITORIAL_OWNER, Ids, Playlist, World, chance, is_base62_id
 
 ITEMS_LIMIT, TRACKS_LIMIT = 50, 100
@@ -51,8 +53,15 @@ class Api:
             users=settings.users, seed=settings.seed, playlists=settings.playlists, tracks=settings.tracks
         )
         self.issuer = auth.Issuer(settings, self.world)
-        self.wire = Wire(settings.seed, settings.latency, settings.faults)
+        window = RateWindow(settings.listenbrainz_requests, settings.listenbrainz_window)
+        self.wire = Wire(settings.seed, settings.latency, settings.faults, window=window)
+        odd = {"no_artist": settings.faults.no_artist, "unknown_artist": settings.faults.unknown_artist}
+        self.listening = Listening(self.world, settings.listens, **odd)
         self.objects = lru_cache(8)(lambda root: Objects(self.world, self.development, root))
+
+    def lacks_statistics(self, user: int) -> bool:
+        """Return whether ListenBrainz has not computed the statistics of a user."""
+        return chance(self.settings.seed, "no_statistics", user) < self.wire.faults.no_statistics
 
     def grant(self, authorization: str) -> auth.Grant:
         """Return the grant of a request, or refuse the request."""
@@ -462,6 +471,8 @@ def create_app(settings: SimulatorSettings) -> FastAPI:
     app.include_router(v1)
     app.include_router(control)
     app.include_router(auth.router(api.issuer))
+    for router in (listenbrainz_api.v1, listenbrainz_api.control, lastfm_api.v2):
+        app.include_router(router)
 
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> Response:
@@ -469,8 +480,14 @@ def create_app(settings: SimulatorSettings) -> FastAPI:
             return PlainTextResponse(error.message, error.status)
         return _error(error.status, error.message)
 
+    @app.exception_handler(ListenBrainzError)
+    async def refused_by_listenbrainz(_: Request, error: ListenBrainzError) -> Response:
+        return error.answer()
+
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        if request.url.path.startswith("/1/"):
+            return ListenBrainzError(400, f"Invalid {error.errors()[0]['loc'][-1]}").answer()
         return _error(400, f"Invalid {error.errors()[0]['loc'][-1]}")
 
     @app.exception_handler(HTTPException)

@@ -7,9 +7,9 @@ be lost. After a kill at any moment the comparison finds what is missing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spotify_dag.features.embeddings import FEATURES_CODE
 from spotify_dag.project import Project
@@ -52,6 +52,21 @@ def feature_version(project: Project) -> str:
         settings.playlists_count,
     )
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def portable_features(project: Project) -> str:
+    """Return a fingerprint of what weights depend on wherever they are used: the encoder, and the code of features."""
+    return f"{FEATURES_CODE}-{project.encoder.digest}"
+
+
+def fits_features(project: Project, card: Mapping[str, Any]) -> bool:
+    """Return whether a model was trained for the features that users have now.
+
+    One that was imported was trained with another table of genres, and other settings: it does with those here.
+    """
+    if "imported" in card:
+        return card["imported"]["features"] == portable_features(project)
+    return card["feature_version"] == feature_version(project)
 
 
 def stale_ingests(project: Project, sources: Sequence[Source], buckets: Sequence[int] | None = None) -> list[int]:
@@ -109,7 +124,7 @@ def tower_is_stale(project: Project) -> str | None:
     if project.registry.decision(version) is None and version != project.registry.champion():
         return "the gate was not asked about the last one"
     card = project.registry.card(version)
-    if card["feature_version"] != feature_version(project):
+    if not fits_features(project, card):
         return "the features have changed"
     users = trainable_users(project).select(pl.len()).collect().item()
     if users >= 2 * card["users_in_lake"]:
@@ -129,7 +144,7 @@ def index_version(project: Project) -> str | None:
     if version is None:
         return None
     card = project.registry.card(version)
-    usable = card["feature_version"] == feature_version(project)
+    usable = fits_features(project, card)
     return version if usable and (champion or soundness(card["metrics"]).passed) else None
 
 
@@ -141,7 +156,7 @@ def indexed_versions(project: Project) -> list[str]:
     version, published = index_version(project), project.published()
     if version is None or published in (None, version):
         return [version] if version else []
-    usable = project.registry.card(str(published))["feature_version"] == feature_version(project)
+    usable = fits_features(project, project.registry.card(str(published)))
     return [str(published), version] if usable else [version]
 
 
@@ -238,6 +253,8 @@ def stale_continuation(project: Project) -> str | None:
     reasons = {
         "the encoder has changed": card["encoder"] != project.encoder.digest,
         "SPOTIFY_DAG_TRAIN_ON_SPOTIFY has changed": card["train_on_spotify"] != project.settings.train_on_spotify,
+        "SPOTIFY_DAG_TRAIN_ON_LASTFM has changed": card.get("train_on_lastfm", False)
+        != project.settings.train_on_lastfm,
         f"{lost:,} users whose playlists are in it are gone, or may no longer be learned from": lost > 0,
         **{
             f"{name} went from {card[name]:,} to {now:,}": abs(now - card[name]) > GROWTH * card[name]

@@ -1,8 +1,9 @@
 """The data policy: which users a tower may be trained on.
 
 Spotify's Developer Policy forbids training on data of its Web API. Users whose source is ``spotify`` are matched and
-indexed, but not trained on, unless the operator sets ``SPOTIFY_DAG_TRAIN_ON_SPOTIFY``. Files that people hand in are
-another source.
+indexed, but not trained on, unless the operator sets ``SPOTIFY_DAG_TRAIN_ON_SPOTIFY``. So it is with ``lastfm-api`` and
+``SPOTIFY_DAG_TRAIN_ON_LASTFM``: the terms of Last.fm forbid commercial use. Files that people hand in are another
+source.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from spotify_dag.schemas import USER_EMBEDDINGS, USERS
 if TYPE_CHECKING:
     import polars as pl
 
-WEB_API_SOURCE = "spotify"
+WEB_API_SOURCE, LASTFM_SOURCE = "spotify", "lastfm-api"
+SHAREABLE = {"listenbrainz": "CC0-1.0", "listenbrainz-dump": "CC0-1.0", "synthetic": "CC0-1.0"}
+"""Sources whose data allows that weights trained on it are given to anybody, with the licence of the data.
+
+Others do not, or not for sure: data sets for research (``lastfm``, ``mpd``), tables of unknown origin
+(``spotify-songs``), and what people handed in to be matched (``export``). See docs/reference/data-policy.md.
+"""
 LEAST_USERS = 2
 """The least number of users to train on: the task is to tell users apart."""
 
@@ -25,7 +32,14 @@ def may_be_trained_on(project: Project) -> pl.Expr:
     """Return a condition on the column ``source``: true for rows that may be trained on."""
     import polars as pl
 
-    return pl.lit(True) if project.settings.train_on_spotify else pl.col("source") != WEB_API_SOURCE
+    return ~pl.col("source").is_in(not_trained_on(project))
+
+
+def not_trained_on(project: Project) -> list[str]:
+    """Return the sources that must not be trained on, as the operator has said."""
+    settings = project.settings
+    allowed = {WEB_API_SOURCE: settings.train_on_spotify, LASTFM_SOURCE: settings.train_on_lastfm}
+    return [source for source, is_allowed in allowed.items() if not is_allowed]
 
 
 def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
@@ -37,6 +51,11 @@ def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> p
     dropped = project.lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null())
     rows = project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
     return rows.join(dropped, on="user_id", how="anti")
+
+
+def forbids_sharing(sources: Iterable[str]) -> list[str]:
+    """Return those of the training sources of a model that forbid giving it away; all must allow it."""
+    return sorted(set(sources) - set(SHAREABLE))
 
 
 def training_digest(project: Project) -> str:
@@ -67,9 +86,10 @@ def nothing_to_train_on(project: Project) -> str | None:
             "Add users: spotify-dag run --source …"
         )
     return (
-        f"Nothing to train on: {embedded - trainable:,} of {embedded:,} users come from the Spotify Web API, whose "
-        "terms forbid training on them. Add users of another source (export, synthetic, lastfm), for example: "
-        "spotify-dag run --source synthetic. Or, where you are allowed to, set SPOTIFY_DAG_TRAIN_ON_SPOTIFY=true."
+        f"Nothing to train on: {embedded - trainable:,} of {embedded:,} users come from the Spotify Web API or that of "
+        "Last.fm, whose terms forbid training on them. Add users of another source (listenbrainz, export, synthetic), "
+        "for example: spotify-dag run --source synthetic. Or import a model: spotify-dag models import. Or, where you "
+        "are allowed to, set SPOTIFY_DAG_TRAIN_ON_SPOTIFY=true, or SPOTIFY_DAG_TRAIN_ON_LASTFM=true."
     )
 
 

@@ -93,6 +93,7 @@ def connected(simulator: Simulator) -> dict[str, Any]:
     return {
         "spotify_api_url": f"{simulator.url}/v1", "spotify_auth_url": simulator.url,
         "spotify_client_id": "simulator", "spotify_client_secret": "simulator", "n_buckets": 2,
+        "listenbrainz_api_url": simulator.url,
         "app_connections_per_client": 1_000, "app_requests_per_minute": 1_000_000,
         "app_newcomers_per_minute": 100_000, "app_max_upload_mb": 2,
     }  # fmt: skip

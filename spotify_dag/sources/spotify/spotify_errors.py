@@ -7,8 +7,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from spotify_dag.errors import SpotifyDagError
-from spotify_dag.sources.base import ResumeLaterError, SourceError
+from spotify_dag.sources import service_errors
 
 if TYPE_CHECKING:
     import requests
@@ -19,35 +18,31 @@ _DAY = 86_400.0
 _LONGEST_LIMIT = 7 * _DAY
 
 
-class SpotifyError(SpotifyDagError):
+class SpotifyError(service_errors.ServiceError):
     """Spotify did not give what was asked for."""
 
 
-class RateLimitedError(SpotifyError, ResumeLaterError):
+class RateLimitedError(SpotifyError, service_errors.RateLimitedError):
     """Spotify, or the budget of this installation, allows no request for now."""
 
 
-class QuotaExhaustedError(RateLimitedError):
+class QuotaExhaustedError(RateLimitedError, service_errors.QuotaExhaustedError):
     """The quota of the developer account is spent: asking again before then is pointless."""
 
 
-class NotPermittedError(SpotifyError, SourceError):
+class NotPermittedError(SpotifyError, service_errors.NotPermittedError):
     """Not for this app, or this login. ``said`` is Spotify's own word for it, where there was one."""
 
-    def __init__(self, message: str, said: str = "") -> None:
-        super().__init__(message)
-        self.said = said
 
-
-class GoneError(SpotifyError):
+class GoneError(SpotifyError, service_errors.GoneError):
     """Spotify knows no such thing, or no more."""
 
 
-class MalformedError(SpotifyError):
+class MalformedError(SpotifyError, service_errors.MalformedError):
     """An answer that cannot be understood."""
 
 
-class UnreachableError(SpotifyError):
+class UnreachableError(SpotifyError, service_errors.UnreachableError):
     """No answer: no connection, too slow, or Spotify is out of order."""
 
 

@@ -11,26 +11,18 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
 from typing import Any, NamedTuple
 
 from spotify_dag.settings import Settings
+from spotify_dag.sources import request_ledger
 from spotify_dag.sources.spotify.spotify_errors import QuotaExhaustedError, RateLimitedError
 from spotify_dag.sources.spotify.tokens import service
 
-DAY = 86_400
-_SLOT = 600
-"""Seconds of one counter of requests: the rolling day is 144 of them."""
+DAY = request_ledger.DAY
 _SCHEMA = """
-create table if not exists limits (
-    one integer primary key check (one = 1), until real not null, reason text not null, quota integer not null
-);
-create table if not exists requests (
-    slot integer, endpoint text, count integer not null, primary key (slot, endpoint)
-) without rowid;
 create table if not exists users (
     user_id text primary key, synced_at real not null, playlists text not null, problem text
 ) without rowid;
@@ -84,120 +76,24 @@ def mirrors(settings: Settings) -> list[Path]:
     return sorted((settings.data / "spotify").glob("*.sqlite"))
 
 
-class Database:
-    """A SQLite file that threads and processes share.
-
-    Parameters
-    ----------
-    path
-        The file; made if need be, readable by its owner only.
-    """
+class Database(request_ledger.Database):
+    """The file of one service: the ledger of requests, and the mirror."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        self._lock = RLock()
-        self._connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-        self._connection.execute("pragma journal_mode = wal")
-        # A killed process loses nothing; only a power cut may lose the last moments, and never consistency.
-        self._connection.execute("pragma synchronous = normal")
-        # What is deleted is overwritten: somebody has asked to be forgotten.
-        self._connection.execute("pragma secure_delete = on")
-        self._connection.executescript(_SCHEMA)
+        super().__init__(path, _SCHEMA)
         if "gone_since" not in {row[0] for row in self.rows("select name from pragma_table_info('users')")}:
             with suppress(sqlite3.OperationalError):  # another process was quicker
                 self._connection.execute("alter table users add column gone_since real")
 
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return what a query finds."""
-        with self._lock:
-            return self._connection.execute(query, values).fetchall()
-
-    @contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """Make what is done in the block one transaction, begun at once so that it never has to give way."""
-        with self._lock:
-            self._connection.execute("begin immediate")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("rollback")
-                raise
-            self._connection.execute("commit")
-
 
 @dataclass(frozen=True)
-class Ledger:
-    """The requests of the last 24 hours and the time before which there may be none, shared by all processes."""
+class Ledger(request_ledger.Ledger):
+    """The requests to Spotify, of which there is a budget for every 24 hours."""
 
-    database: Database
     budget: int
-    """Most requests in any 24 hours."""
-
-    def admit(self, endpoint: str) -> None:
-        """Count a request to an endpoint that is about to be made.
-
-        Raises
-        ------
-        RateLimitedError, QuotaExhaustedError
-            If it may not be made now; it is not counted then.
-        """
-        now = time.time()
-        slot = int(now // _SLOT)
-        with self.database.changing() as connection:
-            self._check_limit(now)
-            (spent,) = connection.execute(
-                "select coalesce(sum(count), 0) from requests where slot > ?", [slot - DAY // _SLOT]
-            ).fetchone()
-            if spent >= self.budget:
-                raise QuotaExhaustedError(
-                    self._freed_at(slot, spent),
-                    f"The budget of {self.budget:,} requests in 24 hours is spent "
-                    "(SPOTIFY_DAG_SPOTIFY_DAILY_BUDGET sets it).",
-                )
-            connection.execute(
-                "insert into requests values (?, ?, 1) on conflict do update set count = count + 1", [slot, endpoint]
-            )
-
-    def check(self) -> None:
-        """Raise what `admit` would while a limit is in force; count nothing."""
-        self._check_limit(time.time())
-
-    def limit(self, until: float, reason: str, *, quota: bool) -> None:
-        """Allow no request before ``until``; a limit that is later already stays."""
-        with self.database.changing() as connection:
-            connection.execute(
-                "insert into limits values (1, ?, ?, ?) on conflict do update set until = excluded.until, "
-                "reason = excluded.reason, quota = excluded.quota where excluded.until > until",
-                [until, reason, quota],
-            )
-
-    def spent(self) -> dict[str, int]:
-        """Return the requests of the last 24 hours per endpoint."""
-        oldest = int(time.time() // _SLOT) - DAY // _SLOT
-        query = "select endpoint, sum(count) from requests where slot > ? group by 1 order by 2 desc"
-        return dict(self.database.rows(query, [oldest]))
-
-    def _check_limit(self, now: float) -> None:
-        for until, reason, quota in self.database.rows(
-            "select until, reason, quota from limits where until > ?", [now]
-        ):
-            raise (QuotaExhaustedError if quota else RateLimitedError)(until, reason)
-
-    def _freed_at(self, slot: int, spent: int) -> float:
-        """Return when enough of the counted requests are 24 hours old for one more."""
-        oldest = slot - DAY // _SLOT
-        for counted_in, count in self.database.rows(
-            "select slot, sum(count) from requests where slot > ? group by 1 order by 1", [oldest]
-        ):
-            spent -= count
-            if spent < self.budget:
-                return float(counted_in * _SLOT + DAY)
-        raise AssertionError("a budget of at least 1 is free when nothing is spent")
+    budget_setting = "SPOTIFY_DAG_SPOTIFY_DAILY_BUDGET"
+    rate_limited = RateLimitedError
+    quota_exhausted = QuotaExhaustedError
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import requests
     from spotipy.oauth2 import SpotifyPKCE
 
-    from spotify_dag.sources.spotify.session import Gate
+    from spotify_dag.sources.web_session import Gate
 
 SCOPES = ("playlist-read-private", "playlist-read-collaborative")
 LOGIN_DAYS = 183
@@ -129,7 +129,7 @@ class Tokens:
     """Gives out access tokens, and gets new ones in time; threads and processes may share it."""
 
     def __init__(self, settings: Settings) -> None:
-        from spotify_dag.sources.spotify.session import CONNECT_SECONDS, READ_SECONDS, Gate
+        from spotify_dag.sources.web_session import CONNECT_SECONDS, READ_SECONDS, Gate
 
         self.logins = Logins(settings)
         self.gate: Gate = Gate(settings.spotify_concurrency, settings.spotify_timeout)
@@ -143,7 +143,7 @@ class Tokens:
 
     def session(self) -> requests.Session:
         """Return a new session. Its requests end in time."""
-        from spotify_dag.sources.spotify.session import make_session
+        from spotify_dag.sources.web_session import make_session
 
         return make_session(self.gate)
 

@@ -1,4 +1,4 @@
-"""A session for spotipy with what requests does not have: an end to every call, a largest body, and no detours.
+"""A session of requests with what it does not have: an end to every call, a largest body, and no detours.
 
 The timeouts of requests start anew with every byte that arrives, so a body that drips takes for ever. Here each
 connection is shut down when its time is up, whatever it waits for.
@@ -59,7 +59,7 @@ class Gate:
     def _watched(self, adapter: DeadlineAdapter) -> Iterator[None]:
         with self._changed:
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="spotify-gate", daemon=True)
+                self._thread = Thread(target=self._run, name="request-gate", daemon=True)
                 self._thread.start()
             latest = min(self._latest, getattr(self._of_thread, "end", self._latest))
             self._deadlines[adapter] = min(time.monotonic() + self.seconds, latest)
