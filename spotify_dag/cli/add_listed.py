@@ -28,8 +28,8 @@ def listed_users(paths: Sequence[Path]) -> list[tuple[str, str]]:
     users = []
     for path in paths:
         text = str(path)
-        if found := re.match(rf"(?i)({'|'.join(SERVICES)}):", text):
-            users.append((found[1].lower(), text))
+        if match := re.match(rf"(?i)({'|'.join(SERVICES)}):", text):
+            users.append((match[1].lower(), text))
         elif re.match(r"(?i)(https?:|listenbrainz\.org/)", text) and names_profile(text):
             users.append(("listenbrainz", text))
     if users and len(users) < len(paths):
@@ -51,7 +51,7 @@ def add_listed(project: Project, users: Sequence[tuple[str, str]], *, as_json: b
     if as_json:
         print_json(added)
         return
-    for one in added:
-        forgotten = " They were forgotten before, and may be read again." if one["was_forgotten"] else ""
-        out.print(f"{one['user_id']} is read from now on.{forgotten}")
+    for user in added:
+        forgotten = " They were forgotten before, and may be read again." if user["was_forgotten"] else ""
+        out.print(f"{user['user_id']} is read from now on.{forgotten}")
     out.print(f"Next: spotify-dag run, then spotify-dag recommend {added[0]['user_id']}", style="dim")

@@ -49,7 +49,7 @@ def evaluate_rival(project: Project) -> dict[str, Any]:
     asking = known[tested[known]][:MOST_ASKED] if unseen else known[:MOST_ASKED]
     place = {ids[row]: number for number, row in enumerate(known)}
     published = _published(project, [ids[row] for row in asking])
-    rival = [[place[one] for one in published.get(ids[row], []) if one in place] for row in asking]
+    rival = [[place[similar_id] for similar_id in published.get(ids[row], []) if similar_id in place] for row in asking]
     answered = np.array([bool(similar) for similar in rival], bool)
     asking, rival = asking[answered], [similar for similar in rival if similar]
     own = np.array([place[ids[row]] for row in asking], np.int64)
@@ -62,7 +62,7 @@ def evaluate_rival(project: Project) -> dict[str, Any]:
         "tower": nearest(np.asarray(model.query(first) @ model.gallery(whole).T), own),
         "random": np.random.default_rng(0).permuted(_others(own, len(known)), axis=1).tolist(),
     }
-    found = usefulness(
+    answers = usefulness(
         lists, first.listening.artists, data_set.second.listening.artists[asking], whole.listening.artists
     )
     return {
@@ -70,7 +70,7 @@ def evaluate_rival(project: Project) -> dict[str, Any]:
             "users": len(known), "users_asked": len(asking), "without_published_similar_users": int((~answered).sum()),
             "held_out_from_training": unseen, "model_version": version,
         },
-        "rows": [{"model": name, **row} for name, row in found.items()],
+        "rows": [{"model": name, **row} for name, row in answers.items()],
     }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def _published(project: Project, user_ids: list[str]) -> dict[str, list[str]]:
     from spotify_dag.sources.user_mirror import UserMirror
 
     path = ListenBrainzSource.path_of(project.settings)
-    found = {}
+    answers = {}
     with closing(UserMirror.open(path)) as mirror:
         client = ListenBrainzClient.of(project.settings, WindowLedger(mirror.database))
         for user_id in user_ids:
@@ -91,8 +91,8 @@ def _published(project: Project, user_ids: list[str]) -> dict[str, list[str]]:
                 similar = client.similar_users(parse_name(user_id))
             except GoneError:
                 continue
-            found[user_id] = [user_id_of(name) for name, _ in similar]
-    return found
+            answers[user_id] = [user_id_of(name) for name, _ in similar]
+    return answers
 
 
 def _others(own: np.ndarray, count: int) -> np.ndarray:

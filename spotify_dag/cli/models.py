@@ -159,10 +159,10 @@ def shared(project: Project, version: str) -> tuple[dict[str, Any], dict[str, An
             f"{', '.join(sorted(SHAREABLE))} may be in it: docs/reference/data-policy.md"
         )
     model = project.registry.load(version)
-    found = without_users(model.config, model.tensors(), card["training"])
+    shared_model = without_users(model.config, model.tensors(), card["training"])
     licences = {name: SHAREABLE[name] for name in sources}
-    return found.tensors, {
-        "model_version": version, "config": found.config, "groups": found.groups, "license": "CC0-1.0",
+    return shared_model.tensors, {
+        "model_version": version, "config": shared_model.config, "groups": shared_model.groups, "license": "CC0-1.0",
         "licences": licences, "package": card["code"]["package"], "features": portable_features(project),
         "encoder": project.encoder.digest, "training": card["training"], "metrics": card["metrics"],
         "held_out": project.registry.measurement(version),

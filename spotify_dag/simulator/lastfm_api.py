@@ -63,9 +63,9 @@ async def ask(request: Request) -> Response:
 def _top_artists(listening: Listening, asked: Entry) -> tuple[str, Entry, list[Entry]]:
     artists = listening.artists(_user(listening, asked))
     return "topartists", *_page(
-        artists, asked, lambda one: {
-            "name": listening.world.artists.names[one[0]], "playcount": str(one[1]),
-            "mbid": listening.artist_mbid(one[0]),
+        artists, asked, lambda item: {
+            "name": listening.world.artists.names[item[0]], "playcount": str(item[1]),
+            "mbid": listening.artist_mbid(item[0]),
         },
     )  # fmt: skip
 
@@ -107,12 +107,12 @@ def _user(listening: Listening, asked: Entry) -> int:
     return user
 
 
-def _page(found: list[Any], asked: Entry, make: Any) -> tuple[Entry, list[Entry]]:
+def _page(items: list[Any], asked: Entry, make: Any) -> tuple[Entry, list[Entry]]:
     limit, page = (int(asked.get(name, usual)) for name, usual in (("limit", DEFAULT_LIMIT), ("page", 1)))
     limit = max(1, min(limit, MOST_LIMIT))
-    numbers = {"page": page, "perPage": limit, "totalPages": -(-len(found) // limit), "total": len(found)}
+    numbers = {"page": page, "perPage": limit, "totalPages": -(-len(items) // limit), "total": len(items)}
     attributes = {"user": asked["user"], **{key: str(value) for key, value in numbers.items()}}
-    return attributes, [make(one) for one in found[(page - 1) * limit : page * limit]]
+    return attributes, [make(item) for item in items[(page - 1) * limit : page * limit]]
 
 
 def _xml(entry: Entry) -> str:

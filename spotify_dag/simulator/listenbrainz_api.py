@@ -101,7 +101,11 @@ def get_similar_users(request: Request, name: str) -> dict[str, Any]:
     """Return the users most similar to a user, as ListenBrainz computes it: by the cosine of recording counts."""
     listening, user = _user(request, name)
     similar = listening.similar(user)
-    return {"payload": [{"user_name": listening.world.user_id(one), "similarity": cos} for one, cos in similar]}
+    return {
+        "payload": [
+            {"user_name": listening.world.user_id(similar_user), "similarity": cos} for similar_user, cos in similar
+        ]
+    }
 
 
 @v1.get("/feedback/user/{name}/get-feedback")

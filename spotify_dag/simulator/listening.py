@@ -125,25 +125,30 @@ class Listening:
         more = {"recording_msid": self.msid(track), "submission_client": "simulator", "duration_ms": 200_000}
         if track < 0:
             name = "" if track == NO_ARTIST else "[unknown]"
-            found: dict[str, Any] = {"artist_name": name, "track_name": "Untitled", "additional_info": more}
+            metadata: dict[str, Any] = {"artist_name": name, "track_name": "Untitled", "additional_info": more}
             if track == UNKNOWN:
-                found["mbid_mapping"] = {
+                metadata["mbid_mapping"] = {
                     "artist_mbids": [UNKNOWN_MBID],
                     "artists": [{"artist_credit_name": name, "artist_mbid": UNKNOWN_MBID, "join_phrase": ""}],
                 }
-            return found
+            return metadata
         tracks, albums = self.world.tracks, self.world.albums
         artist = int(tracks.artist[track])
         name = self.world.artists.names[artist]
         title = tracks.names[int(albums.title_track[albums.of_track[track]])]
-        found = {"artist_name": name, "track_name": tracks.names[track], "release_name": title, "additional_info": more}
+        metadata = {
+            "artist_name": name,
+            "track_name": tracks.names[track],
+            "release_name": title,
+            "additional_info": more,
+        }
         if digest(seed, "mapped", track) % 10:
-            found["mbid_mapping"] = {
+            metadata["mbid_mapping"] = {
                 "artist_mbids": [self.artist_mbid(artist)],
                 "artists": [{"artist_credit_name": name, "artist_mbid": self.artist_mbid(artist), "join_phrase": ""}],
                 "recording_mbid": self.recording_mbid(track),
             }
-        return found
+        return metadata
 
     def msid(self, track: int) -> str:
         """Return the id of what was handed in as the names of a track."""

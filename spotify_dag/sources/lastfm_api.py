@@ -65,8 +65,8 @@ def parse_lastfm_user(text: str) -> tuple[str, str]:
         If ``text`` is anything else.
     """
     name = text.strip()
-    if found := re.match(r"(?i)(?:https?:/{1,2})?(?:www\.)?last\.fm(?=/)", name):
-        path = urlsplit("https://last.fm" + name[found.end() :]).path
+    if match := re.match(r"(?i)(?:https?:/{1,2})?(?:www\.)?last\.fm(?=/)", name):
+        path = urlsplit("https://last.fm" + name[match.end() :]).path
         profile = re.match(r"(?:/[a-z]{2})?/user/([^/]+)(?:/|$)", path)
         name = unquote(profile[1]) if profile else ""
     elif name.lower().startswith("lastfm-api:"):
@@ -170,8 +170,8 @@ class _Reader:
             change.finish(state, None, whole=True)
 
     def _require_room(self) -> None:
-        ((kept,),) = self.mirror.database.rows("select coalesce(sum(length(content)), 0) from parts")
-        if kept > MOST_BYTES:
+        ((kept_bytes,),) = self.mirror.database.rows("select coalesce(sum(length(content)), 0) from parts")
+        if kept_bytes > MOST_BYTES:
             raise FullError(
                 f"Last.fm's terms allow {MOST_BYTES / 1e6:,.0f} MB to be kept, and as much is. List fewer users."
             )

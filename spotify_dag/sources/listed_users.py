@@ -167,9 +167,9 @@ class ListedUsersSource(ABC):
         if not self.mirror_path.is_file():
             return None
         with closing(UserMirror.open(self.mirror_path)) as mirror:
-            found = mirror.artist_genres()
+            mirrored = mirror.artist_genres()
         schema: dict[str, Any] = {"artist_id": pl.String, "artist_name": pl.String, "genres": pl.List(pl.String)}
-        return pl.DataFrame(found, schema=schema, orient="row") if found else None
+        return pl.DataFrame(mirrored, schema=schema, orient="row") if mirrored else None
 
     def batches(self) -> Iterator[Batch]:
         """Yield users as the mirror has them, a hundred at a time, having looked at those who are due.
@@ -192,10 +192,10 @@ class ListedUsersSource(ABC):
                 part = listed[start : start + BATCH_USERS]
                 for since, users in self._by_turn(part).items():
                     sweep.users({user_id: names[user_id] for user_id in users}, since)
-                found = [user for user in mirror.users(self._not_forgotten(part)) if user.state or user.problem]
-                known += sum(user.state is not None for user in found)
-                if found:
-                    yield self.batch(found, mirror, marked)
+                mirrored = [user for user in mirror.users(self._not_forgotten(part)) if user.state or user.problem]
+                known += sum(user.state is not None for user in mirrored)
+                if mirrored:
+                    yield self.batch(mirrored, mirror, marked)
             if sweep.failures and not sweep.read and not known:
                 raise sweep.failures[0]
             if sweep.stopped is not None:

@@ -97,13 +97,13 @@ class UserMirror:
     def users(self, user_ids: Sequence[str]) -> list[MirroredUser]:
         """Return the users that were ever asked for, in the order given."""
         query = "select user_id, name, looks, state, problem, gone_since, dropped from users where user_id in ({})"
-        found = {
+        users = {
             user_id: MirroredUser(
                 user_id, name, looks, json.loads(state) if state else None, problem, gone_since, bool(dropped)
             )
             for user_id, name, looks, state, problem, gone_since, dropped in self._in(query, user_ids)
         }
-        return [found[user_id] for user_id in user_ids if user_id in found]
+        return [users[user_id] for user_id in user_ids if user_id in users]
 
     @contextmanager
     def changing(self, user_id: str) -> Iterator[Change]:
@@ -182,7 +182,7 @@ class UserMirror:
         return count > 0
 
     def old_users(self, before: float) -> list[str]:
-        """Return the users of whom something was fetched before a time."""
+        """Return the users with a part that was fetched before a time."""
         query = "select distinct user_id from parts where fetched_at < ? and content != x'' order by 1"
         return [user_id for (user_id,) in self.database.rows(query, [before])]
 

@@ -43,7 +43,7 @@ def usefulness(
     count = asked.shape[0]
     lengths = [min([NEIGHBOURS, *(len(lists[name][row]) for name in lists)]) for row in range(count)]
     new = targets - targets.multiply(asked > 0)
-    found = {}
+    measured = {}
     for name, users in lists.items():
         rows = np.repeat(np.arange(count), lengths)
         columns = np.array([user for row in range(count) for user in users[row][: lengths[row]]], np.int64)
@@ -53,11 +53,11 @@ def usefulness(
         scores[asked.nonzero()] = -np.inf
         ndcg, recall = ndcg_and_recall(scores, new, TOP)
         helped = np.where(np.isnan(recall), np.nan, recall > 0)
-        found[name] = {
+        measured[name] = {
             f"ndcg@{TOP}": _mean(ndcg), f"recall@{TOP}": _mean(recall), "helped": _mean(helped),
             "neighbours": float(np.mean(lengths)) if lengths else 0.0,
         }  # fmt: skip
-    return found
+    return measured
 
 
 def nearest(similarity: np.ndarray, own: np.ndarray) -> list[list[int]]:

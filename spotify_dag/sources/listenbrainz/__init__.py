@@ -103,12 +103,12 @@ def one_listener(settings: Settings, name: str, *, folder: Path | None = None) -
     folder
         Where it is kept meanwhile; None for the system's.
     """
-    with tempfile.TemporaryDirectory(dir=folder, prefix="spotify-dag-") as kept:
-        listed = Path(kept) / "user.txt"
+    with tempfile.TemporaryDirectory(dir=folder, prefix="spotify-dag-") as folder_name:
+        listed = Path(folder_name) / "user.txt"
         listed.write_text(name)
         here = OneListener(settings, str(listed))
         with closing(UserMirror.open(here.mirror_path)) as shared:
-            yield OneListener(settings.model_copy(update={"data": Path(kept)}), str(listed), shared=shared)
+            yield OneListener(settings.model_copy(update={"data": Path(folder_name)}), str(listed), shared=shared)
 
 
 def fetch_genres(client: ListenBrainzClient, mirror: UserMirror, before: float, requests: int) -> None:

@@ -71,7 +71,7 @@ class ListenBrainzClient:
         listens = payload.get("listens")
         if not isinstance(listens, list):
             raise MalformedError(f"{SERVICE}'s answer about {_of(name, 'listens')} has no list of listens.")
-        return Page([one for one in listens if isinstance(one, dict)], _number(payload.get("latest_listen_ts")))
+        return Page([entry for entry in listens if isinstance(entry, dict)], _number(payload.get("latest_listen_ts")))
 
     def listen_count(self, name: str) -> int:
         """Return how many listens a user has."""
@@ -96,7 +96,7 @@ class ListenBrainzClient:
         if not isinstance(artists, list) or total is None:
             raise MalformedError(f"{SERVICE}'s answer about {what} has no list of artists.")
         return Statistics(
-            [one for one in artists if isinstance(one, dict)], total, _number(payload.get("last_updated")) or 0
+            [entry for entry in artists if isinstance(entry, dict)], total, _number(payload.get("last_updated")) or 0
         )
 
     def feedback(self, name: str, score: int, offset: int) -> Feedback:
@@ -107,7 +107,7 @@ class ListenBrainzClient:
         entries = body.get("feedback") if isinstance(body, dict) else None
         if not isinstance(entries, list):
             raise MalformedError(f"{SERVICE}'s answer about {what} has no list of feedback.")
-        return Feedback([one for one in entries if isinstance(one, dict)], _number(body.get("total_count")) or 0)
+        return Feedback([entry for entry in entries if isinstance(entry, dict)], _number(body.get("total_count")) or 0)
 
     def artist_genres(self, mbids: Sequence[str]) -> dict[str, tuple[str | None, list[str]]]:
         """Return name and genres of artists by MBID: what MusicBrainz knows as genres, else the tags most agreed on."""
@@ -123,13 +123,13 @@ class ListenBrainzClient:
         what = _of(name, "similar users")
         body = self._get(f"user/{_quoted(name)}/similar-users", "/1/user/{name}/similar-users", what, may_be_empty=True)
         payload = body.get("payload") if isinstance(body, dict) else None
-        found: list[Any] = payload if isinstance(payload, list) else []
+        similar: list[Any] = payload if isinstance(payload, list) else []
         pairs = [
-            (one["user_name"], float(one["similarity"]))
-            for one in found
-            if isinstance(one, dict)
-            and isinstance(one.get("user_name"), str)
-            and isinstance(one.get("similarity"), int | float)
+            (entry["user_name"], float(entry["similarity"]))
+            for entry in similar
+            if isinstance(entry, dict)
+            and isinstance(entry.get("user_name"), str)
+            and isinstance(entry.get("similarity"), int | float)
         ]
         return sorted(pairs, key=lambda pair: -pair[1])
 

@@ -115,9 +115,9 @@ class ListenBrainzDump:
         if self.path.is_file():
             return [self.path]
         named = sorted(
-            (int(found[1]), found[3], file)
+            (int(match[1]), match[3], file)
             for file in (self.path.iterdir() if self.path.is_dir() else ())
-            if (found := _NAMED.fullmatch(file.name))
+            if (match := _NAMED.fullmatch(file.name))
         )
         full = [number for number, kind, _ in named if kind == "full"]
         if not named:

@@ -87,16 +87,16 @@ def count_lines(lines: pa.Table) -> tuple[pl.DataFrame, int]:
     connection.register("listen_lines", lines)
     try:
         try:
-            found = connection.sql(_COUNTED.replace("LINES", "listen_lines")).to_arrow_table()
+            counted = connection.sql(_COUNTED.replace("LINES", "listen_lines")).to_arrow_table()
             unreadable = 0
         except duckdb.Error:
             readable = "(select line from listen_lines where json_valid(line))"
-            found = connection.sql(_COUNTED.replace("LINES", readable)).to_arrow_table()
+            counted = connection.sql(_COUNTED.replace("LINES", readable)).to_arrow_table()
             bad = "select count(*) from listen_lines where not json_valid(line)"
             ((unreadable,),) = connection.sql(bad).fetchall()
     finally:
         connection.unregister("listen_lines")
-    frame = pl.DataFrame(found)
+    frame = pl.DataFrame(counted)
     return frame.select(COUNTS), unreadable
 
 

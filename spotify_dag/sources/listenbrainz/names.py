@@ -33,8 +33,8 @@ def parse_name(text: str) -> str:
         If ``text`` is anything else; what it may be is shown by example.
     """
     name = text.strip()
-    if found := _PROFILE.match(name):
-        path = urlsplit("https://listenbrainz.org" + name[found.end() :]).path
+    if match := _PROFILE.match(name):
+        path = urlsplit("https://listenbrainz.org" + name[match.end() :]).path
         profile = re.match(r"/user/([^/]+)(?:/|$)", path)
         name = unquote(profile[1]) if profile else ""
     elif name.lower().startswith("listenbrainz:"):
@@ -48,4 +48,4 @@ def parse_name(text: str) -> str:
 
 def user_id_of(name: str) -> str:
     """Return the id of a user of ListenBrainz in this project: the same for every spelling of the name."""
-    return PREFIX + re.sub(r"[%\s]", lambda found: quote(found[0]), name.lower())
+    return PREFIX + re.sub(r"[%\s]", lambda match: quote(match[0]), name.lower())

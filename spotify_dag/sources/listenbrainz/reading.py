@@ -105,7 +105,7 @@ class Reader:
             self._restart(user, state)
 
     def _begin(self, user: MirroredUser) -> State:
-        """Begin to read a user of whom nothing is known."""
+        """Begin to read a user: nothing is known of them."""
         count = self.client.listen_count(user.name)
         by_artist = self.artists_only or (
             count > self.most_listens and self.client.top_artists(user.name, 0) is not None
@@ -138,8 +138,8 @@ class Reader:
             self._restart(user, state, only_new=True)
             return True
         listens = _dated(page)
-        deleted = not set(state.keys) <= {_key(one) for one in listens if one["listened_at"] == state.newest}
-        new = [one for one in listens if one["listened_at"] != state.newest or _key(one) not in state.keys]
+        deleted = not set(state.keys) <= {_key(listen) for listen in listens if listen["listened_at"] == state.newest}
+        new = [listen for listen in listens if listen["listened_at"] != state.newest or _key(listen) not in state.keys]
         if deleted or (not new and turn == COUNT_TURN):
             return False
         if new:
@@ -147,8 +147,8 @@ class Reader:
             if user.dropped or state.count is None or count != state.count + len(new):
                 return False
             state.count = count
-            state.newest = max(one["listened_at"] for one in listens)
-            state.keys = [_key(one) for one in listens if one["listened_at"] == state.newest]
+            state.newest = max(listen["listened_at"] for listen in listens)
+            state.keys = [_key(listen) for listen in listens if listen["listened_at"] == state.newest]
         self._finish(user, state, new)
         return True
 
@@ -159,22 +159,22 @@ class Reader:
             page = self.client.listens(user.name, max_ts=None if state.cursor == _BEGINNING else state.cursor + 1)
             listens = _dated(page)
             if state.cursor == _BEGINNING:
-                state.top = max((one["listened_at"] for one in listens), default=None)
-                state.top_keys = [_key(one) for one in listens if one["listened_at"] == state.top]
+                state.top = max((listen["listened_at"] for listen in listens), default=None)
+                state.top_keys = [_key(listen) for listen in listens if listen["listened_at"] == state.top]
             read_before: set[tuple[int | None, str]] = {(state.cursor, key) for key in state.cursor_keys}
             if state.only_new:
                 read_before |= {(state.newest, key) for key in state.keys}
-                listens = [one for one in listens if one["listened_at"] >= (state.newest or 0)]
-            new = [one for one in listens if (one["listened_at"], _key(one)) not in read_before]
+                listens = [listen for listen in listens if listen["listened_at"] >= (state.newest or 0)]
+            new = [listen for listen in listens if (listen["listened_at"], _key(listen)) not in read_before]
             state.listens_read += len(new)
             if len(listens) < PAGE or state.listens_read >= self.most_listens:
                 self._arrive(user, state, new)
                 return
-            oldest = min(one["listened_at"] for one in listens)
+            oldest = min(listen["listened_at"] for listen in listens)
             same = state.cursor_keys if oldest == state.cursor else []
             if oldest == state.cursor and not new:
                 oldest -= 1  # a page of one second, all of it read: what is left of that second cannot be asked for
-            state.cursor_keys = [*same, *(_key(one) for one in new if one["listened_at"] == oldest)]
+            state.cursor_keys = [*same, *(_key(listen) for listen in new if listen["listened_at"] == oldest)]
             state.cursor = oldest
             with self.mirror.changing(user.user_id) as change:
                 change.add(UNDER_WAY, count_listens(new))
@@ -206,23 +206,25 @@ class Reader:
         """Read the artists of all time, where they were computed anew."""
         import polars as pl
 
-        found = self.client.top_artists(user.name, 0)
-        if found is None and state.updated is None:
+        answer = self.client.top_artists(user.name, 0)
+        if answer is None and state.updated is None:
             state.note = "ListenBrainz has not computed their statistics yet"
-        if found is None or (found.updated == state.updated and not user.dropped):
+        if answer is None or (answer.updated == state.updated and not user.dropped):
             self._finish(user, state)
             return
-        artists = list(found.artists)
-        while len(artists) < min(found.total, MOST_ARTISTS):
+        artists = list(answer.artists)
+        while len(artists) < min(answer.total, MOST_ARTISTS):
             more = self.client.top_artists(user.name, len(artists))
             if more is None or not more.artists:
                 break
             artists += more.artists
-        rows = [(one.get("artist_name"), one.get("artist_mbid"), one.get("listen_count")) for one in artists]
+        rows = [
+            (listen.get("artist_name"), listen.get("artist_mbid"), listen.get("listen_count")) for listen in artists
+        ]
         schema = {"artists": pl.String, "artist_id": pl.String, "plays": pl.Int64}
         frame = pl.DataFrame(rows, schema=schema, orient="row", strict=False)
         counts = merged([pl.concat([no_counts(), frame], how="diagonal")])
-        state.updated = found.updated
+        state.updated = answer.updated
         state.note = f"{state.count:,} listens: read as statistics of artists, without tracks"
         with self.mirror.changing(user.user_id) as change:
             change.replace(LISTENS, counts)
@@ -236,12 +238,14 @@ class Reader:
             entries: list[dict[str, Any]] = []
             total = 1
             while len(entries) < min(total, MOST_FEEDBACK):
-                found = self.client.feedback(user.name, score, len(entries))
-                total = found.total
-                if not found.entries:
+                answer = self.client.feedback(user.name, score, len(entries))
+                total = answer.total
+                if not answer.entries:
                     break
-                entries += found.entries
-            frames[kind] = count_listens([one for one in entries if isinstance(one.get("track_metadata"), dict)])
+                entries += answer.entries
+            frames[kind] = count_listens(
+                [listen for listen in entries if isinstance(listen.get("track_metadata"), dict)]
+            )
         with self.mirror.changing(user.user_id) as change:
             for kind, frame in frames.items():
                 change.replace(kind, frame)
@@ -275,14 +279,14 @@ _BEGINNING = 2**62
 
 def _dated(page: Page) -> list[dict[str, Any]]:
     """Return the listens that say when they were."""
-    return [one for one in page.listens if isinstance(one.get("listened_at"), int)]
+    return [listen for listen in page.listens if isinstance(listen.get("listened_at"), int)]
 
 
 def _key(listen: Mapping[str, Any]) -> str:
     """Return what tells two listens of one second apart."""
-    found = listen.get("recording_msid")
-    if isinstance(found, str):
-        return found
+    answer = listen.get("recording_msid")
+    if isinstance(answer, str):
+        return answer
     track: Any = listen.get("track_metadata")
     track = track if isinstance(track, dict) else {}
     return f"{track.get('artist_name')}|{track.get('track_name')}"

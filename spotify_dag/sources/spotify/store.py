@@ -88,7 +88,7 @@ class Database(request_ledger.Database):
 
 @dataclass(frozen=True)
 class Ledger(request_ledger.Ledger):
-    """The requests to Spotify, of which there is a budget for every 24 hours."""
+    """The requests to Spotify. There is a budget of them for every 24 hours."""
 
     budget: int
     budget_setting = "SPOTIFY_DAG_SPOTIFY_DAILY_BUDGET"
