@@ -29,8 +29,8 @@ GRACE_SECONDS = 1
 END_SECONDS = 2.5
 """After so long the app is gone, whatever still runs."""
 DESCRIPTION = (
-    "Listeners with the same taste, and why they match. Errors are problem details (RFC 9457). Listeners are shown only "
-    "if they agreed; what concerns one of them alone needs their login or their token."
+    "Listeners with the same taste, and why they match. Errors are problem details (RFC 9457). Listeners are shown "
+    "only if they agreed; what concerns one of them alone needs their login or their token."
 )
 
 
