@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -169,6 +170,8 @@ class Settings(BaseSettings):
     @field_validator("data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
+        if scheme := re.match(r"[a-z][a-z0-9+.-]+:/", str(value), re.IGNORECASE):
+            raise ValueError(f"{scheme[0]}/… is no folder: a data root is a folder of this machine")
         path = value.expanduser().resolve()
         if unsafe := UNSAFE.intersection(str(path)):
             raise ValueError(

@@ -122,6 +122,7 @@ def test_a_variable_sets_its_field_and_no_other(
         ("TRAIN_ON_SPOTIFY", "perhaps"),
         ("MLFLOW_URI", "mlflow.example"),
         ("EXECUTOR", "ray"),
+        ("DATA", "s3://bucket/taste"),
     ],
 )
 def test_a_wrong_value_is_refused_and_its_field_named(

@@ -264,6 +264,7 @@ class OneOf:
 
 
 class TestModelSwitch:
+    @pytest.mark.slow
     def test_a_switch_under_load_fails_nobody_and_mixes_nothing(self, fresh: Start) -> None:
         with fresh() as served:
             first = served.project.published()

@@ -428,6 +428,7 @@ class TestSmaller:
                 answer = served.client.post(path, content=body, headers={"Content-Type": "application/json"})
                 assert answer.status_code in (400, 404, 422), (path, answer.status_code)
 
+    @pytest.mark.slow
     def test_pictures_are_drawn_once_and_few_wait(self, fresh: Start) -> None:
         with fresh() as served:
             ask = {"a": user_id(7), "b": user_id(8)}

@@ -28,6 +28,7 @@ def share() -> float:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_an_idle_app_hardly_costs_processor_time(fresh: Start) -> None:
     with fresh(pages=True) as served:
         assert served.client.get("/").status_code == 200

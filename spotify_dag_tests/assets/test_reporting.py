@@ -20,7 +20,7 @@ from spotify_dag.sources.export.reading import Reading
 from spotify_dag.stores.model_card import render
 from spotify_dag.stores.user_id_search import UserIdSearch
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow
 
 IMAGE = "![0](http://127.0.0.1:9/r)"
 MARKS = ("Zqtitel", "Zqartist", "Zqalbum", "Zqlist")

@@ -20,6 +20,8 @@ from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_TASTES
 
+pytestmark = pytest.mark.slow
+
 
 def cut(file: Path) -> Path:
     """Leave the first half of a file."""

@@ -50,6 +50,7 @@ def update(project: Project, rounds: int) -> None:
         project.lake.append(TEXT_VECTORS, texts.cast(TEXT_VECTORS.polars_schema()))
 
 
+@pytest.mark.slow
 def test_many_updates_end_like_a_fresh_build(project: Project, tmp_path: Path) -> None:
     fresh = Project.open(Settings(data=tmp_path / "fresh", n_buckets=2))
     update(fresh, 1)

@@ -29,7 +29,7 @@ from spotify_dag.tower.kernel import KernelComponents
 from spotify_dag.training_data.listening import read_listening
 from spotify_dag_tests.conftest import made_once
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow
 
 ANNA = "export-anna"
 MARKS = ("Zqtitel", "zqtitel", "Zqartist", "zqartist", "Zqalbum", "zqalbum", "Zqlist")

@@ -24,6 +24,8 @@ from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_EMBEDDINGS, U
 from spotify_dag.settings import Settings
 from spotify_dag.sources.synthetic import CATALOGUE
 
+pytestmark = pytest.mark.slow
+
 LATER = datetime.now(UTC) + timedelta(days=100)
 
 

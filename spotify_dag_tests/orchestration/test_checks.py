@@ -195,6 +195,7 @@ def test_a_vector_that_is_not_of_unit_length_is_found(project: Project, instance
     assert not outcomes(project, instance)["user_index:index_is_whole"]
 
 
+@pytest.mark.slow
 def test_a_search_that_finds_the_nearest_passes_and_one_that_does_not_is_found(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_search_that_finds_the_nearest_passes_and_one_that_does_not_is_found(
     assert index.recall(np.empty((0, 1), np.float32), 10) == 1
 
 
+@pytest.mark.slow
 def test_recall_is_measured_once_for_each_state_of_the_index(project: Project, instance: dg.DagsterInstance) -> None:
     from lancedb import connect
     from lancedb.index import IvfFlat

@@ -67,6 +67,7 @@ def test_a_source_that_says_when_to_resume_is_waited_for_and_nothing_fails(
     assert stale_ingests(project, project.inbox.sources()) == []
 
 
+@pytest.mark.slow
 def test_a_week_of_the_schedule_runs_every_bucket_once(
     spotify: tuple[Project, Simulator], instance: dg.DagsterInstance
 ) -> None:

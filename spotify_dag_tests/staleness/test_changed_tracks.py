@@ -147,6 +147,7 @@ def test_a_change_is_followed_without_reading_everything(project: Project, chang
     assert touched(project) == []
 
 
+@pytest.mark.slow
 def test_many_changes_after_one_another(project: Project) -> None:
     for change in CHANGES.values():
         change(project)

@@ -450,6 +450,7 @@ def test_killed_between_any_two_steps_the_next_run_finishes(registry: Registry, 
 
 
 class TestStore:
+    @pytest.mark.slow
     def test_another_database_can_be_named(self, registry: Registry, tmp_path: Path, empty_store: Path) -> None:
         shutil.copy(empty_store, tmp_path / "shared.db")
         here, there = (Registry(tmp_path / name, f"sqlite:///{tmp_path / 'shared.db'}") for name in ("here", "there"))

@@ -100,6 +100,7 @@ class TestReplace:
         assert held(other) == [("b", 1, 1)]
 
     @pytest.mark.process
+    @pytest.mark.slow
     def test_four_processes_that_add_the_same_users_at_once_add_them_once(
         self, index: UserIndex, four: ProcessPoolExecutor
     ) -> None:
@@ -112,6 +113,7 @@ class TestReplace:
         assert sorted(path.name for path in index.root.iterdir()) == [".locks", f"{index.name}.lance"]
 
     @pytest.mark.process
+    @pytest.mark.slow
     def test_four_processes_that_write_a_new_table_at_once(self, index: UserIndex, four: ProcessPoolExecutor) -> None:
         """The process that creates it must not undo what the others wrote, or make it fail."""
         for attempt in range(5):
@@ -285,6 +287,7 @@ class TestLarge:
         ]
         return sum(hits) / (self.K * len(queries))
 
+    @pytest.mark.slow
     def test_recall_and_rows_added_since(
         self, index: UserIndex, clustered: np.ndarray, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -162,6 +162,7 @@ class TestComponents:
 
 
 class TestSeedPreset:
+    @pytest.mark.slow
     def test_with_every_label_alike_all_users_become_one(self, halved: Halved) -> None:
         settings = dataclasses.replace(SEED_PRESET, epochs=50, hidden=64, factors=4)
         found = train_tower(halved, settings)

@@ -14,7 +14,7 @@ from spotify_dag.tower.tuning import SPACE, Span, Tuned, TuningError, search
 from spotify_dag.tower.views import Halved, Listening
 from spotify_dag_tests.small_models import small_users
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow
 
 SMALL = TrainingSettings(axes=8, hidden=8, dim=4, anchor_dim=2, batch=32)
 

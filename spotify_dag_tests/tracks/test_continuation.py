@@ -234,6 +234,7 @@ def test_of_item_knn_the_nearest_neighbours_count(world: tuple[Tracks, Playlists
 
 
 @pytest.mark.medium
+@pytest.mark.slow
 def test_without_sound_names_and_years_it_does_not_fall_behind_item_knn() -> None:
     rng = np.random.default_rng(5)
     count, lists = 400, 260

@@ -258,6 +258,7 @@ class TestCommands:
         )  # fmt: skip
 
     @pytest.mark.process
+    @pytest.mark.slow
     def test_login_prints_a_link_and_doctor_what_it_opens(self, install: Install) -> None:
         here = install(mode="development")
         poor = self.run(here, "doctor")
@@ -297,6 +298,7 @@ class TestCommands:
         assert "invalid_client" in refused.stdout
 
     @pytest.mark.process
+    @pytest.mark.slow
     def test_a_limit_of_a_day_is_one_line_and_no_request_of_another_process(self, install: Install) -> None:
         here = install()
         here.faults(rate_limited_long=1)

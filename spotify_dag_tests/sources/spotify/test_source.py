@@ -144,6 +144,7 @@ class TestWhatIsRead:
         ]
 
     @pytest.mark.medium
+    @pytest.mark.slow
     def test_playlists_of_more_than_a_page(self, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
         here = install(users=2, tracks=60, playlists=55)
         here.faults(null_playlist=0.3)
@@ -333,6 +334,7 @@ class TestLimits:
         assert again.items() == found.items()
 
     @pytest.mark.medium
+    @pytest.mark.slow
     def test_it_goes_on_where_it_was(self, install: Install) -> None:
         here = install(seed=5)
         here.faults(quota_exceeded=0.1, long_retry_after=1)
