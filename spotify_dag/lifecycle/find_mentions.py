@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,8 @@ class Mentions:
         return sum(self.counts.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return asdict(self)
+        """Return it as plain values; the counts are called ``found``."""
+        return {"found": self.counts, "files": self.files, "unreadable": self.unreadable}
 
 
 def find_mentions(project: Project, user_id: str, progress: Callable[[int], None] = lambda _: None) -> Mentions:

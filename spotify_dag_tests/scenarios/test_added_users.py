@@ -75,8 +75,8 @@ def test_from_a_download_to_a_match(project: Project, tmp_path: Path) -> None:
     status, printed = spotify_dag(project, "add", path, "--as", "anna", "--private")
     assert status == 0, printed
     assert "export-anna: " in printed
-    assert "2 left out: banned by the user" in printed
-    assert "1 rejected: not readable as JSON" in printed
+    assert "2 rows left out: banned by the user" in printed
+    assert "1 rows rejected: not readable as JSON" in printed
     assert "spotify-dag recommend export-anna" in printed
     path.unlink()
 
@@ -162,6 +162,8 @@ def test_a_summary_for_machines_and_rejected_requests_are_told(tmp_path: Path, p
             "files": ["Mix.csv"],
             "files_read": [{"file": "Mix.csv", "what": "exportify.app (en)", "encoding": "utf-8"}],
             "files_not_read": [],
+            "n_files_read": 1,
+            "n_files_not_read": 0,
             "notes": [],
             "lists": 1,
             "rows_kept": 1,
@@ -169,6 +171,7 @@ def test_a_summary_for_machines_and_rejected_requests_are_told(tmp_path: Path, p
             "left_out": {},
             "rejected": {"no artist name": 1},
             "values_left_out": {},
+            "names_mended": 0,
             "replaces": None,
         },
     )

@@ -247,7 +247,7 @@ class TestDataPolicy:
             assert list(stages(project, instance)) == expected
         (note,) = summary(project)["notes"]
         assert note.startswith("Nothing to train on: 40 of 40 users come from the Spotify Web API")
-        for word in ("SPOTIFY_DAG_TRAIN_ON_SPOTIFY=true", "export", "synthetic", "lastfm"):
+        for word in ("SPOTIFY_DAG_TRAIN_ON_SPOTIFY=true", "export", "synthetic", "listenbrainz"):
             assert word in note
         result = CliRunner(env={"SPOTIFY_DAG_N_BUCKETS": "2"}).invoke(
             app, ["--data", str(project.settings.data), "run"]
