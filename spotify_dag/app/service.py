@@ -296,10 +296,7 @@ class Service:
     def _profile(self, job: Job, user_id: str, wish: Wish, login: Session | None) -> dict[str, Any]:
         snapshot = self.serving.snapshot()
         if login is None and self._is_shown(user_id) and not _refines(wish):
-            job.progress("searching", user_id=user_id)
-            person = snapshot.person(user_id)
-            matches = snapshot.matches(person, wish.k, min_shared=wish.min_shared)
-            return _answer(snapshot, user_id, person, matches)
+            return _of_shown_user(job, snapshot, user_id, wish)
         if not self.project.settings.spotify_client_id:
             raise AppError(
                 404, f"'{user_id[:80]}' is not known here, and this app is not connected to Spotify. Hand in a file."
@@ -324,9 +321,7 @@ class Service:
     def _listenbrainz(self, job: Job, name: str, user_id: str, wish: Wish) -> dict[str, Any]:
         snapshot = self.serving.snapshot()
         if self._is_shown(user_id) and not _refines(wish):
-            job.progress("searching", user_id=user_id)
-            person = snapshot.person(user_id)
-            return _answer(snapshot, user_id, person, snapshot.matches(person, wish.k, min_shared=wish.min_shared))
+            return _of_shown_user(job, snapshot, user_id, wish)
         if user_id in self.project.tombstones:
             raise UnknownUserError(f"ListenBrainz does not know the listens of '{name}'.")
         job.progress("reading", user_id=user_id)
@@ -428,6 +423,13 @@ def new_user_id() -> str:
 
 def _refines(wish: Wish) -> bool:
     return wish.top_artist_count is not None or wish.playlists_count is not None
+
+
+def _of_shown_user(job: Job, snapshot: Snapshot, user_id: str, wish: Wish) -> dict[str, Any]:
+    """Return the answer for a user that others may see: from memory, without reading anything."""
+    job.progress("searching", user_id=user_id)
+    person = snapshot.person(user_id)
+    return _answer(snapshot, user_id, person, snapshot.matches(person, wish.k, min_shared=wish.min_shared))
 
 
 def _answer(snapshot: Snapshot, user_id: str, person: Person, matches: list[Match]) -> dict[str, Any]:

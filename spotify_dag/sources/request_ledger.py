@@ -6,17 +6,19 @@ transaction in WAL mode: a process killed at any moment leaves either all of it 
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
-from typing import Any, ClassVar
+from threading import Event, RLock
+from typing import Any, ClassVar, TypeVar
 
 from spotify_dag.sources.service_errors import QuotaExhaustedError, RateLimitedError
 
+Ticket = TypeVar("Ticket")
 DAY = 86_400
 _SLOT = 600
 """Seconds of one counter of requests: the rolling day is 144 of them."""
@@ -38,6 +40,40 @@ create table if not exists in_flight (
     ticket integer primary key autoincrement, until real not null, probe integer not null
 );
 """
+
+
+def admitted(take: Callable[[], Ticket], *, end: float, longest: float, stopped: Event) -> Ticket:
+    """Wait until a ledger allows a request; return what ``take`` returns then.
+
+    Parameters
+    ----------
+    take
+        Asks the ledger: `Ledger.admit`, or `WindowLedger.take`.
+    end
+        A time of the monotonic clock, in seconds, by which the request is to be made.
+    longest
+        Seconds that may be slept at one time.
+    stopped
+        Set when nobody waits any more.
+
+    Raises
+    ------
+    RateLimitedError
+        If that is not before ``end``, takes longer than ``longest``, or nobody waits.
+    """
+    while True:
+        try:
+            return take()
+        except RateLimitedError as error:
+            wait = error.at - time.time()
+            too_long = wait > longest or time.monotonic() + wait > end
+            if isinstance(error, QuotaExhaustedError) or too_long or stopped.wait(max(wait, 0) + 0.05):
+                raise
+
+
+def backoff(attempt: int) -> float:
+    """Return the seconds to wait after a failed attempt, the first one 0: doubling, drawn, at most five."""
+    return min(0.1 * 2**attempt, 5) * random.uniform(0.5, 1)  # noqa: S311
 
 
 class Database:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from threading import Event, local
 from typing import TYPE_CHECKING, TypeVar
 
-from spotify_dag.sources.request_ledger import WindowLedger
+from spotify_dag.sources.request_ledger import WindowLedger, admitted, backoff
 from spotify_dag.sources.service_errors import (
     GoneError,
     MalformedError,
@@ -104,7 +104,9 @@ class WebClient:
         self._gate.end_by(end)
         problem: ServiceError = UnreachableError(f"There was no time to ask {self.service} for {what}.")
         for attempt in range(ATTEMPTS):
-            ticket = self._admitted(endpoint, end)
+            ticket = admitted(
+                partial(self._ledger.take, endpoint), end=end, longest=self.times.wait, stopped=self._stopped
+            )
             self._of_thread.told = (None, None)
             try:
                 return ask()
@@ -129,7 +131,7 @@ class WebClient:
                 continue
             if isinstance(problem, _FINAL):
                 raise problem
-            pause = min(0.1 * 2**attempt, 5) * random.uniform(0.5, 1)  # noqa: S311
+            pause = backoff(attempt)
             if time.monotonic() + pause > end or self._stopped.wait(pause):
                 break
         raise problem
@@ -143,20 +145,3 @@ class WebClient:
         return RateLimitedError(
             time.time() + seconds, f"{self.service} allows no request for {seconds:,.0f} s{status}."
         )
-
-    def _admitted(self, endpoint: str, end: float) -> int:
-        """Wait until the ledger allows a request; return its ticket.
-
-        Raises
-        ------
-        RateLimitedError
-            If that is not before the end of the call, or takes longer than may be slept.
-        """
-        while True:
-            try:
-                return self._ledger.take(endpoint)
-            except RateLimitedError as error:
-                wait = error.at - time.time()
-                too_long = wait > self.times.wait or time.monotonic() + wait > end
-                if isinstance(error, QuotaExhaustedError) or too_long or self._stopped.wait(max(wait, 0) + 0.05):
-                    raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import FEWEST_LISTENERS
 from spotify_dag.tower.factors import unit
 from spotify_dag.tower.kernel import KernelComponents
@@ -27,6 +28,10 @@ LEAST_MEMBERS = 5
 MEMBERS = 8
 """Users of a group, on average."""
 PAIRS = 20_000
+
+
+class SharingError(SpotifyDagError):
+    """A model that cannot be given away. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ def without_users(config: dict[str, Any], tensors: Mapping[str, Tensor], trainin
         As `tower_model.UserModel` gives them.
     training
         The settings that it was trained with: how many components, raised to which power.
+
+    Raises
+    ------
+    SharingError
+        If too few users are in it to hide one among the others.
     """
     import torch
 
@@ -73,10 +83,18 @@ def without_users(config: dict[str, Any], tensors: Mapping[str, Tensor], trainin
 def group_means(users: np.ndarray) -> np.ndarray:
     """Return the unit means of groups of like users, ``[groups, width]``; of at least `LEAST_MEMBERS` users each.
 
-    Fewer users than that are one group.
+    Raises
+    ------
+    SharingError
+        If there are fewer users than that: their mean would tell who they are.
     """
     from sklearn.cluster import KMeans
 
+    if len(users) < LEAST_MEMBERS:
+        raise SharingError(
+            f"This model compares users with {len(users)} of those it was trained on. Giving it away takes "
+            f"{LEAST_MEMBERS} or more. Train it on more users."
+        )
     count = max(1, len(users) // MEMBERS)
     fitted = KMeans(count, n_init=1, max_iter=20, random_state=0).fit(users)
     sizes = np.bincount(fitted.labels_, minlength=count)

@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from spotify_dag.schemas import FEWEST_LISTENERS
 from spotify_dag.tower.factors import unit
 from spotify_dag.tower.kernel import KernelComponents
-from spotify_dag.tower.sharing import LEAST_MEMBERS, group_means, without_users
+from spotify_dag.tower.sharing import LEAST_MEMBERS, SharingError, group_means, without_users
 from spotify_dag_tests.small_models import small_model, small_users
 
 TRAINING = {"components": 16, "component_power": 0.5}
@@ -30,9 +31,11 @@ def test_every_mean_is_of_five_users_or_more() -> None:
     assert (means @ users[-1]).max() < 0.999
 
 
-def test_a_few_users_are_one_group() -> None:
-    users = unit(np.random.default_rng(1).normal(size=(3, 4))).astype(np.float32)
+def test_a_few_users_are_one_group_and_fewer_are_not_given_away() -> None:
+    users = unit(np.random.default_rng(1).normal(size=(LEAST_MEMBERS, 4))).astype(np.float32)
     np.testing.assert_allclose(group_means(users), unit(users.mean(axis=0, keepdims=True)), rtol=1e-5)
+    with pytest.raises(SharingError, match="with 4 of those it was trained on"):
+        group_means(users[1:])
 
 
 def test_no_vector_of_a_user_is_left_and_users_are_still_encoded() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 import warnings
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from spotify_dag.settings import Settings
+from spotify_dag.sources.request_ledger import admitted, backoff
 from spotify_dag.sources.spotify.items import (
     PAGE,
     Page,
@@ -150,7 +150,8 @@ class SpotifyClient:
         problem: SpotifyError = UnreachableError(f"There was no time to ask Spotify for {what}.")
         renewed = False
         for attempt in range(ATTEMPTS):
-            self._admitted(endpoint, end)
+            longest = self._settings.spotify_max_wait
+            admitted(partial(self._ledger.admit, endpoint), end=end, longest=longest, stopped=self._stopped)
             try:
                 token = self._tokens.access_token(login)
                 return read(self._ask(request, token))
@@ -172,32 +173,15 @@ class SpotifyClient:
             if isinstance(problem, RateLimitedError):
                 quota = isinstance(problem, QuotaExhaustedError)
                 self._ledger.limit(problem.at, problem.reason, quota=quota)
-                if quota or problem.at - time.time() > self._settings.spotify_max_wait:
+                if quota or problem.at - time.time() > longest:
                     raise problem
                 continue
             if isinstance(problem, _FINAL):
                 raise problem
-            pause = min(0.1 * 2**attempt, 5) * random.uniform(0.5, 1)  # noqa: S311
+            pause = backoff(attempt)
             if time.monotonic() + pause > end or self._stopped.wait(pause):
                 break
         raise problem
-
-    def _admitted(self, endpoint: str, end: float) -> None:
-        """Wait until the ledger allows a request.
-
-        Raises
-        ------
-        RateLimitedError
-            If that is not before the end of the call, or takes longer than may be slept.
-        """
-        while True:
-            try:
-                return self._ledger.admit(endpoint)
-            except RateLimitedError as error:
-                wait = error.at - time.time()
-                too_long = wait > self._settings.spotify_max_wait or time.monotonic() + wait > end
-                if isinstance(error, QuotaExhaustedError) or too_long or self._stopped.wait(max(wait, 0) + 0.05):
-                    raise
 
     def _ask(self, request: Callable[[spotipy.Spotify], Any], token: str) -> Any:
         import requests
