@@ -11,11 +11,8 @@ from packaging.utils import canonicalize_name
 from spotify_dag_tests.conftest import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-RUN = [
-    *PROJECT["dependencies"],
-    *PROJECT["optional-dependencies"]["postgres"],
-    *PROJECT["optional-dependencies"]["tune"],
-]
+EXTRAS = PROJECT["optional-dependencies"]
+RUN = [*PROJECT["dependencies"], *EXTRAS["postgres"], *EXTRAS["tune"]]
 
 
 def locked(name: str) -> dict[str, str]:
