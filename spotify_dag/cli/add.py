@@ -80,11 +80,14 @@ def add(
 
 
 def _artist_names(project: Project) -> list[str]:
-    """Return the names in the project's tables of genres; none where they cannot be read."""
+    """Return the names in the project's tables of genres; none where they cannot be read.
+
+    They only help to keep a comma inside a name. `run` says what is wrong with a source; a person who hands in a file
+    may not even have what the source needs, such as an app at Spotify.
+    """
     try:
         tables = project.genre_tables()
-    except SpotifyDagError as error:
-        err.print(f"Names with a comma are not looked up: {error}", markup=False, soft_wrap=True)
+    except SpotifyDagError:
         return []
     return [name for _, table in tables for name in table["artist_name"].drop_nulls()]
 
