@@ -27,7 +27,7 @@ dev: .venv/installed-dev  ## Install what tests, checks and benchmarks need, too
 	$(PIP) --requirement requirements-dev.lock
 	@touch $@
 
-demo: venv  ## Run the main job on a generated world of 500 listeners, add 5 through the Web API, show matches
+demo: venv  ## Run the main job on a generated world of 500 listeners, add 10 through simulated services, show matches
 	@$(BIN)/spotify-dag demo
 
 fast: dev  ## Run the tests to run at every save: in under a minute, no processes, no browser

@@ -22,7 +22,7 @@ def demo(
     context: typer.Context,
     users: Annotated[int, typer.Option(min=20, help="Listeners of the generated world.")] = 500,
 ) -> None:
-    """Show everything in two minutes: generate listeners, run the graph, let more arrive, print matches."""
+    """Show everything: generate listeners, run the graph on them, let more arrive, and print matches."""
     with clear_errors():
         # Without --data a root of its own: a demo is not mixed with the user's data.
         root = Path(context.obj or ROOT)
@@ -36,7 +36,7 @@ def demo(
             arrive = [*command, "run", "--source", source, "--path", str(listed)]
             _run([*command, "simulate", "--users", str(users + len(SERVICES) * ARRIVALS), "--", *arrive])
         _run([*command, "recommend", "synthetic-000007", "-k", str(MATCHES)])
-        out.print("The pages people use, the graph in the Dagster UI and a simulated Spotify, in one terminal:")
+        out.print("The pages people use, the graph in the Dagster UI and the simulated services, in one terminal:")
         out.print(f"  spotify-dag --data {root} up", soft_wrap=True)
 
 
