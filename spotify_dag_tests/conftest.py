@@ -22,8 +22,8 @@ for library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).parents[1]
-WORLDS = {"built", "connected"}
-"""Fixtures that make a whole data root, or serve one: in half a minute."""
+WORLDS = {"built", "connected", "install", "trained"}
+"""Fixtures that make a whole data root or serve one, train a tower, or simulate a service: in half a minute."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

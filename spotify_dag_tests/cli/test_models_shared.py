@@ -21,7 +21,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import USERS
 from spotify_dag.settings import Settings
 
-pytestmark = pytest.mark.medium
+pytestmark = pytest.mark.slow
 
 
 def models(project: Project, *arguments: str) -> Result:

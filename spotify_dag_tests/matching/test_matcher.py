@@ -15,6 +15,8 @@ from spotify_dag.schemas import USER_EMBEDDINGS, USERS, user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.tower.score import SHARES, ScoreScale
 
+pytestmark = pytest.mark.medium
+
 N = 60
 IDS = [f"user-{number:03d}" for number in range(N)]
 BUCKETS = user_buckets(IDS, 2)

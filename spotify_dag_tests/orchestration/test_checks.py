@@ -107,6 +107,7 @@ LISTENERS, NAMES = "user_tastes:every_listener_has_tastes", "text_vectors:every_
 EMBEDDED, WHOLE = "user_embeddings:every_user_embedded_or_explained", "user_index:index_is_whole"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "change", "fails"),
     [

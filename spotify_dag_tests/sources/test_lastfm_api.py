@@ -21,6 +21,8 @@ from spotify_dag.sources.lastfm_api import LastfmApiSource, LastfmNameError, par
 from spotify_dag.sources.service_errors import ServiceError
 from spotify_dag_tests.sources.listenbrainz.installation import Read, name, read
 
+pytestmark = pytest.mark.medium
+
 USERS = 14
 
 

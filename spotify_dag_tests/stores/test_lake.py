@@ -403,6 +403,7 @@ def replace_own_together(root: Path, worker: int, rounds: int) -> list[dict[int,
 
 
 @pytest.mark.process
+@pytest.mark.slow
 class TestProcesses:
     def test_four_replace_their_own_buckets_at_once(self, tmp_path: Path, four: ProcessPoolExecutor) -> None:
         rounds = 6

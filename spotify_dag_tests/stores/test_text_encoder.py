@@ -31,7 +31,7 @@ from spotify_dag.stores.text_encoder import (
 from spotify_dag_tests.waiting import GUARD
 
 # Loading sentence-transformers takes seconds: one worker does it.
-pytestmark = pytest.mark.xdist_group("encoder")
+pytestmark = [pytest.mark.xdist_group("encoder"), pytest.mark.medium]
 
 REMEDY = "Set SPOTIFY_DAG_ENCODER to a sentence-transformer's folder, or unset it"
 NAMES = ["indie rock", "Sigur Rós", "a", "drum and bass", "宇多田ヒカル", "AC/DC", "The Beatles", "shoegaze", "k-pop"]
@@ -84,7 +84,6 @@ class TestWeights:
         "file", ["tokenizer.json", "vocab.txt", "modules.json", "config.json", "sentence_bert_config.json",
                  "1_Pooling/config.json"],
     )  # fmt: skip
-    @pytest.mark.medium
     def test_whatever_decides_a_vector_decides_the_digest(self, bundled: Encoder, tmp_path: Path, file: str) -> None:
         folder = linked(bundled.folder, tmp_path / "model", but=file)
         assert Encoder(str(folder)).digest == bundled.digest
@@ -101,14 +100,12 @@ class TestWeights:
         (folder / "README.md").write_text("another")
         assert Encoder(str(folder)).digest == bundled.digest
 
-    @pytest.mark.medium
     def test_by_path_other_weights_are_another_encoder(self, bundled: Encoder, altered: Path) -> None:
         other = Encoder(str(altered / "model"))
         assert other.digest != bundled.digest
         assert len(other.digest) == 16
         assert other.encode(["pop"]).shape == (1, TEXT_DIM)
 
-    @pytest.mark.medium
     def test_altered_weights_do_not_pass_for_the_bundled_ones(
         self, altered: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -131,7 +128,6 @@ class TestWeights:
 
 
 class TestUnusable:
-    @pytest.mark.medium
     def test_a_folder_without_safetensors(self, tmp_path: Path) -> None:
         (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
         with pytest.raises(EncoderError, match=f"{tmp_path} has no model.safetensors; other formats are never loaded"):
@@ -149,7 +145,6 @@ class TestUnusable:
                 attempt()
 
     @pytest.mark.parametrize(("cut", "size"), [("config.json", 0), ("model.safetensors", 100_000)])
-    @pytest.mark.medium
     def test_a_folder_that_is_half_a_model(self, bundled: Encoder, tmp_path: Path, cut: str, size: int) -> None:
         folder = tmp_path / "model"
         folder.mkdir()
@@ -269,7 +264,6 @@ class TestVectors:
         for place in (0, 1, 6, 29, 39):
             assert bundled.encode([names[place]])[0] @ vectors[place] > 0.999
 
-    @pytest.mark.medium
     def test_odd_strings_have_vectors_too(self, bundled: Encoder) -> None:
         odd = ["🎸🎵", "", " ", "\n", "x" * 10_000, "rock " * 2_000, "\x00\x1b[31m", "\u200b", "!!!", "\U000e0001"]
         vectors = bundled.encode(odd)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from spotify_dag.schemas import RAW_PLAYLISTS
 from spotify_dag.sources.base import RECORD_COLUMNS, Fault, excerpt
 from spotify_dag.sources.export.rows import Playlist
@@ -35,7 +37,8 @@ class Plays:
     def __init__(self) -> None:
         import polars as pl
 
-        self._seen = pl.Series("play", dtype=pl.UInt64)
+        # Sorted: a hash set of all plays, made anew for each batch, would be larger and slower.
+        self._seen = np.empty(0, np.uint64)
         self._begun: dict[str, list[pl.DataFrame]] = {}
         self._tracks = [RAW_PLAYLISTS.empty().select(RECORD_COLUMNS)]
         self._held = 0
@@ -72,13 +75,22 @@ class Plays:
             .alias("names"),
         )
         counts = pl.col("skipped").is_null() & pl.col("play").is_not_null()
-        again = counts & (pl.col("play").is_in(self._seen.implode()) | ~pl.col("play").is_first_distinct().over(counts))
-        rows = rows.with_columns(pl.when(again).then(pl.lit(AGAIN)).otherwise("skipped").alias("skipped"))
+        rows = rows.with_columns(pl.Series("seen", self._are_seen(rows["play"])))
+        again = counts & (pl.col("seen") | ~pl.col("play").is_first_distinct().over(counts))
+        rows = rows.with_columns(pl.when(again).then(pl.lit(AGAIN)).otherwise("skipped").alias("skipped")).drop("seen")
         rows = self._told_elsewhere(rows, service)
         counted = rows.filter(pl.col("skipped").is_null())
-        self._seen = pl.concat([self._seen, counted["play"].drop_nulls()])
+        added = np.sort(counted["play"].drop_nulls().to_numpy())
+        self._seen = np.insert(self._seen, np.searchsorted(self._seen, added), added)
         self._begun.setdefault(service, []).append(counted.select("names", "began").drop_nulls())
         return rows, faults
+
+    def _are_seen(self, plays: pl.Series) -> np.ndarray:
+        if not len(self._seen):
+            return np.zeros(len(plays), bool)
+        hashes = plays.fill_null(0).to_numpy()
+        places = np.searchsorted(self._seen, hashes).clip(max=len(self._seen) - 1)
+        return self._seen[places] == hashes
 
     def _told_elsewhere(self, rows: pl.DataFrame, service: str) -> pl.DataFrame:
         import polars as pl

@@ -24,6 +24,7 @@ def test_whole_files_are_read_whole(tmp_path: Path) -> None:
     assert {corpus.reader for corpus in corpora()} == set(READERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_mutants(tmp_path: Path, seed: int) -> None:
     for number, mutant in enumerate(mutants(seed, 85)):

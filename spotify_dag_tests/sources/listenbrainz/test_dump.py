@@ -20,6 +20,8 @@ from spotify_dag.sources.listenbrainz.dump import ListenBrainzDump, drop_dumped_
 from spotify_dag.tombstones import Tombstones
 from spotify_dag_tests.sources.listenbrainz.installation import Installation, expected_plays, read, user_id
 
+pytestmark = pytest.mark.medium
+
 USERS = 6
 
 
@@ -81,6 +83,7 @@ def plays_of(listening: Listening, number: int) -> dict[tuple[str, str | None], 
     return plays
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_at", range(1, 14, 3))
 def test_a_killed_reader_is_gone_on_with(
     listening: Listening, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch, kill_at: int
