@@ -35,7 +35,6 @@ class Plays:
     """
 
     def __init__(self) -> None:
-        import polars as pl
 
         # Sorted: a hash set of all plays, made anew for each batch, would be larger and slower.
         self._seen = np.empty(0, np.uint64)
