@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -29,6 +30,9 @@ from spotify_dag.orchestration.stages import STAGE_JOBS
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
+
+DECLARED = Path(__file__).parent / "defs"
+"""Where ``dg scaffold defs`` writes."""
 
 
 def build_definitions(
@@ -68,5 +72,7 @@ def build_definitions(
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Return the graph that ``dg dev``, ``dagster dev`` and the workspace load."""
-    return build_definitions()
+    """Return the graph that ``dg dev``, ``dagster dev`` and the workspace load, and what ``defs/`` declares."""
+    if next(DECLARED.rglob("defs.yaml"), None) is None:
+        return build_definitions()
+    return dg.Definitions.merge(build_definitions(), dg.load_from_defs_folder(path_within_project=DECLARED))

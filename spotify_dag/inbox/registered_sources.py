@@ -74,6 +74,11 @@ class Inbox:
         self._write(f"source-{name}.json", {"source": name, "options": options})
         return source
 
+    def has_source(self, name: str, options: dict[str, Any]) -> bool:
+        """Return whether a source is registered with just these options."""
+        entry = _entry(self.root / f"source-{name}.json")
+        return entry is not None and entry.options == options
+
     @contextmanager
     def kept_if_readable(self) -> Iterator[None]:
         """Restore all entries if the block raises `SourceError`, because a source cannot be read."""
