@@ -22,7 +22,7 @@ class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
     source: str = Field(description="Name of the source: lastfm, mpd, listenbrainz-dump, …")
     options: dict[str, Any] = Field(default={}, description="Its options, as `path: /srv/lastfm`.")
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the sensor that registers the source."""
         name, options = self.source, self.options
 
