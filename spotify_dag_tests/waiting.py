@@ -15,3 +15,14 @@ def until(condition: Callable[[], object], seconds: float = GUARD) -> None:
     while not condition():
         assert time.monotonic() < end, f"{condition} does not hold after {seconds:.0f} s"
         time.sleep(0.02)
+
+
+def crowding() -> float:
+    """Return how many times longer work takes now than with a core to itself: 1 on an idle machine.
+
+    A limit by the clock is multiplied by it: what else the machine does must not decide.
+    """
+    begun, used = time.monotonic(), time.thread_time()
+    while time.thread_time() - used < 0.3:
+        pass
+    return max(1.0, (time.monotonic() - begun) / 0.3)

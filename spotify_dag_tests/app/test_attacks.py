@@ -41,6 +41,7 @@ from spotify_dag.sources.export import reading
 from spotify_dag.sources.spotify.one import MOST_PLAYLISTS, one_user
 from spotify_dag_tests.app.conftest import Served, exportify
 from spotify_dag_tests.app.test_security import log_in
+from spotify_dag_tests.waiting import GUARD, crowding
 
 Start = Callable[..., Any]
 ARTISTS = ["Usher", "Prince"] * 8
@@ -130,7 +131,7 @@ class TestUploads:
         assert job.events == [("result", {})]
         begun = time.monotonic()
         jobs.stop()
-        assert time.monotonic() - begun < background_jobs.STOP_SECONDS + 1
+        assert time.monotonic() - begun < background_jobs.STOP_SECONDS + crowding()
         with pytest.raises(AppError, match="being ended"):
             jobs.start(forever, lane="known", client="10.0.0.9", seconds=5)
 
@@ -200,11 +201,13 @@ class TestUploads:
                 half.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
             opened.enter_context(client.stream("GET", "/gradio_api/heartbeat/abc"))
             time.sleep(1)
+            slower = crowding()
             begun = time.monotonic()
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.wait(GUARD)
             took = time.monotonic() - begun
-        assert took < 5
+            slower = max(slower, crowding())
+        assert took < 5 * slower
         assert list((data / "app").glob("work-*")) == []
 
 
@@ -217,7 +220,7 @@ class TestConnections:
                 begun = time.monotonic()
                 with suppress(ConnectionResetError):
                     assert slow.recv(100) == b""
-                assert time.monotonic() - begun < 5
+                assert time.monotonic() - begun < 5 * crowding()
 
     def test_a_thousand_slow_heads_shut_nobody_out(self, fresh: Start) -> None:
         """From one address and from many: who comes later is answered, as the idlest make room."""
@@ -234,7 +237,7 @@ class TestConnections:
             begun = time.monotonic()
             assert httpx.get(f"{served.url}/healthz", trust_env=False, timeout=20).status_code == 200
             assert served.client.get(f"/api/v1/users/{user_id(7)}/matches").status_code == 200
-            assert time.monotonic() - begun < 15
+            assert time.monotonic() - begun < 15 * crowding()
 
     def test_the_limit_of_open_files_is_raised(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -278,7 +281,7 @@ class TestConnections:
             assert stream.status_code in (200, 429)
             with suppress(httpx.RemoteProtocolError):  # it is cut off
                 stream.read()
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 10 * crowding()
 
     @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1@evil.example", "", "["])
     def test_a_name_that_is_not_the_app_s_is_refused(self, served: Served, host: str) -> None:
