@@ -101,6 +101,7 @@ class TestReproducible:
         assert len({SyntheticSource(**parameters).version() for parameters in worlds}) == len(worlds)
 
 
+@pytest.mark.medium
 class TestShape:
     @pytest.mark.medium
     def test_batches_are_records_without_rejects(self, world: World) -> None:

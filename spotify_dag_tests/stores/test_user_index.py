@@ -57,6 +57,7 @@ def index(tmp_path: Path) -> UserIndex:
     return UserIndex(tmp_path / "vectors", "tower-test")
 
 
+@pytest.mark.medium
 class TestReplace:
     @pytest.mark.medium
     def test_users_are_added_changed_and_deleted_within_the_buckets_only(self, index: UserIndex) -> None:

@@ -34,6 +34,7 @@ def test_the_file_is_its_owners_alone(database: Database, path: Path) -> None:
 
 
 class TestLimits:
+    @pytest.mark.medium
     def test_one_is_remembered_and_passes(self, database: Database, path: Path) -> None:
         end = time.time() + 3
         Ledger(database, 100).limit(end, "Slow down.", quota=False)
