@@ -21,7 +21,11 @@ RUN /opt/spotify_dag/bin/pip install --no-cache-dir --no-compile --no-deps . \
 # Tests and headers of libraries are a fifth of the image and never used. What starting needs is compiled by doing so:
 # the file system is read-only later.
 COPY deploy/shrink.sh ./
-RUN sh shrink.sh /opt/spotify_dag
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends binutils \
+    && sh shrink.sh /opt/spotify_dag \
+    && rm -rf /var/lib/apt/lists/*
 
 FROM python
 COPY --from=build /opt/spotify_dag /opt/spotify_dag
