@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from spotify_dag.tracks.candidates import NAMES, Candidates, FirstStage
-from spotify_dag.tracks.methods.content import Normal
+from spotify_dag.tracks.methods.content import EVERY, Normal
 from spotify_dag.tracks.track_arrays import Request
 
 WORDS = {
@@ -42,12 +44,18 @@ MATCH_FLOOR = 0.35
 """Cosine from which on a playlist's title and a track's names speak of the same thing."""
 
 
-def features(stage: FirstStage, request: Request, candidates: Candidates) -> np.ndarray:
-    """Return the features of candidates, ``[candidates, len(FEATURES)]`` float32; 0 where one says nothing.
+def features(
+    stage: FirstStage, request: Request, candidates: Candidates, rows: np.ndarray | slice = EVERY
+) -> np.ndarray:
+    """Return the features of candidates, ``[rows, len(FEATURES)]`` float32; 0 where one says nothing.
 
     Of every method there is the score (logarithm), the root of its share of the best candidate's, and minus the
-    logarithm of its rank among the candidates.
+    logarithm of its rank among all candidates, ``rows`` or not.
     """
+    of_methods = _of_methods(candidates.scores)[rows]
+    candidates = replace(
+        candidates, tracks=candidates.tracks[rows], scores=candidates.scores[rows], seeds_met=candidates.seeds_met[rows]
+    )
     values = _of_popularity(stage, request, candidates) | {"seeds_met": candidates.seeds_met}
     if len(candidates.seeds):
         values |= _of_seeds(stage, request, candidates)
@@ -58,7 +66,7 @@ def features(stage: FirstStage, request: Request, candidates: Candidates) -> np.
     for column, name in enumerate(OTHERS):
         if name in values:
             others[:, column] = values[name]
-    return np.concatenate([_of_methods(candidates.scores), others], axis=1)
+    return np.concatenate([of_methods, others], axis=1)
 
 
 def _of_methods(scores: np.ndarray) -> np.ndarray:

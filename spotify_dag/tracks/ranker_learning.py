@@ -107,13 +107,12 @@ def samples_of(stage: FirstStage, playlists: Playlists, playlist: int, rng: np.r
 
 def _sample(stage: FirstStage, request: Request, withheld: np.ndarray, rng: np.random.Generator) -> Sample:
     candidates = stage.candidates(request)
-    table = features(stage, request, candidates)
     # What only held-out playlists have looks like nothing else does: it would teach that the unlisted is wanted.
     listed = stage.popularity[candidates.tracks] > 0
     hits = np.isin(candidates.tracks, withheld)
     others = rng.permutation(np.flatnonzero(listed & ~hits))[:NEGATIVES]
     rows = np.concatenate([np.flatnonzero(listed & hits), others])
-    return Sample(request, candidates.tracks[rows], table[rows], hits[rows])
+    return Sample(request, candidates.tracks[rows], features(stage, request, candidates, rows), hits[rows])
 
 
 def fit(samples: list[Sample]) -> np.ndarray:

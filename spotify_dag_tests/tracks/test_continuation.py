@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from spotify_dag.features.audio import SCALED
 from spotify_dag.ranking_metrics import ndcg
-from spotify_dag.tracks.candidate_features import FEATURES
+from spotify_dag.tracks.candidate_features import FEATURES, features
 from spotify_dag.tracks.candidates import FirstStage
 from spotify_dag.tracks.continuation import Continuation, Recommendation
 from spotify_dag.tracks.continuation_baselines import fixed, item_knn, tuned
@@ -64,6 +64,16 @@ def model(world: tuple[Tracks, Playlists]) -> Continuation:
 
 def blocks(recommended: list[Recommendation]) -> set[int]:
     return {one.track // BLOCK for one in recommended}
+
+
+def test_features_of_some_candidates_are_those_of_all(world: tuple[Tracks, Playlists], model: Continuation) -> None:
+    """Learning computes them for the rows it keeps, serving for all: ranks count every candidate either way."""
+    _, playlists = world
+    request = Request(np.array([31, 35]), playlists.title_vectors[1], title_text="jazz")
+    candidates = model.stage.candidates(request)
+    rows = np.arange(1, len(candidates.tracks), 3)
+    whole = features(model.stage, request, candidates)
+    np.testing.assert_allclose(features(model.stage, request, candidates, rows), whole[rows], atol=1e-5)
 
 
 @pytest.mark.parametrize("seeds", [[31], [31, 35, 58], list(range(30, 50))])
