@@ -18,7 +18,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY spotify_dag spotify_dag
 RUN /opt/spotify_dag/bin/pip install --no-cache-dir --no-compile --no-deps . \
     && /opt/spotify_dag/bin/pip uninstall --yes pip
-# Tests and headers of libraries are a fifth of the image and never used. What starting needs is compiled by doing so:
+# Tests, headers and symbols of libraries are never used. What starting needs is compiled by doing so:
 # the file system is read-only later.
 COPY deploy/shrink.sh ./
 # hadolint ignore=DL3008

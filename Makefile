@@ -30,7 +30,7 @@ dev: .venv/installed-dev  ## Install what tests, checks and benchmarks need, too
 demo: venv  ## Run the main job on a generated world of 500 listeners, add 10 through simulated services, show matches
 	@$(BIN)/spotify-dag demo
 
-fast: dev  ## Run the tests to run at every save: in under a minute, no processes, no browser
+fast: dev  ## Run the tests to run at every save: in about a minute, no processes, no browser
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not slow and not medium and not process and not browser"
 
 test: dev  ## Run all tests but those of `make slow`

@@ -75,9 +75,9 @@ class Inbox:
         return source
 
     def has_source(self, name: str, options: dict[str, Any]) -> bool:
-        """Return whether a source is registered with just these options."""
+        """Return whether a source is registered with just these options, at whatever time it was asked for."""
         entry = _entry(self.root / f"source-{name}.json")
-        return entry is not None and entry.options == options
+        return entry is not None and entry.options | {"asked": 0} == options | {"asked": 0}
 
     @contextmanager
     def kept_if_readable(self) -> Iterator[None]:

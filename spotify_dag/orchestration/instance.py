@@ -20,11 +20,11 @@ INSTANCE_CONFIG = files("spotify_dag.orchestration").joinpath("dagster.yaml")
 def dagster_home(project: Project) -> Path:
     """Return where Dagster keeps its state: DAGSTER_HOME where that is set, else under the data root.
 
-    It is configured unless DAGSTER_HOME names a folder that is there already, which is somebody else's.
+    It is configured unless DAGSTER_HOME names a folder with something in it, which is somebody else's.
     """
     given = project.settings.dagster_home
     home = given or project.settings.data / "dagster"
-    if given is None or not given.exists():
+    if given is None or next(given.glob("[!.]*"), None) is None:  # a kill leaves nothing but a hidden file
         config = yaml.safe_load(INSTANCE_CONFIG.read_text())
         config["storage"]["custom"]["config"]["base_dir"] = str(home)
         write_atomically(home / "dagster.yaml", yaml.safe_dump(config).encode())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from spotify_dag.project import Project
 from spotify_dag.sources.base import SourceError
@@ -21,6 +22,14 @@ class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
 
     source: str = Field(description="Name of the source: lastfm, mpd, listenbrainz-dump, …")
     options: dict[str, Any] = Field(default={}, description="Its options, as `path: /srv/lastfm`.")
+
+    @model_validator(mode="after")
+    def _has_an_absolute_path(self) -> Self:
+        path = self.options.get("path")
+        # A list of Spotify's users may be the name of a data set.
+        if path is not None and self.source != "spotify" and not Path(path).is_absolute():
+            raise ValueError(f"options: path must be absolute, not {path}: the folder of the daemon is another")
+        return self
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return the sensor that registers the source."""

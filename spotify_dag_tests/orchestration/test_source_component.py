@@ -48,6 +48,20 @@ def test_a_source_that_cannot_be_read_is_named_and_nothing_is_registered(tmp_pat
     assert project.inbox.is_empty()
 
 
+def test_a_source_asked_for_by_hand_since_then_is_left_alone(tmp_path: Path) -> None:
+    """``spotify-dag run --source`` notes when, so that it reads at once."""
+    project = Project.open(Settings(data=tmp_path))
+    (listed := tmp_path / "users.txt").write_text("anna\n")
+    project.inbox.register_source("listenbrainz", {"path": str(listed), "asked": 1_800_000_000.0})
+    sensor = sensor_of("listenbrainz", path=str(listed))
+    assert "It is registered" in str(sensor(dg.build_sensor_context(resources={"project": project})))
+
+
+def test_a_path_that_depends_on_the_folder_is_refused() -> None:
+    with pytest.raises(ValueError, match="path must be absolute, not tables/lastfm"):
+        sensor_of("lastfm", path="tables/lastfm")
+
+
 @pytest.mark.process
 def test_what_stands_in_the_folder_of_declarations_is_loaded(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "spotify_dag", tmp_path / "spotify_dag", ignore=shutil.ignore_patterns("__pycache__"))
