@@ -15,6 +15,7 @@ from spotify_dag.app.background_jobs import Job, follow_async
 from spotify_dag.app.docs_page import login_problem
 from spotify_dag.app.guard import API, client_of
 from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS, TOKEN_HEADER
+from spotify_dag.app.playlist_answers import DESCRIBED, AnswerForm, playlist_file
 from spotify_dag.app.problems import AppError, documented, status_of
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import Continuation
@@ -24,6 +25,7 @@ MOST_MATCHES = 100
 MOST_ENTRIES = 1_000
 UserId = Annotated[str, Path(max_length=500, description="User id", examples=["synthetic-000007"])]
 OtherId = Annotated[str, Query(min_length=1, max_length=500, description="User id", examples=["synthetic-000007"])]
+ListForm = Annotated[AnswerForm, Query(alias="format", description="json, or the list of tracks as a file")]
 Token = Annotated[str | None, Header(alias=TOKEN_HEADER, max_length=2_000, description="The token given with a file")]
 """Read from the request itself; named here for the description of the API."""
 
@@ -200,7 +202,7 @@ def _own(service: Service) -> APIRouter:
 def _tracks(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
-    @router.get("/search", response_model=api_models.TracksAnswer)
+    @router.get("/search", response_model=api_models.TracksAnswer, responses={200: DESCRIBED})
     async def search(
         q: Annotated[str, Query(max_length=1_000, description="Title, artist, album, or what it is about")] = "",
         k: Annotated[int, Query(ge=1, le=100, description="Number of songs")] = 10,
@@ -208,16 +210,21 @@ def _tracks(service: Service) -> APIRouter:
         from_year: Annotated[int, Query(ge=0, le=3_000)] = 0,
         to_year: Annotated[int, Query(ge=0, le=3_000)] = 3_000,
         explicit: bool | None = None,
+        form: ListForm = "json",
     ) -> Response:
         """Find songs; typos do not matter."""
         years = None if (from_year, to_year) == (0, 3_000) else (from_year, to_year)
         answer = lambda: service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)  # noqa: E731
-        return Json({"tracks": await service.heavy.run(answer)})
+        tracks = await service.heavy.run(answer)
+        return Json({"tracks": tracks}) if form == "json" else playlist_file(q, tracks, form)
 
-    @router.post("/continue", response_model=api_models.ContinueAnswer)
-    async def continue_playlist(request: Continuation) -> Response:
+    @router.post("/continue", response_model=api_models.ContinueAnswer, responses={200: DESCRIBED})
+    async def continue_playlist(request: Continuation, form: ListForm = "json") -> Response:
         """Say how a playlist goes on, and why; seeds never come back."""
-        return Json(await service.heavy.run(service.tracks.continued, request))
+        answer = await service.heavy.run(service.tracks.continued, request)
+        if form == "json":
+            return Json(answer)
+        return playlist_file(request.title or request.mood or "", answer["recommendations"], form)
 
     return router
 

@@ -17,6 +17,7 @@ from spotify_dag.schemas import (
     Table,
     user_buckets,
 )
+from spotify_dag.sources.spreadsheet_cells import harmless
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,7 +81,7 @@ def as_csv(project: Project, user_id: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(items.columns)
-    writer.writerows([_harmless(cell) for cell in row] for row in items.iter_rows())
+    writer.writerows([harmless(cell) if isinstance(cell, str) else cell for cell in row] for row in items.iter_rows())
     return text.getvalue()
 
 
@@ -104,11 +105,6 @@ def _waiting(project: Project, user_id: str) -> pl.DataFrame:
             named = pl.lit(request.source).alias("source"), pl.lit(request.requested_at).alias("requested_at")
             frames.append(items.with_columns(*named))
     return pl.concat(frames, how="diagonal").unique(maintain_order=True)
-
-
-def _harmless(cell: Any) -> Any:
-    """Return a cell with what makes it a formula put in front of by an apostrophe (OWASP, CSV Injection)."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _rows(project: Project, table: Table, user_id: str) -> pl.LazyFrame:

@@ -8,9 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from spotify_dag.cli.playlist_options import FormatOption, OutOption, give, leaves
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
+from spotify_dag.playlists_out.forms import FormError
 from spotify_dag.progress import watched_progress
 from spotify_dag.tracks.text_search import Filters, SearchError
+
+POPULAR = "Popular tracks"
 
 
 def search(
@@ -29,6 +33,8 @@ def search(
         typer.Option(help="Only within a range: energy=0.5-0.9 or tempo=120-130; repeatable.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
+    form: FormatOption = None,
+    out_path: OutOption = None,
 ) -> None:
     """Find tracks by title, artist, album or meaning; typos do not matter. Without a text: popular tracks."""
     with clear_errors():
@@ -38,27 +44,35 @@ def search(
             explicit=explicit,
             audio=dict(_audio_range(entry) for entry in audio or []),
         )
+        as_file = leaves(as_json, form, out_path)
         songs = open_project(context).track_answers.search(text, k, filters)
         if as_json:
             print_json({"query": text, "songs": songs})
-            return
-        _print_tracks(f"Tracks for “{text}”" if text.strip() else "Popular tracks", songs)
+        elif as_file:
+            give(text.strip() or POPULAR, songs, form, out_path)
+        else:
+            print_tracks(f"Tracks for “{text}”" if text.strip() else POPULAR, songs)
 
 
 def continue_playlist(
     context: typer.Context,
     request: Annotated[Path, typer.Argument(help="JSON file: a request, or a list of requests.")],
     as_json: JsonOption = False,
+    form: FormatOption = None,
+    out_path: OutOption = None,
 ) -> None:
     """Continue a playlist: REQUEST has `tracks`, `title`, `mood` and more; docs/reference/tracks.md lists all fields.
 
     A list of requests gets a list of answers, always as JSON. So do requests of the older form with `search`,
     `playlist`, `recommender_neighbors` and `search_neighbors`.
     """
-    from spotify_dag.tracks.track_answers import ContinueRequest, read_requests
+    from spotify_dag.tracks.track_answers import ContinueRequest, list_title, read_requests
 
     with clear_errors():
+        as_file = leaves(as_json, form, out_path)
         requests, listed = read_requests(request)
+        if as_file and (listed or not isinstance(requests[0], ContinueRequest)):
+            raise FormError(f"'{request}' asks for several lists. For --format or --out, give one request.")
         answers = open_project(context).track_answers
         continued = [answers.answer(request) for request in requests]
         if as_json or listed or not isinstance(requests[0], ContinueRequest):
@@ -67,7 +81,10 @@ def continue_playlist(
         (answer,) = continued
         if answer["unknown"]:
             err.print(f"Unknown, left out: {', '.join(map(str, answer['unknown'][:10]))}")
-        _print_tracks(f"Continues {answer['seeds']} tracks", answer["recommendations"])
+        if as_file:
+            give(list_title(requests[0]), answer["recommendations"], form, out_path)
+            return
+        print_tracks(f"Continues {answer['seeds']} tracks", answer["recommendations"])
 
 
 def evaluate_tracks(
@@ -135,7 +152,8 @@ def _range(option: str, text: str) -> tuple[float, float]:
         raise SearchError(f"{option} is '{text}'. Give two numbers with a hyphen, as 0.5-0.9.") from error
 
 
-def _print_tracks(title: str, tracks: list[dict[str, Any]]) -> None:
+def print_tracks(title: str, tracks: list[dict[str, Any]]) -> None:
+    """Print a list of tracks as a table, with reasons where there are any."""
     table = Table(title=title, title_justify="left")
     table.add_column("", justify="right")
     for heading in ("Track", "Artist", "Album", "Year"):

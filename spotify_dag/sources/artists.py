@@ -113,6 +113,12 @@ def split_artists(cell: str, joined: Joined, ids: int | None = None, whole_names
     return [name for name in (" ".join(name.split()) for name in names) if name]
 
 
+def join_artists(names: Sequence[str]) -> str:
+    """Return artists as one cell, as `Joined.ESCAPED` has them: `split_artists` parts it again."""
+    # Of a name that ends in a backslash, the comma after it would be taken for its own.
+    return ", ".join(re.sub(r"\\$", r"\\ ", name.replace(",", "\\,")) for name in names)
+
+
 def _split(cell: str, joined: Joined, whole_names: Set[str] = frozenset()) -> list[str]:
     if joined is Joined.ESCAPED:
         return [_unescaped(name) for name in _ESCAPED.split(cell)]

@@ -158,6 +158,7 @@ _APP_LOCALES = {
     "ISRC|Προστέθηκε από|Προστέθηκε στις",
 }
 """Headings of exportify.app in each of its languages, in order."""
+EXPORTIFY_APP_HEADINGS = tuple(_APP_LOCALES["en"].split("|"))
 
 
 @cache

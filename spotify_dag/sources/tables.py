@@ -23,6 +23,7 @@ from spotify_dag.sources.dialects import (
     resembled,
 )
 from spotify_dag.sources.encoding import Decoder
+from spotify_dag.sources.spreadsheet_cells import as_named
 
 if TYPE_CHECKING:
     import polars as pl
@@ -155,7 +156,7 @@ class OpenTable:
 
         def column(place: int) -> list[str | None]:
             cells_of_column = (rows.cells[at][place].strip() if place < len(rows.cells[at]) else "" for at in good)
-            return [None if cell in UNKNOWN else cell for cell in cells_of_column]
+            return [None if cell in UNKNOWN else as_named(cell) for cell in cells_of_column]
 
         cells = {name: column(place) for name, place in {**self.places, **more_columns}.items()}
         if "description" in cells and "artist_names" not in cells:

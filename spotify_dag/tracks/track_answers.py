@@ -226,6 +226,12 @@ class TrackAnswers:
         return dict(zip(distinct, vectors, strict=True))
 
 
+def list_title(request: ContinueRequest) -> str:
+    """Return what the list is called that answers a request."""
+    name = (request.title or request.mood or "").strip()
+    return f"More of {name}" if name else f"Continues {len(request.tracks):,} tracks"
+
+
 def read_requests(path: Path) -> tuple[list[ContinueRequest | SeedRequest], bool]:
     """Read a file of one request, or of a list of them; return them, and whether they were a list.
 

@@ -25,6 +25,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS
 from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
 from spotify_dag.sources.export.kept import kept_frame
+from spotify_dag.sources.export.reading import Reading
 from spotify_dag.staleness.stale_buckets import stale_continuation, stale_tracks
 from spotify_dag.tracks.text_search import Filters
 from spotify_dag.tracks.track_answers import (
@@ -235,6 +236,22 @@ def test_the_format_of_the_system_before_is_answered_in_its_order(project: Proje
     assert len(first["recommendation_catalogue_numbers"]) == 4
     assert not {1, 2} & set(first["recommendation_catalogue_numbers"])
     assert second["recommendations"] == []
+
+
+def test_a_list_leaves_as_a_file_and_comes_back(project: Project, tmp_path: Path) -> None:
+    request, out = tmp_path / "request.json", tmp_path / "Next.xspf"
+    request.write_text(json.dumps({"tracks": [1, 2], "count": 7}))
+    command = ["--data", str(project.settings.data), "continue", str(request)]
+    asked = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["recommendations"]
+    done = CliRunner().invoke(app, [*command, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    rows = pl.concat(list(Reading(out, "anna").frames())).sort("position")
+    assert rows["track_name"].to_list() == [track["track_name"] for track in asked]
+    assert rows["playlist_name"][0] == "Continues 2 tracks"
+    printed = CliRunner().invoke(app, [*command, "--format", "text"]).stdout
+    assert printed.splitlines()[2].startswith(f"1. {asked[0]['track_name']} · {asked[0]['artist_name']} · ")
+    refused = CliRunner().invoke(app, [*command, "--json", "--out", str(out)])
+    assert (refused.exit_code, "Give one of them" in refused.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("many", [10_000, 10**30])

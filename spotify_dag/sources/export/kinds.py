@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from spotify_dag.sources.artists import Joined
 from spotify_dag.sources.encoding import Decoder
 from spotify_dag.sources.export.archive import UNREADABLE, Member
+from spotify_dag.sources.export.texts import IS_TEXT, M3U_HEAD
 from spotify_dag.sources.packed import ZIP, why_unreadable
 from spotify_dag.sources.tables import heading_text, open_tracks
 
@@ -100,8 +101,10 @@ def _by_head(name: str, head: bytes) -> Kind:
 def _by_text(name: str, text: str) -> Kind | None:
     if text.startswith("#AUDIOSCROBBLER") or name.endswith("scrobbler.log"):
         return Kind("scrobbler log", service="player")
-    if text.startswith("#EXTM3U"):
-        return Kind(why_not="a list of files on a disk. Export it as CSV or XSPF")
+    if text.startswith(M3U_HEAD):
+        return Kind("m3u")
+    if IS_TEXT.match(text):
+        return Kind("text")
     if text.startswith("<"):
         return Kind("xspf") if re.search(r"<(?:\w+:)?(?:playlist|track|trackList)\b", text) else _NOTHING
     if text[0] in "[{" or name.endswith((".json", ".jsonl", ".jspf")):

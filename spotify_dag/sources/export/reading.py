@@ -26,6 +26,7 @@ from spotify_dag.sources.export.scrobbles import (
     read_watched,
     read_xspf,
 )
+from spotify_dag.sources.export.texts import read_m3u, read_text
 from spotify_dag.sources.tables import OpenTable, open_scrobbler_log, open_tracks
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ MAX_ROWS = 5_000_000
 MAX_REJECTS = 10_000
 """Rejects listed one by one; of more, only the number is kept."""
 TRACK_URI = r"^(?:spotify:track:|https?://open\.spotify\.com/(?:intl-[a-z]+/)?track/)?([0-9A-Za-z]+)(?:\?.*)?$"
+RECORDING_URI = r"^https?://musicbrainz\.org/recording/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
 LIKED_NAMES = frozenset({"liked", "likedsongs", "liked songs", "favorite songs", "favourite songs", "lieblingssongs"})
 """What tools call the list of liked songs, lower case and without underscores."""
 LIKED_TYPES = frozenset({"favorite", "favourite", "favorites", "liked"})
@@ -280,6 +282,8 @@ class Reading:
             "playlists": lambda: read_playlists(stream, self._new_playlist),
             "jspf": lambda: read_jspf(stream, self._new_playlist),
             "xspf": lambda: read_xspf(stream, self._new_playlist),
+            "m3u": lambda: read_m3u(stream, self._new_playlist),
+            "text": lambda: read_text(stream, self._new_playlist),
             "apple library": lambda: read_apple_library(stream, self._new_playlist("Library")),
             "library": lambda: read_library(stream),
             "plays": lambda: read_plays(stream),
@@ -364,7 +368,8 @@ class Reading:
         for reason, count in rows["skipped"].drop_nulls().value_counts().sort("skipped").iter_rows():
             self.skipped[file, reason] += count
         music = rows.filter(pl.col("skipped").is_null()).with_columns(
-            pl.lit(self.user_id).alias("user_id"), pl.col("track_uri").str.extract(TRACK_URI).alias("track_id")
+            pl.lit(self.user_id).alias("user_id"),
+            pl.coalesce(pl.col("track_uri").str.extract(uri) for uri in (TRACK_URI, RECORDING_URI)).alias("track_id"),
         )
         odd = music.filter(pl.col("track_uri").is_not_null() & pl.col("track_id").is_null())["row"]
         # Not the value itself: in a damaged row it may be part of another one.

@@ -61,6 +61,7 @@ class Item(NamedTuple):
     artist_id: Any = None
     artists: Any = None
     skipped: str | None = None
+    release_year: Any = None
 
 
 def item_chunk(items: Sequence[Item], faults: list[Fault]) -> Chunk:
@@ -68,7 +69,7 @@ def item_chunk(items: Sequence[Item], faults: list[Fault]) -> Chunk:
     import polars as pl
 
     columns = {"playlist_name": [item.playlist.name for item in items]}
-    for name in ("track_name", "artist_name", "album_name", "track_uri", "artist_id"):
+    for name in ("track_name", "artist_name", "album_name", "track_uri", "artist_id", "release_year"):
         columns[name] = [getattr(item, name) for item in items]
     numbers = [item.row for item in items]
     rows = text_columns(columns, numbers, faults).with_columns(

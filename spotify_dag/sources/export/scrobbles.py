@@ -27,6 +27,9 @@ from spotify_dag.sources.export.rows import (
 from spotify_dag.sources.export.salvage import objects
 
 _DAMAGED = "not readable as JSON"
+YEAR, ARTIST = "https://schema.org/datePublished", "https://schema.org/byArtist"
+"""What ``meta`` entries of tracks say that `playlists_out` writes."""
+_RECORDING = re.compile(r"https?://musicbrainz\.org/recording/[0-9a-f-]{36}")
 _SPOTIFY = re.compile(r"(?:https?://open\.spotify\.com/(?:intl-\w+/)?track/|spotify:track:)([0-9A-Za-z]{22})")
 _TITLE = re.compile(r'"title"\s*:\s*"((?:[^"\\]|\\.)*)"')
 WATCHED = (
@@ -190,12 +193,16 @@ def _jspf_item(track: dict[str, Any], row: int, playlist: Playlist, position: in
         if isinstance(credited, list):
             artists = [credit.get("artist_credit_name") for credit in credited if isinstance(credit, dict)] or None
     uri = next((uri for link in links if (uri := _uri(link))), None)
-    return Item(
-        row, playlist, position, track.get("title"), track.get("creator"), track.get("album"), uri, None, artists
-    )
+    meta: Any = track.get("meta")
+    entries = [entry for entry in meta if isinstance(entry, dict)] if isinstance(meta, list) else []
+    year = next((entry[YEAR] for entry in entries if YEAR in entry), None)
+    artists = artists or [entry[ARTIST] for entry in entries if ARTIST in entry] or None
+    names = track.get("title"), track.get("creator"), track.get("album")
+    return Item(row, playlist, position, *names, uri, None, artists, release_year=year)
 
 
 _XSPF_TRACK = re.compile(r"<(?:\w+:)?track\b[^>]*>(.*?)</(?:\w+:)?track>", re.DOTALL)
+_XSPF_META = re.compile(r"<(?:\w+:)?meta\s+rel=[\"']([^\"']*)[\"'][^>]*>(.*?)</(?:\w+:)?meta>", re.DOTALL)
 _XSPF_HEAD = re.compile(r"<(?:\w+:)?title\b[^>]*>(.*?)</(?:\w+:)?title>", re.DOTALL)
 LONGEST_TRACK = 1 << 16
 """Characters in which a track of XSPF ends."""
@@ -219,7 +226,11 @@ def read_xspf(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -> Ite
                 inner = re.split(r"<(?:\w+:)?track\b[^>]*>", match[1])[-1]
                 fields = {name: _field(inner, name) for name in ("title", "creator", "album", "identifier", "location")}
                 uri = _uri(fields["identifier"]) or _uri(fields["location"])
-                yield Item(row, playlist, row, fields["title"], fields["creator"], fields["album"], uri)
+                meta = [(rel, _xml_text(said)) for rel, said in _XSPF_META.findall(inner)]
+                artists = [said for rel, said in meta if rel == ARTIST] or None
+                year = dict(meta).get(YEAR)
+                names = fields["title"], fields["creator"], fields["album"]
+                yield Item(row, playlist, row, *names, uri, None, artists, release_year=year)
                 row, end = row + 1, match.end()
             text = text[end:] if playlist is None else text[end:][-LONGEST_TRACK:]
 
@@ -236,8 +247,10 @@ def _xml_text(text: str) -> str:
 
 
 def _uri(link: Any) -> str | None:
-    match = _SPOTIFY.search(link) if isinstance(link, str) else None
-    return f"spotify:track:{match[1]}" if match else None
+    if not isinstance(link, str):
+        return None
+    match = _SPOTIFY.search(link)
+    return f"spotify:track:{match[1]}" if match else link if _RECORDING.fullmatch(link) else None
 
 
 def _plays(

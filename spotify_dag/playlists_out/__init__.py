@@ -1,0 +1,1 @@
+"""Lists of tracks as files that other programs, and our own importers, read."""

@@ -1,0 +1,47 @@
+"""Lists of tracks that leave the app as files, and what comes back when they are handed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+from urllib.parse import unquote
+
+import polars as pl
+import pytest
+
+from spotify_dag.playlists_out.forms import FORMS, FormName
+from spotify_dag.sources.export.reading import Reading
+from spotify_dag_tests.app.conftest import Served
+
+pytestmark = pytest.mark.medium
+
+
+@pytest.mark.parametrize("form", get_args(FormName))
+def test_a_search_leaves_and_comes_back(with_tracks: Served, form: FormName, tmp_path: Path) -> None:
+    songs = with_tracks.client.get("/api/v1/search", params={"q": "love", "k": 20}).json()["tracks"]
+    answer = with_tracks.client.get("/api/v1/search", params={"q": "love", "k": 20, "format": form})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].partition(";")[0] == FORMS[form].media_type
+    name = unquote(answer.headers["content-disposition"].partition("filename*=UTF-8''")[2])
+    assert name == f"love{FORMS[form].endings[0]}"
+    (tmp_path / name).write_bytes(answer.content)
+    rows = pl.concat(list(Reading(tmp_path / name, "anna").frames())).sort("position")
+    assert rows["track_name"].to_list() == [song["track_name"] for song in songs]
+    assert rows["artist_name"].to_list() == [song["artist_name"] for song in songs]
+    assert set(rows["playlist_name"]) == {"love"}
+
+
+def test_a_continuation_leaves_under_the_title_it_continues(with_tracks: Served) -> None:
+    (song, *_) = with_tracks.client.get("/api/v1/search", params={"k": 1}).json()["tracks"]
+    request = {"tracks": [song["track_id"]], "title": "a/b: c", "count": 5}
+    as_json = with_tracks.client.post("/api/v1/continue", json=request).json()["recommendations"]
+    answer = with_tracks.client.post("/api/v1/continue", params={"format": "m3u"}, json=request)
+    assert answer.headers["content-disposition"].endswith("a_b_%20c.m3u8")
+    assert answer.text.startswith("#EXTM3U\n#PLAYLIST:a/b: c\n")
+    assert answer.text.count("#EXTINF:") == len(as_json) == 5
+
+
+def test_another_form_is_refused(with_tracks: Served) -> None:
+    answer = with_tracks.client.get("/api/v1/search", params={"format": "mp3"})
+    assert answer.status_code == 422
+    assert "'json'" in answer.json()["detail"]
