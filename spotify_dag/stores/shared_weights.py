@@ -62,8 +62,7 @@ def write_shared(place: str, tensors: Mapping[str, Tensor], card: Mapping[str, A
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Weights of spotify-dag")
         except Exception as error:  # whatever the package raises: network, name, login
             raise SharedWeightsError(
-                f"{place} cannot be written: {type(error).__name__}: {str(error).splitlines()[0][:200]}. "
-                "Log in with: hf auth login"
+                f"{place} cannot be written: {_short(error)}. Log in with: hf auth login"
             ) from error
 
 
@@ -120,13 +119,17 @@ def _fetched(place: str) -> Iterator[Path]:
     from huggingface_hub import snapshot_download
 
     with tempfile.TemporaryDirectory() as folder:
+        fetched = Path(folder) / "weights"  # where a folder is there, the package takes it for what was fetched before
         try:
-            snapshot_download(_repository(place), local_dir=folder, allow_patterns=[WEIGHTS, CARD, README])
+            snapshot_download(_repository(place), local_dir=fetched, allow_patterns=[WEIGHTS, CARD, README])
         except Exception as error:  # whatever the package raises: network, name, login
-            raise SharedWeightsError(
-                f"{place} cannot be read: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
-            ) from error
-        yield Path(folder)
+            raise SharedWeightsError(f"{place} cannot be read: {_short(error)}") from error
+        yield fetched
+
+
+def _short(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:2]])[:300]
 
 
 def _repository(place: str) -> str:
