@@ -210,7 +210,8 @@ class ListenBrainzDump:
         """Add counts to the parts of the base, and remember that they are there."""
         import polars as pl
 
-        rows = merged(counts).drop_nulls("user_name")
+        # Not merged: that is done once, when the dump is read. Few tracks come twice in so short a time.
+        rows = pl.concat(counts).drop_nulls("user_name")
         names = rows["user_name"].unique().to_list()
         ids = [user_id_of(name) for name in names]
         placed = pl.DataFrame({"user_name": names, "part": user_buckets(ids, len(base.files))}, schema=_PLACED)
@@ -230,7 +231,7 @@ class ListenBrainzDump:
         before = base.files
         base.files = [_new_name() for _ in before]
         for old, new in zip(before, base.files, strict=True):
-            write_atomically(folder / new, _packed(_counts_in(folder / old)))
+            write_atomically(folder / new, _packed(merged([_counts_in(folder / old)])))
         base.sizes = [(folder / name).stat().st_size for name in base.files]
         _write(folder, base)
 
@@ -413,37 +414,40 @@ def _skip(content: IO[bytes], size: int) -> None:
 
 
 def _lines_of(content: IO[bytes], start: int) -> Iterator[_Block]:
-    """Yield the listens of one month, a block of whole lines at a time."""
-    held = b""
-    while block := _read_whole(content, BLOCK_BYTES):
-        whole, newline, rest = (held + block).rpartition(b"\n")
-        if not newline and len(rest) > BLOCK_BYTES + LONGEST_LINE:
-            rest = b""  # no line is that long: what it holds is lost, and what follows is not
-        held = rest
-        if whole:
-            start += len(whole) + 1
+    """Yield the listens of one month, a block of whole lines at a time; lines are copied once."""
+    pieces, size = [b""], 0
+    while piece := content.read(min(_PIECE_BYTES, BLOCK_BYTES)):
+        start += len(piece)
+        whole, newline, rest = piece.rpartition(b"\n")
+        if newline and size + len(whole) >= BLOCK_BYTES:
+            yield _Block(partial(_counted, b"".join([*pieces, whole])), start - len(rest))
+            pieces, size = [rest], len(rest)
+        elif size < BLOCK_BYTES + LONGEST_LINE:
+            pieces.append(piece)
+            size += len(piece)
+        else:  # no line is that long: what it holds is lost, and what follows is not
+            whole, _, _ = b"".join(pieces).rpartition(b"\n")
             yield _Block(partial(_counted, whole), start)
-    if held:
-        yield _Block(partial(_counted, held), start + len(held))
-
-
-def _read_whole(content: IO[bytes], size: int) -> bytes:
-    """Return the next bytes, as many as asked for unless it ends before."""
-    pieces = []
-    while size > 0 and (piece := content.read(min(size, _PIECE_BYTES))):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
+            pieces, size = [b""], 0
+    if size:
+        yield _Block(partial(_counted, b"".join(pieces)), start)
 
 
 def _counted(lines: bytes) -> tuple[pl.DataFrame, int]:
-    import polars as pl
+    """Count whole lines of JSON. They are not copied: each string of the table is a piece of them."""
+    import numpy as np
+    import pyarrow as pa
 
+    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")) + 1
+    bounds = np.concatenate(([0], ends, [len(lines)])).astype(np.int64)
+    pieces = pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(lines))
     try:
-        table = pl.read_lines(lines, name="line")
-    except pl.exceptions.PolarsError:
-        table = pl.read_lines(lines.decode(errors="replace").encode(), name="line")
-    return count_lines(table.filter(pl.col("line") != "").to_arrow())
+        pieces.validate(full=True)
+    except pa.ArrowInvalid:  # somewhere it is no UTF-8
+        return _counted(lines.decode(errors="replace").encode())
+    table = pa.table({"line": pieces})
+    empty = np.diff(bounds) < 2
+    return count_lines(table.filter(pa.array(~empty)) if empty.any() else table)
 
 
 def _rows_of(content: IO[bytes], end: int) -> Iterator[_Block]:
@@ -485,19 +489,19 @@ def _counts_of_table(table: pl.DataFrame) -> pl.DataFrame:
 def _packed(frame: pl.DataFrame) -> bytes:
     """Return a frame as bytes that can stand one after the other."""
     buffer = io.BytesIO()
-    frame.write_ipc(buffer, compression="zstd")
+    frame.write_ipc(buffer, compression="lz4")
     return len(buffer.getbuffer()).to_bytes(8, "little") + buffer.getvalue()
 
 
 def _counts_in(file: Path) -> pl.DataFrame:
-    """Return the counts in a part of the base, each track of a user once."""
+    """Return the counts in a part of the base: each track of a user once, where the dump was read whole."""
     import polars as pl
 
-    frames = []
+    frames = [no_counts()]
     with file.open("rb") as content:
         while head := content.read(8):
             frames.append(pl.read_ipc(io.BytesIO(content.read(int.from_bytes(head, "little")))))
-    return merged(frames)
+    return pl.concat(frames)
 
 
 def _whole_users(counts: pl.DataFrame) -> Iterator[tuple[int, int]]:

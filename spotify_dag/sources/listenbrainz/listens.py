@@ -251,5 +251,5 @@ def _connection() -> duckdb.DuckDBPyConnection:
     import duckdb
 
     if not hasattr(_of_thread, "connection"):
-        _of_thread.connection = duckdb.connect(config={"preserve_insertion_order": False})
+        _of_thread.connection = duckdb.connect(config={"preserve_insertion_order": False, "threads": 1})
     return _of_thread.connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,34 @@ def test_damaged_lines_are_counted_and_the_others_read(listening: Listening, tmp
     assert all(found.plays(number) == plays_of(listening, number) for number in range(USERS))
     (told,) = found.rejects.filter(pl.col("reason") == "not readable as JSON")["value"]
     assert told == "2"
+
+
+def test_a_line_without_an_end_loses_nothing_but_itself(
+    listening: Listening, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "LONGEST_LINE", 1 << 14)
+    write_dump(dump_path(tmp_path), listening, range(USERS), extra=[b'{"user_name": "' + b"x" * (1 << 19), b"no json"])
+    found = read(source(dump_path(tmp_path), tmp_path / "data"))
+    assert all(found.plays(number) == plays_of(listening, number) for number in range(USERS))
+    (told,) = found.rejects.filter(pl.col("reason") == "not readable as JSON")["value"]
+    assert told == "2"  # of the long line what came last
+
+
+def test_blocks_end_where_lines_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dump, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(dump, "LONGEST_LINE", 2000)
+    lines = [json.dumps({"user_name": f"user-{number}"}).encode() for number in range(500)]
+    lines[250] = b'"' + b"x" * 10_000
+    content = b"\n".join(lines)
+    blocks = list(dump._lines_of(io.BytesIO(content), 7))
+    assert blocks[-1].end == 7 + len(content)
+    bounds = [0, *(block.end - 7 for block in blocks)]
+    assert bounds == sorted(bounds)
+    for block, start, end in zip(blocks, bounds, bounds[1:], strict=False):
+        expected = {line for line in lines if line in content[start:end].split(b"\n") and line != lines[250]}
+        counts, _ = block.count()
+        assert {json.dumps({"user_name": name}).encode() for name in counts["user_name"].drop_nulls()} == expected
+    assert sum(block.count()[0].drop_nulls("user_name").height for block in blocks) == 499
 
 
 def test_a_dump_that_is_cut_short_says_so_and_keeps_what_was_read(
