@@ -21,7 +21,6 @@ from statistics import median
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
 
 REPOSITORY = Path(__file__).parents[1]
 SKIPPED = {"table_open": "table_close", "heading_open": "heading_close"}
@@ -82,6 +81,8 @@ def paragraphs(markdown: str) -> Iterator[tuple[int, str]]:
 
 def sentences(file: str, markdown: str, abbreviations: Sequence[str] = ()) -> Iterator[Sentence]:
     """Yield the sentences of a page."""
+    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+
     parameters = PunktParameters()
     parameters.abbrev_types.update(abbreviations)
     split = PunktSentenceTokenizer(parameters)

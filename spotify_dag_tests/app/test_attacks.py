@@ -25,7 +25,6 @@ from urllib.parse import urlsplit
 import httpx
 import polars as pl
 import pytest
-from gradio.utils import LRUCache
 
 from samples.app_world import user_id
 from spotify_dag.app import background_jobs, connections, guard
@@ -584,6 +583,8 @@ class TestWhatNoPageSends:
         self, fresh: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Gradio keeps so many sessions. Once it told a forgotten one its place, no page was answered any more."""
+        from gradio.utils import LRUCache
+
         monkeypatch.setattr("gradio.queueing.LRUCache", lambda _: LRUCache(3))
         with fresh(pages=True) as served:
             with ThreadPoolExecutor(16) as pool:

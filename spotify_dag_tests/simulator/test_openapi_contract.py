@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import yaml
 from fastapi.routing import APIRoute
-from openapi_core import OpenAPI
-from openapi_core.contrib.requests import RequestsOpenAPIRequest, RequestsOpenAPIResponse
 
 from spotify_dag.simulator.faults_and_limits import Faults
 from spotify_dag.simulator.web_api import v1
@@ -62,12 +60,16 @@ class Contract:
     """Asks a simulator and holds each answer against the description."""
 
     def __init__(self, description: dict[str, Any], client: Client) -> None:
+        from openapi_core import OpenAPI
+
         self.client = client
         self.schemas = description["components"]["schemas"]
         self.openapi = OpenAPI.from_dict({**description, "servers": [{"url": f"{client.simulator.url}/v1"}]})
         self.asked: set[str] = set()
 
     def check(self, path: str, token: str | None = None) -> Any:
+        from openapi_core.contrib.requests import RequestsOpenAPIRequest, RequestsOpenAPIResponse
+
         response = self.client.get(path, token)
         assert response.status_code == 200, f"{path}: {response.text}"
         request = RequestsOpenAPIRequest(response.request)

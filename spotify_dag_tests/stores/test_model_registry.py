@@ -16,13 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import numpy as np
 import pytest
 import torch
-from mlflow import MlflowClient
 
 from spotify_dag.stores.model_registry import (
     CARD_FILE,
@@ -35,6 +34,9 @@ from spotify_dag.stores.model_registry import (
 from spotify_dag.tower.gate import Decision, decide
 from spotify_dag.tower.tower_model import UserModel
 from spotify_dag_tests.small_models import assert_same_vectors, small_model, small_users
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 pytestmark = pytest.mark.medium  # servers on loopback, or a trained tower
 
@@ -57,6 +59,8 @@ def registry(tmp_path: Path, empty_store: Path) -> Registry:
 
 def client(registry: Registry) -> MlflowClient:
     """Return MLflow's own client, to look at what was recorded."""
+    from mlflow import MlflowClient
+
     uri = f"sqlite:///{registry.root / 'mlflow.db'}"
     return MlflowClient(uri, uri)
 

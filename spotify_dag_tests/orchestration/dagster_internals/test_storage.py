@@ -10,7 +10,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DatabaseError
 
@@ -74,6 +73,8 @@ def test_an_event_does_not_wait_for_the_disk(project: Project) -> None:
 @pytest.mark.medium
 def test_opening_an_instance_again_reads_no_migrations(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dagster opens its instance at every tick of a sensor."""
+    from alembic.script import ScriptDirectory
+
     with open_instance(project) as instance:
         ref = instance.get_ref()
         monkeypatch.setattr(ScriptDirectory, "_load_revisions", lambda _: pytest.fail("migrations are read again"))
