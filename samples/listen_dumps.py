@@ -29,7 +29,7 @@ def write_dump(
 ) -> int:  # fmt: skip
     """Write the listens of users in a range of time; return how many. ``extra`` are lines of the last month."""
     user, track, at = _listens(listening, users, since, until)
-    fragments = {number: fragment.encode() for number, fragment in listening.fragments.items()}
+    fragments = {number: listening.fragment(number).encode() for number in set(track.tolist())}
     root = path.name.removesuffix(".tar.zst")
     with (
         path.open("wb") as file,

@@ -49,7 +49,7 @@ def get_listens(
         places = range(max(0, end - count), end)
     spelled = listening.world.user_id(user)
     body = ",".join(
-        f'{{"inserted_at": {at}, "listened_at": {at}, "user_name": "{spelled}", {listening.fragments[track]}'
+        f'{{"inserted_at": {at}, "listened_at": {at}, "user_name": "{spelled}", {listening.fragment(track)}'
         for track, at in zip(
             listens.track[places.start : places.stop][::-1].tolist(),
             listens.at[places.start : places.stop][::-1].tolist(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ class Listening:
         self.gone: set[int] = set()
         self._changed: dict[int, Listens] = {}
         self._drawn = lru_cache(USERS_KEPT)(self.draw)
+        self.fragment = cache(self._fragment)
 
     def listens(self, user: int) -> Listens:
         """Return the listens of a user as they are now."""
@@ -154,14 +155,9 @@ class Listening:
         """Return the id of what was handed in as the names of a track."""
         return _uuid("msid", self.world.source.seed, track)
 
-    @cached_property
-    def fragments(self) -> dict[int, str]:
-        """The JSON of every track's part of a listen: ``"recording_msid": …, "track_metadata": …}``."""
-        numbers = [*range(self.world.tracks.ids.count), NO_ARTIST, UNKNOWN]
-        return {
-            number: f'"recording_msid": "{self.msid(number)}", "track_metadata": {json.dumps(self.metadata(number))}}}'
-            for number in numbers
-        }
+    def _fragment(self, track: int) -> str:
+        """Return the JSON of a track's part of a listen: ``"recording_msid": …, "track_metadata": …}``."""
+        return f'"recording_msid": "{self.msid(track)}", "track_metadata": {json.dumps(self.metadata(track))}}}'
 
     @cached_property
     def _unit_counts(self) -> Any:
