@@ -7,6 +7,9 @@ PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadgroup
 COMPILE := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
+# Tests start processes by the dozen: where bytecode is not stored, each compiles the program and its tests anew.
+fast test slow coverage: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help demo fast test slow coverage fix lint venv dev screenshots reference bench lock clean docs
 
 help:  ## Show this help

@@ -24,14 +24,26 @@ for library in ("OMP", "OPENBLAS"):
 REPOSITORY = Path(__file__).parents[1]
 WORLDS = {"built", "connected", "install", "trained"}
 """Fixtures that make a whole data root or serve one, train a tower, or simulate a service: in half a minute."""
+SHARED = {"connected": "app", "four": "processes", "halved": "tower", "trained": "tower"}
+"""Fixtures that take seconds, and the group of tests that use them: one of the processes that run tests makes them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a data root, and begin with what takes minutes: else one process works on it alone at the end."""
+    """Mark what needs a data root, keep together what shares a fixture, and begin with what others wait for."""
     for item in items:
-        if WORLDS & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if WORLDS & fixtures:
             item.add_marker("medium")
-    items.sort(key=lambda item: item.path.name != "test_main_job.py")
+        for group in {SHARED[name] for name in SHARED.keys() & fixtures}:
+            item.add_marker(pytest.mark.xdist_group(group))
+    first = next(filter(_needs_built, items), None)
+    # What takes minutes, else one process works on it alone at the end. Then one makes the data root, and the others do
+    # what needs none.
+    items.sort(key=lambda item: (item.path.name != "test_main_job.py", item is not first, _needs_built(item)))
+
+
+def _needs_built(item: pytest.Item) -> bool:
+    return "built" in getattr(item, "fixturenames", ())
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -60,11 +72,15 @@ def hetrec_path(test_data: Path) -> Path:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow store with nothing in it: making one takes two seconds, copying it none."""
-    from mlflow import MlflowClient
 
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments()
-    return path
+    def make(folder: Path) -> None:
+        from mlflow import MlflowClient
+
+        folder.mkdir()
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        MlflowClient(uri, uri).search_experiments()
+
+    return made_once(tmp_path_factory, "store", make) / "mlflow.db"
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
+from spotify_dag.cli.main import app
 from spotify_dag_tests.waiting import GUARD
 
 pytestmark = pytest.mark.process
@@ -57,23 +59,28 @@ def test_it_serves_until_interrupted(end: signal.Signals) -> None:
         (["--fault", "hang_up=2"], "--fault hang_up: Input should be less than or equal to 1"),
         (["--fault-rate", "0.9", "--fault", "slow=0.9"], "--fault rates: "),
         (["--users", "200000000"], "synthetic: users is 200000000"),
-        (["--", "no-such-command"], "Cannot run 'no-such-command': No such file or directory."),
     ],
 )
 def test_what_it_cannot_do_is_one_line(arguments: Sequence[str], message: str) -> None:
-    process = start("--port", "0", *arguments)
+    result = CliRunner().invoke(app, ["simulate", "--port", "0", *arguments])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {message}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_command_that_is_not_there_is_one_line() -> None:
+    process = start("--port", "0", "--", "no-such-command")
     _, errors = process.communicate(timeout=GUARD)
     assert process.returncode == 1
-    assert errors.startswith(f"Error: {message}")
-    assert errors.count("\n") == 1
+    assert errors == "Error: Cannot run 'no-such-command': No such file or directory.\n"
 
 
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        _, errors = (process := start("--port", str(port))).communicate(timeout=GUARD)
-    assert process.returncode == 1
-    assert errors == f"Error: Port {port} cannot be used: Address already in use. Choose another with --port.\n"
+        result = CliRunner().invoke(app, ["simulate", "--port", str(port)])
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: Port {port} cannot be used: Address already in use. Choose another with --port.\n"
 
 
 def beside(code: str) -> list[str]:

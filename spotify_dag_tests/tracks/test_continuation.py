@@ -22,6 +22,8 @@ from spotify_dag.tracks.ranker import BRACKETS, Ranker
 from spotify_dag.tracks.ranker_learning import FEWEST_PLAYLISTS, held_out_parts, learn_ranker, samples_of
 from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks, Unseen
 
+pytestmark = pytest.mark.xdist_group("continuation")  # a model that takes seconds to learn
+
 BLOCKS, BLOCK, DIM = 4, 30, 8
 """Tracks of one block stand in the same playlists, and every third of them is by the same artist."""
 
