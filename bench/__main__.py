@@ -23,6 +23,7 @@ BENCHES = {
     "writers": "4 processes that replace users, and one that adds some, for 60 s at once: errors, lost rows",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
     "continuation": "10,000 playlists without audio and genres: seconds to learn and to answer, gain over item-kNN",
+    "blend": "one list for 2, 5 and 20 of 2,000 people: the least satisfied beside lists made by turns, milliseconds",
     "million_tracks": "1,000,000 tracks to search and to continue playlists with: seconds, peak memory, ms per query",
 }
 """In the order they run: `seed_loop` quotes the figure of the one before it."""

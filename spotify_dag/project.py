@@ -18,6 +18,7 @@ from spotify_dag.stores.model_registry import Registry
 from spotify_dag.stores.text_encoder import Encoder
 from spotify_dag.stores.user_index import UserIndex
 from spotify_dag.tombstones import Tombstones
+from spotify_dag.tracks.blend_answers import Blends
 from spotify_dag.tracks.continuation_model import TrackModel
 from spotify_dag.tracks.track_answers import TrackAnswers
 from spotify_dag.tracks.track_index import TrackIndex
@@ -123,6 +124,11 @@ class Project:
     def track_answers(self) -> TrackAnswers:
         """Answers about tracks from this data root."""
         return TrackAnswers(self.track_index, self.track_model, self.encoder)
+
+    @property
+    def blends(self) -> Blends:
+        """Lists for several people from this data root."""
+        return Blends(self.track_answers, self.lake)
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
         """Return the genre tables, best first: those of the sources, then the registered artist-genre table.

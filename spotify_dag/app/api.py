@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spotify_dag.app import api_models, my_data
 from spotify_dag.app.background_jobs import Job, follow_async
+from spotify_dag.app.blend_questions import BlendAnswer, BlendRequest
 from spotify_dag.app.docs_page import login_problem
 from spotify_dag.app.guard import API, client_of
 from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS, TOKEN_HEADER
@@ -225,6 +226,13 @@ def _tracks(service: Service) -> APIRouter:
         if form == "json":
             return Json(answer)
         return playlist_file(request.title or request.mood or "", answer["recommendations"], form)
+
+    @router.post("/blend", response_model=BlendAnswer, responses={200: DESCRIBED})
+    async def blend(asked: BlendRequest, request: Request, form: ListForm = "json", token: Token = None) -> Response:
+        """Return one list for 2 to 20 users: the least satisfied of them is satisfied most."""
+        snapshot, proven = service.serving.snapshot(), service.identity.proven(request)
+        answer = await service.heavy.run(service.tracks.blends.blended, asked, snapshot, proven)
+        return Json(answer) if form == "json" else playlist_file("Blend", answer["tracks"], form)
 
     return router
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spotify_dag.app.blend_questions import BlendQuestions
 from spotify_dag.app.problems import AppError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Tracks:
         self._project = project
         # One for all requests: it holds the model that serves, and follows it.
         self._answers = project.track_answers
+        self.blends = BlendQuestions(project)
 
     def available(self) -> bool:
         """Return whether there are tracks to be found."""

@@ -63,7 +63,7 @@ def add(
         earlier = requests.listening(before) if before is not None else None
         if merge and before is not None and earlier is None:
             raise SourceError(f"What {user} handed in before is not kept any more. Hand in all of it, without --merge.")
-        reading = Reading(paths, user, earlier if merge else None, artist_names=lambda: _artist_names(project))
+        reading = Reading(paths, user, earlier if merge else None, artist_names=lambda: artist_names(project))
         if dry_run:
             for _ in reading.frames():
                 pass
@@ -79,7 +79,7 @@ def add(
             _print(user, report, dry_run=dry_run)
 
 
-def _artist_names(project: Project) -> list[str]:
+def artist_names(project: Project) -> list[str]:
     """Return the names in the project's tables of genres; none where they cannot be read.
 
     They only help to keep a comma inside a name. `run` says what is wrong with a source; a person who hands in a file

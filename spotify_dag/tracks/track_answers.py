@@ -165,7 +165,7 @@ class TrackAnswers:
         NoTracksError
             If there is no model yet.
         """
-        loaded = self._loaded()
+        loaded = self.loaded()
         resolved = self._resolve(request, loaded)
         recommended = loaded.model.recommend(
             resolved.request,
@@ -174,20 +174,27 @@ class TrackAnswers:
             diversity=request.diversity,
         )
         ids = loaded.track_ids["track_id"].gather([candidate.track for candidate in recommended]).to_list()
-        shown = self.index.rows(ids)
+        cards = self.index.rows(ids)
         limits = _limited("count", request.count, MOST_ANSWERS)
         return {
             "recommendations": [
-                {**_shown(shown[track_id]), "score": round(candidate.score, 4), "why": candidate.reasons}
+                {**shown(cards[track_id]), "score": round(candidate.score, 4), "why": candidate.reasons}
                 for track_id, candidate in zip(ids, recommended, strict=True)
-                if track_id in shown
+                if track_id in cards
             ],
             "seeds": len(resolved.request),
             "unknown": resolved.unknown,
             **({"limited_to": limits} if limits else {}),
         }
 
-    def _loaded(self) -> LoadedModel:
+    def loaded(self) -> LoadedModel:
+        """Return the model that serves.
+
+        Raises
+        ------
+        NoTracksError
+            If there is none yet.
+        """
         with self._loading:
             card = self.models.card()
             if card is None or card["version"] not in self._held:
@@ -280,12 +287,15 @@ def _limited(name: str, asked: int, most: int) -> dict[str, int]:
     return {name: most} if asked > most else {}
 
 
+def track_reference(text: str) -> str:
+    """Return the track id of an id, URI or URL."""
+    link = LINK.match(text)
+    return link[1] if link else text.strip()
+
+
 def _identity(item: Item) -> Any:
     """Return the track id of an id, URI or URL; a catalogue number as it is."""
-    if not isinstance(item, str):
-        return item
-    link = LINK.match(item)
-    return link[1] if link else item.strip()
+    return track_reference(item) if isinstance(item, str) else item
 
 
 def _described(item: Item) -> bool:
@@ -336,7 +346,8 @@ def _words(title: str) -> list[str]:
     return [word for word in words if word]
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what an answer says of a track, from a row of the index."""
     return {name: row[name] for name in SHOWN}
 
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import polars as pl
 import pytest
 
+from samples.app_world import PRIVATE, user_id
 from spotify_dag.playlists_out.forms import FORMS, FormName
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag_tests.app.conftest import Served
@@ -39,6 +40,21 @@ def test_a_continuation_leaves_under_the_title_it_continues(with_tracks: Served)
     assert answer.headers["content-disposition"].endswith("a_b_%20c.m3u8")
     assert answer.text.startswith("#EXTM3U\n#PLAYLIST:a/b: c\n")
     assert answer.text.count("#EXTINF:") == len(as_json) == 5
+
+
+def test_a_blend_is_for_users_who_are_shown(with_tracks: Served) -> None:
+    shown = [user_id(number) for number in (0, 1, 2)]
+    made = with_tracks.client.post("/api/v1/blend", json={"users": shown, "tracks": 12}).json()
+    assert len(made["tracks"]) == 12
+    assert [one["user_id"] for one in made["people"]] == shown
+    assert all(track["for"] for track in made["tracks"])
+    as_file = with_tracks.client.post("/api/v1/blend", params={"format": "csv"}, json={"users": shown, "tracks": 12})
+    assert len(as_file.text.splitlines()) == 13
+    private = with_tracks.client.post("/api/v1/blend", json={"users": [user_id(0), PRIVATE]})
+    nobody = with_tracks.client.post("/api/v1/blend", json={"users": [user_id(0), "nobody"]})
+    assert (private.status_code, nobody.status_code) == (404, 404)
+    assert private.json()["detail"] == nobody.json()["detail"].replace("nobody", PRIVATE)
+    assert with_tracks.client.post("/api/v1/blend", json={"users": shown[:1]}).status_code == 422
 
 
 def test_another_form_is_refused(with_tracks: Served) -> None:

@@ -27,6 +27,8 @@ from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
 from spotify_dag.sources.export.kept import kept_frame
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.staleness.stale_buckets import stale_continuation, stale_tracks
+from spotify_dag.tracks.blend_answers import BlendWish
+from spotify_dag.tracks.listeners import ListenerError
 from spotify_dag.tracks.text_search import Filters
 from spotify_dag.tracks.track_answers import (
     MOST_ANSWERS,
@@ -252,6 +254,67 @@ def test_a_list_leaves_as_a_file_and_comes_back(project: Project, tmp_path: Path
     assert printed.splitlines()[2].startswith(f"1. {asked[0]['track_name']} · {asked[0]['artist_name']} · ")
     refused = CliRunner().invoke(app, [*command, "--json", "--out", str(out)])
     assert (refused.exit_code, "Give one of them" in refused.stderr) == (1, True)
+
+
+class TestBlend:
+    PEOPLE = ("synthetic-000000", "synthetic-000001", "synthetic-000002")
+
+    def test_every_track_says_for_whom_and_order_does_not_matter(self, project: Project) -> None:
+        made = project.blends.blended(self.PEOPLE, BlendWish(tracks=20))
+        assert len({track["track_id"] for track in made["tracks"]}) == 20
+        assert made["known"] == 0.5
+        assert [one["user_id"] for one in made["people"]] == list(self.PEOPLE)
+        assert made["least"] == min(one["satisfaction"] for one in made["people"]) > 0
+        tracks_of = own_tracks(project)
+        for track in made["tracks"]:
+            assert {one["user_id"] for one in track["for"]} <= set(self.PEOPLE)
+            assert track["for"]
+            assert {user for user in self.PEOPLE if track["track_id"] in tracks_of[user]} <= set(track["known_by"])
+        assert project.blends.blended(self.PEOPLE[::-1], BlendWish(tracks=20)) == made
+
+    def test_a_veto_of_one_holds_for_all(self, project: Project) -> None:
+        made = project.blends.blended(self.PEOPLE, BlendWish(tracks=20))["tracks"]
+        artist, track = made[0]["artist_name"], next(t for t in made if t["artist_name"] != made[0]["artist_name"])
+        wish = BlendWish(tracks=60, without_artists=[artist.upper()], without_tracks=[track["track_id"]])
+        again = project.blends.blended(self.PEOPLE, wish)["tracks"]
+        assert artist not in {one["artist_name"] for one in again}
+        assert track["track_id"] not in {one["track_id"] for one in again}
+
+    @pytest.mark.parametrize("known", [0.0, 1.0])
+    def test_minutes_and_the_share_of_known_tracks_are_kept(self, project: Project, known: float) -> None:
+        made = project.blends.blended(self.PEOPLE, BlendWish(minutes=60, known=known))
+        assert 50 < made["minutes"] <= 60
+        assert made["known"] == known
+
+    def test_somebody_is_there_as_a_file_alone(self, project: Project, tmp_path: Path) -> None:
+        titles = catalogue(project).head(30).select("track_name", "artist_name").rows()
+        file = tmp_path / "anna.csv"
+        file.write_text("Track Name,Artist Name\n" + "".join(f'"{title}","{by}"\n' for title, by in titles))
+        project.check_layout()
+        before = sorted(path for path in project.settings.data.rglob("*") if path.is_file())
+        command = ["--data", str(project.settings.data), "blend", self.PEOPLE[0], "--file", str(file)]
+        buckets = {"SPOTIFY_DAG_N_BUCKETS": str(project.settings.n_buckets)}
+        done = CliRunner().invoke(app, [*command, "--tracks", "10", "--json"], env=buckets)
+        assert done.exit_code == 0, done.output
+        assert [one["user_id"] for one in json.loads(done.stdout)["people"]] == ["anna", self.PEOPLE[0]]
+        assert sorted(path for path in project.settings.data.rglob("*") if path.is_file()) == before
+
+    @pytest.mark.parametrize(
+        ("users", "said"),
+        [
+            (["synthetic-000000"], "for 2 to 20 people, not 1"),
+            (["synthetic-000000"] * 2, "'synthetic-000000' is named twice"),
+            (["synthetic-000000", "nobody"], "Nobody called 'nobody' is known"),
+        ],
+    )
+    def test_what_cannot_be_blended_is_refused(self, project: Project, users: list[str], said: str) -> None:
+        with pytest.raises(ListenerError, match=said):
+            project.blends.blended(users, BlendWish())
+
+
+def own_tracks(project: Project) -> dict[str, set[str]]:
+    rows = project.lake.scan(RAW_PLAYLISTS).select("user_id", "track_id").collect()
+    return {str(user): set(items["track_id"]) for (user,), items in rows.partition_by("user_id", as_dict=True).items()}
 
 
 @pytest.mark.parametrize("many", [10_000, 10**30])

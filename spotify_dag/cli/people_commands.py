@@ -1,0 +1,93 @@
+"""Commands that make a list for people: ``spotify-dag blend``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from spotify_dag.cli.add import artist_names
+from spotify_dag.cli.playlist_options import FormatOption, OutOption, give, leaves
+from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
+from spotify_dag.sources.export.reading import Reading
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from spotify_dag.project import Project
+
+
+def blend(
+    context: typer.Context,
+    users: Annotated[list[str] | None, typer.Argument(metavar="USER…", help="User ids.", show_default=False)] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(help="Somebody who is here only as a file they exported; nothing of it is kept. Repeatable."),
+    ] = None,
+    tracks: Annotated[int, typer.Option(min=1, max=200, help="How many tracks, where no minutes are given.")] = 50,
+    minutes: Annotated[
+        float | None, typer.Option(min=5, max=600, help="How long it may be, instead.", show_default=False)
+    ] = None,
+    known: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of tracks that one of them has; the others are new to all.")
+    ] = 0.5,
+    without_artist: Annotated[
+        list[str] | None, typer.Option(help="An artist that one of them does not want; repeatable.")
+    ] = None,
+    without_track: Annotated[
+        list[str] | None, typer.Option(help="A track (id, URI, link) that one of them does not want; repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+    form: FormatOption = None,
+    out_path: OutOption = None,
+) -> None:
+    """Make one list for 2 to 20 people, so that the least satisfied of them is satisfied most."""
+    from spotify_dag.tracks.blend_answers import BlendWish
+
+    with clear_errors():
+        as_file = leaves(as_json, form, out_path)
+        project = open_project(context)
+        project.check_layout()
+        blends = project.blends
+        guests = [blends.listener(path.stem, _items(project, path)) for path in file or ()]
+        wish = BlendWish(
+            tracks=tracks,
+            minutes=minutes,
+            known=known,
+            without_artists=without_artist or [],
+            without_tracks=without_track or [],
+        )
+        answer = blends.blended(users or [], wish, guests)
+        if as_json:
+            print_json(answer)
+        elif as_file:
+            give(f"Blend of {', '.join(one['user_id'] for one in answer['people'])}", answer["tracks"], form, out_path)
+        else:
+            _print(answer)
+
+
+def _items(project: Project, path: Path) -> pl.DataFrame:
+    """Return the items of a file that somebody exported."""
+    import polars as pl
+
+    reading = Reading(path, path.stem, artist_names=lambda: artist_names(project))
+    return pl.concat(list(reading.frames())).filter(pl.col("reason").is_null())
+
+
+def _print(answer: dict[str, Any]) -> None:
+    table = Table(title=f"{len(answer['tracks'])} tracks, {answer['minutes']:.0f} minutes", title_justify="left")
+    table.add_column("", justify="right")
+    for heading in ("Track", "Artist", "For"):
+        table.add_column(heading, overflow="fold")
+    for place, track in enumerate(answer["tracks"], 1):
+        table.add_row(str(place), track["track_name"], track["artist_name"], "; ".join(track["why"]))
+    out.print(table)
+    people = Table(title="How satisfied", title_justify="left")
+    people.add_column("User")
+    people.add_column("Satisfaction", justify="right")
+    for one in answer["people"]:
+        people.add_row(one["user_id"], f"{one['satisfaction']:.0%}")
+    out.print(people)
+    out.print("100% is the best list of this length for them alone.", style="dim")

@@ -1,0 +1,91 @@
+"""What one person listens to, in the numbers of a continuation model, and what they may like beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spotify_dag.errors import SpotifyDagError
+from spotify_dag.features.genres import artist_key
+from spotify_dag.tracks.candidates import FirstStage
+from spotify_dag.tracks.catalogue_rows import track_identity
+from spotify_dag.tracks.continuation_model import LoadedModel
+from spotify_dag.tracks.incidence import MAX_SEEDS, evenly
+from spotify_dag.tracks.methods.ials import NOTHING, Ials
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class ListenerError(SpotifyDagError):
+    """People who cannot be given a list. The message says who, why and what to do."""
+
+
+PREDICTED = 0.3
+"""Share of somebody's listening to come that goes to artists who are new to them, by prediction."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One person."""
+
+    name: str
+    tracks: np.ndarray
+    """``[tracks]`` int: what they have and the model knows, played most first."""
+    artists: np.ndarray
+    """``[artists]`` int, ascending: the artists they listen to."""
+    shares: np.ndarray
+    """``[artists]`` float: share of their listening."""
+
+    @staticmethod
+    def of_tracks(name: str, tracks: np.ndarray, plays: np.ndarray, stage: FirstStage) -> Listener:
+        """Return somebody by tracks of a catalogue, each once, and how often each was played or listed."""
+        artists, at = np.unique(stage.tracks.artist[tracks], return_inverse=True)
+        return Listener._of(name, tracks, plays, artists, np.bincount(at, plays, len(artists)), stage)
+
+    @staticmethod
+    def _of(
+        name: str, tracks: np.ndarray, plays: np.ndarray, artists: np.ndarray, weights: np.ndarray, stage: FirstStage
+    ) -> Listener:
+        order = np.lexsort((tracks, -stage.popularity[tracks], -plays))
+        return Listener(name, tracks[order], artists, weights / max(float(weights.sum()), 1e-12))
+
+    @staticmethod
+    def of_items(name: str, items: pl.DataFrame, loaded: LoadedModel) -> Listener:
+        """Return somebody by rows of `schemas.RAW_PLAYLISTS`. Items without a title count for their artist."""
+        import polars as pl
+
+        weight = pl.col("plays").fill_null(1).cast(pl.Float64).alias("weight")
+        counted = items.select(
+            "track_name", track_identity(), artist_key(pl.col("artist_name")).alias("artist_key"), weight
+        )
+        titled = counted.filter(pl.col("track_name").is_not_null()).group_by("track_id").agg(pl.col("weight").sum())
+        of_artist = counted.group_by("artist_key").agg(pl.col("weight").sum()).sort("artist_key")
+        numbers = loaded.numbers(titled["track_id"].to_list())
+        rows = [(numbers[track], weight) for track, weight in titled.iter_rows() if track in numbers]
+        places = loaded.artists(of_artist["artist_key"].to_list())
+        artists = sorted((places[key], weight) for key, weight in of_artist.iter_rows() if key in places)
+        return Listener._of(
+            name, np.array([track for track, _ in rows], np.int64), np.array([plays for _, plays in rows], float),
+            np.array([artist for artist, _ in artists], np.int64), np.array([plays for _, plays in artists], float),
+            loaded.model.stage,
+        )  # fmt: skip
+
+    def factors(self, ials: Ials, artist_of: np.ndarray) -> np.ndarray:
+        """Return the person as a row of the factor model, ``[factors]``."""
+        seeds = evenly(self.tracks, MAX_SEEDS)
+        credited = artist_of[seeds] if len(seeds) else self.artists
+        return ials.folded(seeds, NOTHING, credited)
+
+    def liking(self, ials: Ials, factors: np.ndarray) -> np.ndarray:
+        """Return the share of their listening to come that each artist may have, ``[artists]``; it sums to 1."""
+        own = np.zeros(len(ials.artists))
+        own[self.artists] = self.shares
+        predicted = np.square(np.maximum(ials.artists @ factors, 0)).astype(np.float64)
+        predicted[self.artists] = 0
+        total = predicted.sum()
+        if total <= 0 or not own.any():
+            return own if own.any() else predicted / max(total, 1e-12)
+        return (1 - PREDICTED) * own + PREDICTED * predicted / total
