@@ -51,9 +51,10 @@ def measure(quick: bool) -> dict[str, Any]:
         ]
         print_table(name, ["", *COLUMNS, "ms"], rows)
         for size, of_size in report[name].items():
-            ours, turns = of_size["blend"], of_size["top tracks by turns"]
-            ratios = (f"{column} {ours[column] / max(turns[column], 1e-9):.2f}" for column in COLUMNS[:4])
-            console.print(f"{size} people, blend beside top tracks by turns: {', '.join(ratios)}")
+            turns = of_size["top tracks by turns"]
+            for way in ("blend", "blend, any share known"):
+                ratios = (f"{column} {of_size[way][column] / max(turns[column], 1e-9):.2f}" for column in COLUMNS[:4])
+                console.print(f"{size} people, {way} beside top tracks by turns: {', '.join(ratios)}")
     print_others(costs)
     return {"worlds": report, "cost": {name: asdict(cost) for name, cost in costs.items()}}
 
@@ -86,15 +87,17 @@ def measure_world(source: str, options: dict[str, Any], users: int, groups: int)
         rows: dict[str, list[tuple[float, ...]]] = {}
         for _ in range(groups):
             group = rng.choice(len(shown), size, replace=False).tolist()
-            people = [Listener.of_tracks(f"{user:06}", *shown[user], stage) for user in group]
+            people = [Listener.of_tracks(f"{user:06}", shown[user][0], shown[user][1], stage) for user in group]
             judged = Judge(stage, people, [hidden[user] for user in group])
             begun = time.perf_counter()
             pool = pool_of(stage, people, without_songs=none, without_artists=none)
-            made = blend(pool.candidates, Limit(TRACKS, known=KNOWN))
-            ours = pool.tracks[made.chosen], (time.perf_counter() - begun) * 1e3
+            made = pool.tracks[blend(pool.candidates, Limit(TRACKS, known=KNOWN)).chosen]
+            took = (time.perf_counter() - begun) * 1e3
+            free = pool.tracks[blend(pool.candidates, Limit(TRACKS)).chosen]
             top = interleaved([person.tracks for person in people], TRACKS)
             new = interleaved([_new(stage, person, artist) for person in people], TRACKS)
-            lists = {"blend": ours, "top tracks by turns": (top, 0.0), "new tracks by turns": (new, 0.0)}
+            lists = {"blend": (made, took), "blend, any share known": (free, 0.0)}
+            lists |= {"top tracks by turns": (top, 0.0), "new tracks by turns": (new, 0.0)}
             for name, (tracks, milliseconds) in lists.items():
                 rows.setdefault(name, []).append((*judged(tracks), milliseconds))
         report[size] = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class BlendRequest(BlendWish):
-    """For whom, and how."""
+    """Who it is for, and how it shall be."""
 
     users: list[Name] = Field(min_length=FEWEST_PEOPLE, max_length=MOST_PEOPLE, description="User ids, in any order")
 
@@ -29,7 +29,7 @@ class BlendPerson(BaseModel):
 
 
 class BlendReason(BaseModel):
-    """Whom a track is there for."""
+    """Somebody a track is there for."""
 
     user_id: str
     why: str

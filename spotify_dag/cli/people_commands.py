@@ -63,7 +63,12 @@ def blend(
         if as_json:
             print_json(answer)
         elif as_file:
-            give(f"Blend of {', '.join(one['user_id'] for one in answer['people'])}", answer["tracks"], form, out_path)
+            give(
+                f"Blend of {', '.join(person['user_id'] for person in answer['people'])}",
+                answer["tracks"],
+                form,
+                out_path,
+            )
         else:
             _print(answer)
 
@@ -87,7 +92,7 @@ def _print(answer: dict[str, Any]) -> None:
     people = Table(title="How satisfied", title_justify="left")
     people.add_column("User")
     people.add_column("Satisfaction", justify="right")
-    for one in answer["people"]:
-        people.add_row(one["user_id"], f"{one['satisfaction']:.0%}")
+    for person in answer["people"]:
+        people.add_row(person["user_id"], f"{person['satisfaction']:.0%}")
     out.print(people)
     out.print("100% is the best list of this length for them alone.", style="dim")

@@ -67,7 +67,7 @@ class Blends:
 
         Returns
         -------
-        ``tracks``, each with ``for`` (whom it is there for, and why) and ``known_by``; ``people`` with the satisfaction
+        ``tracks``, each with ``for`` (who it is there for, and why) and ``known_by``; ``people`` with the satisfaction
         of each, 0 to 1; ``least`` and ``mean`` of it; ``minutes``; ``known``, the share of tracks that somebody has.
 
         Raises
@@ -104,8 +104,8 @@ class Blends:
 
         version = self.lake.version(RAW_PLAYLISTS)
         with self._lock:
-            kept = {user: self._kept.get((user, loaded.version, version)) for user in user_ids}
-        if missing := [user for user, listener in kept.items() if listener is None]:
+            read = {user: self._kept.get((user, loaded.version, version)) for user in user_ids}
+        if missing := [user for user, listener in read.items() if listener is None]:
             items = (
                 self.lake.scan(RAW_PLAYLISTS, buckets_of(missing, self.lake.n_buckets))
                 .filter(pl.col("user_id").is_in(missing))
@@ -113,14 +113,14 @@ class Blends:
                 .collect()
             )
             for (user,), rows in items.partition_by("user_id", as_dict=True).items():
-                kept[str(user)] = Listener.of_items(str(user), rows, loaded)
-            if unknown := [user for user in missing if kept[user] is None]:
+                read[str(user)] = Listener.of_items(str(user), rows, loaded)
+            if unknown := [user for user in missing if read[user] is None]:
                 raise ListenerError(f"Nobody called '{unknown[0][:80]}' is known. Add them with: spotify-dag add")
             with self._lock:
-                self._kept.update({(user, loaded.version, version): kept[user] for user in missing})  # type: ignore[misc]
+                self._kept.update({(user, loaded.version, version): read[user] for user in missing})  # type: ignore[misc]
                 while len(self._kept) > LISTENERS_KEPT:
                     self._kept.popitem(last=False)
-        return [listener for user in user_ids if (listener := kept[user]) is not None]
+        return [listener for user in user_ids if (listener := read[user]) is not None]
 
     def _vetoes(self, wish: BlendWish, loaded: LoadedModel) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of songs and of artists to leave out; a track stands for all recordings of its song."""
@@ -147,7 +147,7 @@ class Blends:
                     "seconds": round(float(pool.candidates.seconds[place])),
                     "for": told,
                     "known_by": [person.name for person, has in zip(people, pool.has[:, place], strict=True) if has],
-                    "why": [f"{one['user_id']} {one['why']}" for one in told],
+                    "why": [f"{reason['user_id']} {reason['why']}" for reason in told],
                 }
             )
         return {
@@ -164,7 +164,7 @@ class Blends:
 
 
 def _told(people: Sequence[Listener], pool: Pool, place: int, worth: np.ndarray) -> list[dict[str, str]]:
-    """Return the people whom a track is there for, and why."""
+    """Return the people a track is there for, and why."""
     why = np.where(
         pool.has[:, place], "has it", np.where(pool.listens[:, place], "listens to the artist", "may like the artist")
     )

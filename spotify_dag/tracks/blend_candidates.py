@@ -56,17 +56,18 @@ def pool_of(
     factors = np.stack([person.factors(stage.ials, tracks.artist) for person in people])
     liking = np.stack([person.liking(stage.ials, row) for person, row in zip(people, factors, strict=True)])
     liking[:, without_artists] = 0
-    best = [largest(row, ARTISTS_EACH) for row in (*liking,)] + [largest(liking.mean(axis=0), ARTISTS_TOGETHER)]
-    wanted = np.zeros(liking.shape[1], bool)
-    wanted[np.concatenate(best)] = True
-    of_artists = np.flatnonzero(wanted[tracks.artist] & ~np.isin(tracks.song, without_songs))
+    best = [largest(row, ARTISTS_EACH) for row in liking] + [largest(liking.mean(axis=0), ARTISTS_TOGETHER)]
+    looked_at = np.zeros(liking.shape[1], bool)
+    looked_at[np.concatenate(best)] = True
+    of_artists = np.flatnonzero(looked_at[tracks.artist] & ~np.isin(tracks.song, without_songs))
     owners = np.zeros(len(tracks), np.int32)
     song_owners = np.zeros(int(tracks.song.max(initial=-1)) + 1, np.int32)
     has_song = np.zeros((len(people), len(song_owners)), bool)
     for row, person in enumerate(people):
         owners[person.tracks] += 1
         has_song[row, tracks.song[person.tracks]] = True
-    known = has_song.any(axis=0)[tracks.song[of_artists]]
+    known_songs = np.asarray(has_song.any(axis=0))
+    known = known_songs[tracks.song[of_artists]]
     # A known song is shown by a recording that somebody has.
     here = ~known | (owners[of_artists] > 0)
     of_artists, known = of_artists[here], known[here]
