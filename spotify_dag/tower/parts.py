@@ -61,11 +61,13 @@ class PartMap:
     centres: tuple[np.ndarray, ...]
     """``[dim]`` per part."""
     axes: tuple[np.ndarray, ...]
-    """``[dim, reduced]`` per part: its principal axes. Means of text vectors lie in few of their 384 dimensions."""
+    """``[dim, reduced]`` per part: its principal axes. Means of text vectors lie in few of their 384 dimensions. Zero
+    for a part that no training user has: nothing was learned of it, so it is unknown of everybody."""
     middle: np.ndarray
     """``[N_STATISTICS]``: mean of each statistic."""
     spread: np.ndarray
-    """``[N_STATISTICS]``: standard deviation of each statistic."""
+    """``[N_STATISTICS]``: standard deviation of each statistic; 0 where training users do not differ, or where fewer
+    than two have it. Then it is unknown of everybody: weights were never fitted to it."""
 
     @classmethod
     def fit(
@@ -112,13 +114,12 @@ class PartMap:
             centre = here.mean(axis=0) if centred else np.zeros(part.shape[1], np.float32)
             centres.append(centre.astype(np.float32))
             axes_by_part.append(_principal_axes(here - centre, axes))
-        # With nobody to measure, a statistic stands as it is.
         counted = np.isfinite(statistics).sum(axis=0) > 1
         values = np.where(np.isfinite(statistics), statistics, 0)
         count = np.maximum(np.isfinite(statistics).sum(axis=0), 1)
         middle = values.sum(axis=0) / count
         spread = np.sqrt((np.where(np.isfinite(statistics), statistics - middle, 0) ** 2).sum(axis=0) / count)
-        spread = np.where(counted & (spread > 1e-6), spread, 1)
+        spread = np.where(counted & (spread > 1e-6), spread, 0)
         fitted = {
             "centres": tuple(centres), "axes": tuple(axes_by_part), "middle": middle.astype(np.float32),
             "spread": spread.astype(np.float32),
@@ -226,6 +227,8 @@ def _factors(training: Listening, catalogue: Catalogue, settings: FactorSettings
 def _principal_axes(centred: np.ndarray, dim: int) -> np.ndarray:
     """Return the ``dim`` principal axes of ``[users, width]`` as ``[width, dim]``; all axes of narrow ones."""
     width = centred.shape[1]
+    if not len(centred):
+        return np.zeros((width, min(width, dim)), np.float32)
     if width <= dim:
         return np.eye(width, dtype=np.float32)
     _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
@@ -240,12 +243,13 @@ def _scaled(
     factors: np.ndarray,
     axes: np.ndarray,
 ) -> TowerInputs:
+    known = known & [axes_of_part.any() for axes_of_part in fitted.axes]
     scaled = tuple(
         unit((part - centre) @ axes_of_part) * known[:, number : number + 1]
         for number, (part, centre, axes_of_part) in enumerate(zip(parts, fitted.centres, fitted.axes, strict=True))
     )
-    measured = np.isfinite(statistics)
-    values = np.where(measured, (statistics - fitted.middle) / fitted.spread, 0)
+    measured = np.isfinite(statistics) & (fitted.spread > 0)
+    values = np.where(measured, (statistics - fitted.middle) / np.where(fitted.spread > 0, fitted.spread, 1), 0)
     return TowerInputs(
         tuple(part.astype(np.float32) for part in scaled),
         known.astype(np.float32),

@@ -54,6 +54,23 @@ class TestPartMap:
         folded = expected.fold_in(halved.whole.artists, expected.over(halved.catalogue.artists))
         assert inputs.parts[ARTISTS] == pytest.approx(folded, abs=1e-5)
 
+    def test_what_nobody_or_everybody_alike_had_in_training_is_unknown(self, halved: Halved) -> None:
+        def without(listening: Listening) -> Listening:
+            known, statistics = listening.known.copy(), listening.statistics.copy()
+            known[:, 1], statistics[:, 0], statistics[:, 1] = False, np.nan, 7.0
+            embeddings = tuple(part * known[:, [number]] for number, part in enumerate(listening.embeddings))
+            return dataclasses.replace(listening, known=known, statistics=statistics, embeddings=embeddings)
+
+        trained, _ = PartMap.fit(without(halved.whole), halved.catalogue, factors=SETTINGS, axes=10, seed=0)
+        bound = trained.over(halved.catalogue)
+        with_them, without_them = bound(halved.whole), bound(without(halved.whole))
+        assert np.isfinite(halved.whole.statistics[:, :2]).any()
+        assert halved.whole.known[:, 1].any()
+        assert (with_them.statistics == without_them.statistics).all()
+        assert (with_them.statistics[:, [0, 1, N_STATISTICS, N_STATISTICS + 1]] == 0).all()
+        assert not with_them.known[:, 1].any()
+        assert all((one == other).all() for one, other in zip(with_them.parts, without_them.parts, strict=True))
+
     def test_what_is_unknown_is_zero_and_masked(self, fitted: tuple[PartMap, CrossFit], halved: Halved) -> None:
         two = halved.whole.take(np.array([0, 1]))
         known = two.known.copy()

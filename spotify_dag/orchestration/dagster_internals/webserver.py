@@ -14,6 +14,7 @@ from dagster_webserver import cli
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
+from spotify_dag.orchestration.dagster_internals.code_server import ask_less_often
 from spotify_dag.settings import Settings
 from spotify_dag.web_guard import is_own_host, is_own_page
 
@@ -87,6 +88,7 @@ def main() -> None:
 
     # Dagster has no option for a middleware: its command takes the application by this name.
     cli.create_app_from_workspace_process_context = guarded  # type: ignore[assignment]
+    ask_less_often()
     cli.main()
 
 

@@ -145,3 +145,27 @@ def test_webserver() -> None:
     assert_takes(make, "webserver.py", object(), "", 2_000, lifespan=None)
     serve = private("dagster_webserver.cli", "host_dagster_ui_with_workspace_process_context", "webserver.py")
     assert "create_app_from_workspace_process_context" in serve.__code__.co_names, "it is called by its global name"
+
+
+def test_asset_daemon() -> None:
+    kind = private("dagster._daemon.asset_daemon", "AssetDaemon", "daemon.py")
+    assert_takes(
+        kind._run_iteration_impl,
+        "daemon.py",
+        object(),
+        object(),
+        threadpool_executor=None,
+        amp_tick_futures={},
+        debug_crash_flags={},
+    )
+    assert private("dagster._daemon.controller", "AssetDaemon", "daemon.py") is kind
+    statuses = private("dagster._core.execution.backfill", "BulkActionStatus", "daemon.py")
+    ended = private("dagster._core.execution.backfill", "BULK_ACTION_TERMINAL_STATUSES", "daemon.py")
+    assert set(ended) < set(statuses)
+
+
+def test_server_watcher() -> None:
+    module = importlib.import_module("dagster._grpc.server_watcher")
+    assert_has(module, "code_server.py", "WATCH_INTERVAL")
+    source = inspect.getsource(module.watch_grpc_server_thread)
+    assert "WATCH_INTERVAL" in source, f"Dagster {dg.__version__} reads it elsewhere; {FENCE}/code_server.py"
