@@ -20,8 +20,10 @@ from spotify_dag.stores.user_index import UserIndex
 from spotify_dag.tombstones import Tombstones
 from spotify_dag.tracks.blend_answers import Blends
 from spotify_dag.tracks.continuation_model import TrackModel
+from spotify_dag.tracks.listeners import Listeners
 from spotify_dag.tracks.track_answers import TrackAnswers
 from spotify_dag.tracks.track_index import TrackIndex
+from spotify_dag.tracks.tracks_for import TracksFor
 
 if TYPE_CHECKING:
     import polars as pl
@@ -128,7 +130,12 @@ class Project:
     @property
     def blends(self) -> Blends:
         """Lists for several people from this data root."""
-        return Blends(self.track_answers, self.lake)
+        return Blends(self.track_answers, Listeners(self.lake))
+
+    @property
+    def tracks_for(self) -> TracksFor:
+        """Tracks for single users from this data root."""
+        return TracksFor(self.track_answers, self.lake, Listeners(self.lake))
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
         """Return the genre tables, best first: those of the sources, then the registered artist-genre table.

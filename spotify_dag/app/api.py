@@ -167,6 +167,25 @@ def _own(service: Service) -> APIRouter:
         service.identity.require(request, user_id)
         return Json(await service.heavy.run(my_data.overview, service.project, user_id))
 
+    @router.get("/users/{user_id}/tracks", response_model=api_models.SuggestedAnswer, responses={200: DESCRIBED})
+    async def suggest(
+        request: Request,
+        user_id: UserId,
+        count: Annotated[int, Query(ge=1, le=500)] = 50,
+        popularity: Annotated[float, Query(ge=-1, le=1)] = 0.0,
+        diversity: Annotated[float, Query(ge=0, le=1)] = 0.1,
+        form: ListForm = "json",
+        token: Token = None,
+    ) -> Response:
+        """Return tracks that a user does not have, and why; only to the user themselves."""
+        service.identity.require(request, user_id)
+        snapshot = service.serving.snapshot()
+        near = snapshot.matches(snapshot.person(user_id, shown=False), 20, limit=1)
+        wish = {"count": count, "popularity": popularity, "diversity": diversity}
+        others = [match.user_id for match in near]
+        answer = await service.heavy.run(lambda: service.tracks.suggested(user_id, others, **wish))
+        return Json(answer) if form == "json" else playlist_file("Tracks for me", answer["tracks"], form)
+
     @router.get(
         "/users/{user_id}/data",
         response_class=Response,

@@ -145,6 +145,20 @@ class NextTrack(TrackAnswer):
     why: list[str]
 
 
+class SuggestedTrack(NextTrack):
+    """A track for one user."""
+
+    near: int = Field(description="How many of the nearest users have it", ge=0)
+
+
+class SuggestedAnswer(BaseModel):
+    """Tracks that a user does not have, best first."""
+
+    tracks: list[SuggestedTrack]
+    has: int = Field(description="Tracks of the user that are known here", ge=0)
+    near_users: int = Field(description="Nearest users that were looked at", ge=0)
+
+
 class ContinueAnswer(BaseModel):
     """How a playlist goes on."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,6 +45,7 @@ class Tracks:
         # One for all requests: it holds the model that serves, and follows it.
         self._answers = project.track_answers
         self.blends = BlendQuestions(project)
+        self._for = project.tracks_for
 
     def available(self) -> bool:
         """Return whether there are tracks to be found."""
@@ -62,6 +64,13 @@ class Tracks:
 
         self._must_be_there()
         return self._answers.continued(ContinueRequest(**request.model_dump()))
+
+    def suggested(self, user_id: str, near: Sequence[str], **wish: Any) -> dict[str, Any]:
+        """Return tracks that a user does not have."""
+        from spotify_dag.tracks.tracks_for import SuggestWish
+
+        self._must_be_there()
+        return self._for.suggested(user_id, SuggestWish(**wish), near)
 
     def _must_be_there(self) -> None:
         if not self.available():

@@ -1,4 +1,4 @@
-"""Commands that make a list for people: ``spotify-dag blend``."""
+"""Commands that make a list for people: ``spotify-dag blend | tracks-for``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from rich.table import Table
 
 from spotify_dag.cli.add import artist_names
 from spotify_dag.cli.playlist_options import FormatOption, OutOption, give, leaves
+from spotify_dag.cli.track_commands import print_tracks
 from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
+from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.sources.export.reading import Reading
+from spotify_dag.stores.model_registry import NoModelError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,6 +74,46 @@ def blend(
             )
         else:
             _print(answer)
+
+
+def tracks_for(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="User id.")],
+    count: Annotated[int, typer.Option("-k", min=1, max=500, help="Number of tracks.")] = 50,
+    popularity: Annotated[
+        float, typer.Option(min=-1, max=1, help="-1: rather unknown tracks; 1: rather popular ones.")
+    ] = 0.0,
+    diversity: Annotated[
+        float, typer.Option(min=0, max=1, help="How much better every further track of an artist must be.")
+    ] = 0.1,
+    as_json: JsonOption = False,
+    form: FormatOption = None,
+    out_path: OutOption = None,
+) -> None:
+    """Suggest tracks that USER does not have, by their playlists and the nearest users, and say why."""
+    from spotify_dag.tracks.tracks_for import NEAR, SuggestWish
+
+    with clear_errors():
+        as_file = leaves(as_json, form, out_path)
+        project = open_project(context)
+        project.check_layout()
+        wish = SuggestWish(count=count, popularity=popularity, diversity=diversity)
+        answer = project.tracks_for.suggested(user, wish, nearest(project, user, NEAR))
+        if as_json:
+            print_json({"user_id": user, **answer})
+        elif as_file:
+            give(f"Tracks for {user}", answer["tracks"], form, out_path)
+        else:
+            print_tracks(f"Tracks for {user}", answer["tracks"])
+
+
+def nearest(project: Project, user: str, count: int) -> list[str]:
+    """Return the users nearest to one who is in the index, as far as they may be shown; none where it has no answer."""
+    try:
+        _, (matches,) = project.matcher.recommend([user], count, limit=1)
+    except (NoModelError, UnknownUserError):
+        return []
+    return [match.user_id for match in matches]
 
 
 def _items(project: Project, path: Path) -> pl.DataFrame:

@@ -99,23 +99,27 @@ def evaluate_tracks(
     playlists: Annotated[int, typer.Option(min=1, help="Playlists asked for at most, drawn at random.")] = 500,
     queries: Annotated[int, typer.Option(min=1, help="Search queries of each kind.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the queries and of the hold-out.")] = 0,
-    only: Annotated[str | None, typer.Option(help="search or continuation.", show_default=False)] = None,
+    only: Annotated[
+        str | None, typer.Option(help="search, continuation, or listeners: tracks for users.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure search and playlist continuation on withheld playlists, against baselines."""
     from spotify_dag.tracks.evaluate_source import Evaluation, describe
 
     with clear_errors():
-        if only not in (None, "search", "continuation"):
-            raise SearchError(f"--only is '{only}'. Choose search or continuation.")
+        if only not in (None, "search", "continuation", "listeners"):
+            raise SearchError(f"--only is '{only}'. Choose search, continuation or listeners.")
         project = open_project(context)
         evaluation = Evaluation(
             project.settings, project.lake, project.encoder, watched_progress(), seed, artist_genres
         )
         report = describe(path, project.settings) | {"seed": seed}
-        if only != "continuation":
+        if only in (None, "search"):
             report["search"] = evaluation.search(path, queries)
-        if only != "search":
+        if only == "listeners":
+            report["listeners"] = evaluation.listeners(path, test_path, playlists)
+        if only in (None, "continuation"):
             report["continuation"] = evaluation.continuation(path, test_path, playlists)
         if as_json:
             print_json(report)
@@ -128,6 +132,8 @@ def evaluate_tracks(
             _print_figures("Known-item search", report["search"])
         if "continuation" in report:
             _print_continuation(report["continuation"])
+        if "listeners" in report:
+            _print_listeners(report["listeners"])
 
 
 def _years(text: str | None) -> tuple[int, int] | None:
@@ -192,6 +198,18 @@ def _print_continuation(report: dict[str, Any]) -> None:
         for measure, of_scenario in report["lead"].items():
             ahead = of_scenario[scenario]
             out.print(f"{measure}: {ahead['ratio']:.3f} ± {ahead['error']:.3f} times {ahead['best']}")
+
+
+def _print_listeners(report: dict[str, Any]) -> None:
+    for scenario, methods in report["scenarios"].items():
+        table = Table(title=f"Tracks for users: {scenario}", title_justify="left")
+        for heading in ("", "NDCG@50"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for name, figures in methods.items():
+            table.add_row(name, f"{figures['ndcg_at_50']:.4g} ± {figures['ndcg_at_50_error']:.2g}")
+        out.print(table)
+        ahead = report["lead"][scenario]
+        out.print(f"{ahead['ratio']:.3f} ± {ahead['error']:.3f} times {ahead['best']}")
 
 
 def _print_figures(title: str, rows: dict[str, dict[str, float]]) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -13,12 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spotify_dag.features.audio import DURATION_MS, SCALED
 from spotify_dag.features.genres import artist_key
-from spotify_dag.schemas import RAW_PLAYLISTS, buckets_of
-from spotify_dag.stores.lake import Lake
 from spotify_dag.tracks.blend import Blend, Limit, blend
 from spotify_dag.tracks.blend_candidates import Pool, pool_of
 from spotify_dag.tracks.continuation_model import LoadedModel
-from spotify_dag.tracks.listeners import Listener, ListenerError
+from spotify_dag.tracks.listeners import Listener, ListenerError, Listeners
 from spotify_dag.tracks.track_answers import TrackAnswers, shown, track_reference
 
 if TYPE_CHECKING:
@@ -28,7 +24,6 @@ FEWEST_PEOPLE, MOST_PEOPLE = 2, 20
 MOST_TRACKS, MOST_MINUTES, MOST_VETOES = 200, 600, 1_000
 SHORTEST_TRACK = 60.0
 """Seconds by which a list of some minutes is bounded in tracks."""
-LISTENERS_KEPT = 1_000
 FOR_SHARE = 0.5
 """A track is there for those that it adds at least this share of what it adds for the one it adds most for."""
 Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -53,10 +48,7 @@ class Blends:
     """Answers from one data root; keep one to answer many times. Threads may share it."""
 
     answers: TrackAnswers
-    lake: Lake
-    _kept: OrderedDict[tuple[str, str, int], Listener] = field(default_factory=OrderedDict, init=False, repr=False)
-    """Listeners of the model version and the version of the lake that they were read for."""
-    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+    listeners: Listeners
 
     def listener(self, name: str, items: pl.DataFrame) -> Listener:
         """Return somebody who is here only as rows of `schemas.RAW_PLAYLISTS`; nothing of them is kept."""
@@ -79,7 +71,7 @@ class Blends:
         """
         loaded = self.answers.loaded()
         # Sorted, so that the order in which people are named changes nothing.
-        people = sorted([*self._listeners(user_ids, loaded), *guests], key=lambda person: person.name)
+        people = sorted([*self.listeners.of(user_ids, loaded), *guests], key=lambda person: person.name)
         names = [person.name for person in people]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -98,29 +90,6 @@ class Blends:
         count = wish.tracks if wish.minutes is None else min(MOST_TRACKS, int(wish.minutes * 60 / SHORTEST_TRACK))
         limit = Limit(count, np.inf if wish.minutes is None else wish.minutes * 60, wish.known)
         return self._answer(loaded, people, pool, blend(pool.candidates, limit))
-
-    def _listeners(self, user_ids: Sequence[str], loaded: LoadedModel) -> list[Listener]:
-        import polars as pl
-
-        version = self.lake.version(RAW_PLAYLISTS)
-        with self._lock:
-            read = {user: self._kept.get((user, loaded.version, version)) for user in user_ids}
-        if missing := [user for user, listener in read.items() if listener is None]:
-            items = (
-                self.lake.scan(RAW_PLAYLISTS, buckets_of(missing, self.lake.n_buckets))
-                .filter(pl.col("user_id").is_in(missing))
-                .select("user_id", "track_id", "track_name", "artist_name", "plays")
-                .collect()
-            )
-            for (user,), rows in items.partition_by("user_id", as_dict=True).items():
-                read[str(user)] = Listener.of_items(str(user), rows, loaded)
-            if unknown := [user for user in missing if read[user] is None]:
-                raise ListenerError(f"Nobody called '{unknown[0][:80]}' is known. Add them with: spotify-dag add")
-            with self._lock:
-                self._kept.update({(user, loaded.version, version): read[user] for user in missing})  # type: ignore[misc]
-                while len(self._kept) > LISTENERS_KEPT:
-                    self._kept.popitem(last=False)
-        return [listener for user in user_ids if (listener := read[user]) is not None]
 
     def _vetoes(self, wish: BlendWish, loaded: LoadedModel) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of songs and of artists to leave out; a track stands for all recordings of its song."""

@@ -20,6 +20,8 @@ POOL = 1_000
 """Best candidates whose spread the knobs turn by."""
 USUAL = 250
 """Answers up to which the usual number of candidates will do."""
+DIVERSITY = 0.1
+"""Of tracks for one person, unless they ask for another."""
 KNOB = 2.0
 """Standard deviations of the scores of these that a knob turned all the way moves a track by."""
 

@@ -20,7 +20,7 @@ from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.text_encoder import Encoder, encoded
 from spotify_dag.tracks.catalogue_rows import distinct_tracks, with_song_keys
 from spotify_dag.tracks.continuation import Continuation
-from spotify_dag.tracks.continuation_baselines import TUNED, fixed, tuned
+from spotify_dag.tracks.continuation_baselines import TUNED, Baseline, fixed, tuned
 from spotify_dag.tracks.corpus import (
     distinct_texts,
     genre_names,
@@ -33,9 +33,12 @@ from spotify_dag.tracks.moods import PHRASES
 from spotify_dag.tracks.ranker_learning import asked_while_learning
 from spotify_dag.tracks.track_arrays import Playlists, Tracks
 from spotify_dag.tracks.track_evaluation import (
+    AT_50,
+    FEWEST_ITEMS,
     SCENARIOS,
     TEST_PLAYLISTS,
     evaluate_continuation,
+    evaluate_halves,
     evaluate_search,
     known_item_queries,
     lead,
@@ -96,6 +99,25 @@ class Evaluation:
         playlists
             How many are asked for at most, drawn at random.
         """
+        learned = self._learned(path, test_path, playlists)
+        scenarios = learned.continued(self.seed, self.progress)
+        return learned.about() | {
+            "scenarios": summary(scenarios, self.seed),
+            "lead": {measure: lead(scenarios, measure, self.seed) for measure in ("r_precision", "ndcg")},
+        }
+
+    def listeners(self, path: Path, test_path: Path | None = None, playlists: int = TEST_PLAYLISTS) -> dict[str, Any]:
+        """Return figures of tracks for single users: half of what they have is withheld, and nothing was learned from.
+
+        Every playlist is taken for a user. There are no titles. Parameters are those of `continuation`.
+        """
+        learned = self._learned(path, test_path, playlists)
+        with self.progress.task("Suggesting tracks", len(learned.asked)) as advance:
+            halves = evaluate_halves(learned.model, learned.baselines, learned.asked, seed=self.seed, progress=advance)
+        report = {f"half of {FEWEST_ITEMS} tracks and more": halves}
+        return learned.about() | {"scenarios": summary(report, self.seed), "lead": lead(report, AT_50, self.seed)}
+
+    def _learned(self, path: Path, test_path: Path | None, playlists: int) -> _Learned:
         import polars as pl
 
         source = open_files(path, self.settings)
@@ -116,24 +138,8 @@ class Evaluation:
             baselines, settings = tuned(arrays, learned, seed=self.seed, progress=advance)
         artists = tracks.select("artist_key", pl.Series("artist", arrays.artist)).unique("artist_key")
         artist = everything.join(artists, on="artist_key", how="left", maintain_order="left")["artist"].fill_null(-1)
-        with self.progress.task("Continuing playlists", len(SCENARIOS) * len(asked_playlists)) as advance:
-            scenarios = evaluate_continuation(
-                model,
-                fixed(model.stage) | baselines,
-                asked_playlists,
-                artist.to_numpy(),
-                seed=self.seed,
-                progress=advance,
-            )
-        return {
-            "catalogue": tracks.height,
-            "learned_from": lists.height,
-            "asked_for": asked.height,
-            "wanted_tracks_in_catalogue": float((asked_playlists.indices < tracks.height).mean()),
-            "settings": settings,
-            "scenarios": summary(scenarios, self.seed),
-            "lead": {measure: lead(scenarios, measure, self.seed) for measure in ("r_precision", "ndcg")},
-        }
+        baselines = fixed(model.stage) | baselines
+        return _Learned(model, baselines, settings, asked_playlists, artist.to_numpy(), lists.height)
 
     def _train_and_test(
         self, source: Source, path: Path, test_path: Path | None, playlists: int
@@ -183,6 +189,34 @@ class Evaluation:
         )
         arrays = tracks_of(catalogue, _audio(source), text_vectors(tracks, known), known)
         return arrays, playlists_of(lists, known)
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What was learned from some playlists, and the playlists to ask for."""
+
+    model: Continuation
+    baselines: dict[str, Baseline]
+    settings: dict[str, str]
+    asked: Playlists
+    artist: np.ndarray
+    learned_from: int
+
+    def about(self) -> dict[str, Any]:
+        catalogue = len(self.model.stage.tracks)
+        return {
+            "catalogue": catalogue,
+            "learned_from": self.learned_from,
+            "asked_for": len(self.asked),
+            "wanted_tracks_in_catalogue": float((self.asked.indices < catalogue).mean()),
+            "settings": self.settings,
+        }
+
+    def continued(self, seed: int, progress: Progress) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+        with progress.task("Continuing playlists", len(SCENARIOS) * len(self.asked)) as advance:
+            return evaluate_continuation(
+                self.model, self.baselines, self.asked, self.artist, seed=seed, progress=advance
+            )
 
 
 def describe(path: Path, settings: Settings) -> dict[str, Any]:

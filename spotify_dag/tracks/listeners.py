@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.genres import artist_key
+from spotify_dag.schemas import RAW_PLAYLISTS, buckets_of
+from spotify_dag.stores.lake import Lake
 from spotify_dag.tracks.candidates import FirstStage
 from spotify_dag.tracks.catalogue_rows import track_identity
 from spotify_dag.tracks.continuation_model import LoadedModel
@@ -23,6 +28,8 @@ class ListenerError(SpotifyDagError):
     """People who cannot be given a list. The message says who, why and what to do."""
 
 
+MOST_READ = 1_000
+"""People whose listening is held in memory."""
 PREDICTED = 0.3
 """Share of somebody's listening to come that goes to artists who are new to them, by prediction."""
 
@@ -89,3 +96,45 @@ class Listener:
         if total <= 0 or not own.any():
             return own if own.any() else predicted / max(total, 1e-12)
         return (1 - PREDICTED) * own + PREDICTED * predicted / total
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """People of the lake, read once per version of it and of the model. Threads may share it."""
+
+    lake: Lake
+    _read: OrderedDict[tuple[str, str, int], Listener] = field(default_factory=OrderedDict, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def of(self, user_ids: Sequence[str], loaded: LoadedModel, *, missing_ok: bool = False) -> list[Listener]:
+        """Return users in the order given.
+
+        Raises
+        ------
+        ListenerError
+            If one is not in the lake; with ``missing_ok`` they are left out.
+        """
+        import polars as pl
+
+        version = self.lake.version(RAW_PLAYLISTS)
+        with self._lock:
+            read = {user: self._read.get((user, loaded.version, version)) for user in user_ids}
+        if missing := [user for user, listener in read.items() if listener is None]:
+            items = (
+                self.lake.scan(RAW_PLAYLISTS, buckets_of(missing, self.lake.n_buckets))
+                .filter(pl.col("user_id").is_in(missing))
+                .select("user_id", "track_id", "track_name", "artist_name", "plays")
+                .collect()
+            )
+            new = {
+                str(user): Listener.of_items(str(user), rows, loaded)
+                for (user,), rows in items.partition_by("user_id", as_dict=True).items()
+            }
+            if not missing_ok and (unknown := [user for user in missing if user not in new]):
+                raise ListenerError(f"Nobody called '{unknown[0][:80]}' is known. Add them with: spotify-dag add")
+            read |= new
+            with self._lock:
+                self._read.update({(user, loaded.version, version): listener for user, listener in new.items()})
+                while len(self._read) > MOST_READ:
+                    self._read.popitem(last=False)
+        return [listener for user in user_ids if (listener := read[user]) is not None]

@@ -18,6 +18,7 @@ import numpy as np
 
 from spotify_dag.ranking_metrics import (
     LENGTH,
+    binary_ndcg,
     clicks,
     hit_rates,
     ndcg,
@@ -25,7 +26,7 @@ from spotify_dag.ranking_metrics import (
     r_precision_with_artists,
     ranking,
 )
-from spotify_dag.tracks.continuation import Continuation
+from spotify_dag.tracks.continuation import DIVERSITY, Continuation
 from spotify_dag.tracks.continuation_baselines import Baseline
 from spotify_dag.tracks.track_arrays import Playlists, Request, request_of
 
@@ -42,6 +43,7 @@ SCENARIOS = {
 }  # fmt: skip
 """Seeds of each scenario; below 0 they are drawn from anywhere in the playlist."""
 OURS = "spotify_dag"
+AT_50, FEWEST_ITEMS = "ndcg_at_50", 10
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,43 @@ def evaluate_continuation(
     return report
 
 
+def evaluate_halves(
+    model: Continuation, baselines: Mapping[str, Baseline], playlists: Playlists, *, seed: int = 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
+    """Return for each method what its 50 tracks for somebody are worth, by the half of their tracks that is withheld.
+
+    Parameters
+    ----------
+    model, baselines
+        Learned without the playlists.
+    playlists
+        Each is taken for a person. Those of fewer than `FEWEST_ITEMS` tracks are left out.
+
+    Returns
+    -------
+    ``ndcg_at_50``, ``[people]``. Ours are the tracks that `Continuation.recommend` gives with the diversity of
+    `tracks_for`: one recording of each song. The other methods are held to no such thing.
+    """
+    count = len(model.stage.tracks)
+    jitter = np.random.default_rng(seed).random(count) * 1e-6
+    rows: dict[str, list[float]] = {name: [] for name in (OURS, *baselines)}
+    for number in range(len(playlists)):
+        own = playlists[number]
+        progress(1)
+        if len(own) < FEWEST_ITEMS:
+            continue
+        mixed = np.random.default_rng([seed, number]).permutation(len(own))
+        given, withheld = own[np.sort(mixed[: len(own) // 2])], own[mixed[len(own) // 2 :]]
+        request = Request(given[given < count])
+        ranked = {name: ranking(score(request), request.seeds, jitter, 50) for name, score in baselines.items()}
+        ranked[OURS] = np.array([one.track for one in model.recommend(request, 50, diversity=DIVERSITY)], np.int64)
+        for name, order in ranked.items():
+            hits = np.isin(order, withheld)[None]
+            rows[name].append(float(binary_ndcg(hits, np.array([len(withheld)]), 50)[0]))
+    return {name: {AT_50: np.array(values)} for name, values in rows.items()}
+
+
 def _measures(ranked: np.ndarray, withheld: np.ndarray, artist: np.ndarray) -> tuple[float, ...]:
     return (
         r_precision(ranked, withheld),
@@ -212,7 +251,7 @@ def summary(
                 **{measure: float(values.mean()) for measure, values in figures.items()},
                 **{f"{measure}_error": _bootstrap(lambda rows: rows[:, 0].mean(), values[:, None], seed)
                    for measure, values in figures.items()},
-                "playlists": len(figures[MEASURES[0]]),
+                "playlists": len(next(iter(figures.values()))),
             }
             for name, figures in methods.items()
         }

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from samples.app_world import PRIVATE, user_id
+from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.playlists_out.forms import FORMS, FormName
+from spotify_dag.schemas import RAW_PLAYLISTS
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag_tests.app.conftest import Served
 
@@ -55,6 +57,19 @@ def test_a_blend_is_for_users_who_are_shown(with_tracks: Served) -> None:
     assert (private.status_code, nobody.status_code) == (404, 404)
     assert private.json()["detail"] == nobody.json()["detail"].replace("nobody", PRIVATE)
     assert with_tracks.client.post("/api/v1/blend", json={"users": shown[:1]}).status_code == 422
+
+
+def test_tracks_for_somebody_are_for_them_alone(with_tracks: Served) -> None:
+    path, identity = f"/api/v1/users/{user_id(0)}/tracks", with_tracks.service.identity
+    assert with_tracks.client.get(path).status_code == 401
+    another = {TOKEN_HEADER: identity.file_token(user_id(1))}
+    assert with_tracks.client.get(path, headers=another).status_code == 401
+    proof = {TOKEN_HEADER: identity.file_token(user_id(0))}
+    answer = with_tracks.client.get(path, params={"count": 8}, headers=proof).json()
+    assert len(answer["tracks"]) == 8
+    assert answer["near_users"] == 20
+    own = with_tracks.project.lake.scan(RAW_PLAYLISTS).filter(pl.col("user_id") == user_id(0)).collect()["track_id"]
+    assert not {track["track_id"] for track in answer["tracks"]} & set(own)
 
 
 def test_another_form_is_refused(with_tracks: Served) -> None:

@@ -41,6 +41,7 @@ from spotify_dag.tracks.track_answers import (
     TrackDescription,
     read_requests,
 )
+from spotify_dag.tracks.tracks_for import SuggestWish
 
 pytestmark = pytest.mark.slow
 
@@ -310,6 +311,38 @@ class TestBlend:
     def test_what_cannot_be_blended_is_refused(self, project: Project, users: list[str], said: str) -> None:
         with pytest.raises(ListenerError, match=said):
             project.blends.blended(users, BlendWish())
+
+
+class TestTracksFor:
+    USER = "synthetic-000004"
+
+    def test_nothing_is_suggested_that_somebody_has(self, project: Project) -> None:
+        keys = dict(catalogue(project).select("track_id", "song_key").iter_rows())
+        tracks_of = own_tracks(project)
+        near = [user for user in sorted(tracks_of) if user != self.USER][:5]
+        made = project.tracks_for.suggested(self.USER, SuggestWish(count=40), near)
+        songs = [keys[track["track_id"]] for track in made["tracks"]]
+        assert len(set(songs)) == len(songs) == 40
+        assert not set(songs) & {keys[track] for track in tracks_of[self.USER]}
+        assert made["near_users"] == 5
+        for track, song in zip(made["tracks"], songs, strict=True):
+            assert track["why"]
+            assert track["near"] == sum(song in {keys[own] for own in tracks_of[user]} for user in near)
+        said = [why for track in made["tracks"] for why in track["why"]]
+        assert any("of the 5 nearest listeners have it" in why for why in said)
+        assert any("fits your" in why for why in said)
+
+    def test_the_command_writes_a_list(self, project: Project, tmp_path: Path) -> None:
+        project.check_layout()
+        command = ["--data", str(project.settings.data), "tracks-for", self.USER, "-k", "5"]
+        buckets = {"SPOTIFY_DAG_N_BUCKETS": str(project.settings.n_buckets)}
+        done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "Monday.jspf")], env=buckets)
+        assert done.exit_code == 0, done.output
+        rows = pl.concat(list(Reading(tmp_path / "Monday.jspf", "anna").frames()))
+        asked = json.loads(CliRunner().invoke(app, [*command, "--json"], env=buckets).stdout)
+        assert rows.sort("position")["track_name"].to_list() == [track["track_name"] for track in asked["tracks"]]
+        nobody = CliRunner().invoke(app, [*command[:3], "nobody"], env=buckets)
+        assert (nobody.exit_code, "Nobody called 'nobody' is known" in nobody.stderr) == (1, True)
 
 
 def own_tracks(project: Project) -> dict[str, set[str]]:
