@@ -225,7 +225,7 @@ def evaluate_halves(
         given, withheld = own[np.sort(mixed[: len(own) // 2])], own[mixed[len(own) // 2 :]]
         request = Request(given[given < count])
         ranked = {name: ranking(score(request), request.seeds, jitter, 50) for name, score in baselines.items()}
-        ranked[OURS] = np.array([one.track for one in model.recommend(request, 50, diversity=DIVERSITY)], np.int64)
+        ranked[OURS] = np.array([made.track for made in model.recommend(request, 50, diversity=DIVERSITY)], np.int64)
         for name, order in ranked.items():
             hits = np.isin(order, withheld)[None]
             rows[name].append(float(binary_ndcg(hits, np.array([len(withheld)]), 50)[0]))

@@ -27,7 +27,7 @@ NEAR = 20
 OWN_PLAYLISTS, FEWEST_TRACKS = 50, 3
 """Playlists of one's own that a track may fit, and tracks of each at least."""
 MOST_ARTISTS = 100
-"""Artists that speak for somebody of whom no track is known."""
+"""Artists that speak for somebody where no track of theirs is known."""
 
 
 class SuggestWish(BaseModel):
