@@ -188,8 +188,12 @@ def test_an_unknown_user_is_told_what_to_do(world: Path) -> None:
 def test_nothing_new_materialises_nothing_and_is_quick(world: Path) -> None:
     before = content(world)
     begun = children_time()
+    imports = [sys.executable, "-c", "import spotify_dag.definitions, mlflow, lancedb"]
+    subprocess.run(imports, check=True, env=ENVIRONMENT)
+    imported = children_time() - begun
     done = spotify_dag(world, "run", "--json")
-    assert children_time() - begun < 15, "seconds of processor time"
+    # By the clock a machine that is busy is slow. Beside what is imported, a run that finds nothing costs little.
+    assert children_time() - begun - imported < 2 * imported, "processor time"
     assert json.loads(done.stdout)["materialised"] == []
     assert all(frame.equals(before[name]) for name, frame in content(world).items())
 
