@@ -135,7 +135,7 @@ class Project:
     @property
     def tracks_for(self) -> TracksFor:
         """Tracks for single users from this data root."""
-        return TracksFor(self.track_answers, self.lake, Listeners(self.lake))
+        return TracksFor(self.track_answers, Listeners(self.lake))
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
         """Return the genre tables, best first: those of the sources, then the registered artist-genre table.

@@ -12,15 +12,16 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spotify_dag.app import api_models, my_data
 from spotify_dag.app.background_jobs import Job, follow_async
-from spotify_dag.app.blend_questions import BlendAnswer, BlendRequest
 from spotify_dag.app.docs_page import login_problem
 from spotify_dag.app.guard import API, client_of
 from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS, TOKEN_HEADER
 from spotify_dag.app.playlist_answers import DESCRIBED, AnswerForm, playlist_file
 from spotify_dag.app.problems import AppError, documented, status_of
 from spotify_dag.app.service import Service, Wish
-from spotify_dag.app.track_questions import Continuation
+from spotify_dag.app.track_questions import BlendRequest, Continuation
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.tracks.continuation import DIVERSITY
+from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, SuggestWish
 
 MOST_MATCHES = 100
 MOST_ENTRIES = 1_000
@@ -171,19 +172,16 @@ def _own(service: Service) -> APIRouter:
     async def suggest(
         request: Request,
         user_id: UserId,
-        count: Annotated[int, Query(ge=1, le=500)] = 50,
+        count: Annotated[int, Query(ge=1, le=MOST_SUGGESTED)] = 50,
         popularity: Annotated[float, Query(ge=-1, le=1)] = 0.0,
-        diversity: Annotated[float, Query(ge=0, le=1)] = 0.1,
+        diversity: Annotated[float, Query(ge=0, le=1)] = DIVERSITY,
         form: ListForm = "json",
         token: Token = None,
     ) -> Response:
         """Return tracks that a user does not have, and why; only to the user themselves."""
         service.identity.require(request, user_id)
-        snapshot = service.serving.snapshot()
-        near = snapshot.matches(snapshot.person(user_id, shown=False), 20, limit=1)
-        wish = {"count": count, "popularity": popularity, "diversity": diversity}
-        others = [match.user_id for match in near]
-        answer = await service.heavy.run(lambda: service.tracks.suggested(user_id, others, **wish))
+        wish = SuggestWish(count=count, popularity=popularity, diversity=diversity)
+        answer = await service.heavy.run(service.tracks.suggested, user_id, wish, service.serving.snapshot())
         return Json(answer) if form == "json" else playlist_file("Tracks for me", answer["tracks"], form)
 
     @router.get(
@@ -246,11 +244,11 @@ def _tracks(service: Service) -> APIRouter:
             return Json(answer)
         return playlist_file(request.title or request.mood or "", answer["recommendations"], form)
 
-    @router.post("/blend", response_model=BlendAnswer, responses={200: DESCRIBED})
+    @router.post("/blend", response_model=api_models.BlendAnswer, responses={200: DESCRIBED})
     async def blend(asked: BlendRequest, request: Request, form: ListForm = "json", token: Token = None) -> Response:
         """Return one list for 2 to 20 users: the least satisfied of them is satisfied most."""
         snapshot, proven = service.serving.snapshot(), service.identity.proven(request)
-        answer = await service.heavy.run(service.tracks.blends.blended, asked, snapshot, proven)
+        answer = await service.heavy.run(service.tracks.blended, asked, snapshot, proven)
         return Json(answer) if form == "json" else playlist_file("Blend", answer["tracks"], form)
 
     return router

@@ -113,8 +113,8 @@ class HealthAnswer(BaseModel):
     users: int | None = None
 
 
-class TrackAnswer(BaseModel):
-    """A track of the catalogue, and how well it fits."""
+class CatalogueTrack(BaseModel):
+    """A track of the catalogue."""
 
     track_id: str
     catalogue_number: int
@@ -124,6 +124,11 @@ class TrackAnswer(BaseModel):
     release_year: int | None
     popularity: float | None = Field(description="0 to 100")
     genres: list[str] | None
+
+
+class TrackAnswer(CatalogueTrack):
+    """A track, and how well it fits."""
+
     score: float
 
 
@@ -165,3 +170,39 @@ class ContinueAnswer(BaseModel):
     recommendations: list[NextTrack]
     seeds: int = Field(description="Tracks of the request that are known", ge=0)
     unknown: list[str] = Field(description="Tracks of the request that are not")
+
+
+class BlendPerson(BaseModel):
+    """One of the people."""
+
+    user_id: str
+    satisfaction: float = Field(
+        description="What is to be expected, 0 to 1; 1 is the best list of this length for them alone"
+    )
+
+
+class BlendReason(BaseModel):
+    """Somebody a track is there for."""
+
+    user_id: str
+    why: str
+
+
+class BlendTrack(CatalogueTrack):
+    """A track of a blend."""
+
+    seconds: int = Field(description="Its length; 210 where nobody knows")
+    known_by: list[str]
+    why: list[str] = Field(description="The same as `for`, as text")
+    told: list[BlendReason] = Field(alias="for")
+
+
+class BlendAnswer(BaseModel):
+    """One list for several people."""
+
+    tracks: list[BlendTrack]
+    people: list[BlendPerson]
+    least: float = Field(description="Expected satisfaction of the least satisfied person")
+    mean: float
+    minutes: float
+    known: float = Field(description="Share of tracks that one of them has")

@@ -1,16 +1,19 @@
-"""Search and continuation, where this data root has tracks."""
+"""Search, continuation, and lists for people, where this data root has tracks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spotify_dag.app.blend_questions import BlendQuestions
 from spotify_dag.app.problems import AppError
+from spotify_dag.tracks.blend_answers import FEWEST_PEOPLE, MOST_PEOPLE, Blends, BlendWish, Name
+from spotify_dag.tracks.listeners import Listeners
+from spotify_dag.tracks.tracks_for import NEAR, SuggestWish, TracksFor
 
 if TYPE_CHECKING:
+    from spotify_dag.app.snapshot import Snapshot
     from spotify_dag.project import Project
 
 MOST_SEEDS = 1_000
@@ -31,6 +34,12 @@ class Continuation(BaseModel):
     diversity: float = Field(0.0, ge=0, le=1)
 
 
+class BlendRequest(BlendWish):
+    """Who a list is for, and how it shall be."""
+
+    users: list[Name] = Field(min_length=FEWEST_PEOPLE, max_length=MOST_PEOPLE, description="User ids, in any order")
+
+
 class Tracks:
     """Answers about tracks.
 
@@ -44,8 +53,9 @@ class Tracks:
         self._project = project
         # One for all requests: it holds the model that serves, and follows it.
         self._answers = project.track_answers
-        self.blends = BlendQuestions(project)
-        self._for = project.tracks_for
+        listeners = Listeners(project.lake)
+        self._blends = Blends(self._answers, listeners)
+        self._for = TracksFor(self._answers, listeners)
 
     def available(self) -> bool:
         """Return whether there are tracks to be found."""
@@ -65,12 +75,24 @@ class Tracks:
         self._must_be_there()
         return self._answers.continued(ContinueRequest(**request.model_dump()))
 
-    def suggested(self, user_id: str, near: Sequence[str], **wish: Any) -> dict[str, Any]:
-        """Return tracks that a user does not have."""
-        from spotify_dag.tracks.tracks_for import SuggestWish
-
+    def suggested(self, user_id: str, wish: SuggestWish, snapshot: Snapshot) -> dict[str, Any]:
+        """Return tracks that a user does not have; for that user alone."""
         self._must_be_there()
-        return self._for.suggested(user_id, SuggestWish(**wish), near)
+        near = snapshot.matches(snapshot.person(user_id, shown=False), NEAR, limit=1)
+        return self._for.suggested(user_id, wish, [match.user_id for match in near])
+
+    def blended(self, request: BlendRequest, snapshot: Snapshot, proven: Iterable[str]) -> dict[str, Any]:
+        """Return one list for users that this client may be told of.
+
+        Raises
+        ------
+        UnknownUserError
+            If one of them is not known, or not shown to this client.
+        """
+        self._must_be_there()
+        for user in request.users:
+            snapshot.person(user, shown=user not in proven)
+        return self._blends.blended(request.users, BlendWish(**request.model_dump(exclude={"users"})))
 
     def _must_be_there(self) -> None:
         if not self.available():

@@ -15,6 +15,9 @@ from spotify_dag.console import JsonOption, clear_errors, open_project, out, pri
 from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.stores.model_registry import NoModelError
+from spotify_dag.tracks.blend_answers import MOST_MINUTES, MOST_TRACKS, BlendWish
+from spotify_dag.tracks.continuation import DIVERSITY
+from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, NEAR, SuggestWish
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,9 +32,11 @@ def blend(
         list[Path] | None,
         typer.Option(help="Somebody who is here only as a file they exported; nothing of it is kept. Repeatable."),
     ] = None,
-    tracks: Annotated[int, typer.Option(min=1, max=200, help="How many tracks, where no minutes are given.")] = 50,
+    tracks: Annotated[
+        int, typer.Option(min=1, max=MOST_TRACKS, help="How many tracks, where no minutes are given.")
+    ] = 50,
     minutes: Annotated[
-        float | None, typer.Option(min=5, max=600, help="How long it may be, instead.", show_default=False)
+        float | None, typer.Option(min=5, max=MOST_MINUTES, help="How long it may be, instead.", show_default=False)
     ] = None,
     known: Annotated[
         float, typer.Option(min=0, max=1, help="Share of tracks that one of them has; the others are new to all.")
@@ -47,8 +52,6 @@ def blend(
     out_path: OutOption = None,
 ) -> None:
     """Make one list for 2 to 20 people, so that the least satisfied of them is satisfied most."""
-    from spotify_dag.tracks.blend_answers import BlendWish
-
     with clear_errors():
         as_file = leaves(as_json, form, out_path)
         project = open_project(context)
@@ -79,20 +82,18 @@ def blend(
 def tracks_for(
     context: typer.Context,
     user: Annotated[str, typer.Argument(help="User id.")],
-    count: Annotated[int, typer.Option("-k", min=1, max=500, help="Number of tracks.")] = 50,
+    count: Annotated[int, typer.Option("-k", min=1, max=MOST_SUGGESTED, help="Number of tracks.")] = 50,
     popularity: Annotated[
         float, typer.Option(min=-1, max=1, help="-1: rather unknown tracks; 1: rather popular ones.")
     ] = 0.0,
     diversity: Annotated[
         float, typer.Option(min=0, max=1, help="How much better every further track of an artist must be.")
-    ] = 0.1,
+    ] = DIVERSITY,
     as_json: JsonOption = False,
     form: FormatOption = None,
     out_path: OutOption = None,
 ) -> None:
     """Suggest tracks that USER does not have, by their playlists and the nearest users, and say why."""
-    from spotify_dag.tracks.tracks_for import NEAR, SuggestWish
-
     with clear_errors():
         as_file = leaves(as_json, form, out_path)
         project = open_project(context)
@@ -132,10 +133,10 @@ def _print(answer: dict[str, Any]) -> None:
     for place, track in enumerate(answer["tracks"], 1):
         table.add_row(str(place), track["track_name"], track["artist_name"], "; ".join(track["why"]))
     out.print(table)
-    people = Table(title="How satisfied", title_justify="left")
+    people = Table(title="Expected satisfaction", title_justify="left")
     people.add_column("User")
     people.add_column("Satisfaction", justify="right")
     for person in answer["people"]:
         people.add_row(person["user_id"], f"{person['satisfaction']:.0%}")
     out.print(people)
-    out.print("100% is the best list of this length for them alone.", style="dim")
+    out.print("By what the model expects; 100% is the best list of this length for them alone.", style="dim")

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
-from spotify_dag.errors import SpotifyDagError
+from spotify_dag.errors import SpotifyDagError, on_one_line
 from spotify_dag.project import Project
 from spotify_dag.schemas import TABLES, Table
 from spotify_dag.stores.user_id_search import is_sqlite
@@ -66,7 +66,7 @@ def _of_lake(project: Project, table: Table) -> Iterator[str]:
     try:
         files = DeltaTable(str(root)).file_uris()
     except Exception as error:  # Delta, Arrow and the operating system have errors of their own
-        yield f"{root} cannot be opened: {_short(error)}. {AGAIN.format(root)}"
+        yield f"{root} cannot be opened: {on_one_line(error)}. {AGAIN.format(root)}"
         return
     for name in map(unquote, files):
         try:
@@ -74,7 +74,7 @@ def _of_lake(project: Project, table: Table) -> Iterator[str]:
                 for _ in file.iter_batches():
                     pass
         except Exception as error:
-            yield f"{name} cannot be read: {_short(error)}. {AGAIN.format('it')}"
+            yield f"{name} cannot be read: {on_one_line(error)}. {AGAIN.format('it')}"
 
 
 def _of_lance(folder: Path) -> Iterator[str]:
@@ -85,7 +85,7 @@ def _of_lance(folder: Path) -> Iterator[str]:
         for _ in table.search().limit(None).to_batches():
             pass
     except Exception as error:
-        yield f"{folder} cannot be read: {_short(error)}. {AGAIN.format('it')}"
+        yield f"{folder} cannot be read: {on_one_line(error)}. {AGAIN.format('it')}"
 
 
 def _of_sqlite(file: Path) -> Iterator[str]:
@@ -96,7 +96,3 @@ def _of_sqlite(file: Path) -> Iterator[str]:
         wrong = [str(error)]
     if wrong:
         yield f"{file} is damaged: {wrong[0][:200]}. Put it back from a backup"
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

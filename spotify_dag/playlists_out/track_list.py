@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-SPOTIFY_ID = re.compile(r"[0-9A-Za-z]{22}")
-RECORDING_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""Ids of tracks that a service gives: Spotify, and MusicBrainz. Others are names that this program made up."""
-TRACK_LINK, RECORDING_LINK = "https://open.spotify.com/track/", "https://musicbrainz.org/recording/"
+from spotify_dag.sources.track_links import RECORDING_ID, RECORDING_LINK, SPOTIFY_ID, TRACK_LINK
+
 SEARCH_LINK = "https://open.spotify.com/search/"
 UNTITLED = "Playlist"
 _NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+|[\ufffe\uffff]")
@@ -39,19 +37,19 @@ class ListedTrack:
         """What names it for programs."""
         if self.track_id is None:
             return None
-        return f"spotify:track:{self.track_id}" if SPOTIFY_ID.fullmatch(self.track_id) else self.page
+        return f"spotify:track:{self.track_id}" if re.fullmatch(SPOTIFY_ID, self.track_id) else self.page
 
     @property
     def is_recording(self) -> bool:
         """Whether MusicBrainz names it."""
-        return self.track_id is not None and RECORDING_ID.fullmatch(self.track_id) is not None
+        return self.track_id is not None and re.fullmatch(RECORDING_ID, self.track_id) is not None
 
     @property
     def page(self) -> str | None:
         """The page where its service shows it."""
         if self.track_id is None:
             return None
-        return (TRACK_LINK if SPOTIFY_ID.fullmatch(self.track_id) else RECORDING_LINK) + self.track_id
+        return (TRACK_LINK if re.fullmatch(SPOTIFY_ID, self.track_id) else RECORDING_LINK) + self.track_id
 
     @property
     def link(self) -> str:
@@ -101,5 +99,5 @@ def named(text: str | None) -> str:
 
 
 def _service_id(track_id: str) -> str | None:
-    known = SPOTIFY_ID.fullmatch(track_id) or RECORDING_ID.fullmatch(track_id)
-    return track_id if known else None
+    """Return an id that a service gives; None for one that this program made up."""
+    return track_id if re.fullmatch(f"{SPOTIFY_ID}|{RECORDING_ID}", track_id) else None

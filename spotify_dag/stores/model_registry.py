@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from spotify_dag.errors import SpotifyDagError
+from spotify_dag.errors import SpotifyDagError, on_one_line
 from spotify_dag.files import write_atomically
 from spotify_dag.stores.model_card import flat, render
 from spotify_dag.tower.gate import Decision
@@ -548,7 +548,7 @@ class Registry:
         try:
             yield self._client
         except (MlflowException, SQLAlchemyError) as error:
-            raise self._problem(str(error).splitlines()[0]) from error
+            raise self._problem(on_one_line(error)) from error
 
     def _problem(self, what: str) -> RegistryError:
         if self.uri is None:

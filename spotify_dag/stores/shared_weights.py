@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spotify_dag.errors import SpotifyDagError
+from spotify_dag.errors import SpotifyDagError, on_one_line
 from spotify_dag.files import write_atomically
 from spotify_dag.stores.model_card import INTENDED_USE
 
@@ -62,7 +62,7 @@ def write_shared(place: str, tensors: Mapping[str, Tensor], card: Mapping[str, A
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Weights of spotify-dag")
         except Exception as error:  # whatever the package raises: network, name, login
             raise SharedWeightsError(
-                f"{place} cannot be written: {_short(error)}. Log in with: hf auth login"
+                f"{place} cannot be written: {on_one_line(error)}. Log in with: hf auth login"
             ) from error
 
 
@@ -123,13 +123,8 @@ def _fetched(place: str) -> Iterator[Path]:
         try:
             snapshot_download(_repository(place), local_dir=fetched, allow_patterns=[WEIGHTS, CARD, README])
         except Exception as error:  # whatever the package raises: network, name, login
-            raise SharedWeightsError(f"{place} cannot be read: {_short(error)}") from error
+            raise SharedWeightsError(f"{place} cannot be read: {on_one_line(error)}") from error
         yield fetched
-
-
-def _short(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ": ".join([type(error).__name__, *lines[:2]])[:300]
 
 
 def _repository(place: str) -> str:

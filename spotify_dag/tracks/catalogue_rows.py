@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from spotify_dag.features.genres import artist_key
 from spotify_dag.schemas import FEWEST_LISTENERS
 from spotify_dag.sources import REQUEST_SOURCES
+from spotify_dag.sources.track_links import SPOTIFY_ID
 
 if TYPE_CHECKING:
     import polars as pl
 
-CATALOGUE_ID = "^[0-9A-Za-z]{22}$"
+CATALOGUE_ID = f"^{SPOTIFY_ID}$"
 INDEX_CODE = 2
 """Raise when what the index keeps of a track means something else: every track is then indexed again."""
 GUESTS = r"(?i)\s*(?:[(\[](?:feat|ft|featuring|with)\b[^)\]]*[)\]]|\b(?:feat|ft)\.\s.*$)"

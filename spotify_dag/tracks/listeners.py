@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ class ListenerError(SpotifyDagError):
     """People who cannot be given a list. The message says who, why and what to do."""
 
 
-MOST_READ = 1_000
+MOST_HELD = 1_000
 """People whose listening is held in memory."""
 PREDICTED = 0.3
 """Share of somebody's listening to come that goes to artists who are new to them, by prediction."""
@@ -98,13 +98,22 @@ class Listener:
         return (1 - PREDICTED) * own + PREDICTED * predicted / total
 
 
-@dataclass(frozen=True)
 class Listeners:
-    """People of the lake, read once per version of it and of the model. Threads may share it."""
+    """People of the lake, read once per version of it and of the model. Threads may share it.
 
-    lake: Lake
-    _read: OrderedDict[tuple[str, str, int], Listener] = field(default_factory=OrderedDict, init=False, repr=False)
-    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+    With the next version all are given up, so that nobody who was forgotten is held on to.
+
+    Parameters
+    ----------
+    lake
+        Where they are.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self._held: OrderedDict[str, Listener] = OrderedDict()
+        self._held_of: tuple[str, int] | None = None
+        self._lock = Lock()
 
     def of(self, user_ids: Sequence[str], loaded: LoadedModel, *, missing_ok: bool = False) -> list[Listener]:
         """Return users in the order given.
@@ -116,9 +125,12 @@ class Listeners:
         """
         import polars as pl
 
-        version = self.lake.version(RAW_PLAYLISTS)
+        now = loaded.version, self.lake.version(RAW_PLAYLISTS)
         with self._lock:
-            read = {user: self._read.get((user, loaded.version, version)) for user in user_ids}
+            if self._held_of != now:
+                self._held.clear()
+                self._held_of = now
+            read = {user: self._held.get(user) for user in user_ids}
         if missing := [user for user, listener in read.items() if listener is None]:
             items = (
                 self.lake.scan(RAW_PLAYLISTS, buckets_of(missing, self.lake.n_buckets))
@@ -134,7 +146,8 @@ class Listeners:
                 raise ListenerError(f"Nobody called '{unknown[0][:80]}' is known. Add them with: spotify-dag add")
             read |= new
             with self._lock:
-                self._read.update({(user, loaded.version, version): listener for user, listener in new.items()})
-                while len(self._read) > MOST_READ:
-                    self._read.popitem(last=False)
+                if self._held_of == now:
+                    self._held.update(new)
+                while len(self._held) > MOST_HELD:
+                    self._held.popitem(last=False)
         return [listener for user in user_ids if (listener := read[user]) is not None]

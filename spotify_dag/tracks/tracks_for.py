@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spotify_dag.features.audio import SCALED
 from spotify_dag.schemas import RAW_PLAYLISTS, buckets_of
-from spotify_dag.stores.lake import Lake
 from spotify_dag.tracks.catalogue_rows import track_identity
 from spotify_dag.tracks.continuation import DIVERSITY
 from spotify_dag.tracks.continuation_model import LoadedModel
@@ -22,6 +21,7 @@ from spotify_dag.tracks.track_arrays import Request, Unseen
 if TYPE_CHECKING:
     import polars as pl
 
+MOST_SUGGESTED = 500
 NEAR = 20
 """Nearest users whose tracks are looked at."""
 OWN_PLAYLISTS, FEWEST_TRACKS = 50, 3
@@ -35,7 +35,7 @@ class SuggestWish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    count: int = Field(50, ge=1, le=500)
+    count: int = Field(50, ge=1, le=MOST_SUGGESTED)
     popularity: float = Field(0.0, ge=-1, le=1, description="-1: rather unknown tracks; 1: rather popular ones")
     diversity: float = Field(
         DIVERSITY, ge=0, le=1, description="How much better every further track of an artist must be"
@@ -47,7 +47,6 @@ class TracksFor:
     """Answers from one data root."""
 
     answers: TrackAnswers
-    lake: Lake
     listeners: Listeners
 
     def suggested(self, user_id: str, wish: SuggestWish, near: Sequence[str] = ()) -> dict[str, Any]:
@@ -103,7 +102,8 @@ class TracksFor:
         import polars as pl
 
         columns = ["playlist_id", "playlist_name", "track_id", "track_name", "artist_name", "plays"]
-        rows = self.lake.scan(RAW_PLAYLISTS, buckets_of([user_id], self.lake.n_buckets))
+        lake = self.listeners.lake
+        rows = lake.scan(RAW_PLAYLISTS, buckets_of([user_id], lake.n_buckets))
         items = rows.filter(pl.col("user_id") == user_id).select(columns).collect()
         if items.is_empty():
             raise ListenerError(f"Nobody called '{user_id[:80]}' is known. Add them with: spotify-dag add")

@@ -28,6 +28,7 @@ from spotify_dag.sources.export.scrobbles import (
 )
 from spotify_dag.sources.export.texts import read_m3u, read_text
 from spotify_dag.sources.tables import OpenTable, open_scrobbler_log, open_tracks
+from spotify_dag.sources.track_links import RECORDING_URI, TRACK_URI
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,8 +48,6 @@ MAX_ROWS = 5_000_000
 """Rows looked at: plays of 50 years."""
 MAX_REJECTS = 10_000
 """Rejects listed one by one; of more, only the number is kept."""
-TRACK_URI = r"^(?:spotify:track:|https?://open\.spotify\.com/(?:intl-[a-z]+/)?track/)?([0-9A-Za-z]+)(?:\?.*)?$"
-RECORDING_URI = r"^https?://musicbrainz\.org/recording/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
 LIKED_NAMES = frozenset({"liked", "likedsongs", "liked songs", "favorite songs", "favourite songs", "lieblingssongs"})
 """What tools call the list of liked songs, lower case and without underscores."""
 LIKED_TYPES = frozenset({"favorite", "favourite", "favorites", "liked"})

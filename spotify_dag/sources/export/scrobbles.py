@@ -25,12 +25,12 @@ from spotify_dag.sources.export.rows import (
     text_columns,
 )
 from spotify_dag.sources.export.salvage import objects
+from spotify_dag.sources.track_links import RECORDING_URI, SPOTIFY_ID
 
 _DAMAGED = "not readable as JSON"
 YEAR, ARTIST = "https://schema.org/datePublished", "https://schema.org/byArtist"
 """What ``meta`` entries of tracks say that `playlists_out` writes."""
-_RECORDING = re.compile(r"https?://musicbrainz\.org/recording/[0-9a-f-]{36}")
-_SPOTIFY = re.compile(r"(?:https?://open\.spotify\.com/(?:intl-\w+/)?track/|spotify:track:)([0-9A-Za-z]{22})")
+_SPOTIFY = re.compile(rf"(?:https?://open\.spotify\.com/(?:intl-\w+/)?track/|spotify:track:)({SPOTIFY_ID})")
 _TITLE = re.compile(r'"title"\s*:\s*"((?:[^"\\]|\\.)*)"')
 WATCHED = (
     "Watched ", "Vous avez regardé ", "Has visto ", "Has mirado ", "Hai guardato ", "Assistiu a ", "Você assistiu a ",
@@ -250,7 +250,7 @@ def _uri(link: Any) -> str | None:
     if not isinstance(link, str):
         return None
     match = _SPOTIFY.search(link)
-    return f"spotify:track:{match[1]}" if match else link if _RECORDING.fullmatch(link) else None
+    return f"spotify:track:{match[1]}" if match else link if re.match(RECORDING_URI, link) else None
 
 
 def _plays(
