@@ -41,6 +41,7 @@ _LATIN_TWICE = re.compile("[ÂÃ][\u0080-\u00bf\u0152-\u0192\u02c6\u02dc\u2013-\
 _LETTERS = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 """What is not ASCII as UTF-8 writes it."""
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_WORD = re.compile(rb"[A-Za-z'\x80-\xff]+")
 _STRAY = frozenset(bytes([byte]) for byte in range(0xC6, 0x100) if byte not in (0xCE, 0xCF, 0xD0, 0xD1))
 """Bytes that alone are rather letters of a code page than the first or a later byte of a letter of UTF-8."""
 _COMMON = frozenset("éöüäáóíúñçøåèàâêôîûëïãæœßòùìýşğıłőÉÖÜÄÁÓÍÚÑÇØÅÈÀÂÊÔÎÛËÏÃÆŒšžŠŽðþÞÐ")
@@ -181,13 +182,16 @@ def _wide(head: bytes) -> str | None:
 
 def code_page(text: bytes) -> str:
     """Return the code page in which some bytes make the most plausible words; Windows-1252 where nothing tells."""
-    words = re.findall(rb"[A-Za-z'\x80-\xff]*[\x80-\xff][A-Za-z'\x80-\xff]*", text)
     odd_words: dict[bytes, None] = {}
     size = 0
-    for word in words:
-        if word not in odd_words and size < SAMPLE:
+    for match in _WORD.finditer(text):
+        word = match[0][:SAMPLE]
+        odd = len(_NOT_ASCII.findall(word))
+        if odd and word not in odd_words:
             odd_words[word] = None
-            size += len(_NOT_ASCII.findall(word))
+            size += odd
+        if size >= SAMPLE:
+            break
     if not odd_words:
         return "cp1252"
     scores = {page: _plausibility(list(odd_words), page) / size for page in CODE_PAGES}
@@ -199,7 +203,8 @@ def _plausibility(words: list[bytes], page: str) -> float:
     total = 0.0
     for word in words:
         try:
-            text = word.decode(page)
+            # A word that was cut may end inside a letter.
+            text = codecs.getincrementaldecoder(page)().decode(word, final=len(word) < SAMPLE)
         except UnicodeDecodeError:
             total -= 2 * len(word)
             continue

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from spotify_dag.sources.artists import Joined
 from spotify_dag.sources.encoding import Decoder
 from spotify_dag.sources.export.archive import UNREADABLE, Member
-from spotify_dag.sources.export.texts import IS_TEXT, M3U_HEAD
+from spotify_dag.sources.export.texts import M3U_HEAD, is_text
 from spotify_dag.sources.packed import ZIP, why_unreadable
 from spotify_dag.sources.tables import heading_text, open_tracks
 
 HEAD_BYTES, STEP_BYTES = 1 << 16, 1 << 10
 """Looked at to tell what a file is; read at a time, so that little is lost before a damaged place."""
+LONGEST_NAME = 255
+"""Characters of a name that are looked at, from its end. In an archive a name may have 65,535."""
 USERDATA = re.compile(r"(?:.*[ _-])?userdata\b.*\.json|user\.json", re.IGNORECASE)
 """The file that names the owner of the account."""
 PRIVATE = re.compile(
@@ -69,9 +71,10 @@ _NOTHING = Kind(why_not=NO_LISTENING)
 
 def kind_of(member: Member) -> Kind:
     """Return what a file is, from its first `HEAD_BYTES`."""
-    if PRIVATE.fullmatch(member.name):
+    name = member.name[-LONGEST_NAME:]
+    if PRIVATE.fullmatch(name):
         return Kind(why_not=TELLS_NOTHING)
-    if NO_MUSIC.fullmatch(member.name):
+    if NO_MUSIC.fullmatch(name):
         return Kind(why_not=SPOKEN)
     head = b""
     try:
@@ -81,7 +84,7 @@ def kind_of(member: Member) -> Kind:
     except UNREADABLE as error:
         if not head:  # Else what comes before the damage is read.
             return Kind(why_not=f"cannot be read: {error}. Export it again")
-    return _by_head(member.name, head)
+    return _by_head(name, head)
 
 
 def _by_head(name: str, head: bytes) -> Kind:
@@ -103,7 +106,7 @@ def _by_text(name: str, text: str) -> Kind | None:
         return Kind("scrobbler log", service="player")
     if text.startswith(M3U_HEAD):
         return Kind("m3u")
-    if IS_TEXT.match(text):
+    if is_text(text):
         return Kind("text")
     if text.startswith("<"):
         return Kind("xspf") if re.search(r"<(?:\w+:)?(?:playlist|track|trackList)\b", text) else _NOTHING

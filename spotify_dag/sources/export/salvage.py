@@ -23,8 +23,11 @@ NEAR_END = 1 << 16
 """An error this many characters before the end of what was read may be only that the rest is missing."""
 KEPT_BETWEEN = 2_000
 """Characters before an object that are kept: there stands the name of the list it belongs to."""
-MAX_WASTE = 1 << 28
-"""Characters parsed in vain after which the rest of a file is given up: hostile text could otherwise take hours."""
+MAX_WASTE, LEAST_WASTE = 1 << 28, 1 << 10
+"""Characters parsed in vain after which the rest of a file is given up; at least so many are counted for each object.
+Hostile text could otherwise take hours."""
+MOST_BEHIND = 1 << 12
+"""Characters that may stand before the next object: an error counts the lines from the beginning of the text."""
 
 
 def objects(
@@ -112,7 +115,9 @@ def _runs(
             if not outermost or between.strip():
                 yield between, []
             here.at += 1
-            waste += tried
+            waste += max(tried, LEAST_WASTE)
+            if here.at > MOST_BEHIND:
+                here.read_on(0)
         outermost, between = False, ""
     yield "", []
 
@@ -136,7 +141,8 @@ def _parsed(decoder: json.JSONDecoder, here: _Text) -> tuple[Any, int, int, bool
     """
     left = len(here.text) - here.at
     try:
-        return *decoder.raw_decode(here.text, here.at), NEAR_END, False
+        parsed, end = decoder.raw_decode(here.text, here.at)
+        return parsed, end, end - here.at, False
     except json.JSONDecodeError as error:
         tried = error.pos - here.at
         return None, here.at, tried, not here.ended and left - tried < NEAR_END and left < LONGEST

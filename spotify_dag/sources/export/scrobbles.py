@@ -201,49 +201,76 @@ def _jspf_item(track: dict[str, Any], row: int, playlist: Playlist, position: in
     return Item(row, playlist, position, *names, uri, None, artists, release_year=year)
 
 
-_XSPF_TRACK = re.compile(r"<(?:\w+:)?track\b[^>]*>(.*?)</(?:\w+:)?track>", re.DOTALL)
-_XSPF_META = re.compile(r"<(?:\w+:)?meta\s+rel=[\"']([^\"']*)[\"'][^>]*>(.*?)</(?:\w+:)?meta>", re.DOTALL)
-_XSPF_HEAD = re.compile(r"<(?:\w+:)?title\b[^>]*>(.*?)</(?:\w+:)?title>", re.DOTALL)
-LONGEST_TRACK = 1 << 16
-"""Characters in which a track of XSPF ends."""
+_TAG = re.compile(r"<(/?)(?:\w{1,40}:)?(\w{1,40})\b([^<>]*)>")
+_REL = re.compile(r"\brel\s*=\s*[\"']([^\"']*)[\"']")
+_ELEMENTS = ("title", "creator", "album", "identifier", "location", "meta")
+LONGEST_ELEMENT = 1 << 14
+"""Characters of an element of XSPF; nothing is taken from a longer one."""
 
 
 def read_xspf(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -> Iterator[Chunk]:
     """Yield the items of a playlist in XSPF. No entity is looked up but the signs of HTML."""
 
     def items() -> Iterator[Item | Fault]:
-        text = ""
         playlist: Playlist | None = None
-        row = 0
-        for block in Decoder(stream).blocks():
-            text += block
-            end = 0
-            for match in _XSPF_TRACK.finditer(text):
-                if playlist is None:
-                    title = _XSPF_HEAD.search(text[: match.start()])
-                    playlist = new_playlist(_xml_text(title[1]) if title else None)
-                # Of a track that does not end, the next one begins inside it.
-                inner = re.split(r"<(?:\w+:)?track\b[^>]*>", match[1])[-1]
-                fields = {name: _field(inner, name) for name in ("title", "creator", "album", "identifier", "location")}
-                uri = _uri(fields["identifier"]) or _uri(fields["location"])
-                meta = [(rel, _xml_text(said)) for rel, said in _XSPF_META.findall(inner)]
-                artists = [said for rel, said in meta if rel == ARTIST] or None
-                year = dict(meta).get(YEAR)
-                names = fields["title"], fields["creator"], fields["album"]
-                yield Item(row, playlist, row, *names, uri, None, artists, release_year=year)
-                row, end = row + 1, match.end()
-            text = text[end:] if playlist is None else text[end:][-LONGEST_TRACK:]
+        for row, (fields, meta, title) in enumerate(_xspf_tracks(stream)):
+            playlist = playlist or new_playlist(title)
+            uri = _uri(fields.get("identifier")) or _uri(fields.get("location"))
+            artists = [said for rel, said in meta if rel == ARTIST] or None
+            names = fields.get("title"), fields.get("creator"), fields.get("album")
+            yield Item(row, playlist, row, *names, uri, None, artists, release_year=dict(meta).get(YEAR))
 
     return item_chunks(items())
 
 
-def _field(track: str, name: str) -> str | None:
-    match = re.search(rf"<(?:\w+:)?{name}\b[^>]*>(.*?)</(?:\w+:)?{name}>", track, re.DOTALL)
-    return _xml_text(match[1]) if match else None
+def _xspf_tracks(stream: IO[bytes]) -> Iterator[tuple[dict[str, str], list[tuple[str, str]], str | None]]:
+    """Yield elements and ``meta`` entries of each track, and what the playlist is called as far as that was read.
+
+    Of a track that does not end, the next one begins inside it. The work grows with the length of the file alone,
+    whatever is in it: files come from strangers.
+    """
+    title: str | None = None
+    fields: dict[str, str] | None = None
+    meta: list[tuple[str, str]] = []
+    element, rel, said = "", "", ""
+    for tag, before in _tags(stream):
+        ends, name, attributes = tag.groups()
+        said += before
+        if len(said) > LONGEST_ELEMENT:
+            element, said = "", ""
+        if name == "track":
+            if ends and fields is not None:
+                yield fields, meta, title
+            fields, meta, element = None if ends else {}, [], ""
+        elif name not in _ELEMENTS:
+            said += tag[0]
+        elif not ends:
+            quoted = _REL.search(attributes)
+            element, rel, said = "" if attributes.endswith("/") else name, quoted[1] if quoted else "", ""
+        elif element == name:
+            text, element = _xml_text(said), ""
+            if name == "meta" and fields is not None:
+                meta.append((rel, text))
+            elif fields is not None:
+                fields.setdefault(name, text)
+            elif name == "title":
+                title = title or text
+
+
+def _tags(stream: IO[bytes]) -> Iterator[tuple[re.Match[str], str]]:
+    """Yield each tag of XML, and the text since the one before."""
+    held = ""
+    for block in Decoder(stream).blocks():
+        held += block
+        end = 0
+        for tag in _TAG.finditer(held):
+            yield tag, held[end : tag.start()]
+            end = tag.end()
+        held = held[end:][-LONGEST_ELEMENT:]
 
 
 def _xml_text(text: str) -> str:
-    return html.unescape(re.sub(r"<!\[CDATA\[(.*?)\]\]>", r"\1", text, flags=re.DOTALL)).strip()
+    return html.unescape(text.replace("<![CDATA[", "").replace("]]>", "")).strip()
 
 
 def _uri(link: Any) -> str | None:

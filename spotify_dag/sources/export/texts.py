@@ -20,8 +20,6 @@ M3U_HEAD, M3U_TITLE = "#EXTM3U", "#PLAYLIST:"
 M3U_TRACK, M3U_ALBUM, M3U_ARTISTS = "#EXTINF:", "#EXTALB:", "#EXTART:"
 GAP = " · "
 _NUMBERED = re.compile(r"\s*\d+\.\s+(.+)")
-IS_TEXT = re.compile(rf"[^\n]*\r?\n\s*\r?\n1\. [^\n]+{GAP}[^\n]+{GAP}https://\S+")
-"""How the text begins."""
 _TRACK_LINK = re.compile(r"https?://(?:open\.spotify\.com|musicbrainz\.org)/(?!search)|spotify:track:")
 NAMELESS = "a file without a title and an artist"
 
@@ -30,6 +28,13 @@ def text_line(place: int, title: str, artists: Sequence[str], album: str | None,
     """Return the line of a track; `read_text` reads it."""
     by = ", ".join(_escaped(name, ",") for name in artists)
     return f"{place}. {GAP.join([_escaped(title), by, *([_escaped(album)] if album else []), link])}"
+
+
+def is_text(head: str) -> bool:
+    """Return whether a file begins like the text: a title, an empty line, the first track."""
+    _, gap, first = (*head.split("\n", 3), "", "", "")[:3]
+    parts = _split(first.strip(), GAP)
+    return not gap.strip() and first.startswith("1. ") and len(parts) in (3, 4) and parts[-1].startswith("https://")
 
 
 def read_text(stream: IO[bytes], new_playlist: Callable[[Any], Playlist]) -> Iterator[Chunk]:
