@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # Several processes run tests: threads of two on the same cores would mostly wait for one another.
 for library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+# What a shell starts in the background does not hear Ctrl-C, and processes that tests start would not either.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parents[1]
 WORLDS = {"built", "connected", "install", "trained"}

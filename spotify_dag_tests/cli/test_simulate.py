@@ -37,10 +37,13 @@ def test_it_serves_until_interrupted(end: signal.Signals) -> None:
             f"  export SPOTIFY_DAG_SPOTIFY_API_URL={url}/v1\n",
             f"  export SPOTIFY_DAG_SPOTIFY_AUTH_URL={url}\n",
         ]
-        faults = requests.get(f"{url}/simulator/faults", timeout=30).json()
+        faults = requests.get(f"{url}/simulator/faults", timeout=GUARD).json()
         assert (faults["slow"], faults["hang_up"]) == (0, pytest.approx(1 / 13))
         token = requests.post(
-            f"{url}/api/token", data={"grant_type": "client_credentials"}, auth=("simulator", "simulator"), timeout=30
+            f"{url}/api/token",
+            data={"grant_type": "client_credentials"},
+            auth=("simulator", "simulator"),
+            timeout=GUARD,
         )
         assert token.status_code == 200
         process.send_signal(end)
