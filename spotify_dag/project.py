@@ -15,6 +15,7 @@ from spotify_dag.settings import Settings
 from spotify_dag.sources.artist_genres import read_artist_genres
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.model_registry import Registry
+from spotify_dag.stores.preferences import Preferences
 from spotify_dag.stores.text_encoder import Encoder
 from spotify_dag.stores.user_index import UserIndex
 from spotify_dag.tombstones import Tombstones
@@ -67,6 +68,16 @@ class Project:
     def tombstones(self) -> Tombstones:
         """Tombstones of forgotten users."""
         return Tombstones(self.settings.data)
+
+    @property
+    def preferences(self) -> Preferences:
+        """What users said about their own taste."""
+        return Preferences(self.settings.data / "inbox" / "preferences", self.settings.n_buckets, self.tombstones)
+
+    @property
+    def used_preferences(self) -> Preferences:
+        """The preferences that features are made with, all of them alike: users may change theirs meanwhile."""
+        return Preferences(self.lake.root / ".preferences", self.settings.n_buckets, self.tombstones)
 
     @property
     def matcher(self) -> Matcher:
@@ -130,12 +141,12 @@ class Project:
     @property
     def blends(self) -> Blends:
         """Lists for several people from this data root."""
-        return Blends(self.track_answers, Listeners(self.lake))
+        return Blends(self.track_answers, Listeners(self.lake, self.preferences))
 
     @property
     def tracks_for(self) -> TracksFor:
         """Tracks for single users from this data root."""
-        return TracksFor(self.track_answers, Listeners(self.lake))
+        return TracksFor(self.track_answers, Listeners(self.lake, self.preferences))
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
         """Return the genre tables, best first: those of the sources, then the registered artist-genre table.

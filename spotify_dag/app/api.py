@@ -20,6 +20,8 @@ from spotify_dag.app.problems import AppError, documented, status_of
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import BlendRequest, Continuation
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.lifecycle.change_preferences import preferences_answer
+from spotify_dag.stores.preferences import Preference
 from spotify_dag.tracks.continuation import DIVERSITY
 from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, SuggestWish
 
@@ -168,6 +170,21 @@ def _own(service: Service) -> APIRouter:
         service.identity.require(request, user_id)
         return Json(await service.heavy.run(my_data.overview, service.project, user_id))
 
+    @router.get("/users/{user_id}/preferences", response_model=api_models.PreferencesAnswer)
+    async def preferences(request: Request, user_id: UserId, token: Token = None) -> Response:
+        """Return what a user leaves out and said of tracks; only to the user themselves."""
+        service.identity.require(request, user_id)
+        return Json(await service.heavy.run(preferences_answer, service.project, user_id))
+
+    @router.post("/users/{user_id}/preferences", response_model=api_models.PreferencesAnswer)
+    async def change_preferences(
+        request: Request, user_id: UserId, change: api_models.PreferencesChange, token: Token = None
+    ) -> Response:
+        """Leave out artists, genres and playlists, say what one thinks of tracks, or undo it; it counts at once."""
+        service.identity.require(request, user_id)
+        add, remove = ([Preference(it.kind, it.name) for it in some] for some in (change.add, change.remove))
+        return Json(await service.heavy.run(service.change_preferences, user_id, add, remove))
+
     @router.get("/users/{user_id}/tracks", response_model=api_models.SuggestedAnswer, responses={200: DESCRIBED})
     async def suggest(
         request: Request,
@@ -237,12 +254,14 @@ def _tracks(service: Service) -> APIRouter:
         return Json({"tracks": tracks}) if form == "json" else playlist_file(q, tracks, form)
 
     @router.post("/continue", response_model=api_models.ContinueAnswer, responses={200: DESCRIBED})
-    async def continue_playlist(request: Continuation, form: ListForm = "json") -> Response:
-        """Say how a playlist goes on, and why; seeds never come back."""
-        answer = await service.heavy.run(service.tracks.continued, request)
+    async def continue_playlist(
+        asked: Continuation, request: Request, form: ListForm = "json", token: Token = None
+    ) -> Response:
+        """Say how a playlist goes on, and why; seeds never come back, nor what is not for the user who asks."""
+        answer = await service.heavy.run(service.tracks.continued, asked, service.identity.proven(request))
         if form == "json":
             return Json(answer)
-        return playlist_file(request.title or request.mood or "", answer["recommendations"], form)
+        return playlist_file(asked.title or asked.mood or "", answer["recommendations"], form)
 
     @router.post("/blend", response_model=api_models.BlendAnswer, responses={200: DESCRIBED})
     async def blend(asked: BlendRequest, request: Request, form: ListForm = "json", token: Token = None) -> Response:

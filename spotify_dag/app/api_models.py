@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from spotify_dag.stores.preferences import MOST_NAME, MOST_PREFERENCES, Kind
 
 
 class SharedName(BaseModel):
@@ -74,6 +76,35 @@ class PlaylistAnswer(BaseModel):
     items: int
 
 
+class PreferenceEntry(BaseModel):
+    """Something that a user leaves out, or said of a track."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Kind = Field(description="artist, genre, playlist: it does not count. not-for-me, more-like: a track")
+    name: str = Field(
+        min_length=1, max_length=MOST_NAME, description="Name; of a playlist title or id; of a track id, URI or link"
+    )
+
+
+class PreferencesChange(BaseModel):
+    """What to leave out or say, and what to undo, in one step."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    add: list[PreferenceEntry] = Field(default_factory=list, max_length=MOST_PREFERENCES)
+    remove: list[PreferenceEntry] = Field(default_factory=list, max_length=MOST_PREFERENCES)
+
+
+class PreferencesAnswer(BaseModel):
+    """What a user leaves out and said of tracks."""
+
+    user_id: str
+    preferences: list[PreferenceEntry]
+    items: int = Field(description="Playlist items of the user", ge=0)
+    items_left_out: int = Field(description="How many of these do not count", ge=0)
+
+
 class StoredAnswer(BaseModel):
     """What is stored of a user."""
 
@@ -85,6 +116,8 @@ class StoredAnswer(BaseModel):
     in_index: bool = Field(description="Whether the user is compared with others")
     rows: dict[str, int] = Field(description="Rows in each table")
     playlists: list[PlaylistAnswer]
+    preferences: list[PreferenceEntry]
+    items_left_out: int = Field(description="Playlist items that the user left out", ge=0)
 
 
 class ForgottenAnswer(BaseModel):

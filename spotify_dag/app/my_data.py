@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from spotify_dag.lifecycle.change_preferences import preferences_answer
 from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.schemas import (
     RAW_PLAYLISTS,
@@ -51,6 +53,7 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
         .collect()
     )
     index = project.matcher.index()[0] if project.published() else None
+    said = preferences_answer(project, user_id)
     return {
         "user_id": user_id,
         "source": about[0]["source"] if about else (waiting[0].source if waiting else None),
@@ -62,13 +65,16 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
         "playlists": [
             {"name": name, "items": items} for name, items in playlists.select("playlist_name", "items").iter_rows()
         ],
+        "preferences": said["preferences"],
+        "items_left_out": said["items_left_out"],
     }
 
 
 def everything(project: Project, user_id: str) -> dict[str, list[dict[str, Any]]]:
-    """Return every row of a user, by table, and under ``inbox`` what was handed in and is not in the tables yet."""
+    """Return every row of a user, by table; under ``inbox`` what is not in the tables yet; and ``preferences``."""
     tables = {table.name: _rows(project, table, user_id).collect().to_dicts() for table in TABLES}
-    return tables | {"inbox": _waiting(project, user_id).to_dicts()}
+    said = [asdict(preference) for preference in project.preferences.of(user_id)]
+    return tables | {"inbox": _waiting(project, user_id).to_dicts(), "preferences": said}
 
 
 def as_csv(project: Project, user_id: str) -> str:

@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spotify_dag.app.snapshot import Person, Snapshot
+from spotify_dag.app.snapshot import Person, Revised, Snapshot
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
 from spotify_dag.features.genres import artist_key, bucket_artists, genre_coverage, match_genres
+from spotify_dag.features.left_out import counted_items
 from spotify_dag.features.tastes import user_tastes
 from spotify_dag.inbox.user_requests import UserRequests
 from spotify_dag.lifecycle.forget import let_in_again
 from spotify_dag.matching.matcher import UnknownUserError
-from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, user_buckets
+from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, USERS, buckets_of, user_buckets
 from spotify_dag.sources.base import Source, SourceError
 from spotify_dag.sources.export.kept import ExportSource
 from spotify_dag.sources.export.reading import Reading
@@ -104,6 +105,8 @@ class Newcomers:
         ResumeLaterError, SourceError
             If the source cannot be read, or not now.
         """
+        import polars as pl
+
         if snapshot.feature_version != feature_version(self.project):
             raise NoModelError(
                 "The settings of this installation changed since its model was made, so nobody new can be placed. "
@@ -111,22 +114,16 @@ class Newcomers:
             )
         users, raw = self._read(user_id, source, check)
         genres = self.artist_genres(snapshot, raw, source.artist_genres())
+        left_out = self.project.preferences.left_out(raw["user_bucket"].unique()).filter(pl.col("user_id") == user_id)
+        raw = counted_items(raw.lazy(), genres.lazy(), left_out).collect()
         check()
-        tastes = user_tastes(raw.lazy(), genres, playlists_count=self.project.settings.playlists_count)
-        check()
-        texts = self.text_vectors(tastes, check)
-        settings = self.project.settings
-        embedded = user_embeddings(
-            users, raw.lazy(), tastes, texts,
-            top_artist_count=settings.top_artist_count, playlists_count=settings.playlists_count,
-        )  # fmt: skip
+        embedded, tastes, texts = self._embedded(users, raw, genres, check=check)
         row = embedded.row(0, named=True)
         if row["unembedded_reason"]:
             raise UnknownUserError(
                 f"Nothing to go by: {row['unembedded_reason']}. A public playlist with some music, or a file, will do."
             )
-        names = catalogue(genres, texts)
-        (vector,) = self.model(snapshot).encode(listening(embedded, tastes, names), names)
+        (vector,) = self._encoded(snapshot, embedded, tastes, genres, texts)
         person = Person(vector, snapshot.tastes.of_rows(tastes), row["tracks"], snapshot.row_of.get(user_id))
         share = genre_coverage(genres.lazy()) or 0.0
         return Newcomer(user_id, person, users, raw, genres, tastes, row["playlists"], share)
@@ -187,24 +184,94 @@ class Newcomers:
 
     def vectors(
         self, snapshot: Snapshot, users: pl.DataFrame, raw: pl.DataFrame, genres: pl.DataFrame, *,
-        top_artist_count: int, playlists_count: int, check: Callable[[], None] = lambda: None,
+        top_artist_count: int, playlists_count: int | None, check: Callable[[], None] = lambda: None,
     ) -> np.ndarray:  # fmt: skip
         """Return the vectors that users would have with other settings, ``[users, dim]``: for the sliders of the page.
 
         Parameters
         ----------
         users, raw, genres
-            Their rows of `schemas.USERS`, `schemas.RAW_PLAYLISTS` and `schemas.ARTIST_GENRES`.
+            Their rows of `schemas.USERS`, `schemas.RAW_PLAYLISTS` (those that count) and `schemas.ARTIST_GENRES`.
         top_artist_count, playlists_count
             In place of the settings.
         check
             Called on the way, and raises what ends the work.
         """
-        tastes = user_tastes(raw.lazy(), genres, playlists_count=playlists_count)
+        embedded, tastes, texts = self._embedded(
+            users, raw, genres, top_artist_count=top_artist_count, playlists_count=playlists_count, check=check
+        )
+        return self._encoded(snapshot, embedded, tastes, genres, texts)
+
+    def revised(self, snapshot: Snapshot) -> dict[int, Revised]:
+        """Return the users of a snapshot who changed what they leave out since they were indexed, by row.
+
+        They are as the next run makes them: by the same functions, from the same tables. With other settings than those
+        of the snapshot nobody is revised: the next run makes everybody anew.
+        """
+        import polars as pl
+
+        project = self.project
+        said = sorted(user for user in project.preferences.digests() if user in snapshot.row_of)
+        if not said or snapshot.feature_version != feature_version(project):
+            return {}
+        buckets = buckets_of(said, project.lake.n_buckets)
+        users = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
+        # Of whom retention dropped what they listened to, nothing can be made anew.
+        users = users.filter(pl.col("user_id").is_in(said) & pl.col("dropped_at").is_null()).sort("user_id").collect()
+        rows = [snapshot.row_of[user] for user in users["user_id"]]
+        stale = snapshot.content_hashes[rows] != users["content_hash"].to_numpy()
+        revised, again = {}, []
+        for row, content_hash, is_stale in zip(rows, users["content_hash"].to_list(), stale.tolist(), strict=True):
+            before = snapshot.revised.get(row)
+            if is_stale and before is not None and before.content_hash == content_hash:
+                revised[row] = before
+            again.append(is_stale and row not in revised)
+        changed = users.filter(pl.Series(again, dtype=pl.Boolean))
+        return revised | (self._made_again(snapshot, changed) if changed.height else {})
+
+    def _made_again(self, snapshot: Snapshot, users: pl.DataFrame) -> dict[int, Revised]:
+        """Return users as they are with what they leave out now, by row of the snapshot."""
+        import polars as pl
+
+        lake, names = self.project.lake, users["user_id"].to_list()
+        raw = self.project.preferences.counted_of(lake, names).collect()
+        heard = raw.select("user_bucket", artist_key(pl.col("artist_name")).alias("artist_key")).lazy()
+        genres = lake.scan(ARTIST_GENRES, buckets_of(names, lake.n_buckets))
+        genres = genres.join(heard, on=["user_bucket", "artist_key"], how="semi").collect()
+        embedded, tastes, texts = self._embedded(users, raw, genres)
+        left = embedded.filter(pl.col("unembedded_reason").is_null())
+        vectors = self._encoded(snapshot, left, tastes, genres, texts) if left.height else ()
+        vector_of = dict(zip(left["user_id"], vectors, strict=True))
+        rows_of = {str(user): rows for (user,), rows in tastes.partition_by("user_id", as_dict=True).items()}
+        of_users = embedded.select("user_id", "content_hash", "tracks").iter_rows()
+        return {
+            snapshot.row_of[user]: Revised(
+                made_from, vector_of.get(user), snapshot.tastes.of_rows(rows_of.get(user, tastes.clear())), tracks
+            )
+            for user, made_from, tracks in of_users
+            if user in snapshot.row_of
+        }
+
+    def _embedded(
+        self, users: pl.DataFrame, raw: pl.DataFrame, genres: pl.DataFrame, *, top_artist_count: int | None = None,
+        playlists_count: int | None = None, check: Callable[[], None] = lambda: None,
+    ) -> tuple[pl.DataFrame, pl.DataFrame, TextVectors]:  # fmt: skip
+        """Return rows of `schemas.USER_EMBEDDINGS` and of `schemas.USER_TASTES`, and the vectors of their strings."""
+        settings = self.project.settings
+        counts = playlists_count or settings.playlists_count
+        tastes = user_tastes(raw.lazy(), genres, playlists_count=counts)
+        check()
         texts = self.text_vectors(tastes, check)
         embedded = user_embeddings(
-            users, raw.lazy(), tastes, texts, top_artist_count=top_artist_count, playlists_count=playlists_count
-        )
+            users, raw.lazy(), tastes, texts,
+            top_artist_count=top_artist_count or settings.top_artist_count, playlists_count=counts,
+        )  # fmt: skip
+        return embedded, tastes, texts
+
+    def _encoded(
+        self, snapshot: Snapshot, embedded: pl.DataFrame, tastes: pl.DataFrame, genres: pl.DataFrame, texts: TextVectors
+    ) -> np.ndarray:
+        """Return the vectors of users by the model of a snapshot, ``[users, dim]``."""
         names = catalogue(genres, texts)
         return self.model(snapshot).encode(listening(embedded, tastes, names), names)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_dag.app.snapshot import Snapshot
+from spotify_dag.app.snapshot import Revised, Snapshot
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.stores.model_registry import NoModelError
@@ -33,10 +34,15 @@ class Serving:
     ----------
     project
         The data root.
+    revised
+        Tells which users of a snapshot changed what they leave out since they were indexed, and how they are now.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, revised: Callable[[Snapshot], Mapping[int, Revised]]) -> None:
         self.project = project
+        self._revised = revised
+        self._revising = threading.Lock()
+        self._revised_at: object = ()
         self.problem = "The app is still reading its users."
         self.current: Snapshot | None = None
         self._read_at: tuple[object, ...] = ()
@@ -83,6 +89,7 @@ class Serving:
         try:
             stamp = self._stamp()
             if stamp == self._read_at:
+                self.revise()
                 return
             hidden = set(self._hidden)
             read = Snapshot.read(self.project)
@@ -90,10 +97,21 @@ class Serving:
             for user in self._hidden - hidden:
                 read.hide(user)
             self._hidden -= hidden
-            self.current = read
+            self.revise(read)
             self._read_at = stamp
         except SpotifyDagError as error:
             self.problem = str(error)
+
+    def revise(self, read: Snapshot | None = None) -> None:
+        """Answer with what users leave out now; ``read`` is a snapshot to answer from in place of the current one."""
+        with self._revising:
+            snapshot = read or self.current
+            said = self.project.preferences.versions()
+            if snapshot is None or (read is None and said == self._revised_at):
+                return
+            revised = self._revised(snapshot)
+            self.current = snapshot.with_revised(revised) if revised or snapshot.revised else snapshot
+            self._revised_at = said
 
     def _follow(self) -> None:
         while True:

@@ -30,14 +30,16 @@ from spotify_dag.app.telemetry import Telemetry
 from spotify_dag.app.track_questions import Tracks
 from spotify_dag.app.workspace import Workspace
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.lifecycle.change_preferences import change_preferences
 from spotify_dag.matching.matcher import Match, UnknownUserError
-from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USERS, buckets_of
+from spotify_dag.schemas import ARTIST_GENRES, USERS, buckets_of
 from spotify_dag.sources.lastfm_api import lastfm_profile_url
 from spotify_dag.sources.listenbrainz import one_listener
 from spotify_dag.sources.listenbrainz.names import names_profile, parse_name, user_id_of
 from spotify_dag.sources.spotify import drop_user
 from spotify_dag.sources.spotify.names import parse_user
 from spotify_dag.sources.spotify.one import one_user
+from spotify_dag.stores.preferences import Preference
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,8 +81,8 @@ class Service:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.serving = Serving(project)
         self.newcomers = Newcomers(project)
+        self.serving = Serving(project, self.newcomers.revised)
         self.newcomer_rate = Rate(project.settings.app_newcomers_per_minute)
         self.tracks = Tracks(project)
         self.jobs = Jobs()
@@ -236,15 +238,29 @@ class Service:
 
     def with_top_tracks(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return matches with the tracks that each of them has most often: read from the lake, and so not at once."""
-        import polars as pl
-
         users = [match["user_id"] for match in answer["matches"]]
-        buckets = buckets_of(users, self.project.lake.n_buckets)
-        raw = self.project.lake.scan(RAW_PLAYLISTS, buckets).filter(pl.col("user_id").is_in(users))
-        tracks = _top_tracks(raw, TOP_TRACKS)
+        tracks = _top_tracks(self.project.preferences.counted_of(self.project.lake, users), TOP_TRACKS)
         return answer | {
             "matches": [match | {"top_tracks": tracks.get(match["user_id"], [])} for match in answer["matches"]]
         }
+
+    def change_preferences(
+        self, user_id: str, add: Sequence[Preference] = (), remove: Sequence[Preference] = ()
+    ) -> dict[str, Any]:
+        """Change what a user leaves out and says of tracks, and answer by it from now on.
+
+        Raises
+        ------
+        UnknownUserError, PreferenceError
+            As of `lifecycle.change_preferences`.
+        AppError
+            If this app keeps nobody.
+        """
+        self._refuse_to_keep(Wish(consent=True))
+        answer = change_preferences(self.project, user_id, add, remove)
+        self.serving.revise()
+        self._pictures.clear()
+        return answer
 
     def forget(self, user_id: str) -> dict[str, int]:
         """Delete everything there is of a user, here and everywhere; return what was deleted, per place.
@@ -378,7 +394,7 @@ class Service:
         buckets = buckets_of(users, lake.n_buckets)
         chosen = pl.col("user_id").is_in(users)
         everybody = pl.concat([newcomer.users, lake.scan(USERS, buckets).filter(chosen).collect()], how="diagonal")
-        raw = pl.concat([newcomer.raw, lake.scan(RAW_PLAYLISTS, buckets).filter(chosen).collect()])
+        raw = pl.concat([newcomer.raw, self.project.preferences.counted_of(lake, users).collect()])
         genres = pl.concat([newcomer.artist_genres, lake.scan(ARTIST_GENRES, buckets).collect()])
         vectors = self.newcomers.vectors(
             snapshot, everybody.unique("user_id", keep="first", maintain_order=True), raw,

@@ -6,7 +6,8 @@ A request takes one snapshot and answers from nothing else, so it is wholly of o
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,18 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Revised:
+    """A user of the index as they are with what they leave out now; the next run writes the same into the index."""
+
+    content_hash: int
+    """What it was made from."""
+    vector: np.ndarray | None
+    """``[dim]`` float32, unit length; None where nothing is left that counts."""
+    taste: Taste
+    tracks: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The users of one model version. Rows are sorted by bucket and id."""
 
@@ -65,6 +78,10 @@ class Snapshot:
     reduced: np.ndarray
     """``[users, AXES]`` float32: the vectors on them; no rows where all are compared in full."""
     tastes: Tastes
+    content_hashes: np.ndarray
+    """``[users]`` int64: what each vector was made from."""
+    revised: Mapping[int, Revised] = field(default_factory=dict)
+    """By row: users who changed what they leave out since they were indexed."""
 
     @classmethod
     def read(cls, project: Project) -> Snapshot:
@@ -112,7 +129,14 @@ class Snapshot:
             axes=axes,
             reduced=vectors @ axes if len(vectors) > EXACT_ROWS else np.empty((0, axes.shape[1]), np.float32),
             tastes=tastes,
+            content_hashes=rows_of_index["content_hash"].to_numpy(),
         )
+
+    def with_revised(self, revised: Mapping[int, Revised]) -> Snapshot:
+        """Return the same users with these in the place of what is indexed. The map stays until it is read anew."""
+        copy = replace(self, revised=revised)
+        copy.__dict__.update({name: self.__dict__[name] for name in ("row_of", "taste_map") if name in self.__dict__})
+        return copy
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -158,7 +182,12 @@ class Snapshot:
             raise UnknownUserError(
                 f"Nobody called '{user_id[:80]}' can be shown here. Add new users with POST /api/v1/users."
             )
-        return Person(self.vectors[row], self.tastes.of(row), int(self.tracks[row]), row)
+        if row not in self.revised:
+            return Person(self.vectors[row], self.tastes.of(row), int(self.tracks[row]), row)
+        revised = self.revised[row]
+        if revised.vector is None:
+            raise UnknownUserError(f"Everything that '{user_id[:80]}' listens to is left out. Undo some of it.")
+        return Person(revised.vector, revised.taste, revised.tracks, row)
 
     def matches(self, person: Person, k: int, *, min_shared: int = 0, limit: int | None = 10) -> list[Match]:
         """Return the ``k`` users most like somebody, best first: only those who opted in, and never themselves.
@@ -175,7 +204,7 @@ class Snapshot:
             Entries per list of an explanation.
         """
         rows, scores = self._nearest(person, k, min_shared)
-        reasons = self.tastes.explain(person.taste, [self.tastes.of(row) for row in rows], limit)
+        reasons = self.tastes.explain(person.taste, [self._taste(row) for row in rows.tolist()], limit)
         return [
             self.match(person, row, score, why)
             for row, score, why in zip(rows.tolist(), scores.tolist(), reasons, strict=True)
@@ -191,32 +220,51 @@ class Snapshot:
 
     def match(self, person: Person, row: int, score: float, why: Explanation) -> Match:
         """Return a match with the user in a row."""
-        trust = self.scale.confidence(person.tracks, int(self.tracks[row]))
+        tracks = self.revised[row].tracks if row in self.revised else int(self.tracks[row])
+        trust = self.scale.confidence(person.tracks, tracks)
         return Match(self.user_ids[row], score, float(self.scale.percent(score)), float(trust), why)
 
     def _nearest(self, person: Person, k: int, min_shared: int) -> tuple[np.ndarray, np.ndarray]:
         candidates = self.public.copy()
         if person.row is not None:
             candidates[person.row] = False
+        again = {row: revised.vector for row, revised in self.revised.items() if candidates[row]}
+        candidates[[row for row, vector in again.items() if vector is None]] = False
         people = int(candidates.sum())
         count = min(k, people)
         if len(self.reduced):
             rough = np.where(candidates, self.reduced @ (person.vector @ self.axes), -np.inf)
         else:
             rough = np.where(candidates, self.vectors @ person.vector, -np.inf)
+        for row, vector in again.items():
+            rough[row] = -np.inf if vector is None else vector @ person.vector
         size = max(SHORTLIST, 10 * k)
         while True:
             size = min(size, people)
             rows = np.argpartition(rough, len(rough) - size)[len(rough) - size :] if size else np.zeros(0, np.int64)
             if min_shared:
-                rows = rows[self.tastes.shared_artists(person.taste, rows) >= min_shared]
+                rows = rows[self._shared_artists(person.taste, rows) >= min_shared]
             if len(rows) >= count or size == people:
                 break
             size *= 10
         scores = self.vectors[rows] @ person.vector
+        for row, vector in again.items():
+            if vector is not None:
+                scores[rows == row] = vector @ person.vector
         # Equal scores in the order of rows: the same question always gets the same answer.
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
+
+    def _taste(self, row: int) -> Taste:
+        return self.revised[row].taste if row in self.revised else self.tastes.of(row)
+
+    def _shared_artists(self, taste: Taste, rows: np.ndarray) -> np.ndarray:
+        """Return how many artists of a taste the users in ``rows`` have, ``[rows]``."""
+        shared = self.tastes.shared_artists(taste, rows)
+        for row, revised in self.revised.items():
+            common = np.intersect1d(revised.taste.codes, taste.codes, assume_unique=True)
+            shared[rows == row] = (common < self.tastes.ends[0]).sum()
+        return shared
 
 
 def _on_a_plane(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,7 @@ class Tracks:
         self._project = project
         # One for all requests: it holds the model that serves, and follows it.
         self._answers = project.track_answers
-        listeners = Listeners(project.lake)
+        listeners = Listeners(project.lake, project.preferences)
         self._blends = Blends(self._answers, listeners)
         self._for = TracksFor(self._answers, listeners)
 
@@ -68,12 +68,17 @@ class Tracks:
         self._must_be_there()
         return self._answers.search(text, k, Filters(**filters))
 
-    def continued(self, request: Continuation) -> dict[str, Any]:
-        """Return how a playlist goes on: ``recommendations``, ``seeds`` and ``unknown``."""
+    def continued(self, request: Continuation, proven: Iterable[str] = ()) -> dict[str, Any]:
+        """Return how a playlist goes on: ``recommendations``, ``seeds`` and ``unknown``.
+
+        What is not for a user that the client has proven to be is not among them.
+        """
         from spotify_dag.tracks.track_answers import ContinueRequest
 
         self._must_be_there()
-        return self._answers.continued(ContinueRequest(**request.model_dump()))
+        said = [it for user in proven for it in self._project.preferences.of(user)]
+        not_for_me = [it.name for it in said if it.kind == "not-for-me"]
+        return self._answers.continued(ContinueRequest(**request.model_dump()), not_for_me)
 
     def suggested(self, user_id: str, wish: SuggestWish, snapshot: Snapshot) -> dict[str, Any]:
         """Return tracks that a user does not have; for that user alone."""

@@ -25,7 +25,7 @@ from spotify_dag.schemas import (
     Table,
 )
 from spotify_dag.settings import Settings
-from spotify_dag.staleness.changed_users import Changes, changed_features, mark_stale
+from spotify_dag.staleness.changed_users import Changes, changed_features, mark_stale, take_preferences
 from spotify_dag.staleness.stale_buckets import feature_version
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.text_encoder import encode_missing, load_vectors, unknown_texts
@@ -95,11 +95,12 @@ def compute_user_tastes(
     context: dg.AssetExecutionContext, project: dg.ResourceParam[Project], progress: dg.ResourceParam[Progress]
 ) -> dg.MaterializeResult:
     """Compute what share of a user's listening goes to each genre, artist and year."""
-    buckets, lake = run_buckets(context), project.lake
+    buckets, lake, used = run_buckets(context), project.lake, project.used_preferences
+    take_preferences(project, buckets)
     changes = changed_features(project, buckets)
 
     def tastes(chunk: list[int], users: list[str] | None) -> "pl.DataFrame":
-        items, artists = rows_of(lake, RAW_PLAYLISTS, chunk, users), lake.scan(ARTIST_GENRES, chunk).collect()
+        items, artists = used.counted(lake, chunk, users), lake.scan(ARTIST_GENRES, chunk).collect()
         return user_tastes(items, artists, playlists_count=project.settings.playlists_count)
 
     with progress.task("Weighing tastes", len(buckets)) as advance:
@@ -141,13 +142,13 @@ def compute_user_embeddings(
     """Compute the feature row of every user: four embeddings and statistics."""
     import polars as pl
 
-    buckets, lake, settings = run_buckets(context), project.lake, project.settings
+    buckets, lake, settings, used = run_buckets(context), project.lake, project.settings, project.used_preferences
     changes, version = changed_features(project, buckets), feature_version(project)
 
     def embeddings(chunk: list[int], users: list[str] | None) -> "pl.DataFrame":
         return user_embeddings(
-            rows_of(lake, USERS, chunk, users).sort("user_id").collect(),
-            rows_of(lake, RAW_PLAYLISTS, chunk, users),
+            used.hashed(rows_of(lake, USERS, chunk, users), chunk).sort("user_id").collect(),
+            used.counted(lake, chunk, users),
             rows_of(lake, USER_TASTES, chunk, users).collect(),
             load_vectors(lake, project.encoder, taste_texts(project, chunk, users)),
             top_artist_count=settings.top_artist_count,

@@ -137,6 +137,7 @@ def remove(project: Project, user_id: str) -> Forgotten:
     bucket = user_buckets([user_id], project.lake.n_buckets)[0]
     # From where users come in to where answers come from: what is killed in between brings nothing back.
     steps = {"inbox": project.inbox.requests.remove_user(user_id)}
+    steps["preferences"] = project.preferences.remove_user(user_id) + project.used_preferences.remove_user(user_id)
     steps["logins"] = Logins(project.settings).remove(user_id)
     project.inbox.drop_empty_logins()
     steps["spotify"] = sum(_mirror(path, lambda mirror: mirror.remove(user_id)) for path in mirrors(project.settings))

@@ -152,6 +152,8 @@ def with_dropped(lake: Lake, table: Table, buckets: list[int], made: pl.DataFram
         other = before.join(made.select("user_id", "feature_version"), on=["user_id", "feature_version"], how="anti")
         remade = made.select(anew).join(other.select("user_id", *_NOT_OF_TASTES), on="user_id")
         before = pl.concat([before.join(remade, on="user_id", how="anti"), table.conform(remade)])
+        # What they leave out cannot be taken out of what is gone: else they would be made anew for ever.
+        before = before.update(made.select("user_id", "content_hash"), on="user_id", how="left")
     rest = made.join(before.select("user_id").unique(), on="user_id", how="anti")
     return pl.concat([table.conform(rest), before])
 

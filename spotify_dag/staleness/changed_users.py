@@ -72,12 +72,13 @@ def changed_users(
 
 
 def changed_features(project: Project, buckets: Sequence[int]) -> Changes:
-    """Return the users whose embeddings were not made from their present listening with the present settings."""
+    """Return the users whose embeddings were not made from what counts for them now, with the present settings."""
     import polars as pl
 
     columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
     version = pl.lit(feature_version(project)).alias("feature_version")
-    users = project.lake.scan(USERS, buckets).with_columns(version).select(columns).collect()
+    users = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
+    users = users.with_columns(version).select(columns).collect()
     return changed_users(users, project.lake.scan(USER_EMBEDDINGS, buckets).select(columns).collect(), buckets)
 
 
@@ -207,12 +208,38 @@ def mark_stale(project: Project, buckets: Sequence[int], before: pl.DataFrame, a
     listening = project.lake.scan(RAW_PLAYLISTS, buckets).select("user_bucket", "user_id", "artist_name").unique()
     keyed = listening.with_columns(artist_key(pl.col("artist_name")).alias("artist_key"))
     users = keyed.join(changed.lazy(), on=["user_bucket", "artist_key"], how="semi").select("user_id").unique()
-    embedded = project.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("feature_version") != "")
-    rows = embedded.join(users, on="user_id", how="semi").collect()
-    if rows.height:
-        marked = rows["user_id"].to_list()
-        for index in UserIndex.all(project.vectors):
-            index.mark_stale(marked)
-        stale = rows.with_columns(pl.lit("").alias("feature_version"))
-        project.lake.replace_users(USER_EMBEDDINGS, buckets, marked, stale)
+    rows = _not_marked(project, buckets).join(users, on="user_id", how="semi").collect()
+    for index in UserIndex.all(project.vectors) if rows.height else ():
+        index.mark_stale(rows["user_id"].to_list())
+    _mark(project, buckets, rows)
     return rows.height
+
+
+def take_preferences(project: Project, buckets: Sequence[int]) -> None:
+    """Have the tastes of some buckets made with the preferences that users have now.
+
+    Users who changed theirs are marked first. So they are made anew although the run is killed, and they undo it.
+    """
+    import polars as pl
+
+    used, present = project.used_preferences, project.preferences
+    before, after = used.digests(buckets), present.digests(buckets)
+    changed = [user for user in before.keys() | after.keys() if before.get(user, 0) != after.get(user, 0)]
+    if changed:
+        _mark(project, buckets, _not_marked(project, buckets).filter(pl.col("user_id").is_in(changed)).collect())
+    used.take_over(present, buckets)
+
+
+def _not_marked(project: Project, buckets: Sequence[int]) -> pl.LazyFrame:
+    """Return the rows of `schemas.USER_EMBEDDINGS` of some buckets that were not marked stale yet."""
+    import polars as pl
+
+    return project.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("feature_version") != "")
+
+
+def _mark(project: Project, buckets: Sequence[int], rows: pl.DataFrame) -> None:
+    """Mark rows of `schemas.USER_EMBEDDINGS` as stale."""
+    import polars as pl
+
+    stale = rows.with_columns(pl.lit("").alias("feature_version"))
+    project.lake.replace_users(USER_EMBEDDINGS, buckets, rows["user_id"].to_list(), stale)

@@ -83,13 +83,14 @@ def stale_ingests(project: Project, sources: Sequence[Source], buckets: Sequence
 def stale_features(project: Project, buckets: Sequence[int] | None = None) -> list[int]:
     """Return the buckets, of some or of all, whose user embeddings are old.
 
-    Old embeddings were not made from the present users with the present settings.
+    Old embeddings were not made from the present users and preferences with the present settings.
     """
     import polars as pl
 
     columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
     version = feature_version(project)
-    users = project.lake.scan(USERS, buckets).with_columns(pl.lit(version).alias("feature_version"))
+    users = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
+    users = users.with_columns(pl.lit(version).alias("feature_version"))
     embedded = project.lake.scan(USER_EMBEDDINGS, buckets)
     return _differing(users.select(columns).collect(), embedded.select(columns).collect())
 

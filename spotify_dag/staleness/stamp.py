@@ -18,6 +18,7 @@ def stamp(project: Project) -> str:
     """
     parts = [feature_version(project), *known_users_versions(project)]
     parts += [f"{table.name} {project.lake.version(table)}" for table in TABLES]
+    parts += map(str, project.preferences.versions())
     for file in sorted(_files(project)):
         status = file.stat() if file.exists() else None
         parts.append(f"{file} {status and (status.st_mtime_ns, status.st_size)}")

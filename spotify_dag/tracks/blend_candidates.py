@@ -56,6 +56,9 @@ def pool_of(
     factors = np.stack([person.factors(stage.ials, tracks.artist) for person in people])
     liking = np.stack([person.liking(stage.ials, row) for person, row in zip(people, factors, strict=True)])
     liking[:, without_artists] = 0
+    for row, person in enumerate(people):
+        liking[row, person.left_out] = 0
+    without_songs = np.concatenate([without_songs, *(person.not_for_me for person in people)])
     best = [largest(row, ARTISTS_EACH) for row in liking] + [largest(liking.mean(axis=0), ARTISTS_TOGETHER)]
     looked_at = np.zeros(liking.shape[1], bool)
     looked_at[np.concatenate(best)] = True

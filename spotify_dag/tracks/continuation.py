@@ -9,6 +9,7 @@ import numpy as np
 
 from spotify_dag.tracks.candidate_features import FEATURES, REASONS, features
 from spotify_dag.tracks.candidates import NAMES, Candidates, FirstStage
+from spotify_dag.tracks.methods.ials import NOTHING
 from spotify_dag.tracks.ranker import Ranker
 from spotify_dag.tracks.ranker_learning import learn_ranker
 from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks
@@ -20,6 +21,8 @@ POOL = 1_000
 """Best candidates whose spread the knobs turn by."""
 USUAL = 250
 """Answers up to which the usual number of candidates will do."""
+AGAIN_AS_MANY = 3
+"""How many times as many candidates are ranked where some are left out."""
 DIVERSITY = 0.1
 """Of tracks for one person, unless they ask for another."""
 KNOB = 2.0
@@ -100,8 +103,9 @@ class Continuation:
         return contributions
 
     def recommend(
-        self, request: Request, k: int, *, popularity: float = 0.0, diversity: float = 0.0
-    ) -> list[Recommendation]:
+        self, request: Request, k: int, *, popularity: float = 0.0, diversity: float = 0.0,
+        without_songs: np.ndarray = NOTHING, without_artists: np.ndarray = NOTHING,
+    ) -> list[Recommendation]:  # fmt: skip
         """Return the ``k`` tracks that continue a request best; no seed, and of every song one recording only.
 
         Parameters
@@ -112,8 +116,11 @@ class Continuation:
             -1 to 1: what is known, or what is not, comes first; 0 leaves it to the ranker.
         diversity
             0 to 1: how much every further track of an artist has to be better.
+        without_songs, without_artists
+            Numbers of songs and of artists to leave out.
         """
-        ranked, tracks = self.ranked(request, k), self.stage.tracks
+        tracks, more = self.stage.tracks, AGAIN_AS_MANY if len(without_songs) or len(without_artists) else 1
+        ranked = self.ranked(request, more * k)
         if not len(ranked.tracks):  # the request has them all
             return []
         # The knobs turn in units of the spread of the scores they have to change.
@@ -122,7 +129,8 @@ class Continuation:
         order = np.argsort(-scores, kind="stable")
         songs = tracks.song[ranked.tracks[order]]
         _, first = np.unique(songs, return_index=True)
-        first = first[~np.isin(songs[first], tracks.song[request.seeds])]
+        first = first[~np.isin(songs[first], np.union1d(tracks.song[request.seeds], without_songs))]
+        first = first[~np.isin(tracks.artist[ranked.tracks[order[first]]], without_artists)]
         best = order[np.sort(first)]
         chosen = _spread_out(scores[best], tracks.artist[ranked.tracks[best]], k, KNOB * spread * diversity)
         return [

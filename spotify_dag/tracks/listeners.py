@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,10 @@ import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.genres import artist_key
-from spotify_dag.schemas import RAW_PLAYLISTS, buckets_of
+from spotify_dag.features.left_out import same_name
+from spotify_dag.schemas import RAW_PLAYLISTS, TRACK_CATALOGUE
 from spotify_dag.stores.lake import Lake
+from spotify_dag.stores.preferences import Preference, Preferences
 from spotify_dag.tracks.candidates import FirstStage
 from spotify_dag.tracks.catalogue_rows import track_identity
 from spotify_dag.tracks.continuation_model import LoadedModel
@@ -45,6 +47,10 @@ class Listener:
     """``[artists]`` int, ascending: the artists they listen to."""
     shares: np.ndarray
     """``[artists]`` float: share of their listening."""
+    not_for_me: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """``[songs]`` int: what they do not want, in no recording."""
+    left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """``[artists]`` int: who does not count for them."""
 
     @staticmethod
     def of_tracks(name: str, tracks: np.ndarray, plays: np.ndarray, stage: FirstStage) -> Listener:
@@ -60,8 +66,11 @@ class Listener:
         return Listener(name, tracks[order], artists, weights / max(float(weights.sum()), 1e-12))
 
     @staticmethod
-    def of_items(name: str, items: pl.DataFrame, loaded: LoadedModel) -> Listener:
-        """Return somebody by rows of `schemas.RAW_PLAYLISTS`. Items without a title count for their artist."""
+    def of_items(name: str, items: pl.DataFrame, loaded: LoadedModel, more_like: Sequence[str] = ()) -> Listener:
+        """Return somebody by rows of `schemas.RAW_PLAYLISTS`. Items without a title count for their artist.
+
+        Tracks of ``more_like`` count as what they play most.
+        """
         import polars as pl
 
         weight = pl.col("plays").fill_null(1).cast(pl.Float64).alias("weight")
@@ -73,10 +82,18 @@ class Listener:
         numbers = loaded.numbers(titled["track_id"].to_list())
         rows = [(numbers[track], weight) for track, weight in titled.iter_rows() if track in numbers]
         places = loaded.artists(of_artist["artist_key"].to_list())
-        artists = sorted((places[key], weight) for key, weight in of_artist.iter_rows() if key in places)
+        tracks = dict(rows)
+        artists: Counter[int] = Counter()
+        for key, weight in of_artist.iter_rows():
+            if key in places:
+                artists[places[key]] += weight
+        most = max(tracks.values(), default=1.0)
+        for track in loaded.numbers(more_like).values():
+            artists[int(loaded.model.stage.tracks.artist[track])] += most
+            tracks[track] = tracks.get(track, 0.0) + most
         return Listener._of(
-            name, np.array([track for track, _ in rows], np.int64), np.array([plays for _, plays in rows], float),
-            np.array([artist for artist, _ in artists], np.int64), np.array([plays for _, plays in artists], float),
+            name, np.array(list(tracks), np.int64), np.array(list(tracks.values()), float),
+            np.array(sorted(artists), np.int64), np.array([artists[artist] for artist in sorted(artists)], float),
             loaded.model.stage,
         )  # fmt: skip
 
@@ -91,7 +108,7 @@ class Listener:
         own = np.zeros(len(ials.artists))
         own[self.artists] = self.shares
         predicted = np.square(np.maximum(ials.artists @ factors, 0)).astype(np.float64)
-        predicted[self.artists] = 0
+        predicted[self.artists] = predicted[self.left_out] = 0
         total = predicted.sum()
         if total <= 0 or not own.any():
             return own if own.any() else predicted / max(total, 1e-12)
@@ -99,7 +116,7 @@ class Listener:
 
 
 class Listeners:
-    """People of the lake, read once per version of it and of the model. Threads may share it.
+    """People of the lake, read once per version of it, of what they said and of the model. Threads may share it.
 
     With the next version all are given up, so that nobody who was forgotten is held on to.
 
@@ -107,12 +124,14 @@ class Listeners:
     ----------
     lake
         Where they are.
+    preferences
+        What they leave out, what is not for them, and what they want more of.
     """
 
-    def __init__(self, lake: Lake) -> None:
-        self.lake = lake
+    def __init__(self, lake: Lake, preferences: Preferences) -> None:
+        self.lake, self.preferences = lake, preferences
         self._held: OrderedDict[str, Listener] = OrderedDict()
-        self._held_of: tuple[str, int] | None = None
+        self._held_of: tuple[object, ...] | None = None
         self._lock = Lock()
 
     def of(self, user_ids: Sequence[str], loaded: LoadedModel, *, missing_ok: bool = False) -> list[Listener]:
@@ -123,27 +142,24 @@ class Listeners:
         ListenerError
             If one is not in the lake; with ``missing_ok`` they are left out.
         """
-        import polars as pl
-
-        now = loaded.version, self.lake.version(RAW_PLAYLISTS)
+        now = loaded.version, self.lake.version(RAW_PLAYLISTS), self.preferences.versions()
         with self._lock:
             if self._held_of != now:
                 self._held.clear()
                 self._held_of = now
             read = {user: self._held.get(user) for user in user_ids}
         if missing := [user for user, listener in read.items() if listener is None]:
-            items = (
-                self.lake.scan(RAW_PLAYLISTS, buckets_of(missing, self.lake.n_buckets))
-                .filter(pl.col("user_id").is_in(missing))
-                .select("user_id", "track_id", "track_name", "artist_name", "plays")
-                .collect()
-            )
+            counted = self.preferences.counted_of(self.lake, missing)
+            items = counted.select("user_id", "track_id", "track_name", "artist_name", "plays").collect()
             new = {
-                str(user): Listener.of_items(str(user), rows, loaded)
+                str(user): self.with_preferences(str(user), rows, loaded)
                 for (user,), rows in items.partition_by("user_id", as_dict=True).items()
             }
             if not missing_ok and (unknown := [user for user in missing if user not in new]):
-                raise ListenerError(f"Nobody called '{unknown[0][:80]}' is known. Add them with: spotify-dag add")
+                raise ListenerError(
+                    f"Nobody called '{unknown[0][:80]}' is known, or all they listen to is left out. "
+                    "Add them with: spotify-dag add"
+                )
             read |= new
             with self._lock:
                 if self._held_of == now:
@@ -151,3 +167,32 @@ class Listeners:
                 while len(self._held) > MOST_HELD:
                     self._held.popitem(last=False)
         return [listener for user in user_ids if (listener := read[user]) is not None]
+
+    def with_preferences(self, user_id: str, items: pl.DataFrame, loaded: LoadedModel) -> Listener:
+        """Return a user by rows of `schemas.RAW_PLAYLISTS` that count, and what they said of tracks and artists."""
+        said = self.preferences.of(user_id)
+        listener = Listener.of_items(user_id, items, loaded, [it.name for it in said if it.kind == "more-like"])
+        if not said:
+            return listener
+        tracks = loaded.model.stage.tracks
+        not_for_me = list(loaded.numbers([it.name for it in said if it.kind == "not-for-me"]).values())
+        artists = loaded.artists(self._artist_keys(said))
+        return replace(
+            listener,
+            not_for_me=tracks.song[np.array(not_for_me, np.int64)],
+            left_out=np.array(sorted(artists.values()), np.int64),
+        )
+
+    def _artist_keys(self, said: Sequence[Preference]) -> list[str]:
+        """Return the artists that are left out, by name or because of a genre of theirs."""
+        import polars as pl
+
+        left_out = {kind: [it.name for it in said if it.kind == kind] for kind in ("artist", "genre")}
+        names = pl.DataFrame({"name": left_out["artist"]}, schema={"name": pl.String})
+        keys = names.select(artist_key(pl.col("name"))).to_series().to_list()
+        if left_out["genre"]:
+            genres = pl.Series(left_out["genre"]).to_frame("genre").select(same_name(pl.col("genre"))).to_series()
+            catalogued = self.lake.scan(TRACK_CATALOGUE).select("artist_key", "genres").unique("artist_key")
+            of_genres = catalogued.explode("genres").filter(same_name(pl.col("genres")).is_in(genres.implode()))
+            keys += of_genres.select("artist_key").unique().collect()["artist_key"].to_list()
+        return keys

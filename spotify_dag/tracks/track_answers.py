@@ -157,8 +157,10 @@ class TrackAnswers:
             **({"limited_to": limits} if limits else {}),
         }
 
-    def continued(self, request: ContinueRequest) -> dict[str, Any]:
+    def continued(self, request: ContinueRequest, not_for_me: Sequence[str] = ()) -> dict[str, Any]:
         """Return ``recommendations``, each with reasons, ``seeds`` (how many were used) and ``unknown`` items.
+
+        No recording of a track of ``not_for_me`` is recommended.
 
         Raises
         ------
@@ -167,11 +169,13 @@ class TrackAnswers:
         """
         loaded = self.loaded()
         resolved = self._resolve(request, loaded)
+        unwanted = np.array(list(loaded.numbers(not_for_me).values()), np.int64)
         recommended = loaded.model.recommend(
             resolved.request,
             min(request.count, MOST_ANSWERS),
             popularity=request.popularity,
             diversity=request.diversity,
+            without_songs=loaded.model.stage.tracks.song[unwanted],
         )
         ids = loaded.track_ids["track_id"].gather([candidate.track for candidate in recommended]).to_list()
         cards = self.index.rows(ids)

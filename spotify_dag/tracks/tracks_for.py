@@ -74,15 +74,19 @@ class TracksFor:
             If there is no model yet.
         """
         loaded = self.answers.loaded()
-        items = self._items(user_id)
-        person = Listener.of_items(user_id, items, loaded)
+        items, has = self._items(user_id)
+        person = self.listeners.with_preferences(user_id, items, loaded)
         if not len(person.artists):
             raise ListenerError(
                 f"Nothing that '{user_id[:80]}' listens to is among the tracks here. Bring the tracks up to date with: "
                 "spotify-dag run"
             )
         request = request_for(person, loaded.model.stage.tracks.text.shape[1])
-        made = loaded.model.recommend(request, wish.count, popularity=wish.popularity, diversity=wish.diversity)
+        songs = loaded.model.stage.tracks.song[np.array(list(loaded.numbers(has).values()), np.int64)]
+        made = loaded.model.recommend(
+            request, wish.count, popularity=wish.popularity, diversity=wish.diversity,
+            without_songs=np.union1d(songs, person.not_for_me), without_artists=person.left_out,
+        )  # fmt: skip
         tracks = np.array([recommended.track for recommended in made], np.int64)
         others = self.listeners.of([user for user in near[:NEAR] if user != user_id], loaded, missing_ok=True)
         having = _having(loaded, tracks, others)
@@ -98,16 +102,21 @@ class TracksFor:
                 answer.append(shown(cards[track_id]) | said)
         return {"tracks": answer, "has": len(person.tracks), "near_users": len(others)}
 
-    def _items(self, user_id: str) -> pl.DataFrame:
+    def _items(self, user_id: str) -> tuple[pl.DataFrame, list[str]]:
+        """Return the items of a user that count, and the ids of all their tracks, those left out too."""
         import polars as pl
 
         columns = ["playlist_id", "playlist_name", "track_id", "track_name", "artist_name", "plays"]
-        lake = self.listeners.lake
+        lake, counted = self.listeners.lake, self.listeners.preferences.counted_of(self.listeners.lake, [user_id])
         rows = lake.scan(RAW_PLAYLISTS, buckets_of([user_id], lake.n_buckets))
-        items = rows.filter(pl.col("user_id") == user_id).select(columns).collect()
+        titled = rows.filter(pl.col("user_id") == user_id, pl.col("track_name").is_not_null())
+        items, has = pl.collect_all([counted.select(columns), titled.select(track_identity()).unique()])
         if items.is_empty():
-            raise ListenerError(f"Nobody called '{user_id[:80]}' is known. Add them with: spotify-dag add")
-        return items
+            raise ListenerError(
+                f"Nobody called '{user_id[:80]}' is known, or all they listen to is left out. "
+                "Add them with: spotify-dag add"
+            )
+        return items, has["track_id"].to_list()
 
 
 def request_for(person: Listener, dim: int) -> Request:

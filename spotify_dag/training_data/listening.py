@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from spotify_dag.features.genres import artist_key
 from spotify_dag.project import Project
-from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_TASTES, USERS
+from spotify_dag.schemas import ARTIST_GENRES, USER_TASTES, USERS
 from spotify_dag.stores.text_encoder import load_vectors
 from spotify_dag.tower.inputs import catalogue, listening
 from spotify_dag.training_data.policy import trainable_users, training_buckets
@@ -75,7 +75,7 @@ def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -
     )  # fmt: skip
     chosen = chosen.select("user_id").collect().lazy()
     items = [
-        lake.scan(RAW_PLAYLISTS, buckets[first : first + BUCKETS_AT_ONCE])
+        project.used_preferences.counted(lake, buckets[first : first + BUCKETS_AT_ONCE])
         .join(chosen, on="user_id", how="semi")
         .select(columns)
         .sort("user_id", "playlist_id", "position")

@@ -126,7 +126,7 @@ class TestManyUsers:
         ids = [f"u{number}" for number in range(users)]
         one = Snapshot(
             "v", "f", None, ids, np.ones(users, bool), [""] * users, np.ones(users, np.int64), vectors, axes,
-            vectors @ axes, nobody,
+            vectors @ axes, nobody, np.zeros(users, np.int64),
         )  # fmt: skip
         assert axes.shape == (dim, 64)
         hits = 0

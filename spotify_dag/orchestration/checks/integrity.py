@@ -73,9 +73,10 @@ def lost_artists(project: Project, buckets: list[int]) -> dict[str, int]:
 
 
 def lost_listeners(project: Project, buckets: list[int]) -> dict[str, int]:
-    """Count users whose listening has no tastes, and tastes of nobody."""
+    """Count users whose listening counts and has no tastes, and tastes of nobody."""
     lake = project.lake
-    listeners = items(lake.scan(RAW_PLAYLISTS, buckets), project.settings.playlists_count).select("user_id").unique()
+    counted = project.used_preferences.counted(lake, buckets)
+    listeners = items(counted, project.settings.playlists_count).select("user_id").unique()
     tastes = lake.scan(USER_TASTES, buckets).select("user_id", "kind")
     users = lake.scan(USERS, buckets).select("user_id")
     return {
