@@ -127,8 +127,11 @@ def comparison(answer: Mapping[str, Any]) -> str:
     )
 
 
-def tracks(listed: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = ()) -> str:
-    """Return tracks as a list, each with its reasons where it has any."""
+def tracks(listed: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = (), path: str = "") -> str:
+    """Return tracks as a list, each with its reasons where it has any.
+
+    With the ``path`` of somebody's preferences, each has buttons to say what one thinks of it.
+    """
     skipped = message("hint", f"{len(unknown):,} not known", ", ".join(map(str, unknown[:10]))) if unknown else ""
     if not listed:
         return skipped + message("empty", "Nothing found", "Try another title, artist or mood.")
@@ -140,8 +143,22 @@ def tracks(listed: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = ()) -> 
         if track.get("track_id"):
             link = f"https://open.spotify.com/track/{quote(str(track['track_id']), safe='')}"
             title = f'<a href="{attribute(link)}" rel="noopener noreferrer" target="_blank">{title}</a>'
-        rows.append(f"<li><strong>{title}</strong> {text(track['artist_name'])}{year}{why}</li>")
+        said = "".join(_toggle(path, kind, str(track["track_id"]), words) for kind, words in FEEDBACK.items() if path)
+        rows.append(f"<li><strong>{title}</strong> {text(track['artist_name'])}{year}{why}{said}</li>")
     return f"{skipped}<ol class='sd-tracks'>{''.join(rows)}</ol>{ATTRIBUTION}"
+
+
+def what_counts(offered: Mapping[str, Sequence[tuple[str, bool]]], path: str) -> str:
+    """Return buttons that leave artists, genres and playlists out, and let them count again."""
+    lists = "".join(
+        _section(title, f"<ul class='sd-chips'>{chips}</ul>" if chips else "")
+        for kind, title in LEFT_OUT.items()
+        if (chips := "".join(f"<li>{_toggle(path, kind, name, name, out)}</li>" for name, out in offered[kind]))
+    )
+    hint = "Press what does not count for your taste, such as songs for children. Press again to undo it."
+    return (
+        f"<section class='sd-counts'><h3>What counts</h3><p role='status' class='sd-said'>{hint}</p>{lists}</section>"
+    )
 
 
 def stored(overview: Mapping[str, Any]) -> str:
@@ -152,6 +169,7 @@ def stored(overview: Mapping[str, Any]) -> str:
         "Read": text((overview["fetched_at"] or "not yet")[:16].replace("T", " ")),
         "Others may be told of you": "yes" if overview["opted_in"] else "no",
         "You are compared with others": "yes" if overview["in_index"] else "not yet",
+        "Left out": f"{overview['items_left_out']:,} items",
         "Rows": ", ".join(f"{count:,} in {text(table)}" for table, count in overview["rows"].items()),
     }
     rows = "".join(f"<tr><th scope='row'>{name}</th><td>{value}</td></tr>" for name, value in facts.items())
@@ -160,6 +178,18 @@ def stored(overview: Mapping[str, Any]) -> str:
         for playlist in overview["playlists"]
     )
     return f"<table class='sd-facts'>{rows}</table>{_section('Playlists', lists)}"
+
+
+LEFT_OUT = {"artist": "Artists", "genre": "Genres", "playlist": "Your playlists"}
+FEEDBACK = {"not-for-me": "Not for me", "more-like": "More like this"}
+
+
+def _toggle(path: str, kind: str, name: str, words: str, pressed: bool = False) -> str:
+    """Return a button that says something, or undoes it: see ``preferences.js``."""
+    return (
+        f'<button type="button" class="sd-toggle" aria-pressed="{str(pressed).lower()}" '
+        f'data-preferences="{attribute(path)}" data-kind="{kind}" data-name="{attribute(name)}">{text(words)}</button>'
+    )
 
 
 ATTRIBUTION = (

@@ -20,12 +20,15 @@ from spotify_dag.schemas import (
     user_buckets,
 )
 from spotify_dag.sources.spreadsheet_cells import harmless
+from spotify_dag.stores.preferences import LEFT_OUT, Preference, keys_of
 
 if TYPE_CHECKING:
     import polars as pl
 
     from spotify_dag.project import Project
 
+MOST_OFFERED = 30
+"""Names of a kind that are offered to be left out."""
 TABLES = (USERS, RAW_PLAYLISTS, REJECTS, USER_TASTES, USER_EMBEDDINGS)
 """The tables with rows of one user."""
 
@@ -68,6 +71,30 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
         "preferences": said["preferences"],
         "items_left_out": said["items_left_out"],
     }
+
+
+def what_counts(project: Project, user_id: str) -> dict[str, list[tuple[str, bool]]]:
+    """Return what a user may leave out, by kind: names, and whether each is left out; those that are come first."""
+    import polars as pl
+
+    said = [preference for preference in project.preferences.of(user_id) if preference.kind in LEFT_OUT]
+    tastes = _rows(project, USER_TASTES, user_id).sort("weight", "name", descending=[True, False])
+    tastes = tastes.select("kind", "name").collect()
+    lists = _rows(project, RAW_PLAYLISTS, user_id).sort("playlist_position").select(
+        pl.coalesce("playlist_name", "playlist_id")
+    )  # fmt: skip
+    offered = [
+        Preference(kind, name) for kind in ("artist", "genre") for name in _first(tastes.filter(kind=kind)["name"])
+    ]
+    offered += [Preference("playlist", name) for name in _first(lists.collect().to_series())]
+    keys, left_out = dict(zip(keys_of([*said, *offered]), [*said, *offered], strict=True)), set(keys_of(said))
+    return {
+        kind: [(it.name, key in left_out) for key, it in keys.items() if it.kind == kind] for kind in LEFT_OUT
+    }  # fmt: skip
+
+
+def _first(names: pl.Series) -> list[str]:
+    return [str(name) for name in names.unique(maintain_order=True).head(MOST_OFFERED)]
 
 
 def everything(project: Project, user_id: str) -> dict[str, list[dict[str, Any]]]:

@@ -22,6 +22,7 @@ from spotify_dag.app.track_questions import Continuation
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.sources.listenbrainz.names import ListenBrainzNameError, names_profile, parse_name, user_id_of
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
+from spotify_dag.tracks.tracks_for import SuggestWish
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -323,10 +324,13 @@ def _mine(service: Service) -> gr.HTML:
         label="Token of a file", type="password", max_length=2_000, lines=1, elem_id="sd-token-box",
         info="What you were given when you handed in a file; leave it empty if you have logged in",
     )  # fmt: skip
-    show = gr.Button("Show what is stored", variant="primary")
+    with gr.Row():
+        show = gr.Button("Show what is stored", variant="primary")
+        suggest = gr.Button("Tracks for me", visible=service.tracks.available())
     answer = gr.HTML(
         cards.message("empty", "Your data is yours", "See it, take it away, or have all of it deleted."),
-        apply_default_css=False, js_on_load=_static("download.js"),
+        apply_default_css=False,
+        js_on_load=(_static("download.js") + _static("preferences.js")).replace("TOKEN_HEADER", TOKEN_HEADER),
     )  # fmt: skip
     with gr.Accordion("Forget me", open=False):
         sure = gr.Checkbox(False, label="Delete everything that is stored of me. This cannot be undone.")
@@ -340,7 +344,25 @@ def _mine(service: Service) -> gr.HTML:
         user = who(given, request)
         if user is None:
             return _unproven()
-        return _or_problem(lambda: cards.stored(my_data.overview(service.project, user)) + _downloads(user))
+        return _or_problem(
+            lambda: (
+                cards.stored(my_data.overview(service.project, user))
+                + cards.what_counts(my_data.what_counts(service.project, user), _preferences(user))
+                + _downloads(user)
+            )
+        )
+
+    def suggested(given: str, request: gr.Request) -> str:
+        """Suggest tracks to somebody, who may say what they think of them."""
+        user = who(given, request)
+        if user is None:
+            return _unproven()
+
+        def listed() -> str:
+            answer = service.tracks.suggested(user, SuggestWish(count=20), service.serving.snapshot())
+            return f'<p role="status" class="sd-said"></p>{cards.tracks(answer["tracks"], path=_preferences(user))}'
+
+        return _or_problem(listed)
 
     def forgotten(given: str, agreed: bool, request: gr.Request) -> str:
         """Delete all there is of somebody who asks for it."""
@@ -357,12 +379,17 @@ def _mine(service: Service) -> gr.HTML:
         return _or_problem(done)
 
     show.click(stored, token, answer, api_visibility="private", show_progress="hidden")
+    suggest.click(suggested, token, answer, api_visibility="private", show_progress="minimal", **HEAVY)
     forget.click(forgotten, [token, sure], answer, api_visibility="private", show_progress="minimal")
     return login
 
 
 def _html(value: str, **options: Any) -> gr.HTML:
     return gr.HTML(value, apply_default_css=False, js_on_load=None, **options)
+
+
+def _preferences(user_id: str) -> str:
+    return f"/api/v1/users/{cards.quote(user_id, safe='')}/preferences"
 
 
 def _downloads(user_id: str) -> str:

@@ -89,15 +89,15 @@ class Preferences:
             bucket = user_buckets([user_id], self.n_buckets)[0]
             entries = dict(self._entries(bucket))
             before = entries.get(user_id, ())
-            said = dict(zip(_keys(before), before, strict=True))
-            for key, preference in zip(_keys(remove), remove, strict=True):
+            said = dict(zip(keys_of(before), before, strict=True))
+            for key, preference in zip(keys_of(remove), remove, strict=True):
                 if key not in said:
                     there = ", ".join(str(other) for other in said.values() if other.kind == preference.kind)
                     raise PreferenceError(
                         f"There is no {preference} to undo. There is: {there or 'none of this kind'}."
                     )
                 del said[key]
-            for key, preference in zip(_keys(add), add, strict=True):
+            for key, preference in zip(keys_of(add), add, strict=True):
                 said.setdefault(key, preference)
             if len(said) > MOST_PREFERENCES:
                 raise PreferenceError(
@@ -241,7 +241,8 @@ def _key() -> pl.Expr:
     return pl.when(kind == "artist").then(artist_key(name)).otherwise(of_lists)
 
 
-def _keys(preferences: Iterable[Preference]) -> list[tuple[str, str]]:
+def keys_of(preferences: Iterable[Preference]) -> list[tuple[str, str]]:
+    """Return the kind and the key of each preference: two with the same mean the same."""
     import polars as pl
 
     rows = [(preference.kind, preference.name) for preference in preferences]
@@ -256,5 +257,5 @@ def _tidied(preference: Preference) -> Preference:
     if not 0 < len(name) <= MOST_NAME:
         raise PreferenceError(f"The name of a {preference.kind} has 1 to {MOST_NAME} characters, not {len(name):,}.")
     if any(ord(sign) < ord(" ") or 0xD800 <= ord(sign) <= 0xDFFF for sign in name):
-        raise PreferenceError(f"{name[:80]!a} is no name of a {preference.kind}: it has control characters.")
+        raise PreferenceError(f"{name[:80]!a} is no name of any {preference.kind}: it has control characters.")
     return Preference(preference.kind, name)

@@ -13,12 +13,14 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from spotify_dag.assets.track_assets import learn_continuation
 from spotify_dag.cli.main import app
 from spotify_dag.cli.run_summary import summary
 from spotify_dag.definitions import build_definitions
+from spotify_dag.lifecycle.change_preferences import change_preferences
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.orchestration.freshness import waiting
 from spotify_dag.project import Project
@@ -27,7 +29,9 @@ from spotify_dag.sources.base import RECORD_COLUMNS, no_rejects
 from spotify_dag.sources.export.kept import kept_frame
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.staleness.stale_buckets import stale_continuation, stale_tracks
+from spotify_dag.stores.preferences import Preference
 from spotify_dag.tracks.blend_answers import BlendWish
+from spotify_dag.tracks.catalogue_rows import track_identity
 from spotify_dag.tracks.listeners import ListenerError
 from spotify_dag.tracks.text_search import Filters
 from spotify_dag.tracks.track_answers import (
@@ -481,3 +485,83 @@ def test_files_that_hold_no_request_are_one_clear_error(project: Project, tmp_pa
     assert done.exit_code == 1
     assert "request.json" in done.stderr
     assert "Traceback" not in done.output
+
+
+class TestPreferences:
+    USER, OTHERS = "synthetic-000004", ("synthetic-000001", "synthetic-000002")
+
+    def leave_out(self, project: Project, *options: str) -> Result:
+        command = ["--data", str(project.settings.data), "leave-out", self.USER, *options]
+        return CliRunner().invoke(app, command, env={"SPOTIFY_DAG_N_BUCKETS": str(project.settings.n_buckets)})
+
+    def suggested(self, project: Project, count: int = 40) -> list[dict[str, Any]]:
+        return project.tracks_for.suggested(self.USER, SuggestWish(count=count))["tracks"]
+
+    def test_what_is_not_wanted_is_not_suggested(self, project: Project) -> None:
+        project.check_layout()
+        first, *others = self.suggested(project)
+        artist = next(track["artist_name"] for track in others if track["artist_name"] != first["artist_name"])
+        genre = next(name for track in others for name in track["genres"] or () if track["artist_name"] != artist)
+        said = ("--not-for-me", f"spotify:track:{first['track_id']}", "--artist", artist.upper(), "--genre", genre)
+        done = self.leave_out(project, *said, "--json")
+        assert done.exit_code == 0, done.output
+        assert [entry["kind"] for entry in json.loads(done.stdout)["preferences"]] == ["artist", "genre", "not-for-me"]
+        again = self.suggested(project)
+        assert len(again) == 40
+        assert first["track_id"] not in {track["track_id"] for track in again}
+        assert artist not in {track["artist_name"] for track in again}
+        assert not any(genre in (track["genres"] or ()) for track in again)
+        assert self.leave_out(project, *said, "--undo").exit_code == 0
+        assert self.suggested(project) == [first, *others]
+
+    def test_what_is_left_out_is_still_nothing_new(self, project: Project) -> None:
+        items = project.lake.scan(RAW_PLAYLISTS).filter(user_id=self.USER).collect()
+        has = set(items.lazy().select(track_identity()).collect()["track_id"])
+        title = str(items["playlist_name"].drop_nulls()[0])
+        done = self.leave_out(project, "--playlist", title)
+        assert (done.exit_code, "items do not count" in done.stdout, title in done.stdout) == (0, True, True)
+        assert not has & {track["track_id"] for track in self.suggested(project, 200)}
+
+    def test_more_like_a_track_brings_more_of_its_kind(self, project: Project) -> None:
+        before = [track["artist_name"] for track in self.suggested(project, 100)]
+        listened = set(project.lake.scan(RAW_PLAYLISTS).filter(user_id=self.USER).collect()["artist_name"])
+        rows = catalogue(project).filter(~pl.col("artist_name").is_in([*listened, *before[:30]]))
+        artist = rows["artist_name"].value_counts(sort=True)["artist_name"][0]
+        track = rows.filter(artist_name=artist).sort("track_id")["track_id"][0]
+        assert self.leave_out(project, "--more-like", track).exit_code == 0
+        after = self.suggested(project, 100)
+        assert track not in {entry["track_id"] for entry in after}
+        assert [entry["artist_name"] for entry in after].count(artist) > before.count(artist)
+
+    def test_blends_and_continuations_know_what_is_not_for_somebody(self, project: Project) -> None:
+        people = (self.USER, *self.OTHERS)
+        first, *_ = made = project.blends.blended(people, BlendWish(tracks=30))["tracks"]
+        artist = next(
+            track["artist_name"] for track in made if self.USER in {told["user_id"] for told in track["for"]}
+        )  # fmt: skip
+        said = [Preference("not-for-me", first["track_id"]), Preference("artist", artist)]
+        change_preferences(project, self.USER, said)
+        again = project.blends.blended(people, BlendWish(tracks=30))["tracks"]
+        assert first["track_id"] not in {track["track_id"] for track in again}
+        theirs = [track for track in again if track["artist_name"] == artist]
+        assert self.USER not in {told["user_id"] for track in theirs for told in track["for"]}
+        seeds = sorted(own_tracks(project)[self.USER])[:3]
+        answers, request = project.track_answers, ContinueRequest(tracks=seeds, count=20)
+        ids = [track["track_id"] for track in answers.continued(request)["recommendations"]]
+        without = answers.continued(request, ids[:2])["recommendations"]
+        assert [track["track_id"] for track in without][:18] == ids[2:]
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--undo"], "--undo needs what to undo"),
+            (["--undo", "--genre", "polka"], "There is no genre 'polka' to undo"),
+            (["--artist", "x" * 501], "1 to 500 characters, not 501"),
+        ],
+    )
+    def test_what_cannot_be_said_is_refused(self, project: Project, options: list[str], said: str) -> None:
+        done = self.leave_out(project, *options)
+        assert (done.exit_code, said in done.stderr) == (1, True)
+        nobody = CliRunner().invoke(app, ["--data", str(project.settings.data), "leave-out", "nobody"],
+                                    env={"SPOTIFY_DAG_N_BUCKETS": "2"})  # fmt: skip
+        assert (nobody.exit_code, "Nothing is stored of 'nobody'" in nobody.stderr) == (1, True)
