@@ -216,7 +216,7 @@ class Newcomers:
             return {}
         buckets = buckets_of(said, project.lake.n_buckets)
         users = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
-        # Of whom retention dropped what they listened to, nothing can be made anew.
+        # Nothing can be made anew of users whose listening was dropped.
         users = users.filter(pl.col("user_id").is_in(said) & pl.col("dropped_at").is_null()).sort("user_id").collect()
         rows = [snapshot.row_of[user] for user in users["user_id"]]
         stale = snapshot.content_hashes[rows] != users["content_hash"].to_numpy()

@@ -212,6 +212,49 @@ class TestNewUsers:
         assert all(abs(near[place[other]]) <= 1.0001 for other in others)
 
 
+class TestPreferences:
+    PATH = f"/api/v1/users/{user_id(12)}/preferences"
+
+    def proof(self, served: Served, number: int = 12) -> dict[str, str]:
+        return {"X-User-Token": served.service.identity.file_token(user_id(number))}
+
+    def test_what_is_said_is_a_part_of_my_data_until_it_is_undone(self, served: Served) -> None:
+        said = [{"kind": "genre", "name": "Sleep"}, {"kind": "more-like", "name": "spotify:track:abc"}]
+        kept = [said[0], {"kind": "more-like", "name": "abc"}]
+        client, proof = served.client, self.proof(served)
+        answer = client.post(self.PATH, json={"add": said}, headers=proof).json()
+        assert answer["preferences"] == kept
+        for path in (self.PATH, f"/api/v1/users/{user_id(12)}", f"/api/v1/users/{user_id(12)}/data"):
+            assert client.get(path, headers=proof).json()["preferences"] == kept
+        assert client.post(self.PATH, json={"remove": said}, headers=proof).json()["preferences"] == []
+
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_only_the_user_themselves_may_see_or_change_it(self, served: Served, method: str) -> None:
+        for headers in ({}, {"X-User-Token": "no"}, self.proof(served, 13)):
+            body = {"json": {}} if method == "POST" else {}
+            answer = served.client.request(method, self.PATH, headers=headers, **body)
+            assert (answer.status_code, "Only the user themselves" in answer.json()["detail"]) == (401, True)
+
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            ({"add": [{"kind": "era", "name": "80s"}]}, "add.0.kind is 'era'"),
+            ({"add": [{"kind": "artist", "name": "x" * 501}]}, "at most 500 characters"),
+            ({"add": [{"kind": "artist", "name": "a\u0000b"}]}, "control characters"),
+            ({"remove": [{"kind": "artist", "name": "Raffi"}]}, "There is no artist 'Raffi' to undo"),
+            ({"add": [{"kind": "artist", "name": f"a{n}"} for n in range(501)]}, "at most 500 items"),
+            ({"more": []}, "more"),
+        ],
+    )
+    def test_what_cannot_be_said_is_a_problem_that_names_it(
+        self, served: Served, body: dict[str, Any], said: str
+    ) -> None:
+        answer = served.client.post(self.PATH, json=body, headers=self.proof(served))
+        assert answer.status_code == 422
+        assert said in answer.json()["detail"]
+        assert served.project.preferences.of(user_id(12)) == []
+
+
 class TestSameAsTheGraph:
     def test_somebody_as_new_as_can_be_gets_the_vector_they_have_in_the_index(self, served: Served) -> None:
         service = served.service

@@ -18,6 +18,7 @@ import pytest
 from samples.app_world import EVIL, user_id
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
+from spotify_dag.stores.preferences import LEFT_OUT, Preference
 from spotify_dag_tests.app.conftest import Served, exportify, serving
 from spotify_dag_tests.conftest import REPOSITORY
 
@@ -137,6 +138,12 @@ def log_in(page: Any, number: int) -> None:
     page.get_by_text("You are").first.wait_for()
 
 
+def show_what_is_stored(page: Any, served: Served, user: str) -> None:
+    page.locator("#sd-token-box input").fill(served.service.identity.file_token(user))
+    page.get_by_role("button", name="Show what is stored").click()
+    page.get_by_text("Press what does not count").wait_for()
+
+
 class TestNewUser:
     def test_by_profile_url_through_the_login_of_spotify(self, visit: Callable[..., Any]) -> None:
         page = visit()
@@ -213,6 +220,61 @@ class TestNewUser:
         with file_of("large.csv", b"x" * 4_000_000, tmp_path) as path:
             page.locator("input[type=file]").set_input_files(path)
             page.locator(".sd-note", has_text="too large").wait_for()
+
+
+class TestOwnTaste:
+    def test_what_does_not_count_is_left_out_and_counts_again(
+        self, visit: Callable[..., Any], with_tracks: Served
+    ) -> None:
+        user, page = user_id(9), visit(served=with_tracks)
+        page.get_by_role("tab", name="My data").click()
+        show_what_is_stored(page, with_tracks, user)
+        preferences, before = with_tracks.project.preferences, with_tracks.service.serving.snapshot().person(user)
+        artist = page.locator(".sd-toggle[data-kind=artist]").first
+        name = artist.inner_text()
+        artist.focus()
+        page.keyboard.press("Enter")
+        page.get_by_text("items do not count").wait_for()
+        assert artist.get_attribute("aria-pressed") == "true"
+        assert preferences.of(user) == [Preference("artist", name)]
+        assert with_tracks.service.serving.snapshot().person(user).tracks < before.tracks
+        # Shown as left out from now on, first of its kind, until it is undone.
+        show_what_is_stored(page, with_tracks, user)
+        page.locator(".sd-toggle[data-kind=artist][aria-pressed=true]").wait_for()
+        assert page.locator(".sd-toggle[data-kind=artist]").first.inner_text() == name
+        page.locator(".sd-toggle[data-kind=artist]").first.click()
+        page.locator(".sd-toggle[data-kind=artist][aria-pressed=false]").first.wait_for()
+        page.get_by_text("0 of your").wait_for()
+        assert preferences.of(user) == []
+        assert with_tracks.service.serving.snapshot().person(user).tracks == before.tracks
+
+    def test_what_is_thought_of_a_track_is_said_beside_it(self, visit: Callable[..., Any], with_tracks: Served) -> None:
+        user, page = user_id(10), visit(served=with_tracks)
+        page.get_by_role("tab", name="My data").click()
+        page.locator("#sd-token-box input").fill(with_tracks.service.identity.file_token(user))
+        page.get_by_role("button", name="Tracks for me").click()
+        first = page.locator(".sd-tracks:visible li").first
+        title = first.locator("strong").inner_text()
+        first.get_by_role("button", name="Not for me").click()
+        page.get_by_text("Said.").wait_for()
+        page.get_by_role("button", name="Tracks for me").click()
+        page.locator(".sd-tracks:visible li", has_text=title).wait_for(state="detached")
+        (said,) = with_tracks.project.preferences.of(user)
+        assert said.kind == "not-for-me"
+        with_tracks.project.preferences.change(user, remove=[said])
+
+    def test_names_that_others_chose_are_shown_and_never_run(self, visit: Callable[..., Any], served: Served) -> None:
+        user, page = user_id(11), visit()
+        said = [Preference(kind, name) for kind in LEFT_OUT for name in EVIL]
+        served.project.preferences.change(user, said)
+        page.get_by_role("tab", name="My data").click()
+        show_what_is_stored(page, served, user)
+        shown = page.locator(".sd-toggle[aria-pressed=true]")
+        assert shown.count() == len(said)
+        shown.first.click()
+        page.get_by_text("items do not count").wait_for()
+        assert len(served.project.preferences.of(user)) == len(said) - 1
+        served.project.preferences.change(user, remove=served.project.preferences.of(user))
 
 
 class TestPages:
@@ -345,13 +407,17 @@ def _continue(page: Any, served: Served) -> None:
     page.locator(".sd-tracks:visible li").first.wait_for()
 
 
+def _mine(page: Any, served: Served) -> None:
+    show_what_is_stored(page, served, user_id(7))
+
+
 PAGES: dict[str, tuple[str, Callable[[Any, Served], None]]] = {
     "Find my people": ("find", lambda page, served: None),
     "Compare two": ("compare", _compare),
     "Taste map": ("map", _map),
     "Search": ("search", _search),
     "Continue a playlist": ("continue", _continue),
-    "My data": ("mine", lambda page, served: None),
+    "My data": ("mine", _mine),
 }
 """Titles of the pages, names of their pictures, and what is done on them first."""
 
