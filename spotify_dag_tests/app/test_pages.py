@@ -223,13 +223,11 @@ class TestNewUser:
 
 
 class TestOwnTaste:
-    def test_what_does_not_count_is_left_out_and_counts_again(
-        self, visit: Callable[..., Any], with_tracks: Served
-    ) -> None:
-        user, page = user_id(9), visit(served=with_tracks)
+    def test_what_does_not_count_is_left_out_and_counts_again(self, visit: Callable[..., Any], served: Served) -> None:
+        user, page = user_id(9), visit()
         page.get_by_role("tab", name="My data").click()
-        show_what_is_stored(page, with_tracks, user)
-        preferences, before = with_tracks.project.preferences, with_tracks.service.serving.snapshot().person(user)
+        show_what_is_stored(page, served, user)
+        preferences, before = served.project.preferences, served.service.serving.snapshot().person(user)
         artist = page.locator(".sd-toggle[data-kind=artist]").first
         name = artist.inner_text()
         artist.focus()
@@ -237,16 +235,16 @@ class TestOwnTaste:
         page.get_by_text("items do not count").wait_for()
         assert artist.get_attribute("aria-pressed") == "true"
         assert preferences.of(user) == [Preference("artist", name)]
-        assert with_tracks.service.serving.snapshot().person(user).tracks < before.tracks
+        assert served.service.serving.snapshot().person(user).tracks < before.tracks
         # Shown as left out from now on, first of its kind, until it is undone.
-        show_what_is_stored(page, with_tracks, user)
+        show_what_is_stored(page, served, user)
         page.locator(".sd-toggle[data-kind=artist][aria-pressed=true]").wait_for()
         assert page.locator(".sd-toggle[data-kind=artist]").first.inner_text() == name
         page.locator(".sd-toggle[data-kind=artist]").first.click()
         page.locator(".sd-toggle[data-kind=artist][aria-pressed=false]").first.wait_for()
         page.get_by_text("0 of your").wait_for()
         assert preferences.of(user) == []
-        assert with_tracks.service.serving.snapshot().person(user).tracks == before.tracks
+        assert served.service.serving.snapshot().person(user).tracks == before.tracks
 
     def test_what_is_thought_of_a_track_is_said_beside_it(self, visit: Callable[..., Any], with_tracks: Served) -> None:
         user, page = user_id(10), visit(served=with_tracks)
