@@ -164,6 +164,20 @@ USERS = Table(
     ),
 )
 
+LISTENING_MONTHS = Table(
+    "listening_months",
+    "How often users listened in each month, where their files tell when. Counts, never the times.",
+    key=("user_id", "month", "kind", "name"),
+    columns=(
+        USER_BUCKET,
+        USER_ID,
+        Column("month", "int32", "Year and month, UTC, as 202403"),
+        Column("kind", "str", "all, decade, or artist: those listened to most in the month"),
+        Column("name", "str", "Decade of release such as 1990s, or artist name; empty for all"),
+        Column("count", "int64", "Plays in the month; of files without plays, items added to lists"),
+    ),
+)
+
 INGESTS = Table(
     "ingests",
     "What was read from which source, per bucket: the high-water mark of ingestion.",
@@ -329,8 +343,8 @@ ARTIST_FACTORS = Table(
 )
 
 TABLES = (
-    RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS, USER_EMBEDDINGS, ARTIST_FACTORS,
-    TRACK_CATALOGUE, AUDIO_FEATURES,
+    RAW_PLAYLISTS, USERS, LISTENING_MONTHS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS,
+    USER_EMBEDDINGS, ARTIST_FACTORS, TRACK_CATALOGUE, AUDIO_FEATURES,
 )  # fmt: skip
 
 EMBEDDINGS = ("genre_embedding", "artist_embedding", "playlist_embedding", "release_year_embedding")

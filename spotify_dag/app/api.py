@@ -21,6 +21,7 @@ from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import BlendRequest, Continuation
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.change_preferences import preferences_answer
+from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.stores.preferences import Preference
 from spotify_dag.tracks.continuation import DIVERSITY
 from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, SuggestWish
@@ -169,6 +170,13 @@ def _own(service: Service) -> APIRouter:
         """Return what is stored of a user and where it came from; only to the user themselves."""
         service.identity.require(request, user_id)
         return Json(await service.heavy.run(my_data.overview, service.project, user_id))
+
+    @router.get("/users/{user_id}/taste", response_model=api_models.TasteAnswer)
+    async def taste(request: Request, user_id: UserId, token: Token = None) -> Response:
+        """Return how the taste of a user changed, by month or year; only to the user themselves."""
+        service.identity.require(request, user_id)
+        project = service.project
+        return Json(await service.heavy.run(taste_over_time, project.lake, project.preferences, user_id))
 
     @router.get("/users/{user_id}/preferences", response_model=api_models.PreferencesAnswer)
     async def preferences(request: Request, user_id: UserId, token: Token = None) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from spotify_dag.stores.preferences import MOST_NAME, MOST_PREFERENCES, Kind
@@ -103,6 +105,44 @@ class PreferencesAnswer(BaseModel):
     preferences: list[PreferenceEntry]
     items: int = Field(description="Playlist items of the user", ge=0)
     items_left_out: int = Field(description="How many of these do not count", ge=0)
+
+
+class ShareOverTime(BaseModel):
+    """A genre or an era, and its share of the listening in each period."""
+
+    name: str
+    shares: list[float]
+
+
+class TasteChange(BaseModel):
+    """What came or went."""
+
+    kind: Literal["genre", "artist", "era"]
+    name: str
+    then: float = Field(description="Share of the listening then, 0 to 1")
+    now: float
+
+
+class Span(BaseModel):
+    """The first and the last month of a time."""
+
+    first: str = Field(alias="from")
+    to: str
+
+
+class TasteAnswer(BaseModel):
+    """How the taste of a user changed; empty lists and a note where no file tells when."""
+
+    user_id: str
+    periods: list[str] = Field(description="Years, or months where they are few")
+    counts: list[int] = Field(description="Plays, or items added, in each period")
+    genres: list[ShareOverTime]
+    eras: list[ShareOverTime]
+    then: Span | None
+    now: Span | None
+    came: list[TasteChange]
+    went: list[TasteChange]
+    note: str | None
 
 
 class StoredAnswer(BaseModel):

@@ -161,6 +161,40 @@ def what_counts(offered: Mapping[str, Sequence[tuple[str, bool]]], path: str) ->
     )
 
 
+def taste_over_time(answer: Mapping[str, Any]) -> str:
+    """Return how a taste changed as tables of bars, and what came and went."""
+    if answer["note"]:
+        return message("hint", "Taste over time", answer["note"])
+    charts = "".join(_over_time(title, answer["periods"], answer[key]) for title, key in OVER_TIME.items())
+    changes = "".join(
+        _section(title, _list(f"{text(it['name'])} <small>{it['then']:.0%} → {it['now']:.0%}</small>" for it in listed))
+        for title, listed in (("What came", answer["came"]), ("What went", answer["went"]))
+    )
+    then, now = answer["then"], answer["now"]
+    spans = f"<p>Then: {then['from']} to {then['to']}. Now: {now['from']} to {now['to']}.</p>" if then else ""
+    return (
+        f"<section class='sd-over-time'><h3>Taste over time</h3>{charts}{spans if changes else ''}{changes}</section>"
+    )
+
+
+def _over_time(title: str, periods: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return shares as a table: a row per name, a column per period, a bar in each cell as high as its share."""
+    if not entries:
+        return ""
+    head = "".join(f"<th scope='col'>{text(period)}</th>" for period in periods)
+    rows = "".join(
+        f"<tr><th scope='row'>{text(entry['name'])}</th>"
+        + "".join(
+            f"<td><span style='height:{TALLEST * share:.1f}rem'></span><b>{share:.0%}</b></td>"
+            for share in entry["shares"]
+        )
+        + "</tr>"
+        for entry in entries
+    )
+    table = f"<table><thead><tr><th scope='col'>{title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<div class='sd-wide' tabindex='0' role='region' aria-label='{title} over time'>{table}</div>"
+
+
 def stored(overview: Mapping[str, Any]) -> str:
     """Return what is stored of a user."""
     facts = {
@@ -180,6 +214,9 @@ def stored(overview: Mapping[str, Any]) -> str:
     return f"<table class='sd-facts'>{rows}</table>{_section('Playlists', lists)}"
 
 
+OVER_TIME = {"Genre": "genres", "Era": "eras"}
+TALLEST = 3
+"""Height of a bar of all of the listening, in the size of the letters."""
 LEFT_OUT = {"artist": "Artists", "genre": "Genres", "playlist": "Your playlists"}
 FEEDBACK = {"not-for-me": "Not for me", "more-like": "More like this"}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_dag.lifecycle.change_preferences import preferences_answer
 from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.schemas import (
+    LISTENING_MONTHS,
     RAW_PLAYLISTS,
     REJECTS,
     USER_EMBEDDINGS,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 MOST_OFFERED = 30
 """Names of a kind that are offered to be left out."""
-TABLES = (USERS, RAW_PLAYLISTS, REJECTS, USER_TASTES, USER_EMBEDDINGS)
+TABLES = (USERS, RAW_PLAYLISTS, LISTENING_MONTHS, REJECTS, USER_TASTES, USER_EMBEDDINGS)
 """The tables with rows of one user."""
 
 

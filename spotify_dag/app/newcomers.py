@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -343,10 +344,11 @@ def handed_in(
         If what was handed in cannot be read.
     """
     reading = Reading(paths, user_id, artist_names=artist_names)
+    frames = chain(reading.frames(), reading.months())
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         requests = UserRequests(Path(scratch))
         try:
-            request = requests.hand_in("export", user_id, _checked(reading.frames(), check), opted_in=False)
+            request = requests.hand_in("export", user_id, _checked(frames, check), opted_in=False)
         except SourceError as error:
             # People know their files by name, not by where they are here.
             message = str(error)

@@ -20,6 +20,7 @@ from spotify_dag.app.pages_guard import PagesGuard
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import Continuation
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.sources.listenbrainz.names import ListenBrainzNameError, names_profile, parse_name, user_id_of
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
 from spotify_dag.tracks.tracks_for import SuggestWish
@@ -347,6 +348,7 @@ def _mine(service: Service) -> gr.HTML:
         return _or_problem(
             lambda: (
                 cards.stored(my_data.overview(service.project, user))
+                + cards.taste_over_time(taste_over_time(service.project.lake, service.project.preferences, user))
                 + cards.what_counts(my_data.what_counts(service.project, user), _preferences(user))
                 + _downloads(user)
             )

@@ -11,7 +11,7 @@ from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partit
 from spotify_dag.orchestration.step_failures import TERMINAL_TAG
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
-from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS
+from spotify_dag.schemas import INGESTS, LISTENING_MONTHS, RAW_PLAYLISTS, REJECTS, USERS
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import ResumeLaterError
 from spotify_dag.sources.ingestion import Ingestion, carried_over
@@ -97,6 +97,9 @@ def _read_whole(project: Project, buckets: list[int], progress: Progress, now: d
     with progress.task("Reading sources", total) as advance:
         lake.replace(RAW_PLAYLISTS, buckets, ingestion.records(advance))
     lake.replace(USERS, buckets, [carried_over(ingestion.users(), lake.scan(USERS, buckets).collect())])
+    months = ingestion.months()
+    if months.height or lake.exists(LISTENING_MONTHS):  # most sources do not tell when
+        lake.replace(LISTENING_MONTHS, buckets, [months])
     lake.replace(REJECTS, buckets, [ingestion.rejects()])
     # Last: a run killed before this line is a run that has to be made again.
     lake.replace(INGESTS, buckets, [ingestion.ingests()])

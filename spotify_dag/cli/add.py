@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,14 +64,18 @@ def add(
         earlier = requests.listening(before) if before is not None else None
         if merge and before is not None and earlier is None:
             raise SourceError(f"What {user} handed in before is not kept any more. Hand in all of it, without --merge.")
-        reading = Reading(paths, user, earlier if merge else None, artist_names=lambda: artist_names(project))
+        reading = Reading(
+            paths, user, earlier if merge else None, artist_names=lambda: artist_names(project),
+            earlier_months=requests.months(before) if merge and before is not None else None,
+        )  # fmt: skip
         if dry_run:
             for _ in reading.frames():
                 pass
         else:
             if let_in_again(project, user):
                 err.print(f"{user} was forgotten before. They are handed in again, so sources may read them again.")
-            requests.hand_in("export", user, reading.frames(), opted_in=not private)
+            frames = chain(reading.frames(), reading.months())
+            requests.hand_in("export", user, frames, opted_in=not private)
         report = {"user_id": user, "opted_in": not private, "kept": not dry_run, **reading.report()}
         report["merged_with" if merge else "replaces"] = _summary(before, earlier)
         if as_json:

@@ -16,7 +16,7 @@ from spotify_dag.cli.demo import demo
 from spotify_dag.cli.evaluate import evaluate
 from spotify_dag.cli.lifecycle_commands import forget, retention, tidy
 from spotify_dag.cli.models import models, quality
-from spotify_dag.cli.own_taste import leave_out
+from spotify_dag.cli.own_taste import leave_out, taste
 from spotify_dag.cli.people_commands import blend, tracks_for
 from spotify_dag.cli.serve_app import app as serve_app
 from spotify_dag.cli.simulate import simulate
@@ -48,6 +48,7 @@ app.command()(search)
 app.command()(blend)
 app.command("tracks-for")(tracks_for)
 app.command("leave-out")(leave_out)
+app.command()(taste)
 app.command("continue")(continue_playlist)
 app.command()(tune)
 app.command()(up)

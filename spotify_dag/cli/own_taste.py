@@ -1,4 +1,4 @@
-"""``spotify-dag leave-out``: what counts for a user's taste."""
+"""``spotify-dag leave-out | taste``: what counts for a user's taste, and how it changed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from rich.text import Text
 
 from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
 from spotify_dag.lifecycle.change_preferences import change_preferences
+from spotify_dag.lifecycle.forget import is_known
+from spotify_dag.matching.matcher import UnknownUserError
+from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.stores.preferences import Kind, Preference, PreferenceError
 
 Names = list[str] | None
+LAST_PERIODS = 12
+"""Periods that fit on a terminal; --json has all."""
 
 
 def leave_out(
@@ -45,6 +50,40 @@ def leave_out(
             print_json(answer)
         else:
             _print(answer, changed=bool(said))
+
+
+def taste(
+    context: typer.Context, user: Annotated[str, typer.Argument(help="User id.")], as_json: JsonOption = False
+) -> None:
+    """Show how the taste of USER changed: genres and eras by month or year, and what came and went."""
+    with clear_errors():
+        project = open_project(context)
+        project.check_layout()
+        if not is_known(project, user):
+            raise UnknownUserError(f"Unknown user '{user}'. Add them with: spotify-dag add")
+        answer = taste_over_time(project.lake, project.preferences, user)
+        if as_json:
+            print_json(answer)
+        elif answer["note"]:
+            out.print(answer["note"])
+        else:
+            _print_taste(answer)
+
+
+def _print_taste(answer: dict[str, Any]) -> None:
+    for title, kind in (("Genre", "genres"), ("Era", "eras")):
+        table = Table(title, *answer["periods"][-LAST_PERIODS:])
+        for entry in answer[kind]:
+            shares = (f"{share:.0%}" if share else "" for share in entry["shares"][-LAST_PERIODS:])
+            table.add_row(Text(entry["name"]), *shares)
+        out.print(table)
+    then, now = answer["then"], answer["now"]
+    for title, key in (("Came", "came"), ("Went", "went")):
+        if answer[key]:
+            table = Table(title, "What", f"{then['from']} to {then['to']}", f"{now['from']} to {now['to']}")
+            for change in answer[key]:
+                table.add_row(Text(change["name"]), change["kind"], f"{change['then']:.0%}", f"{change['now']:.0%}")
+            out.print(table)
 
 
 def _print(answer: dict[str, Any], *, changed: bool) -> None:

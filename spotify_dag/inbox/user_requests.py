@@ -134,6 +134,17 @@ class UserRequests:
 
         return kept_records(self.content / request.content)
 
+    def months(self, request: UserRequest) -> pl.DataFrame | None:
+        """Return the counts of months in what was handed in; None where it is not kept any more."""
+        import polars as pl
+
+        from spotify_dag.sources.export.kept import kept_months, read_kept
+
+        try:
+            return kept_months(read_kept(self.content / request.content)).drop("user_id")
+        except (OSError, pl.exceptions.PolarsError):
+            return None
+
     def waiting(self) -> list[UserRequest]:
         """Return the new requests that can be read."""
         requests = []

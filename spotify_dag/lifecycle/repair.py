@@ -16,6 +16,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import (
     ARTIST_GENRES,
     INGESTS,
+    LISTENING_MONTHS,
     RAW_PLAYLISTS,
     REJECTS,
     TABLES,
@@ -26,7 +27,7 @@ from spotify_dag.schemas import (
     Table,
 )
 
-READ = (RAW_PLAYLISTS, USERS, REJECTS, INGESTS)
+READ = (RAW_PLAYLISTS, USERS, LISTENING_MONTHS, REJECTS, INGESTS)
 """Tables that are made anew together, from the sources."""
 MADE = (ARTIST_GENRES, USER_TASTES, USER_EMBEDDINGS)
 """Tables that are made anew together, from those."""

@@ -65,6 +65,8 @@ class Batch:
     """What its rows are marked with as their source; None for the name of the source they are read from."""
     gone: Mapping[str, float] = field(default_factory=dict)
     """Since when (seconds since 1970) the source does not know users that it yields as they were last."""
+    months: pl.DataFrame | None = None
+    """``user_id, month, kind, name, count`` (`listening_months`), where the source tells when."""
     mended: int = 0
     """Names that somebody decoded wrongly before, and that were mended."""
 
@@ -204,7 +206,8 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
     ----------
     rows
         Any of `RECORD_COLUMNS` (numbers may be strings, a year a date), and ``row``: the line or item number in
-        ``file``; unique where ``unique`` is given. ``artists`` goes before ``artist_name``, which is its first.
+        ``file``; unique where ``unique`` is given. ``artists`` goes before ``artist_name``, which is its first. A
+        ``month`` stays with the records.
     file
         Name of the file, for the rejects.
     unique
@@ -230,7 +233,8 @@ def clean(rows: pl.DataFrame, *, file: str, unique: Sequence[str] = (), now: dat
             bad_values[name] = bad_values.get(name, pl.lit(False)) | condition
     spoiled = [pl.when(~bad).then(pl.col(name)).alias(name) for name, bad in bad_values.items()]
     good = tidy.filter(~pl.col("dropped_"))
-    records = good.with_columns(spoiled).select(RECORD_COLUMNS)
+    month = [name for name in ("month",) if name in rows.columns]
+    records = good.with_columns(spoiled).select([*RECORD_COLUMNS, *month])
     read = (
         tidy.filter(pl.col("user_id").is_not_null() & ~_too_long("user_id"))
         .group_by("user_id", maintain_order=True)

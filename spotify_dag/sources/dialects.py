@@ -57,6 +57,7 @@ VOCABULARY: Mapping[str, str] = {
         ),
         "milliseconds": ("ms played", "play duration milliseconds", "stream duration ms"),
         "plays": ("plays", "play count", "playcount", "scrobbles", "track play count", "listen count", "times played"),
+        "added_at": ("added at",),
         "description": ("track description",),
     }.items()
     for heading in headings

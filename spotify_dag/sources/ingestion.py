@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, Table, user_buckets
+from spotify_dag.schemas import INGESTS, LISTENING_MONTHS, RAW_PLAYLISTS, REJECTS, USERS, Table, user_buckets
 from spotify_dag.sources.base import (
     RECORD_COLUMNS,
     Batch,
@@ -85,6 +85,7 @@ class Ingestion:
         """Sources that could not be read to their end, by name."""
         self._users: list[pl.DataFrame] = []
         self._rejects: list[pl.DataFrame] = []
+        self._months: list[pl.DataFrame] = []
         self._reads: list[pl.DataFrame] = []
 
     def records(self, progress: Callable[[int], None] = lambda _: None) -> Iterator[pl.DataFrame]:
@@ -109,6 +110,10 @@ class Ingestion:
     def users(self) -> pl.DataFrame:
         """Return rows of `schemas.USERS`."""
         return _collected(USERS, self._users)
+
+    def months(self) -> pl.DataFrame:
+        """Return rows of `schemas.LISTENING_MONTHS`."""
+        return _collected(LISTENING_MONTHS, self._months)
 
     def rejects(self) -> pl.DataFrame:
         """Return rows of `schemas.REJECTS`."""
@@ -170,6 +175,8 @@ class Ingestion:
         since = pl.DataFrame(gone, schema={"user_id": pl.String, "gone_since": pl.Datetime("us", "UTC")})
         users = users.join(since, on="user_id", how="left")
         self._users.append(users)
+        if batch.months is not None:
+            self._months.append(batch.months.join(allowed, on="user_id"))
         # A row that names no user is filed under its file, so that it belongs to one bucket too.
         rejects = batch.rejects.with_columns(pl.coalesce("user_id", "file").alias("owner"))
         forgotten = self._forgotten(rejects["user_id"].drop_nulls().unique().to_list())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from spotify_dag.features.genres import artist_key
 from spotify_dag.project import Project
-from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USER_EMBEDDINGS, USERS
+from spotify_dag.schemas import INGESTS, LISTENING_MONTHS, RAW_PLAYLISTS, REJECTS, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import RequestSource
 from spotify_dag.sources.ingestion import Ingestion, carried_over, requests_of_buckets, source_versions
 from spotify_dag.staleness.stale_buckets import feature_version
@@ -152,6 +152,7 @@ def read_requests(project: Project, changes: Changes, now: datetime) -> Ingestio
     lake.replace_users(RAW_PLAYLISTS, changes.some, changes.users, rows)
     users = carried_over(some.users(), lake.scan(USERS, changes.some).collect())
     lake.replace_users(USERS, changes.some, changes.users, users)
+    lake.replace_users(LISTENING_MONTHS, changes.some, changes.users, some.months())
     lake.replace_users(REJECTS, changes.some, changes.users, some.rejects())
     # Last: a run that is killed before this line is made again.
     lake.replace(INGESTS, changes.some, [_ingests(project, changes.some, whole)])

@@ -15,8 +15,10 @@ from spotify_dag.sources.base import RECORD_COLUMNS, REJECT_COLUMNS, Batch, Faul
 if TYPE_CHECKING:
     import polars as pl
 
-KEPT_COLUMNS = [*RECORD_COLUMNS, *(name for name in REJECT_COLUMNS if name not in RECORD_COLUMNS)]
-"""Records, and with a ``reason`` the rejects beside them."""
+KEPT_COLUMNS = [*RECORD_COLUMNS, *(name for name in REJECT_COLUMNS if name not in RECORD_COLUMNS), "month"]
+"""Records; with a ``reason`` the rejects beside them; with a ``month`` counts: see `months_frame`."""
+MONTHS = "a count of a month"
+"""What stands as the reason of rows that count a month: they are no records."""
 BATCH_USERS = 100
 """Users of a batch: some 100,000 rows."""
 
@@ -25,11 +27,27 @@ def kept_frame(records: pl.DataFrame | None, rejects: pl.DataFrame) -> pl.DataFr
     """Return records and rejects as one frame of `KEPT_COLUMNS`."""
     import polars as pl
 
-    schema = {**REJECTS.polars_schema(), **RAW_PLAYLISTS.polars_schema()}
+    schema = {**REJECTS.polars_schema(), **RAW_PLAYLISTS.polars_schema(), "month": pl.Int32()}
     empty = pl.DataFrame(schema={name: schema[name] for name in KEPT_COLUMNS})
     return pl.concat([empty, *([] if records is None else [records]), rejects], how="diagonal_relaxed").cast(
         empty.schema
     )
+
+
+def months_frame(months: pl.DataFrame) -> pl.DataFrame:
+    """Return `listening_months.COLUMNS` as `KEPT_COLUMNS`: kind, name and count are ``field, value, plays``."""
+    import polars as pl
+
+    named = months.select("month", field="kind", value="name", plays="count")
+    return kept_frame(None, named.with_columns(pl.lit(MONTHS).alias("reason"), pl.lit(False).alias("dropped")))
+
+
+def kept_months(kept: pl.DataFrame) -> pl.DataFrame:
+    """Return the counts of months in a frame of `KEPT_COLUMNS`: ``user_id, month, kind, name, count``."""
+    import polars as pl
+
+    counts = kept.filter(pl.col("month").is_not_null())
+    return counts.select("user_id", "month", kind="field", name="value", count="plays")
 
 
 def read_kept(file: Path) -> pl.DataFrame:
@@ -130,4 +148,5 @@ def _batch(frames: Sequence[pl.DataFrame]) -> Batch:
     read = users.join(read, on="user_id", how="left", maintain_order="left").with_columns(
         pl.col("rows_read").fill_null(0)
     )
-    return Batch(records, rows.filter(~is_record).select(REJECT_COLUMNS), read)
+    rejects = rows.filter(~is_record & pl.col("month").is_null()).select(REJECT_COLUMNS)
+    return Batch(records, rejects, read, months=kept_months(rows))

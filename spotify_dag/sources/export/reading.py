@@ -13,7 +13,7 @@ from spotify_dag.sources.base import COUNTED, Fault, SourceError, clean, no_reje
 from spotify_dag.sources.dialects import PLAYS
 from spotify_dag.sources.export.account import LIKED, read_library, read_playlists, read_plays
 from spotify_dag.sources.export.archive import UNREADABLE, HandedIn, Member, handed_in
-from spotify_dag.sources.export.kept import kept_frame
+from spotify_dag.sources.export.kept import kept_frame, months_frame
 from spotify_dag.sources.export.kinds import TELLS_NOTHING, Kind, kind_of
 from spotify_dag.sources.export.lists import ONCE, Lists
 from spotify_dag.sources.export.plays import PLAYED, Plays
@@ -27,6 +27,7 @@ from spotify_dag.sources.export.scrobbles import (
     read_xspf,
 )
 from spotify_dag.sources.export.texts import read_m3u, read_text
+from spotify_dag.sources.listening_months import Months, merged, month_of, month_of_text
 from spotify_dag.sources.tables import OpenTable, open_scrobbler_log, open_tracks
 from spotify_dag.sources.track_links import RECORDING_URI, TRACK_URI
 
@@ -77,13 +78,15 @@ class Reading:
         the greater number of plays, as a new history tells of the old plays again.
     artist_names
         Gives names of artists, for tables that join artists by a comma and a space. It is asked only for those.
+    earlier_months
+        Counts of months (`listening_months.COLUMNS`) of the same person that were kept before.
     """
 
     def __init__(
         self, paths: Path | Sequence[Path], user_id: str, earlier: pl.DataFrame | None = None, *,
-        artist_names: Callable[[], Iterable[str]] = tuple,
+        artist_names: Callable[[], Iterable[str]] = tuple, earlier_months: pl.DataFrame | None = None,
     ) -> None:  # fmt: skip
-        self._earlier = earlier
+        self._earlier, self._earlier_months = earlier, earlier_months
         self._artist_names = artist_names
         self.paths = [paths] if isinstance(paths, Path) else list(paths)
         self.user_id = user_id
@@ -106,6 +109,7 @@ class Reading:
         self.mended = 0
         """Names that somebody decoded wrongly before, and that were mended."""
         self._lists = Lists()
+        self._played, self._added = Months(), Months()
         self._rejects_left = MAX_REJECTS
         self._items_left, self._rows_left = MAX_ITEMS, MAX_ROWS
         self._artists: set[str] = set()
@@ -141,6 +145,15 @@ class Reading:
         for (file, reason), count in sorted(self.skipped.items()):
             fault = Fault(None, self.user_id, COUNTED, str(count), reason, dropped=False)
             yield kept_frame(None, rejects_of([fault], file=file))
+
+    def months(self) -> Iterator[pl.DataFrame]:
+        """Yield how often artists were listened to in each month, as `kept.months_frame`, after `frames` is exhausted.
+
+        By the plays of files that tell when, else by when items were added to lists.
+        """
+        counts = self._played.rows()
+        counts = counts if counts.height else self._added.rows()
+        yield months_frame(counts if self._earlier_months is None else merged(counts, self._earlier_months))
 
     def skipped_rows(self) -> Counter[str]:
         """Return how many rows are no music, or do not count, by reason."""
@@ -366,7 +379,11 @@ class Reading:
             rows = rows.with_columns(again.alias("skipped"))
         for reason, count in rows["skipped"].drop_nulls().value_counts().sort("skipped").iter_rows():
             self.skipped[file, reason] += count
+        time = month_of(pl.col("began")) if played else pl.lit(None, pl.Int32)
+        if "added_at" in rows.columns:
+            time = month_of_text(pl.col("added_at"))
         music = rows.filter(pl.col("skipped").is_null()).with_columns(
+            time.alias("month"),
             pl.lit(self.user_id).alias("user_id"),
             pl.coalesce(pl.col("track_uri").str.extract(uri) for uri in (TRACK_URI, RECORDING_URI)).alias("track_id"),
         )
@@ -377,9 +394,11 @@ class Reading:
         self.mended += batch.mended
         if not kind.names_may_be_joined:
             self._learn_names(batch.records["artists"].explode())
+        (self._played if played else self._added).add(batch.records)
+        records = batch.records.drop("month")
         if played:
-            plays.add(batch.records)
-        return self._kept(batch.records.clear() if played else batch.records, file, faults, batch.rejects)
+            plays.add(records)
+        return self._kept(records.clear() if played else records, file, faults, batch.rejects)
 
     def _kept(
         self, records: pl.DataFrame | None, file: str, faults: Sequence[Fault], rejects: pl.DataFrame | None = None

@@ -35,8 +35,9 @@ class Chunk:
     rows: pl.DataFrame | None
     """Any of ``row, playlist_id, playlist_name, playlist_position, position, track_uri, track_name, artist_id,
     artist_name, artists, album_name, release_year, popularity, explicit``, all but numbers and lists as text, and
-    ``skipped``: why a row is not music, null where it is. Of plays also ``milliseconds, ended, incognito``, or
-    ``played_at`` where they have no length, and ``plays`` where a row is several."""
+    ``skipped``: why a row is not music, null where it is. Of items also ``added_at``. Of plays also
+    ``milliseconds, ended, incognito``, or ``played_at`` where they have no length, and ``plays`` where a row is
+    several."""
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -62,6 +63,7 @@ class Item(NamedTuple):
     artists: Any = None
     skipped: str | None = None
     release_year: Any = None
+    added_at: Any = None
 
 
 def item_chunk(items: Sequence[Item], faults: list[Fault]) -> Chunk:
@@ -69,7 +71,7 @@ def item_chunk(items: Sequence[Item], faults: list[Fault]) -> Chunk:
     import polars as pl
 
     columns = {"playlist_name": [item.playlist.name for item in items]}
-    for name in ("track_name", "artist_name", "album_name", "track_uri", "artist_id", "release_year"):
+    for name in ("track_name", "artist_name", "album_name", "track_uri", "artist_id", "release_year", "added_at"):
         columns[name] = [getattr(item, name) for item in items]
     numbers = [item.row for item in items]
     rows = text_columns(columns, numbers, faults).with_columns(
