@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -83,13 +83,11 @@ class Listener:
         rows = [(numbers[track], weight) for track, weight in titled.iter_rows() if track in numbers]
         places = loaded.artists(of_artist["artist_key"].to_list())
         tracks = dict(rows)
-        artists: Counter[int] = Counter()
-        for key, weight in of_artist.iter_rows():
-            if key in places:
-                artists[places[key]] += weight
+        artists = {places[key]: weight for key, weight in of_artist.iter_rows() if key in places}
         most = max(tracks.values(), default=1.0)
         for track in loaded.numbers(more_like).values():
-            artists[int(loaded.model.stage.tracks.artist[track])] += most
+            artist = int(loaded.model.stage.tracks.artist[track])
+            artists[artist] = artists.get(artist, 0.0) + most
             tracks[track] = tracks.get(track, 0.0) + most
         return Listener._of(
             name, np.array(list(tracks), np.int64), np.array(list(tracks.values()), float),

@@ -189,7 +189,7 @@ def _item(member: Any, row: int, playlist: Playlist, position: int) -> Item | Fa
     track = member if "trackName" in member else member.get("track")
     if isinstance(track, dict):
         names = (track.get(key) for key in ("trackName", "artistName", "albumName", "trackUri"))
-        return Item(row, playlist, position, *names, added_at=member.get("addedDate"))
+        return Item(row, playlist, position, *names)._replace(added_at=member.get("addedDate"))
     if track is not None:
         return Fault(row, None, "track", None, "not an object")
     kinds = {"episode": PODCAST, "audiobook": AUDIOBOOK, "localTrack": LOCAL}

@@ -42,11 +42,11 @@ def months_frame(months: pl.DataFrame) -> pl.DataFrame:
     return kept_frame(None, named.with_columns(pl.lit(MONTHS).alias("reason"), pl.lit(False).alias("dropped")))
 
 
-def kept_months(kept: pl.DataFrame) -> pl.DataFrame:
+def kept_months(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the counts of months in a frame of `KEPT_COLUMNS`: ``user_id, month, kind, name, count``."""
     import polars as pl
 
-    counts = kept.filter(pl.col("month").is_not_null())
+    counts = rows.filter(pl.col("month").is_not_null())
     return counts.select("user_id", "month", kind="field", name="value", count="plays")
 
 
