@@ -50,7 +50,7 @@ def _own_files(project: Project) -> Iterator[str]:
 
     reads: tuple[Callable[[], object], ...] = (
         project.layout, project.published, project.inbox.sources, project.inbox.artist_genres,
-        project.inbox.requests.all, project.track_catalogue_card, project.track_model.card,
+        project.inbox.requests.all, project.preferences.digests, project.track_catalogue_card, project.track_model.card,
         lambda: load_training_settings(project),
     )  # fmt: skip
     yield from dict.fromkeys(line for read in reads for line in _said(read))  # some read the same file
