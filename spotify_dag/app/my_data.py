@@ -79,8 +79,8 @@ def what_counts(project: Project, user_id: str) -> dict[str, list[tuple[str, boo
     import polars as pl
 
     said = [preference for preference in project.preferences.of(user_id) if preference.kind in LEFT_OUT]
-    tastes = _rows(project, USER_TASTES, user_id).sort("weight", "name", descending=[True, False])
-    tastes = tastes.select("kind", "name").collect()
+    weighed = _rows(project, USER_TASTES, user_id).sort("weight", "name", descending=[True, False])
+    tastes = weighed.select("kind", "name").collect()
     lists = _rows(project, RAW_PLAYLISTS, user_id).sort("playlist_position").select(
         pl.coalesce("playlist_name", "playlist_id")
     )  # fmt: skip

@@ -216,9 +216,9 @@ class Newcomers:
         if not said or snapshot.feature_version != feature_version(project):
             return {}
         buckets = buckets_of(said, project.lake.n_buckets)
-        users = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
+        hashed = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
         # Nothing can be made anew of users whose listening was dropped.
-        users = users.filter(pl.col("user_id").is_in(said) & pl.col("dropped_at").is_null()).sort("user_id").collect()
+        users = hashed.filter(pl.col("user_id").is_in(said) & pl.col("dropped_at").is_null()).sort("user_id").collect()
         rows = [snapshot.row_of[user] for user in users["user_id"]]
         stale = snapshot.content_hashes[rows] != users["content_hash"].to_numpy()
         revised, again = {}, []
@@ -237,8 +237,8 @@ class Newcomers:
         lake, names = self.project.lake, users["user_id"].to_list()
         raw = self.project.preferences.counted_of(lake, names).collect()
         heard = raw.select("user_bucket", artist_key(pl.col("artist_name")).alias("artist_key")).lazy()
-        genres = lake.scan(ARTIST_GENRES, buckets_of(names, lake.n_buckets))
-        genres = genres.join(heard, on=["user_bucket", "artist_key"], how="semi").collect()
+        stored = lake.scan(ARTIST_GENRES, buckets_of(names, lake.n_buckets))
+        genres = stored.join(heard, on=["user_bucket", "artist_key"], how="semi").collect()
         embedded, tastes, texts = self._embedded(users, raw, genres)
         left = embedded.filter(pl.col("unembedded_reason").is_null())
         vectors = self._encoded(snapshot, left, tastes, genres, texts) if left.height else ()

@@ -78,8 +78,8 @@ def changed_features(project: Project, buckets: Sequence[int]) -> Changes:
     columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
     version = pl.lit(feature_version(project)).alias("feature_version")
     users = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
-    users = users.with_columns(version).select(columns).collect()
-    return changed_users(users, project.lake.scan(USER_EMBEDDINGS, buckets).select(columns).collect(), buckets)
+    expected = users.with_columns(version).select(columns).collect()
+    return changed_users(expected, project.lake.scan(USER_EMBEDDINGS, buckets).select(columns).collect(), buckets)
 
 
 def changed_vectors(project: Project, index: UserIndex, buckets: Sequence[int]) -> Changes:

@@ -174,7 +174,8 @@ class Preferences:
 
         raw, left_out = lake.scan(RAW_PLAYLISTS, buckets), self.left_out(buckets)
         if users is not None:
-            raw, left_out = (rows.filter(pl.col("user_id").is_in(users)) for rows in (raw, left_out))
+            theirs = pl.col("user_id").is_in(users)
+            raw, left_out = raw.filter(theirs), left_out.filter(theirs)
         return counted_items(raw, lake.scan(ARTIST_GENRES, buckets), left_out)
 
     def counted_of(self, lake: Lake, users: Sequence[str]) -> pl.LazyFrame:

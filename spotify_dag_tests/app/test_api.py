@@ -231,8 +231,8 @@ class TestPreferences:
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_only_the_user_themselves_may_see_or_change_it(self, served: Served, method: str) -> None:
         for headers in ({}, {"X-User-Token": "no"}, self.proof(served, 13)):
-            body = {"json": {}} if method == "POST" else {}
-            answer = served.client.request(method, self.PATH, headers=headers, **body)
+            body: dict[str, Any] | None = {} if method == "POST" else None
+            answer = served.client.request(method, self.PATH, headers=headers, json=body)
             assert (answer.status_code, "Only the user themselves" in answer.json()["detail"]) == (401, True)
 
     @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from spotify_dag.assets.track_assets import learn_continuation
 from spotify_dag.cli.main import app

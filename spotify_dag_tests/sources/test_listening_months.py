@@ -41,8 +41,8 @@ def test_few_are_kept_of_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening_months, "HELD_ROWS", 1_000)
     months = Months()
     for year in range(1995, 2020):
-        rows = [(year * 100 + month, f"artist {n}", year, n + 1) for month in range(1, 13) for n in range(200)]
-        months.add(records(rows))
+        counted = [(year * 100 + month, f"artist {n}", year, n + 1) for month in range(1, 13) for n in range(200)]
+        months.add(records([*counted]))
     rows = months.rows()
     assert rows["month"].unique().sort().to_list() == [
         year * 100 + m for year in range(2000, 2020) for m in range(1, 13)
