@@ -7,14 +7,16 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dagster as dg
 import pytest
 
-from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
-from spotify_dag.project import Project
-from spotify_dag.settings import Settings
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from spotify_dag.project import Project
+
+# What takes seconds to import is imported late: the process that hands out the tests reads this, too, and runs none.
 
 # Tests look at stores with MLflow's own client, which reports usage to its makers unless told not to.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -32,6 +34,7 @@ SHARED = {"connected": "app", "four": "processes", "halved": "tower", "trained":
 """Fixtures that take seconds, and the group of tests that use them: one of the processes that run tests makes them."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a data root, keep together what shares a fixture, and begin with what others wait for."""
     for item in items:
@@ -114,6 +117,13 @@ def built(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
 
 
 def _build(data: Path, empty_store: Path) -> None:
+    import dagster as dg
+
+    from spotify_dag.definitions import build_definitions
+    from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
+    from spotify_dag.project import Project
+    from spotify_dag.settings import Settings
+
     project = Project.open(Settings(data=data, n_buckets=2))
     project.registry.root.mkdir(parents=True)
     shutil.copy(empty_store, project.registry.root / "mlflow.db")
@@ -127,6 +137,9 @@ def _build(data: Path, empty_store: Path) -> None:
 @pytest.fixture
 def project(built: Path, tmp_path: Path) -> Project:
     """A copy of the small base."""
+    from spotify_dag.project import Project
+    from spotify_dag.settings import Settings
+
     shutil.copytree(built, tmp_path / "data")
     return Project.open(Settings(data=tmp_path / "data", n_buckets=2))
 
@@ -134,5 +147,7 @@ def project(built: Path, tmp_path: Path) -> Project:
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster instance that forgets."""
+    import dagster as dg
+
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
