@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -61,32 +63,65 @@ import ctypes, os, sys
 # Root may write everywhere by CAP_DAC_OVERRIDE, 1; what is executed from now on has it no more (PR_CAPBSET_DROP, 24).
 if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).prctl(24, 1, 0, 0, 0):
     sys.exit("cannot drop the capability")
-os.execv(sys.executable, [sys.executable, "-m", "spotify_dag", *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
+"""
+EACH_IN_A_FORK = """
+import json, os, sys
+from spotify_dag.cli.main import main
+# Importing it takes most of what such a command takes: a fork of this process has it already.
+commands, folder = json.loads(sys.argv[1]), sys.argv[2]
+children = []
+for number, command in enumerate(commands):
+    child = os.fork()
+    if not child:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{folder}/{number}.{name}", os.O_WRONLY | os.O_CREAT), stream)
+        sys.argv = ["spotify-dag", *command]
+        sys.exit(main())
+    children.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(children))
 """
 
 
-def refused(root: Path, command: list[str], beside: Path) -> str:
-    """Run a command on a data root that cannot be written to; return the line it ends with, "" where it succeeds."""
+def refusals(commands: Sequence[tuple[Path, list[str]]], beside: Path) -> list[str]:
+    """Run commands on data roots that cannot be written to; return the line each ends with, "" where it succeeds."""
     (beside / "mine.csv").write_text("Track Name,Artist Name(s)\nOne,Ada\n")
-    given = [part.format(file=beside / "mine.csv", port=61_234) for part in command]
+    given = [
+        ["--data", str(root), *(part.format(file=beside / "mine.csv", port=61_234) for part in command)]
+        for root, command in commands
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_RIGHTS_OF_ROOT, "--data", str(root), *given],
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-c", WITHOUT_RIGHTS_OF_ROOT, EACH_IN_A_FORK, json.dumps(given), str(beside)],
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    if not done.returncode:
-        return ""
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
+    lines = []
+    for number, status in enumerate(json.loads(done.stdout)):
+        said = (beside / f"{number}.err").read_text()
+        assert "Traceback" not in said
+        assert status in (0, 1)
+        assert not status or said.count("\n") == 1, said
+        lines.append(said if status else "")
+    return lines
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+    """By command, a data root of its own without the right to write, and the line the command ends with."""
+    beside = tmp_path_factory.mktemp("refused")
+    roots = [beside / f"data-{number}" for number in range(len(COMMANDS))]
+    for root in roots:
+        root.mkdir(mode=0o555)
+    lines = refusals(list(zip(roots, COMMANDS, strict=True)), beside)
+    return {" ".join(command): (root, line) for command, root, line in zip(COMMANDS, roots, lines, strict=True)}
 
 
 @pytest.mark.process
+@pytest.mark.xdist_group("disk")
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_without_the_right_to_write_every_command_says_so_in_one_line(tmp_path: Path, command: list[str]) -> None:
-    root = tmp_path / "data"
-    root.mkdir(mode=0o555)
-    line = refused(root, command, tmp_path)
+def test_without_the_right_to_write_every_command_says_so_in_one_line(
+    said: dict[str, tuple[Path, str]], command: list[str]
+) -> None:
+    root, line = said[" ".join(command)]
     if command[0] in READING:
         assert line in ("", EMPTY)
     else:
@@ -103,7 +138,7 @@ def test_a_read_only_file_system_is_said(tmp_path: Path) -> None:
     if mount is None or subprocess.run([mount, *arguments], check=False, capture_output=True).returncode:
         pytest.skip("a file system can be mounted by root only")
     try:
-        line = refused(folder / "data", ["run", "--source", "synthetic"], tmp_path)
+        (line,) = refusals([(folder / "data", ["run", "--source", "synthetic"])], tmp_path)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
     assert line == f"Error: Read-only file system: {folder / 'data'}. {WRITABLE}\n"
