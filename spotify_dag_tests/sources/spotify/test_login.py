@@ -17,11 +17,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from typer.testing import CliRunner, Result
 
-from spotify_dag.settings import Settings
+from spotify_dag.cli.main import app
+from spotify_dag.console import out
 from spotify_dag.sources.spotify.login import LoginError, log_in
 from spotify_dag.sources.spotify.spotify_errors import LoginExpiredError, NotPermittedError, SpotifyError
 from spotify_dag.sources.spotify.tokens import Login, Logins, Tokens
+from spotify_dag_tests.sources.spotify.a_login_used import use_login
 from spotify_dag_tests.sources.spotify.conftest import SECRET, Installation, found_items, ingest, settings_for, user_id
 
 Install = Callable[..., Installation]
@@ -178,7 +181,7 @@ class TestStayingLoggedIn:
         file.write_text(json.dumps({**json.loads(file.read_text()), "expires_at": time.time() + 59}))
         spawn = multiprocessing.get_context("spawn")
         found = spawn.SimpleQueue()
-        workers = [spawn.Process(target=_use_login, args=(here.settings, found)) for _ in range(2)]
+        workers = [spawn.Process(target=use_login, args=(here.settings, user_id(1), found)) for _ in range(2)]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -234,13 +237,6 @@ class TestStayingLoggedIn:
             assert Logins(here.settings).all() == {}
 
 
-def _use_login(settings: Settings, found: multiprocessing.SimpleQueue[str]) -> None:
-    tokens = Tokens(settings)
-    with ThreadPoolExecutor(4) as pool:
-        (token,) = set(pool.map(lambda _: tokens.access_token(user_id(1)), range(8)))
-    found.put(token)
-
-
 class TestCommands:
     def environment(self, here: Installation, **more: str) -> dict[str, str]:
         return {
@@ -285,15 +281,22 @@ class TestCommands:
         for secret in (login_file.access_token, login_file.refresh_token, f'"{SECRET}-secret'):
             assert secret not in rich.stdout + rich.stderr
 
-    @pytest.mark.process
-    def test_a_wrong_setting_is_one_line_without_the_secret(self, install: Install) -> None:
+    @pytest.mark.medium
+    def test_a_wrong_setting_is_one_line_without_the_secret(
+        self, install: Install, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         here = install()
-        wrong = self.run(here, "doctor", SPOTIFY_DAG_SPOTIFY_API_URL="http://api.example.org/v1")
-        assert wrong.returncode == 1
+        monkeypatch.setattr(out, "width", 200)
+
+        def doctor(**changed: str) -> Result:
+            return CliRunner().invoke(app, ["doctor"], env=self.environment(here, **changed))
+
+        wrong = doctor(SPOTIFY_DAG_SPOTIFY_API_URL="http://api.example.org/v1")
+        assert wrong.exit_code == 1
         assert wrong.stderr.count("\n") == 1
         assert "SPOTIFY_DAG_SPOTIFY_API_URL" in wrong.stderr
-        refused = self.run(here, "doctor", SPOTIFY_DAG_SPOTIFY_CLIENT_SECRET="a-wrong-secret")
-        assert refused.returncode == 1
+        refused = doctor(SPOTIFY_DAG_SPOTIFY_CLIENT_SECRET="a-wrong-secret")
+        assert refused.exit_code == 1
         assert "a-wrong-secret" not in refused.stdout + refused.stderr
         assert "invalid_client" in refused.stdout
 
