@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -364,6 +365,7 @@ def _rejects(rows: pl.DataFrame, verdicts: Sequence[tuple[str, pl.Expr, str, boo
     return pl.concat([no_rejects(), *rejects]).sort("row", maintain_order=True) if rejects else no_rejects()
 
 
+@cache
 def no_rejects() -> pl.DataFrame:
     """Return an empty frame of rejects."""
     return REJECTS.empty().select(REJECT_COLUMNS)
@@ -373,6 +375,8 @@ def rejects_of(faults: Sequence[Fault], *, file: str) -> pl.DataFrame:
     """Return faults found in a file as rejects."""
     import polars as pl
 
+    if not faults:
+        return no_rejects()
     columns = {name: dtype for name, dtype in no_rejects().schema.items() if name != "file"}
     rejects = pl.DataFrame(faults, schema=columns, orient="row")
     return rejects.with_columns(excerpt(pl.col("value")), pl.lit(file).alias("file")).select(REJECT_COLUMNS)

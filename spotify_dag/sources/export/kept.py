@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -27,8 +28,7 @@ def kept_frame(records: pl.DataFrame | None, rejects: pl.DataFrame) -> pl.DataFr
     """Return records and rejects as one frame of `KEPT_COLUMNS`."""
     import polars as pl
 
-    schema = {**REJECTS.polars_schema(), **RAW_PLAYLISTS.polars_schema(), "month": pl.Int32()}
-    empty = pl.DataFrame(schema={name: schema[name] for name in KEPT_COLUMNS})
+    empty = _no_rows()
     return pl.concat([empty, *([] if records is None else [records]), rejects], how="diagonal_relaxed").cast(
         empty.schema
     )
@@ -48,6 +48,14 @@ def kept_months(rows: pl.DataFrame) -> pl.DataFrame:
 
     counts = rows.filter(pl.col("month").is_not_null())
     return counts.select("user_id", "month", kind="field", name="value", count="plays")
+
+
+@cache
+def _no_rows() -> pl.DataFrame:
+    import polars as pl
+
+    schema = {**REJECTS.polars_schema(), **RAW_PLAYLISTS.polars_schema(), "month": pl.Int32()}
+    return pl.DataFrame(schema={name: schema[name] for name in KEPT_COLUMNS})
 
 
 def read_kept(file: Path) -> pl.DataFrame:

@@ -404,10 +404,20 @@ class Reading:
         self, records: pl.DataFrame | None, file: str, faults: Sequence[Fault], rejects: pl.DataFrame | None = None
     ) -> pl.DataFrame:
         """Return records and rejects as one frame, and count them."""
+        listed = self._listed(file, faults, no_rejects() if rejects is None else rejects)
+        if records is not None:
+            records = self._bounded(records, file)
+            self.kept.update(dict(records["playlist_id"].value_counts().iter_rows()))
+        return kept_frame(records, listed)
+
+    def _listed(self, file: str, faults: Sequence[Fault], rejects: pl.DataFrame) -> pl.DataFrame:
+        """Count rejects, and return as many as are listed."""
         import polars as pl
 
+        if not faults and rejects.is_empty():
+            return rejects
         of_user = [fault._replace(user_id=self.user_id) for fault in faults]
-        all_rejects = pl.concat([rejects_of(of_user, file=file), no_rejects() if rejects is None else rejects])
+        all_rejects = pl.concat([rejects_of(of_user, file=file), rejects])
         rows = all_rejects.filter("dropped").unique(["row", "reason"])
         self.rejected.update(dict(rows["reason"].value_counts().iter_rows()))
         values = all_rejects.filter(~pl.col("dropped")).select(pl.format("{}: {}", "field", "reason").alias("what"))
@@ -416,10 +426,7 @@ class Reading:
         self._rejects_left -= listed.height
         for reason, count in all_rejects.slice(listed.height)["reason"].value_counts().iter_rows():
             self.skipped[file, f"{reason} (more than are listed)"] += count
-        if records is not None:
-            records = self._bounded(records, file)
-            self.kept.update(dict(records["playlist_id"].value_counts().iter_rows()))
-        return kept_frame(records, listed)
+        return listed
 
     def _bounded(self, records: pl.DataFrame, file: str) -> pl.DataFrame:
         """Return the first records that are not too many, nor of too many artists; the others are counted."""
