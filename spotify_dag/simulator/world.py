@@ -22,6 +22,8 @@ _DIGITS = {digit: value for value, digit in enumerate(BASE62)}
 ID_LENGTH = 22
 BLOCKS_KEPT = 32
 """Blocks of users in memory: about 2 MB each."""
+_DRAWING = Lock()
+"""One thread draws, and the others wait for what it draws."""
 EDITORIAL_OWNER = "spotify"
 EDITORIAL_TRACKS = 60
 
@@ -116,8 +118,6 @@ class World:
         self.source = SyntheticSource(users=users, seed=seed, playlists=playlists, tracks=tracks)
         self.scenes = list(SCENE_SOUND)
         self._edited: dict[int, Playlist] = {}
-        self._drawing = Lock()
-        self._draw = lru_cache(BLOCKS_KEPT)(self._drawn)
 
     @cached_property
     def artists(self) -> Artists:
@@ -126,21 +126,10 @@ class World:
         ids = Ids("artist", self.source.seed, table.height)
         return Artists(ids, table["name"].to_list(), table["genres"].to_list(), table["popularity"].to_list())
 
-    @cached_property
+    @property
     def tracks(self) -> Tracks:
         """The catalogue's tracks."""
-        table = self.source.track_table
-        sound = table.select(*AUDIO_FEATURES, "tempo").to_numpy()
-        return Tracks(
-            Ids("track", self.source.seed, table.height),
-            names=table["track_name"].to_list(),
-            artist=table["artist"].to_numpy(),
-            year=table["release_year"].to_numpy(),
-            popularity=table["popularity"].to_numpy().astype(int),
-            explicit=table["explicit"].to_numpy(),
-            sound=sound,
-            scene=np.array([self.scenes.index(scene) for scene in table["scene"]], dtype=np.int16),
-        )
+        return _tracks(self.source.seed)
 
     @cached_property
     def albums(self) -> Albums:
@@ -256,8 +245,8 @@ class World:
             return Playlist(number, EDITORIAL_OWNER, f"This is {self.scenes[number]}", best.astype(np.int32))
         user, position = divmod(number - len(self.scenes), self.source.playlists)
         block, place = divmod(user, BLOCK_USERS)
-        with self._drawing:
-            drawn = self._draw(block)
+        with _DRAWING:
+            drawn = drawn_block(self.source.seed, self.source.playlists, self.source.tracks, block)
         place = place * self.source.playlists + position
         start = drawn.ends[place - 1] if place else 0
         collaborator = self._collaborator(number)
@@ -275,17 +264,6 @@ class World:
         user, position = divmod(number - len(self.scenes), self.source.playlists)
         last = position == self.source.playlists - 1
         return user + 1 if last and user % 10 == 8 and user + 1 < self.source.users else None
-
-    def _drawn(self, block: int) -> _Block:
-        import polars as pl
-
-        records = self.source.block(block)
-        playlists = records.group_by("user_id", "playlist_position", maintain_order=True).agg(
-            pl.col("playlist_name").first(), pl.len()
-        )
-        track = records["track_id"].str.strip_prefix("synthetic-track-").cast(pl.Int32)
-        ends = playlists["len"].cast(pl.Int64).cum_sum()
-        return _Block(playlists["playlist_name"].to_list(), ends.to_numpy(), track.to_numpy())
 
 
 @dataclass(frozen=True)
@@ -333,3 +311,32 @@ def _places(group: np.ndarray) -> np.ndarray:
     places = np.empty(len(group), dtype=np.int64)
     places[order] = np.arange(len(group)) - starts + 1
     return places
+
+
+@lru_cache(maxsize=4)
+def _tracks(seed: int) -> Tracks:
+    table, scenes = SyntheticSource(seed=seed).track_table, list(SCENE_SOUND)
+    return Tracks(
+        Ids("track", seed, table.height),
+        names=table["track_name"].to_list(),
+        artist=table["artist"].to_numpy(),
+        year=table["release_year"].to_numpy(),
+        popularity=table["popularity"].to_numpy().astype(int),
+        explicit=table["explicit"].to_numpy(),
+        sound=table.select(*AUDIO_FEATURES, "tempo").to_numpy(),
+        scene=np.array([scenes.index(scene) for scene in table["scene"]], dtype=np.int16),
+    )
+
+
+@lru_cache(BLOCKS_KEPT)
+def drawn_block(seed: int, playlists: int, tracks: int, block: int) -> _Block:
+    """Draw the playlists of 1,000 users: they are the same however many users a world has, and worlds share them."""
+    import polars as pl
+
+    records = SyntheticSource(seed=seed, playlists=playlists, tracks=tracks).block(block)
+    made = records.group_by("user_id", "playlist_position", maintain_order=True).agg(
+        pl.col("playlist_name").first(), pl.len()
+    )
+    track = records["track_id"].str.strip_prefix("synthetic-track-").cast(pl.Int32)
+    ends = made["len"].cast(pl.Int64).cum_sum()
+    return _Block(made["playlist_name"].to_list(), ends.to_numpy(), track.to_numpy())

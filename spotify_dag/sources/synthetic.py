@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -91,20 +91,10 @@ class SyntheticSource:
         """Return the number of blocks of users."""
         return -(-self.users // BLOCK_USERS)
 
-    @cached_property
+    @property
     def artists(self) -> pl.DataFrame:
         """``artist_id, name, scene, genres (list), first_year, last_year, popularity``, one row per artist."""
-        import polars as pl
-
-        return (
-            pl.read_csv(CATALOGUE.read_bytes())
-            .with_row_index("number")
-            .with_columns(
-                pl.format("synthetic-artist-{}", "number").alias("artist_id"),
-                pl.col("genres").str.split(";"),
-            )
-            .drop("number")
-        )
+        return _catalogue()
 
     def artist_genres(self) -> pl.DataFrame:
         """Return ``artist_id, artist_name, genres`` of the catalogue."""
@@ -112,34 +102,10 @@ class SyntheticSource:
 
         return self.artists.select("artist_id", pl.col("name").alias("artist_name"), "genres")
 
-    @cached_property
+    @property
     def track_table(self) -> pl.DataFrame:
         """Every track of the world: ids, names, artist, year, popularity, explicit and its audio features."""
-        import polars as pl
-
-        rng = np.random.default_rng([self.seed, 1])
-        artists = self.artists
-        artist = np.repeat(np.arange(artists.height), TRACKS_PER_ARTIST)
-        rank = np.tile(np.arange(TRACKS_PER_ARTIST), artists.height)
-        sound = np.array([SCENE_SOUND[scene] for scene in artists["scene"]])[artist]
-        first, last = (artists[name].to_numpy()[artist] for name in ("first_year", "last_year"))
-        popularity = artists["popularity"].to_numpy()[artist] - 6 * np.log1p(rank) + rng.normal(0, 3, len(artist))
-        features = {
-            name: np.clip(sound[:, column] + rng.normal(0, 0.12, len(artist)), 0, 1).astype(np.float32)
-            for column, name in enumerate(AUDIO_FEATURES)
-        }
-        return pl.DataFrame(
-            {
-                "artist": artist.astype(np.int32),
-                "track_id": [f"synthetic-track-{number}" for number in range(len(artist))],
-                "track_name": _titles(rng, len(artist)),
-                "release_year": rng.integers(first, last + 1).astype(np.int16),
-                "popularity": np.clip(popularity, 0, 100).round().astype(np.float32),
-                "explicit": rng.random(len(artist)) < sound[:, 7],
-                **features,
-                "tempo": np.clip(sound[:, 6] + rng.normal(0, 14, len(artist)), 50, 220).astype(np.float32),
-            }
-        ).with_columns(artists.select("artist_id", pl.col("name").alias("artist_name"), "scene")[artist].get_columns())
+        return track_table(self.seed)
 
     def audio_features(self) -> pl.DataFrame:
         """Return the audio features of every track."""
@@ -293,6 +259,51 @@ class _Tastes:
     """``[users, artists]``, log-weight of each artist for the user."""
     best_year: np.ndarray
     """``[users]``, the year around which the user's music was released."""
+
+
+@cache
+def _catalogue() -> pl.DataFrame:
+    import polars as pl
+
+    return (
+        pl.read_csv(CATALOGUE.read_bytes())
+        .with_row_index("number")
+        .with_columns(
+            pl.format("synthetic-artist-{}", "number").alias("artist_id"),
+            pl.col("genres").str.split(";"),
+        )
+        .drop("number")
+    )
+
+
+@lru_cache(maxsize=4)
+def track_table(seed: int) -> pl.DataFrame:
+    """Return `SyntheticSource.track_table`: sources of one seed share it."""
+    import polars as pl
+
+    rng = np.random.default_rng([seed, 1])
+    artists = _catalogue()
+    artist = np.repeat(np.arange(artists.height), TRACKS_PER_ARTIST)
+    rank = np.tile(np.arange(TRACKS_PER_ARTIST), artists.height)
+    sound = np.array([SCENE_SOUND[scene] for scene in artists["scene"]])[artist]
+    first, last = (artists[name].to_numpy()[artist] for name in ("first_year", "last_year"))
+    popularity = artists["popularity"].to_numpy()[artist] - 6 * np.log1p(rank) + rng.normal(0, 3, len(artist))
+    features = {
+        name: np.clip(sound[:, column] + rng.normal(0, 0.12, len(artist)), 0, 1).astype(np.float32)
+        for column, name in enumerate(AUDIO_FEATURES)
+    }
+    return pl.DataFrame(
+        {
+            "artist": artist.astype(np.int32),
+            "track_id": [f"synthetic-track-{number}" for number in range(len(artist))],
+            "track_name": _titles(rng, len(artist)),
+            "release_year": rng.integers(first, last + 1).astype(np.int16),
+            "popularity": np.clip(popularity, 0, 100).round().astype(np.float32),
+            "explicit": rng.random(len(artist)) < sound[:, 7],
+            **features,
+            "tempo": np.clip(sound[:, 6] + rng.normal(0, 14, len(artist)), 50, 220).astype(np.float32),
+        }
+    ).with_columns(artists.select("artist_id", pl.col("name").alias("artist_name"), "scene")[artist].get_columns())
 
 
 def _titles(rng: np.random.Generator, count: int) -> list[str]:
