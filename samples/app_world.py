@@ -16,6 +16,7 @@ from spotify_dag.features.tastes import user_tastes
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.settings import Settings
+from spotify_dag.simulator.world import World
 from spotify_dag.sources.ingestion import Ingestion
 from spotify_dag.staleness.stale_buckets import feature_version
 from spotify_dag.stores.text_encoder import load_vectors, store_vectors
@@ -53,7 +54,13 @@ def make_world(data: Path) -> Project:
     # Five titles that were chosen to do harm, in the first playlist of the first user.
     first = (pl.col("user_id") == user_id(0)) & (pl.col("playlist_position") == 0) & (pl.col("position") < len(EVIL))
     evil = pl.col("position").replace_strict(dict(enumerate(EVIL)), default=None, return_dtype=pl.String)
-    raw = raw.with_columns(pl.when(first).then(evil).otherwise("track_name").alias("track_name"))
+    # Tracks have the ids that they have at the simulated Spotify.
+    ids = World(users=WORLD["users"], seed=0, playlists=WORLD["playlists"], tracks=WORLD["tracks"]).tracks.ids
+    number = pl.col("track_id").str.strip_prefix("synthetic-track-").cast(pl.Int64)
+    raw = raw.with_columns(
+        pl.when(first).then(evil).otherwise("track_name").alias("track_name"),
+        number.map_elements(ids.id_of, return_dtype=pl.String).alias("track_id"),
+    )
     lake.replace(RAW_PLAYLISTS, BUCKETS, [raw])
     lake.replace(USERS, BUCKETS, [users])
     genres = ARTIST_GENRES.conform(match_genres(bucket_artists(raw.lazy()), project.genre_tables()))

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spotify_dag.app import api_models, my_data
+from spotify_dag.app.account_playlists import NewPlaylist
 from spotify_dag.app.background_jobs import Job, follow_async
 from spotify_dag.app.docs_page import login_problem
 from spotify_dag.app.guard import API, client_of
@@ -278,6 +279,12 @@ def _tracks(service: Service) -> APIRouter:
         answer = await service.heavy.run(service.tracks.blended, asked, snapshot, proven)
         return Json(answer) if form == "json" else playlist_file("Blend", answer["tracks"], form)
 
+    @router.post("/playlists", response_model=api_models.AddedAnswer, responses=documented(404, 409, 502))
+    async def add_playlist(wanted: NewPlaylist, request: Request) -> Response:
+        """Make a list of tracks a private playlist of your account, or complete the one that it is already."""
+        account, session = service.account_playlists, service.identity.session(request)
+        return Json(await account.work.run(account.add, wanted, session))
+
     return router
 
 
@@ -321,10 +328,12 @@ def _login(service: Service) -> APIRouter:
         return HTMLResponse(login_problem(str(error)), status, headers)
 
     @router.get("/login")
-    def login(request: Request, after: Annotated[str, Query(max_length=500)] = "/") -> Response:
-        """Send somebody to Spotify to log in."""
+    def login(
+        request: Request, after: Annotated[str, Query(max_length=500)] = "/", playlists: bool = False
+    ) -> Response:
+        """Send somebody to Spotify to log in; with ``playlists`` also to agree that playlists are added."""
         try:
-            url, cookie = service.identity.begin_login(f"{base(request)}/callback", after)
+            url, cookie = service.identity.begin_login(f"{base(request)}/callback", after, adds=playlists)
         except SpotifyDagError as error:
             return page_of(request, error)
         answer = RedirectResponse(url, 303)
@@ -343,7 +352,8 @@ def _login(service: Service) -> APIRouter:
         if error or not code:
             return RedirectResponse("/?denied=1", 303)
         try:
-            session, after = service.identity.finish_login(login, state, code)
+            before = service.identity.session(request)
+            session, after = service.identity.finish_login(login, state, code, before)
         except SpotifyDagError as refusal:
             return page_of(request, refusal)
         answer = RedirectResponse(after, 303)

@@ -237,6 +237,17 @@ class SuggestedAnswer(BaseModel):
     near_users: int = Field(description="Nearest users that were looked at", ge=0)
 
 
+class AddedAnswer(BaseModel):
+    """A list of tracks that is a playlist of an account now."""
+
+    playlist_id: str
+    url: str
+    title: str
+    tracks: int = Field(description="How many of the list are in the playlist", ge=0)
+    added: int = Field(description="How many of them were added now", ge=0)
+    left_out: list[str] = Field(description="Ids that are not Spotify's, and tracks that Spotify does not know")
+
+
 class ContinueAnswer(BaseModel):
     """How a playlist goes on."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from spotify_dag.sources.export.report import lines, summary
+from spotify_dag.sources.track_links import SPOTIFY_ID
 
 MOST_NAME = 120
 """Characters of a name that are shown."""
@@ -127,10 +130,22 @@ def comparison(answer: Mapping[str, Any]) -> str:
     )
 
 
-def tracks(listed: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = (), path: str = "") -> str:
+def tracks(
+    listed: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = (), *, path: str = "", title: str = "",
+    account: bool = False,
+) -> str:  # fmt: skip
     """Return tracks as a list, each with its reasons where it has any.
 
-    With the ``path`` of somebody's preferences, each has buttons to say what one thinks of it.
+    Parameters
+    ----------
+    listed, unknown
+        The tracks, and what was asked for and is not known.
+    path
+        Of somebody's preferences: each track has buttons then to say what one thinks of it.
+    title
+        Of the list.
+    account
+        Whether it can be added to an account at Spotify.
     """
     skipped = message("hint", f"{len(unknown):,} not known", ", ".join(map(str, unknown[:10]))) if unknown else ""
     if not listed:
@@ -139,13 +154,14 @@ def tracks(listed: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = (), pat
     for track in listed:
         why = f"<small>{'; '.join(text(reason) for reason in track['why'])}</small>" if track.get("why") else ""
         year = f" · {track['release_year']}" if track.get("release_year") else ""
-        title = text(track["track_name"])
+        shown = text(track["track_name"])
         if track.get("track_id"):
             link = f"https://open.spotify.com/track/{quote(str(track['track_id']), safe='')}"
-            title = f'<a href="{attribute(link)}" rel="noopener noreferrer" target="_blank">{title}</a>'
+            shown = f'<a href="{attribute(link)}" rel="noopener noreferrer" target="_blank">{shown}</a>'
         said = "".join(_toggle(path, kind, str(track["track_id"]), words) for kind, words in FEEDBACK.items() if path)
-        rows.append(f"<li><strong>{title}</strong> {text(track['artist_name'])}{year}{why}{said}</li>")
-    return f"{skipped}<ol class='sd-tracks'>{''.join(rows)}</ol>{ATTRIBUTION}"
+        rows.append(f"<li><strong>{shown}</strong> {text(track['artist_name'])}{year}{why}{said}</li>")
+    save = _save(title, listed) if account else ""
+    return f"{skipped}{save}<ol class='sd-tracks'>{''.join(rows)}</ol>{ATTRIBUTION}"
 
 
 def what_counts(offered: Mapping[str, Sequence[tuple[str, bool]]], path: str) -> str:
@@ -233,6 +249,18 @@ ATTRIBUTION = (
     '<p class="sd-attribution">Profiles, tracks and artists with links to Spotify: metadata by '
     '<a href="https://www.spotify.com" rel="noopener noreferrer" target="_blank">Spotify</a>.</p>'
 )
+
+
+def _save(title: str, listed: Sequence[Mapping[str, Any]]) -> str:
+    """Return the button that makes a list a playlist; none where no track is Spotify's."""
+    ids = [str(track["track_id"]) for track in listed if track.get("track_id")]
+    if not any(re.fullmatch(SPOTIFY_ID, track) for track in ids):
+        return ""
+    wanted = attribute(json.dumps({"title": title, "tracks": ids}))
+    return (
+        f'<p class="sd-save"><button class="sd-button" data-playlist="{wanted}">Add to my Spotify</button> '
+        "<output></output></p>"
+    )
 
 
 def _sure(confidence: float) -> str:

@@ -22,7 +22,7 @@ from spotify_dag.app.problems import AppError
 from spotify_dag.files import locked, write_atomically
 from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.login import identify
-from spotify_dag.sources.spotify.tokens import TokenRefusedError, Tokens, asking_for_a_token
+from spotify_dag.sources.spotify.tokens import TokenRefusedError, Tokens, asking_for_a_token, may_add
 from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
@@ -79,9 +79,12 @@ class Session:
     """A login: who it is, and what it lets this process read at Spotify."""
 
     user_id: str
-    token: dict[str, Any] = field(repr=False)
+    token: dict[str, Any] | None = field(repr=False)
+    """What lets this process read what is theirs; None where they have only agreed to have playlists added."""
     begun: float
     """Seconds since 1970."""
+    adding: dict[str, Any] | None = field(default=None, repr=False)
+    """What lets this process add playlists; None before the user has agreed to that. It is never kept."""
 
 
 @dataclass
@@ -155,29 +158,39 @@ class Identity:
                 f"with the file in the header {TOKEN_HEADER}.",
             )
 
-    def begin_login(self, redirect_uri: str, after: str) -> tuple[str, str]:
+    def begin_login(self, redirect_uri: str, after: str, *, adds: bool = False) -> tuple[str, str]:
         """Return where to log in at Spotify, and the cookie that ties the answer to this browser.
+
+        Parameters
+        ----------
+        redirect_uri
+            Where Spotify sends the browser.
+        after
+            The path to go to then.
+        adds
+            Whether to ask for the right to add playlists, too.
 
         Raises
         ------
         AppError
-            If the app keeps nobody: there is nothing to log in for.
+            If the app keeps nobody, and there is nothing to log in for.
         """
-        if not self.settings.app_keeps:
+        if not (self.settings.app_keeps or adds):
             raise AppError(404, "This app keeps nobody, so there is nothing to log in for.")
-        pkce = Tokens(self.settings).pkce(redirect_uri)
+        pkce = Tokens(self.settings).pkce(redirect_uri, adds=adds)
         state = secrets.token_urlsafe(24)
         url = pkce.get_authorize_url(state)
         values = {
             "state": state, "verifier": pkce.code_verifier, "challenge": pkce.code_challenge, "uri": redirect_uri,
-            "after": local_path(after),
+            "after": local_path(after), "adds": adds,
         }  # fmt: skip
         return url, self.signer.sign(LOGIN, values)
 
-    def finish_login(self, cookie: str, state: str, code: str) -> tuple[str, str]:
+    def finish_login(self, cookie: str, state: str, code: str, before: Session | None = None) -> tuple[str, str]:
         """Return the session cookie of who has logged in, and where they wanted to go.
 
-        A new session every time: one that somebody else put into the browser before is worth nothing.
+        A new session every time: one that somebody else put into the browser before is worth nothing. A token that
+        may add playlists is for that alone: what reads is the token of the login before, if it was the same user.
 
         Raises
         ------
@@ -199,7 +212,12 @@ class Identity:
             token = asking_for_a_token(exchange, attempts=1)
         except TokenRefusedError as error:
             raise AppError(400, f"Spotify did not accept the login: {error}. Start again at /login.") from None
-        session = Session(identify(self.settings, token["access_token"]), token, time.time())
+        user_id = identify(self.settings, token["access_token"])
+        if begun["adds"]:
+            reading = before.token if before and before.user_id == user_id else None
+            session = Session(user_id, reading, time.time(), token if may_add(token) else None)
+        else:
+            session = Session(user_id, token, time.time())
         number = secrets.token_urlsafe(32)
         self._remember(number, session)
         return number, begun["after"]

@@ -33,6 +33,8 @@ MOST_ARTISTS, MOST_LISTS = 200, 50
 QUEUE_SECONDS = (0.05, 0.1)
 """Between two looks at the queue of questions, and at the progress of answers."""
 MATCHES = 9
+SAVING = ("search", "continue")
+"""Tabs whose lists can be added to an account."""
 EMPTY = cards.message(
     "empty", "Who listens like you?", "Paste a profile, or drop a file you exported. Nothing is kept."
 )
@@ -41,6 +43,8 @@ DENIED = cards.message(
 )
 HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 2}
 """Of what costs much, so many run at once for all pages together."""
+POPULAR, CONTINUED = "Popular tracks", "What comes next"
+"""Titles of lists that have none."""
 FONT = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 
 
@@ -123,6 +127,8 @@ def _blocks(service: Service) -> gr.Blocks:
                 }
             if "mine" in asked:
                 shown[tabs] = gr.Tabs(selected="mine")
+            if asked.get("saved") in SAVING:
+                shown[tabs] = gr.Tabs(selected=asked["saved"])
             if "denied" in asked:
                 shown[find.answer] = DENIED
             yield shown
@@ -276,11 +282,16 @@ def _compare(service: Service) -> _Part:
 def _search(service: Service) -> None:
     query = gr.Textbox(label="Search tracks", placeholder="title, artist, album, or a mood", max_length=1_000, lines=1)
     go = gr.Button("Search", variant="primary")
-    answer = _html(cards.message("empty", "Any song", "Typos do not matter. An empty search shows what is popular."))
+    answer = _savable(
+        "search", cards.message("empty", "Any song", "Typos do not matter. An empty search shows what is popular.")
+    )
+    account = bool(service.project.settings.spotify_client_id)
 
     def show(text: str) -> str:
         """Find tracks."""
-        return _or_problem(lambda: cards.tracks(service.tracks.search(text, 20)))
+        return _or_problem(
+            lambda: cards.tracks(service.tracks.search(text, 20), title=text or POPULAR, account=account)
+        )
 
     for trigger in (go.click, query.submit):
         trigger(show, query, answer, api_visibility="private", show_progress="minimal", **HEAVY)
@@ -298,7 +309,8 @@ def _continue(service: Service) -> None:
         popularity = gr.Slider(-1, 1, 0, step=0.1, label="Popularity", info="-1: unknown tracks; 1: hits")
         diversity = gr.Slider(0, 1, 0, step=0.1, label="Diversity")
     go = gr.Button("Continue", variant="primary")
-    answer = _html(cards.message("empty", "What comes next?", "Give some tracks, a title or a mood."))
+    answer = _savable("continue", cards.message("empty", "What comes next?", "Give some tracks, a title or a mood."))
+    account = bool(service.project.settings.spotify_client_id)
 
     def show(listed: str, name: str, feeling: str, popular: float, diverse: float) -> str:
         """Continue a playlist."""
@@ -309,7 +321,8 @@ def _continue(service: Service) -> None:
 
         def found() -> str:
             continued = service.tracks.continued(asked)
-            return cards.tracks(continued["recommendations"], continued["unknown"])
+            title = name or feeling or CONTINUED
+            return cards.tracks(continued["recommendations"], continued["unknown"], title=title, account=account)
 
         return _or_problem(found)
 
@@ -392,6 +405,11 @@ def _html(value: str, **options: Any) -> gr.HTML:
 
 def _preferences(user_id: str) -> str:
     return f"/api/v1/users/{cards.quote(user_id, safe='')}/preferences"
+
+
+def _savable(page: str, value: str) -> gr.HTML:
+    """Return where lists are shown that can be added to an account; ``page`` is the tab to come back to."""
+    return gr.HTML(value, apply_default_css=False, js_on_load=_static("save.js").replace("PAGE", page))
 
 
 def _downloads(user_id: str) -> str:

@@ -17,7 +17,7 @@ from spotify_dag.sources.base import ResumeLaterError, SourceError
 from spotify_dag.sources.listenbrainz.names import ListenBrainzNameError
 from spotify_dag.sources.service_errors import GoneError, ServiceError
 from spotify_dag.sources.spotify.names import UserNameError
-from spotify_dag.sources.spotify.spotify_errors import LoginExpiredError
+from spotify_dag.sources.spotify.spotify_errors import LoginExpiredError, WrongItemsError
 from spotify_dag.stores.model_registry import NoModelError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ _STATUS: tuple[tuple[type[SpotifyDagError], int], ...] = (
     (NoModelError, 503),
     (ResumeLaterError, 503),
     (LoginExpiredError, 401),
+    (WrongItemsError, 422),
     (UserNameError, 422),
     (ListenBrainzNameError, 422),
     (SourceError, 422),

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from spotify_dag.app.account_playlists import AccountPlaylists
 from spotify_dag.app.background_jobs import Job, Jobs, Lane
 from spotify_dag.app.guard import Rate
 from spotify_dag.app.heavy_work import HeavyWork
@@ -88,6 +89,7 @@ class Service:
         self.jobs = Jobs()
         self.heavy = HeavyWork(at_once=4, waiting=40)
         self.drawing = HeavyWork(at_once=1, waiting=20)
+        self.account_playlists = AccountPlaylists(project.settings)
         self._pictures: OrderedDict[bytes, bytes] = OrderedDict()
         self.identity = Identity(project.settings, Signer(project.settings.data / "app" / "key"))
         self.telemetry = Telemetry(self.serving)
@@ -174,7 +176,7 @@ class Service:
         if names_profile(profile):
             return self._add_listenbrainz(parse_name(profile), wish, client)
         user_id = parse_user(profile)
-        own = login if login is not None and login.user_id == user_id else None
+        own = login if login is not None and login.user_id == user_id and login.token else None
         if wish.consent and own is None:
             raise AppError(
                 403, "Only the user themselves can agree to be kept and shown: log in with Spotify first, at /login."
@@ -326,7 +328,7 @@ class Service:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         answer = self._newcomer(job, snapshot, newcomer, wish)
-        if wish.consent and login is not None:
+        if wish.consent and login is not None and login.token:
             job.check()
             if not self.identity.lives(login):
                 raise AppError(401, "You have logged out meanwhile, so nothing was kept. Log in again, at /login.")

@@ -150,7 +150,8 @@ class Objects:
     def entries(self, playlist: Playlist, faults: Faults) -> list[Entry]:
         """Return the entries of a playlist: the world's tracks in order, and oddities among them."""
         entries: list[Entry] = []
-        kinds = [kind for kind in ("null_item", "local_item", "episode", "left_out") if getattr(faults, kind)]
+        oddities = () if playlist.made else ("null_item", "local_item", "episode", "left_out")
+        kinds = [kind for kind in oddities if getattr(faults, kind)]
         for place, track in enumerate(playlist.tracks.tolist()):
             entries.append(Entry(place, track))
             entries.extend(
@@ -234,13 +235,13 @@ class Objects:
         return {
             **self._thing("playlist", self.world.playlist_ids.id_of(playlist.number), playlist.name),
             "collaborative": playlist.collaborative,
-            "description": "",
+            "description": playlist.description,
             "images": [],
             "owner": {
                 **self._user_reference(playlist.owner),
                 "display_name": "Spotify" if playlist.owner == EDITORIAL_OWNER else playlist.owner,
             },
-            "public": True,
+            "public": playlist.public,
             "snapshot_id": snapshot_id(playlist),
         }
 

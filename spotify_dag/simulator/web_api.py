@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel, Field
 from starlette.datastructures import URL
 from starlette.exceptions import HTTPException
 
@@ -29,6 +31,9 @@ ITEMS_LIMIT, TRACKS_LIMIT = 50, 100
 """Most entries on a page of ``/items`` and of ``/tracks``; a playlist object holds one such page."""
 SEARCH_DEPTH = 1_000
 """Results that a search leads to."""
+MOST_WRITTEN = 100
+"""Items that are added or removed by one request."""
+MODIFY_PRIVATE, MODIFY_PUBLIC = "playlist-modify-private", "playlist-modify-public"
 
 
 LEFT_OUT = object()
@@ -131,6 +136,15 @@ class Call:
             raise ApiError(404, "Resource not found")
         return playlist
 
+    def writable(self, identifier: str) -> Playlist:
+        """Return a playlist that the logged-in user may change, or refuse."""
+        self.me()
+        playlist = self.playlist(identifier)
+        self.me(MODIFY_PUBLIC if playlist.public else MODIFY_PRIVATE)
+        if self.grant.user not in (playlist.owner, playlist.collaborator):
+            raise ApiError(403, "You cannot add tracks to a playlist you don't own.")
+        return playlist
+
     def may_read_items(self, playlist: Playlist) -> bool:
         """Return whether this app and user may read the items of a playlist."""
         user = self.grant.user
@@ -188,7 +202,17 @@ class Call:
         emptied = chance(seed, "empty_list", *numbers[:1]) < self.faults.empty_list
         return {**answer, "items": [], "next": None} if emptied else answer
 
-    def reply(self, body: Json, fields: str | None = None) -> Response:
+    def tracks(self, uris: list[str]) -> list[int]:
+        """Return the numbers of the tracks of a request that writes, or refuse all of them."""
+        if not uris or len(uris) > MOST_WRITTEN:
+            raise ApiError(400, f"Give 1 to {MOST_WRITTEN} items")
+        numbers = [self.world.tracks.ids.number_of(uri.removeprefix("spotify:track:")) for uri in uris]
+        known = [number for number in numbers if number is not None]
+        if len(known) < len(uris):
+            raise ApiError(400, "Payload contains a non-existing ID")
+        return known
+
+    def reply(self, body: Json, fields: str | None = None, status: int = 200) -> Response:
         """Answer with JSON and an ETag, or with 304 if the client has that version."""
         try:
             content = json.dumps(project(body, fields) if fields else body, separators=(",", ":")).encode()
@@ -198,7 +222,7 @@ class Call:
         headers = {"etag": etag, "cache-control": "private, max-age=0"}
         if etag in self.request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers, media_type="application/json; charset=utf-8")
+        return Response(content, status, headers=headers, media_type="application/json; charset=utf-8")
 
 
 async def call(request: Request) -> Call:
@@ -235,6 +259,26 @@ def get_my_playlists(call: EitherMode, limit: Limit = 20, offset: Offset = 0) ->
     """List the playlists the logged-in user made, collaborates on or follows."""
     user = call.me("playlist-read-private")
     return call.reply(call.playlist_page(call.world.listed(user), limit, offset))
+
+
+class NewPlaylist(BaseModel):
+    """What a new playlist is to be."""
+
+    name: str = Field(min_length=1, max_length=100)
+    description: str = Field("", max_length=300)
+    public: bool = True
+    collaborative: bool = False
+
+
+@v1.post("/me/playlists")
+def make_playlist(call: EitherMode, wanted: NewPlaylist) -> Response:
+    """Make an empty playlist of the logged-in user."""
+    user = call.me(MODIFY_PUBLIC if wanted.public else MODIFY_PRIVATE)
+    made = call.world.make(user, wanted.name, wanted.description, public=wanted.public)
+    url = URL(f"{call.root}/playlists/{call.world.playlist_ids.id_of(made.number)}/items")
+    page = call.item_page(made, ITEMS_LIMIT, 0, ("item",), url)
+    tracks = None if call.api.development else page
+    return call.reply(call.objects.playlist(made, items=page, tracks=tracks), status=201)
 
 
 @v1.get("/me/tracks")
@@ -278,7 +322,9 @@ def get_user_playlists(call: ExtendedOnly, user_id: str, limit: Limit = 20, offs
         raise ApiError(404, "Resource not found")
     if user_id == EDITORIAL_OWNER:
         return call.reply(call.playlist_page(list(range(len(call.world.scenes))), limit, offset))
-    return call.reply(call.playlist_page(call.world.listed(call.user(user_id)), limit, offset))
+    listed = call.world.listed(call.user(user_id))
+    public = [number for number in listed if call.world.playlist(number).public]
+    return call.reply(call.playlist_page(public, limit, offset))
 
 
 @v1.get("/playlists/{playlist_id}")
@@ -304,6 +350,49 @@ def get_playlist_items(
         raise ApiError(403, "Forbidden")
     names = ("item",) if call.api.development else ("item", "track")
     return call.reply(call.item_page(playlist, limit, offset, names), fields)
+
+
+class AddedItems(BaseModel):
+    """What to add to a playlist, and where; at its end without a place."""
+
+    uris: list[str]
+    position: int | None = Field(None, ge=0)
+
+
+class RemovedItem(BaseModel):
+    """What to take out of a playlist, wherever it is on it."""
+
+    uri: str
+
+
+class RemovedItems(BaseModel):
+    """What to take out of a playlist."""
+
+    items: list[RemovedItem]
+
+
+@v1.post("/playlists/{playlist_id}/items")
+def add_playlist_items(call: EitherMode, playlist_id: str, added: AddedItems) -> Response:
+    """Put tracks on a playlist."""
+    playlist = call.writable(playlist_id)
+    numbers = call.tracks(added.uris)
+
+    def changed(old: Playlist) -> np.ndarray:
+        place = len(old.tracks) if added.position is None else added.position
+        if place > len(old.tracks):
+            raise ApiError(400, "Index out of bounds.")
+        return np.insert(old.tracks, place, numbers)
+
+    return call.reply({"snapshot_id": snapshot_id(call.world.edit(playlist.number, changed))}, status=201)
+
+
+@v1.delete("/playlists/{playlist_id}/items")
+def remove_playlist_items(call: EitherMode, playlist_id: str, removed: RemovedItems) -> Response:
+    """Take tracks off a playlist, all times that they are on it."""
+    playlist = call.writable(playlist_id)
+    numbers = call.tracks([item.uri for item in removed.items])
+    edited = call.world.edit(playlist.number, lambda old: old.tracks[~np.isin(old.tracks, numbers)])
+    return call.reply({"snapshot_id": snapshot_id(edited)})
 
 
 @v1.get("/playlists/{playlist_id}/tracks")

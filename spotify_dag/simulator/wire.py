@@ -33,6 +33,8 @@ REFUSALS = {
     "unavailable": (503, "Service unavailable"),
 }
 """Faults that are answered in place of the endpoint."""
+AFTER_WRITING = ("server_error", "bad_gateway", "unavailable", "hang_up", "empty", "html")
+"""Faults that come, half of the time, when what was to be written has been written all the same."""
 
 
 @dataclass
@@ -40,9 +42,10 @@ class Traffic:
     """Counts of requests since the last reset."""
 
     endpoints: Counter[str] = field(default_factory=Counter)
-    """Requests per endpoint, named by its template (``/v1/playlists/{playlist_id}/items``)."""
+    """Requests per endpoint, named by its template (``/v1/playlists/{playlist_id}/items``); with the method of one that
+    writes."""
     urls: Counter[str] = field(default_factory=Counter)
-    """Requests per path and query. It grows by some 200 bytes per distinct URL, until it is reset."""
+    """Requests per path and query, and method as above: some 200 bytes per distinct URL, until it is reset."""
     statuses: Counter[int] = field(default_factory=Counter)
     """Responses per status; a connection closed without an answer has none."""
     faults: Counter[str] = field(default_factory=Counter)
@@ -130,10 +133,12 @@ class WireMiddleware:
         # spotipy asks for /me/ and /artists/?ids=.
         scope["path"] = scope["path"].rstrip("/")
         wire, traffic = self.wire, self.wire.traffic
-        url = f"{scope['path']}?{scope['query_string'].decode()}".rstrip("?")
+        writes = scope["path"].startswith("/v1/") and scope["method"] != "GET"
+        method = f"{scope['method']} " if writes else ""
+        url = f"{method}{scope['path']}?{scope['query_string'].decode()}".rstrip("?")
         attempt = traffic.urls[url]
         traffic.urls[url] += 1
-        traffic.endpoints[endpoint(scope["path"])] += 1
+        traffic.endpoints[method + endpoint(scope["path"])] += 1
         wire.in_flight += 1
         traffic.peak_in_flight = max(traffic.peak_in_flight, wire.in_flight)
         started = time.perf_counter()
@@ -156,6 +161,8 @@ class WireMiddleware:
             fault = fault_of(wire.faults, wire.seed, url, attempt)
             if fault is not None:
                 traffic.faults[fault] += 1
+            if writes and fault in AFTER_WRITING and chance(wire.seed, "written", url, attempt) < 0.5:
+                await self.app(scope, receive, _unsent)
             await self._answer(fault, scope, receive, counted)
         finally:
             wire.in_flight -= 1
@@ -250,6 +257,10 @@ def fault_of(faults: Faults, seed: int, url: str, attempt: int) -> str | None:
 
 def _listenbrainz_error(status: int) -> bytes:
     return json.dumps({"code": status, "error": "You have been rate limited" if status == 429 else "Sorry"}).encode()
+
+
+async def _unsent(message: Message) -> None:
+    """Let an answer of an endpoint be nobody's."""
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

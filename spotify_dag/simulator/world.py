@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from threading import Lock
@@ -91,6 +92,10 @@ class Playlist:
     """``[items]`` int32"""
     revision: int = 1
     collaborator: str | None = None
+    description: str = ""
+    public: bool = True
+    made: bool = False
+    """Whether an app made it: it then holds what was written to it, and no oddities."""
 
     @property
     def collaborative(self) -> bool:
@@ -117,7 +122,12 @@ class World:
     def __init__(self, *, users: int, seed: int, playlists: int, tracks: int) -> None:
         self.source = SyntheticSource(users=users, seed=seed, playlists=playlists, tracks=tracks)
         self.scenes = list(SCENE_SOUND)
+        self.playlist_ids = Ids("playlist", seed, len(self.scenes) + users * playlists)
+        """Ids of all playlists: editorial ones, then those of users, then those that apps made."""
         self._edited: dict[int, Playlist] = {}
+        self._made: dict[int, list[int]] = {}
+        """Numbers of the playlists that apps made, per user, newest first."""
+        self._changing = Lock()
 
     @cached_property
     def artists(self) -> Artists:
@@ -146,11 +156,6 @@ class World:
             title_track=order[sizes.cumsum() - 1],
             number_in_album=_places(album_of),
         )
-
-    @cached_property
-    def playlist_ids(self) -> Ids:
-        """Ids of all playlists, editorial ones first."""
-        return Ids("playlist", self.source.seed, len(self.scenes) + self.source.users * self.source.playlists)
 
     def user_id(self, number: int) -> str:
         """Return the id of user ``number``."""
@@ -182,7 +187,7 @@ class World:
             followed.append(luck // 2 % len(self.scenes))
         if luck % 3 == 0 and (other := luck // 6 % self.source.users) != user:
             followed.append(self.own(other)[0])
-        return [*self.own(user), *collaborates, *followed]
+        return [*self._made.get(user, ()), *self.own(user), *collaborates, *followed]
 
     def library(self, user: int) -> np.ndarray:
         """Return the tracks a user saved, last saved first: every third of those on the user's playlists."""
@@ -231,12 +236,31 @@ class World:
 
     def change(self, number: int, *, remove: int, add: int) -> Playlist:
         """Take the first ``remove`` tracks off a playlist and put ``add`` others at its end."""
-        old = self.playlist(number)
-        candidates = np.random.default_rng([self.source.seed, number, old.revision]).permutation(self.tracks.ids.count)
-        new = candidates[~np.isin(candidates, old.tracks)][:add]
-        tracks = np.concatenate([old.tracks[remove:], new]).astype(np.int32)
-        self._edited[number] = replace(old, tracks=tracks, revision=old.revision + 1)
-        return self._edited[number]
+
+        def changed(old: Playlist) -> np.ndarray:
+            order = np.random.default_rng([self.source.seed, number, old.revision]).permutation(self.tracks.ids.count)
+            return np.concatenate([old.tracks[remove:], order[~np.isin(order, old.tracks)][:add]])
+
+        return self.edit(number, changed)
+
+    def edit(self, number: int, changed: Callable[[Playlist], np.ndarray]) -> Playlist:
+        """Give a playlist the tracks that ``changed`` makes of it."""
+        with self._changing:
+            old = self.playlist(number)
+            tracks = changed(old).astype(np.int32)
+            self._edited[number] = replace(old, tracks=tracks, revision=old.revision + 1)
+            return self._edited[number]
+
+    def make(self, user: int, name: str, description: str, *, public: bool) -> Playlist:
+        """Make an empty playlist of a user, as an app may."""
+        with self._changing:
+            number, nothing = self.playlist_ids.count, np.zeros(0, np.int32)
+            self.playlist_ids = replace(self.playlist_ids, count=number + 1)
+            texts = {"name": name, "description": description}
+            made = Playlist(number, self.user_id(user), **texts, tracks=nothing, public=public, made=True)
+            self._edited[number] = made
+            self._made[user] = [number, *self._made.get(user, ())]
+            return made
 
     def _original(self, number: int) -> Playlist:
         if number < len(self.scenes):

@@ -18,6 +18,7 @@ import pytest
 from samples.app_world import EVIL, user_id
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
+from spotify_dag.simulator.loopback_server import Simulator
 from spotify_dag.stores.preferences import LEFT_OUT, Preference
 from spotify_dag_tests.app.conftest import Served, exportify, serving
 from spotify_dag_tests.conftest import REPOSITORY
@@ -335,6 +336,28 @@ class TestPages:
         assert page.locator(".sd-tracks:visible li").count() == 20
         assert page.locator(".sd-tracks:visible small").first.is_visible()  # why
         assert page.get_by_text("nobody-knows-it").last.is_visible()
+
+    @pytest.mark.parametrize("tab", ["Search", "Continue a playlist"])
+    def test_a_list_is_in_the_account_after_one_more_consent(
+        self, visit: Callable[..., Any], with_tracks: Served, simulator: Simulator, tab: str
+    ) -> None:
+        page = visit(served=with_tracks)
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Search":
+            page.get_by_label("Search tracks").fill("Usher")
+            page.keyboard.press("Enter")
+        else:
+            page.get_by_label("Mood").fill("calm")
+            page.get_by_role("button", name="Continue", exact=True).click()
+        page.get_by_role("button", name="Add to my Spotify").click()
+        assert "playlist-modify-private" in page.get_by_text("The app asks for").inner_text()
+        page.get_by_label("Log in as").fill(user_id(38))
+        page.get_by_role("button", name="Agree").click()
+        title = "Usher" if tab == "Search" else "calm"
+        page.get_by_text(f"“{title}” is in your account: 20 tracks.").wait_for()
+        world = simulator.api.world
+        (newest, *_) = (world.playlist(number) for number in world.listed(38))
+        assert (newest.name, len(newest.tracks), newest.public) == (title, 20, False)
 
     def test_whoever_asks_for_new_users_too_often_is_told_so(
         self, visit: Callable[..., Any], fresh: Callable[..., Any]

@@ -18,6 +18,8 @@ from spotify_dag.sources.spotify.items import (
     Page,
     read_artist,
     read_artists,
+    read_changed,
+    read_made,
     read_page,
     read_user_id,
 )
@@ -31,6 +33,7 @@ from spotify_dag.sources.spotify.spotify_errors import (
     RateLimitedError,
     SpotifyError,
     UnreachableError,
+    WrongItemsError,
     limit_of,
     shortened,
     wants_premium,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 8
 _FINAL = (RateLimitedError, NotPermittedError, GoneError, LoginExpiredError)
+_PLAYLISTS, _ITEMS = "/me/playlists", "/playlists/{id}/items"
 Body = TypeVar("Body")
 
 
@@ -140,14 +144,48 @@ class SpotifyClient:
             "/artists/{id}", f"artist '{artist}'", lambda spotify: spotify.artist(artist), read_artist, login
         )
 
+    def make_playlist(self, title: str, description: str, login: str) -> str:
+        """Make an empty private playlist; return its id.
+
+        This and what else writes is asked for once. After an `UnreachableError` or a `MalformedError` it may have been
+        done.
+        """
+
+        def request(spotify: spotipy.Spotify) -> Any:
+            return spotify.current_user_playlist_create(title, public=False, description=description)
+
+        return self._call(_PLAYLISTS, f"the playlists of '{login}'", request, read_made, login, writes=True)
+
+    def add_items(self, playlist: str, tracks: list[str], position: int, login: str) -> None:
+        """Put up to 100 tracks, by id, on a playlist, in front of what is at a position."""
+        body = {"uris": [f"spotify:track:{track}" for track in tracks], "position": position}
+
+        def request(spotify: spotipy.Spotify) -> Any:
+            return spotify._post(f"playlists/{playlist}/items", payload=body)
+
+        self._call(_ITEMS, f"playlist '{playlist}'", request, read_changed, login, writes=True)
+
+    def remove_items(self, playlist: str, tracks: list[str], login: str) -> None:
+        """Take up to 100 tracks, by id, off a playlist, all times that they are on it."""
+        body = {"items": [{"uri": f"spotify:track:{track}"} for track in tracks]}
+
+        def request(spotify: spotipy.Spotify) -> Any:
+            return spotify._delete(f"playlists/{playlist}/items", payload=body)
+
+        self._call(_ITEMS, f"playlist '{playlist}'", request, read_changed, login, writes=True)
+
     def _call(
         self, endpoint: str, what: str, request: Callable[[spotipy.Spotify], Any], read: Callable[[Any], Body],
-        login: str | None,
+        login: str | None, *, writes: bool = False,
     ) -> Body:  # fmt: skip
-        """Ask until there is an answer that can be read, the error is final, or the time is up."""
+        """Ask until there is an answer that can be read, the error is final, or the time is up.
+
+        What writes is asked for again only where Spotify has refused it: for a limit, or for the token.
+        """
         end = time.monotonic() + self._settings.spotify_deadline
         self._tokens.gate.end_by(end)
         problem: SpotifyError = UnreachableError(f"There was no time to ask Spotify for {what}.")
+        named = partial(self._named, what=what, login=login, act="change" if writes else "read")
         renewed = False
         for attempt in range(ATTEMPTS):
             longest = self._settings.spotify_max_wait
@@ -165,7 +203,7 @@ class SpotifyClient:
                     self._tokens.renew(login, token)
                     renewed = True
                     continue
-                problem = limit_of(error.response, attempt) if error.status == 429 else self._named(error, what, login)
+                problem = limit_of(error.response, attempt) if error.status == 429 else named(error)
             except _NoAnswerError as error:
                 if attempt and time.monotonic() >= end:
                     break  # cut off by the end of the call: what went wrong before says more
@@ -176,7 +214,7 @@ class SpotifyClient:
                 if quota or problem.at - time.time() > longest:
                     raise problem
                 continue
-            if isinstance(problem, _FINAL):
+            if writes or isinstance(problem, _FINAL):
                 raise problem
             pause = backoff(attempt)
             if time.monotonic() + pause > end or self._stopped.wait(pause):
@@ -218,7 +256,7 @@ class SpotifyClient:
             self._local.spotify.prefix = f"{self._settings.spotify_api_url}/"
         return self._local.spotify
 
-    def _named(self, error: _StatusError, what: str, login: str | None) -> SpotifyError:
+    def _named(self, error: _StatusError, what: str, login: str | None, act: str) -> SpotifyError:
         status = error.status
         if status == 401:
             if login is not None:
@@ -227,12 +265,14 @@ class SpotifyClient:
                 "Spotify refuses the app's access token. Check SPOTIFY_DAG_SPOTIFY_CLIENT_ID and _CLIENT_SECRET."
             )
         if status in (400, 404, 410):
-            return GoneError(f"Spotify does not know {what} (status {status}).")
+            wrong = WrongItemsError(f"Spotify refuses this change of {what} (status {status}: {error.said}).")
+            gone = GoneError(f"Spotify does not know {what} (status {status}).")
+            return wrong if status == 400 and act == "change" else gone
         if 400 <= status < 500:
             if wants_premium(error.response.text):
                 return NotPermittedError(PREMIUM_WANTED, "Premium wanted")
             said = f"status {status}" + (f": {error.said}" if error.said else "")
-            return NotPermittedError(f"Spotify does not permit this app to read {what} ({said}).", said)
+            return NotPermittedError(f"Spotify does not permit this app to {act} {what} ({said}).", said)
         return UnreachableError(f"Asking Spotify for {what} failed: status {status}.")
 
 

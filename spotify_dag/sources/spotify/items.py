@@ -55,6 +55,7 @@ class Listing:
     snapshot_id: str | None
     owner: str | None
     collaborative: bool
+    description: str = ""
 
 
 def read_page(body: Any, offset: int = 0, limit: int = PAGE) -> Page:
@@ -106,6 +107,7 @@ def read_listing(entry: Any) -> Listing | None:
         _text(entry.get("snapshot_id")),
         _text(owner.get("id")) if isinstance(owner, dict) else None,
         entry.get("collaborative") is True,
+        _text(entry.get("description")) or "",
     )
 
 
@@ -122,6 +124,37 @@ def read_items(entries: Sequence[Any]) -> tuple[list[list[Any]], list[list[Any]]
         if row is not None:
             rows.append(row)
     return rows, faults
+
+
+def read_track_ids(entries: Sequence[Any]) -> list[str | None]:
+    """Return the ids of the tracks of a playlist, as they were put on it; None where there is something else."""
+    return [_track_id(entry) for entry in entries]
+
+
+def read_made(body: Any) -> str:
+    """Return the id of a playlist that was made.
+
+    Raises
+    ------
+    MalformedError
+        If the answer names none.
+    """
+    made = read_listing(body)
+    if made is None:
+        raise MalformedError(f"no playlist, but {reprlib.repr(body)}")
+    return made.playlist_id
+
+
+def read_changed(body: Any) -> None:
+    """Make sure that an answer says that a playlist was changed.
+
+    Raises
+    ------
+    MalformedError
+        If it does not.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("snapshot_id"), str):
+        raise MalformedError(f"no snapshot, but {reprlib.repr(body)}")
 
 
 def read_artists(body: Any) -> list[tuple[str, str | None, list[str] | None]]:
@@ -217,6 +250,16 @@ def _row(position: int, entry: Any, faults: list[list[Any]]) -> list[Any] | None
     if names and names[0] != values["artist_name"]:
         values["artist_id"] = None  # It is the id of an artist without a name.
     return [position, *values.values(), names]
+
+
+def _track_id(entry: Any) -> str | None:
+    track: Any = (entry.get("item") or entry.get("track")) if isinstance(entry, dict) else None
+    if not isinstance(track, dict):
+        return None
+    # For another market Spotify may show another recording than the one that was put there.
+    linked: Any = track.get("linked_from")
+    shown: Any = linked.get("id") if isinstance(linked, dict) else track.get("id")
+    return shown if _is_id(shown) else None
 
 
 def _is_id(value: Any) -> bool:

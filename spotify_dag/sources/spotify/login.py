@@ -17,7 +17,7 @@ from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.client import SpotifyClient
 from spotify_dag.sources.spotify.spotify_errors import SpotifyError
 from spotify_dag.sources.spotify.store import Database, Ledger, database_path
-from spotify_dag.sources.spotify.tokens import TokenRefusedError, Tokens, asking_for_a_token
+from spotify_dag.sources.spotify.tokens import GivenToken, Logins, TokenRefusedError, Tokens, asking_for_a_token
 
 HOST = "127.0.0.1"
 PATH = "/callback"
@@ -54,11 +54,39 @@ def log_in(settings: Settings, *, port: int, show: Callable[[str], None], wait: 
     SpotifyError
         If Spotify gives no token, or does not name its user.
     """
-    tokens = Tokens(settings)
     begun = time.time()
+    token = agreed(settings, port=port, show=show, wait=wait)
+    if not isinstance(token.get("refresh_token"), str):
+        raise LoginError("Spotify gave no refresh token. Try again: spotify-dag login")
+    user_id = identify(settings, token["access_token"])
+    logins = Logins(settings)
+    with logins.lock():
+        logins.keep(user_id, token, begun)
+    return user_id
+
+
+def agreed(
+    settings: Settings, *, port: int, show: Callable[[str], None], wait: float = WAIT_SECONDS, adds: bool = False
+) -> dict[str, Any]:
+    """Let somebody log in; return their token, which is kept nowhere.
+
+    Parameters
+    ----------
+    settings, port, show, wait
+        As for `log_in`.
+    adds
+        Whether playlists are to be added to their account, too.
+
+    Raises
+    ------
+    LoginError
+        If the port is taken, access is denied, or there is no answer in time.
+    SpotifyError
+        If Spotify gives no token.
+    """
     with _listen(port) as server:
         state = secrets.token_urlsafe(24)
-        pkce = tokens.pkce(f"http://{HOST}:{server.server_port}{PATH}")
+        pkce = Tokens(settings).pkce(f"http://{HOST}:{server.server_port}{PATH}", adds=adds)
         show(pkce.get_authorize_url(state))
         code = server.code(state, time.monotonic() + wait)
 
@@ -68,15 +96,9 @@ def log_in(settings: Settings, *, port: int, show: Callable[[str], None], wait: 
 
     try:
         # Once: a code is good for one exchange.
-        token = asking_for_a_token(exchange, attempts=1)
+        return asking_for_a_token(exchange, attempts=1)
     except TokenRefusedError as error:
-        raise LoginError(f"Spotify did not accept the login: {error}. Try again: spotify-dag login") from None
-    if not isinstance(token.get("refresh_token"), str):
-        raise LoginError("Spotify gave no refresh token. Try again: spotify-dag login")
-    user_id = identify(settings, token["access_token"])
-    with tokens.logins.lock():
-        tokens.logins.keep(user_id, token, begun)
-    return user_id
+        raise LoginError(f"Spotify did not accept the login: {error}. Try again.") from None
 
 
 def identify(settings: Settings, access_token: str) -> str:
@@ -88,22 +110,8 @@ def identify(settings: Settings, access_token: str) -> str:
         If Spotify does not say.
     """
     with closing(Database(database_path(settings))) as database:
-        fresh = _FreshToken(settings, access_token)
-        return SpotifyClient(settings, Ledger(database, settings.spotify_daily_budget), fresh).me()
-
-
-class _FreshToken(Tokens):
-    """The token of a user with a name that is not known yet."""
-
-    def __init__(self, settings: Settings, token: str) -> None:
-        super().__init__(settings)
-        self._token = token
-
-    def access_token(self, login: str | None) -> str:
-        return self._token
-
-    def renew(self, login: str | None, refused: str) -> None:
-        raise LoginError("Spotify does not accept the token it has just given. Try again: spotify-dag login")
+        given = GivenToken(settings, access_token)
+        return SpotifyClient(settings, Ledger(database, settings.spotify_daily_budget), given).me()
 
 
 class _Server(HTTPServer):

@@ -38,6 +38,10 @@ class GoneError(SpotifyError, service_errors.GoneError):
     """Spotify knows no such thing, or no more."""
 
 
+class WrongItemsError(SpotifyError):
+    """Spotify does not take what it was to write."""
+
+
 class MalformedError(SpotifyError, service_errors.MalformedError):
     """An answer that cannot be understood."""
 

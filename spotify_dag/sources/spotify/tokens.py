@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from spotify_dag.sources.web_session import Gate
 
 SCOPES = ("playlist-read-private", "playlist-read-collaborative")
+ADDING_SCOPE = "playlist-modify-private"
+"""Asked for only by those who want a list as a playlist of their account. No login that has it is kept."""
 LOGIN_DAYS = 183
 """Spotify ends a login six months after the user agreed; refreshing does not prolong it."""
 _EARLY = 60
@@ -172,15 +174,23 @@ class Tokens:
             elif self._apps_own is not None and self._apps_own["access_token"] == refused:
                 self._apps_own = None
 
-    def pkce(self, redirect_uri: str | None = None) -> SpotifyPKCE:
-        """Return spotipy's side of a login with PKCE, without its cache file and its browser."""
+    def pkce(self, redirect_uri: str | None = None, *, adds: bool = False) -> SpotifyPKCE:
+        """Return spotipy's side of a login with PKCE, without its cache file and its browser.
+
+        Parameters
+        ----------
+        redirect_uri
+            Where the answer goes; None for no login, but for its refreshing.
+        adds
+            Whether playlists are to be added, too.
+        """
         from spotipy.cache_handler import MemoryCacheHandler
         from spotipy.oauth2 import SpotifyPKCE
 
         pkce = SpotifyPKCE(
             client_id=required_client_id(self._settings), redirect_uri=redirect_uri or "http://127.0.0.1/callback",
-            scope=" ".join(SCOPES), requests_session=self.session(), requests_timeout=self.timeouts,
-            open_browser=False, cache_handler=MemoryCacheHandler(),
+            scope=" ".join((*SCOPES, ADDING_SCOPE) if adds else SCOPES), requests_session=self.session(),
+            requests_timeout=self.timeouts, open_browser=False, cache_handler=MemoryCacheHandler(),
         )  # fmt: skip
         pkce.OAUTH_TOKEN_URL = f"{self._settings.spotify_auth_url}/api/token"
         pkce.OAUTH_AUTHORIZE_URL = f"{self._settings.spotify_auth_url}/authorize"
@@ -235,6 +245,27 @@ class Tokens:
             raise NotPermittedError(
                 f"Spotify refuses this app: {error}. Check SPOTIFY_DAG_SPOTIFY_CLIENT_ID and _CLIENT_SECRET."
             ) from None
+
+
+class GivenToken(Tokens):
+    """The access token of a user who has just logged in, and of nobody else; it is kept nowhere."""
+
+    def __init__(self, settings: Settings, token: str) -> None:
+        super().__init__(settings)
+        self._token = token
+
+    def access_token(self, login: str | None) -> str:
+        """Return the token."""
+        return self._token
+
+    def renew(self, login: str | None, refused: str) -> None:
+        """Say that there is no other."""
+        raise LoginExpiredError("Spotify does not accept this login, or not any more. Log in again.")
+
+
+def may_add(token: Mapping[str, Any]) -> bool:
+    """Return whether the user of a token has agreed to have playlists added."""
+    return ADDING_SCOPE in str(token.get("scope", "")).split()
 
 
 class TokenRefusedError(SpotifyError):
