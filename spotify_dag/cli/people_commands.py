@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from spotify_dag.cli.add import artist_names
-from spotify_dag.cli.playlist_options import FormatOption, OutOption, give, leaves
+from spotify_dag.cli.playlist_options import AccountOption, FormatOption, OutOption, leaving
 from spotify_dag.cli.track_commands import print_tracks
 from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
 from spotify_dag.matching.matcher import UnknownUserError
@@ -50,10 +50,11 @@ def blend(
     as_json: JsonOption = False,
     form: FormatOption = None,
     out_path: OutOption = None,
+    account: AccountOption = False,
 ) -> None:
     """Make one list for 2 to 20 people, so that the least satisfied of them is satisfied most."""
     with clear_errors():
-        as_file = leaves(as_json, form, out_path)
+        leave = leaving(as_json, form, out_path, account)
         project = open_project(context)
         project.check_layout()
         blends = project.blends
@@ -68,13 +69,9 @@ def blend(
         answer = blends.blended(users or [], wish, guests)
         if as_json:
             print_json(answer)
-        elif as_file:
-            give(
-                f"Blend of {', '.join(person['user_id'] for person in answer['people'])}",
-                answer["tracks"],
-                form,
-                out_path,
-            )
+        elif leave:
+            people = ", ".join(person["user_id"] for person in answer["people"])
+            leave.give(project.settings, f"Blend of {people}", answer["tracks"])
         else:
             _print(answer)
 
@@ -92,18 +89,19 @@ def tracks_for(
     as_json: JsonOption = False,
     form: FormatOption = None,
     out_path: OutOption = None,
+    account: AccountOption = False,
 ) -> None:
     """Suggest tracks that USER does not have, by their playlists and the nearest users, and say why."""
     with clear_errors():
-        as_file = leaves(as_json, form, out_path)
+        leave = leaving(as_json, form, out_path, account)
         project = open_project(context)
         project.check_layout()
         wish = SuggestWish(count=count, popularity=popularity, diversity=diversity)
         answer = project.tracks_for.suggested(user, wish, nearest(project, user, NEAR))
         if as_json:
             print_json({"user_id": user, **answer})
-        elif as_file:
-            give(f"Tracks for {user}", answer["tracks"], form, out_path)
+        elif leave:
+            leave.give(project.settings, f"Tracks for {user}", answer["tracks"])
         else:
             print_tracks(f"Tracks for {user}", answer["tracks"])
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
+from spotify_dag.cli.playlist_options import show_login
 from spotify_dag.console import open_project, print_json
 from spotify_dag.lifecycle.forget import let_in_again
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
+from spotify_dag.sources.spotify.login import PORT
 
 _SIGNS = {True: "yes", False: "no", None: "unknown"}
 
@@ -22,21 +25,14 @@ def login(
         typer.Option(
             min=0, max=65_535, help="Port of http://127.0.0.1:PORT/callback, a redirect URI of the app; 0: any."
         ),
-    ] = 8_888,
+    ] = PORT,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the link, or only print it.")] = True,
 ) -> None:
     """Let one user log in to Spotify. Their own playlists can then be read."""
-    import webbrowser
-
     from spotify_dag.sources.spotify.login import log_in
 
-    def show(url: str) -> None:
-        typer.echo(f"Log in with a browser on this machine:\n{url}")
-        if browser:
-            webbrowser.open(url)
-
     settings = _settings(context)
-    user_id = log_in(settings, port=port, show=show)
+    user_id = log_in(settings, port=port, show=partial(show_login, browser=browser))
     # A login means consent to be read. A login without consent would be stored and never used.
     if let_in_again(Project.open(settings), user_id):
         typer.echo(f"'{user_id}' was forgotten, and has come back: from now on they may be read again.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from spotify_dag.cli.playlist_options import FormatOption, OutOption, give, leaves
+from spotify_dag.cli.playlist_options import AccountOption, FormatOption, OutOption, leaving
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.playlists_out.forms import FormError
 from spotify_dag.progress import watched_progress
@@ -35,6 +35,7 @@ def search(
     as_json: JsonOption = False,
     form: FormatOption = None,
     out_path: OutOption = None,
+    account: AccountOption = False,
 ) -> None:
     """Find tracks by title, artist, album or meaning; typos do not matter. Without a text: popular tracks."""
     with clear_errors():
@@ -44,12 +45,13 @@ def search(
             explicit=explicit,
             audio=dict(_audio_range(entry) for entry in audio or []),
         )
-        as_file = leaves(as_json, form, out_path)
-        songs = open_project(context).track_answers.search(text, k, filters)
+        leave = leaving(as_json, form, out_path, account)
+        project = open_project(context)
+        songs = project.track_answers.search(text, k, filters)
         if as_json:
             print_json({"query": text, "songs": songs})
-        elif as_file:
-            give(text.strip() or POPULAR, songs, form, out_path)
+        elif leave:
+            leave.give(project.settings, text.strip() or POPULAR, songs)
         else:
             print_tracks(f"Tracks for “{text}”" if text.strip() else POPULAR, songs)
 
@@ -60,6 +62,7 @@ def continue_playlist(
     as_json: JsonOption = False,
     form: FormatOption = None,
     out_path: OutOption = None,
+    account: AccountOption = False,
 ) -> None:
     """Continue a playlist: REQUEST has `tracks`, `title`, `mood` and more; docs/reference/tracks.md lists all fields.
 
@@ -69,11 +72,14 @@ def continue_playlist(
     from spotify_dag.tracks.track_answers import ContinueRequest, list_title, read_requests
 
     with clear_errors():
-        as_file = leaves(as_json, form, out_path)
+        leave = leaving(as_json, form, out_path, account)
         requests, listed = read_requests(request)
-        if as_file and (listed or not isinstance(requests[0], ContinueRequest)):
-            raise FormError(f"'{request}' asks for several lists. For --format or --out, give one request.")
-        answers = open_project(context).track_answers
+        if leave and (listed or not isinstance(requests[0], ContinueRequest)):
+            raise FormError(
+                f"'{request}' asks for several lists. For --format, --out or --to-spotify, give one request."
+            )
+        project = open_project(context)
+        answers = project.track_answers
         continued = [answers.answer(request) for request in requests]
         if as_json or listed or not isinstance(requests[0], ContinueRequest):
             print_json(continued if listed else continued[0])
@@ -81,8 +87,8 @@ def continue_playlist(
         (answer,) = continued
         if answer["unknown"]:
             err.print(f"Unknown, left out: {', '.join(map(str, answer['unknown'][:10]))}")
-        if as_file:
-            give(list_title(requests[0]), answer["recommendations"], form, out_path)
+        if leave:
+            leave.give(project.settings, list_title(requests[0]), answer["recommendations"])
             return
         print_tracks(f"Continues {answer['seeds']} tracks", answer["recommendations"])
 

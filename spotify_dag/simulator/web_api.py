@@ -372,8 +372,15 @@ class RemovedItems(BaseModel):
 
 
 @v1.post("/playlists/{playlist_id}/items")
-def add_playlist_items(call: EitherMode, playlist_id: str, added: AddedItems) -> Response:
-    """Put tracks on a playlist."""
+def add_playlist_items(
+    call: EitherMode,
+    playlist_id: str,
+    added: AddedItems | list[str],
+    position: Annotated[int | None, Query(ge=0)] = None,
+) -> Response:
+    """Put tracks on a playlist. Like Spotify it takes a bare list, too, and the place in the query."""
+    if isinstance(added, list):
+        added = AddedItems(uris=added, position=position)
     playlist = call.writable(playlist_id)
     numbers = call.tracks(added.uris)
 

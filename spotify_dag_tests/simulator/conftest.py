@@ -16,6 +16,7 @@ from spotify_dag.simulator.faults_and_limits import Faults, SimulatorSettings
 from spotify_dag.simulator.loopback_server import Simulator, serve
 
 SCOPES = "playlist-read-private user-library-read user-top-read user-read-private user-read-email"
+WRITING = f"{SCOPES} playlist-modify-private"
 REDIRECT = "http://127.0.0.1:9999/callback"
 VERIFIER = "v" * 64
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
@@ -37,6 +38,11 @@ class Client:
         url = path if path.startswith("http") else f"{self.simulator.url}/v1/{path}"
         token = self.app_token if token is None else token
         return self.session.get(url, headers={"Authorization": f"Bearer {token}", **(headers or {})}, timeout=30)
+
+    def write(self, path: str, body: Any, token: str, method: str = "POST") -> requests.Response:
+        """Send JSON to a path of the Web API as a user."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return self.session.request(method, f"{self.simulator.url}/v1/{path}", json=body, headers=headers, timeout=30)
 
     def json(self, path: str, token: str | None = None) -> Any:
         response = self.get(path, token)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 from fastapi.routing import APIRoute
 
 from spotify_dag.simulator.faults_and_limits import Faults
 from spotify_dag.simulator.web_api import v1
-from spotify_dag_tests.simulator.conftest import Client
+from spotify_dag_tests.simulator.conftest import WRITING, Client
 
 # Old fields that Spotify leaves out where there is nothing to say, and what this world has not.
 NOT_SIMULATED = {"is_playable", "linked_from", "restrictions", "ean", "upc"}
@@ -68,10 +69,15 @@ class Contract:
         self.asked: set[str] = set()
 
     def check(self, path: str, token: str | None = None) -> Any:
+        return self._checked(self.client.get(path, token), path)
+
+    def check_writing(self, path: str, token: str, body: Any, method: str = "POST") -> Any:
+        return self._checked(self.client.write(path, body, token, method), path)
+
+    def _checked(self, response: requests.Response, path: str) -> Any:
         from openapi_core.contrib.requests import RequestsOpenAPIRequest, RequestsOpenAPIResponse
 
-        response = self.client.get(path, token)
-        assert response.status_code == 200, f"{path}: {response.text}"
+        assert response.status_code in (200, 201), f"{path}: {response.text}"
         request = RequestsOpenAPIRequest(response.request)
         wrong = list(self.openapi.iter_response_errors(request, RequestsOpenAPIResponse(response)))
         assert not wrong, f"{path}: {str(wrong[0].__cause__ or wrong[0])[-1_000:]}"
@@ -140,10 +146,16 @@ def test_every_answer_of_every_endpoint(mode: str, description: dict[str, Any], 
     kinds = {entry["item"] and entry["item"]["type"] for entry in items}
     assert kinds == {"track", "episode", None}
     assert {entry["added_at"] is None for entry in items} == {True, False}
+    writes = client.login(COLLABORATOR, WRITING)
+    made = contract.check_writing("me/playlists", writes, {"name": "Mine", "public": False})
+    uri = f"spotify:track:{client.simulator.api.world.tracks.ids.id_of(0)}"
+    contract.check_writing(f"playlists/{made['id']}/items", writes, {"uris": [uri], "position": 0})
+    contract.check_writing(f"playlists/{made['id']}/items", writes, {"items": [{"uri": uri}]}, "DELETE")
 
     counts = client.simulator.api.wire.traffic.endpoints
     everything = {
-        route.path.replace("playlist_id", "id").replace("user_id", "id").replace("artist_id", "id")
+        "".join(f"{method} " for method in route.methods - {"GET"})
+        + route.path.replace("playlist_id", "id").replace("user_id", "id").replace("artist_id", "id")
         .replace("track_id", "id").replace("{type}", what)
         for route in v1.routes if isinstance(route, APIRoute) for what in ("artists", "tracks")
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -10,7 +11,7 @@ import spotipy
 from spotipy.oauth2 import SpotifyClientCredentials, SpotifyOAuth, SpotifyPKCE
 
 from spotify_dag.simulator.faults_and_limits import Faults
-from spotify_dag_tests.simulator.conftest import REDIRECT, SCOPES, Client
+from spotify_dag_tests.simulator.conftest import REDIRECT, SCOPES, WRITING, Client
 
 pytestmark = [pytest.mark.medium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 MANAGERS = [SpotifyOAuth, SpotifyPKCE]
@@ -30,10 +31,10 @@ def as_app(client: Client, **options: object) -> spotipy.Spotify:
     return talk(client, SpotifyClientCredentials("simulator", "simulator", cache_handler=memory), **options)
 
 
-def as_user(client: Client, user: str, kind: type = SpotifyPKCE) -> spotipy.Spotify:
+def as_user(client: Client, user: str, kind: type = SpotifyPKCE, scope: str = SCOPES) -> spotipy.Spotify:
     secret = {"client_secret": "simulator"} if kind is SpotifyOAuth else {}
     manager = kind(
-        client_id="simulator", redirect_uri=REDIRECT, scope=SCOPES, cache_handler=spotipy.MemoryCacheHandler(),
+        client_id="simulator", redirect_uri=REDIRECT, scope=scope, cache_handler=spotipy.MemoryCacheHandler(),
         state="state", open_browser=False, **secret,
     )  # fmt: skip
     manager.OAUTH_AUTHORIZE_URL = f"{client.simulator.url}/authorize"
@@ -96,6 +97,16 @@ def test_a_user_reads_what_is_theirs(extended: Client, development: Client, mode
     assert spotify.current_user_saved_tracks()["items"][0]["track"]["name"]
     for what in (spotify.current_user_top_artists, spotify.current_user_top_tracks):
         assert what(time_range="long_term")["items"][0]["name"]
+
+
+def test_a_user_writes_a_playlist(faulty: Any) -> None:
+    client = faulty()
+    spotify, ids = as_user(client, "synthetic-000003", scope=WRITING), client.simulator.api.world.tracks.ids
+    made = spotify.current_user_playlist_create("Mine", public=False)["id"]
+    tracks = [ids.id_of(number) for number in range(4)]
+    spotify.playlist_add_items(made, tracks[2:])
+    spotify.playlist_add_items(made, tracks[:2], position=0)
+    assert [entry["item"]["id"] for entry in spotify.playlist_items(made)["items"]] == tracks
 
 
 def test_tokens_are_refreshed(faulty: object) -> None:

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from spotify_dag.simulator.faults_and_limits import Faults
-from spotify_dag_tests.simulator.conftest import Client
+from spotify_dag_tests.simulator.conftest import WRITING, Client
 
 pytestmark = pytest.mark.medium  # servers on loopback, or a trained tower
 
@@ -214,6 +214,68 @@ class TestUser:
         assert extended.json("me/", token) == extended.json("me", token)
         ids = extended.simulator.api.world.artists.ids.id_of(0)
         assert extended.get(f"artists/?ids={ids}").url.endswith(f"/artists/?ids={ids}"), "no redirect"
+
+
+@pytest.mark.parametrize("mode", ["development", "extended"])
+class TestWriting:
+    def test_a_playlist_holds_what_was_written_where_it_was_asked_for(self, faulty: Any, mode: str) -> None:
+        # Oddities stand beside what the world has, not beside what an app has written.
+        client = faulty(Faults(null_item=0.5, left_out=0.5), mode=mode)
+        token = client.login("synthetic-000001", WRITING)
+        uris = [f"spotify:track:{client.simulator.api.world.tracks.ids.id_of(number)}" for number in range(101)]
+        answer = client.write("me/playlists", {"name": "Mine", "description": "d", "public": False}, token)
+        assert answer.status_code == 201
+        made = answer.json()
+        assert (made["name"], made["description"], made["public"], made["items"]["total"]) == ("Mine", "d", False, 0)
+        assert made["owner"]["id"] == "synthetic-000001"
+        path = f"playlists/{made['id']}/items"
+        snapshots = [made["snapshot_id"]]
+        for body in ({"uris": uris[2:4]}, {"uris": uris[:2], "position": 0}, {"uris": uris[1:2], "position": 4}):
+            snapshots.append(client.write(path, body, token).json()["snapshot_id"])
+        assert len(set(snapshots)) == 4
+        held = [item["item"]["uri"] for item in client.json(path, token)["items"]]
+        assert held == [*uris[:4], uris[1]]
+        removed = client.write(path, {"items": [{"uri": uris[1]}]}, token, "DELETE")
+        assert removed.status_code == 200
+        assert [item["item"]["uri"] for item in client.json(path, token)["items"]] == [uris[0], *uris[2:4]]
+        assert client.json("me/playlists?limit=1", token)["items"][0]["id"] == made["id"]
+
+    def test_refusals(self, faulty: Any, mode: str) -> None:
+        client = faulty(mode=mode)
+        reads, writes = client.login("synthetic-000001"), client.login("synthetic-000001", WRITING)
+        ids = client.simulator.api.world.tracks.ids
+        uris = [f"spotify:track:{ids.id_of(number)}" for number in range(101)]
+        new = {"name": "Mine", "public": False}
+        made = client.write("me/playlists", new, writes).json()["id"]
+        others = client.login("synthetic-000002", WRITING)
+        path = f"playlists/{made}/items"
+        refused = [
+            (client.write("me/playlists", new, reads), 403, "Insufficient client scope"),
+            (client.write("me/playlists", {"name": "x"}, writes), 403, "Insufficient client scope"),
+            (client.write("me/playlists", new, client.app_token), 401, "Valid user authentication required"),
+            (client.write("me/playlists", {"public": False}, writes), 400, "Invalid name"),
+            (client.write(path, {"uris": uris[:1]}, reads), 403, "Insufficient client scope"),
+            (client.write(path, {"uris": uris[:1]}, others), 403, "You cannot add tracks to a playlist you don't own."),
+            (client.write(path, {"uris": uris}, writes), 400, "Give 1 to 100 items"),
+            (client.write(path, {"uris": []}, writes), 400, "Give 1 to 100 items"),
+            (client.write(path, {"uris": [*uris[:5], f"spotify:track:{PLAYLIST}"]}, writes), 400,
+             "Payload contains a non-existing ID"),
+            (client.write(path, {"uris": uris[:1], "position": 1}, writes), 400, "Index out of bounds."),
+            (client.write(f"playlists/{PLAYLIST}/items", {"uris": uris[:1]}, writes), 404, "Resource not found"),
+        ]  # fmt: skip
+        for answer, status, message in refused:
+            assert (answer.status_code, answer.json()["error"]["message"]) == (status, message)
+        assert client.json(path, writes)["total"] == 0
+        assert len(client.simulator.api.world._made[1]) == 1
+
+    def test_a_private_playlist_is_listed_for_its_owner_alone(self, faulty: Any, mode: str) -> None:
+        if mode == "development":
+            pytest.skip("nobody reads another user's list")
+        client = faulty(mode=mode)
+        token = client.login("synthetic-000001", WRITING)
+        made = client.write("me/playlists", {"name": "Mine", "public": False}, token).json()["id"]
+        listed = client.json("users/synthetic-000001/playlists")["items"]
+        assert made not in [playlist["id"] for playlist in listed]
 
 
 class TestETags:

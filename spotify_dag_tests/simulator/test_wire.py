@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from spotify_dag.simulator.faults_and_limits import RATE_KINDS, Faults
 from spotify_dag.simulator.wire import endpoint, fault_of
-from spotify_dag_tests.simulator.conftest import Client
+from spotify_dag_tests.simulator.conftest import WRITING, Client
 from spotify_dag_tests.waiting import until
 
 pytestmark = pytest.mark.medium  # servers on loopback, or a trained tower
@@ -101,6 +102,27 @@ class TestKinds:
         assert client.get("users/synthetic-000000").status_code == 200
         until(lambda: (api.wire.in_flight, len(api.wire.connections)) == (0, 1))
         assert api.wire.traffic.faults == {"hang_up": 20}
+
+
+class TestWriting:
+    """What was to be written may have been written although the answer says otherwise."""
+
+    @pytest.mark.parametrize("kind", ["server_error", "bad_gateway", "unavailable", "hang_up", "empty", "html"])
+    def test_half_of_the_failures_come_after_the_writing(self, faulty: Callable[..., Client], kind: str) -> None:
+        client = faulty(Faults(**{kind: 1}))
+        token = client.login("synthetic-000001", WRITING)
+        for _ in range(12):
+            with suppress(requests.ConnectionError):
+                client.write("me/playlists", {"name": "Mine", "public": False}, token)
+        assert 2 <= len(client.simulator.api.world._made.get(1, [])) <= 10
+
+    def test_a_limit_writes_nothing(self, faulty: Callable[..., Client]) -> None:
+        client = faulty(Faults(rate_limited=1))
+        token = client.login("synthetic-000001", WRITING)
+        for _ in range(12):
+            assert client.write("me/playlists", {"name": "Mine", "public": False}, token).status_code == 429
+        assert client.simulator.api.world._made == {}
+        assert client.simulator.api.wire.traffic.endpoints == {"POST /v1/me/playlists": 12}
 
 
 class TestRates:

@@ -21,6 +21,8 @@ from spotify_dag.sources.spotify.tokens import GivenToken, Logins, TokenRefusedE
 
 HOST = "127.0.0.1"
 PATH = "/callback"
+PORT = 8_888
+"""Where the command line waits for an answer; how-to/spotify.md has people name it to Spotify."""
 WAIT_SECONDS = 300.0
 
 
