@@ -49,7 +49,7 @@ class AccountPlaylists:
         self._settings = settings.model_copy(update=hurried)
         self._under_way: set[str] = set()
 
-    def add(self, wanted: NewPlaylist, session: Session | None) -> dict[str, Any]:
+    def add(self, asked: NewPlaylist, session: Session | None) -> dict[str, Any]:
         """Make a list a playlist, or complete the one that it is already.
 
         Raises
@@ -68,9 +68,7 @@ class AccountPlaylists:
         with self._alone(session.user_id):
             try:
                 seconds = 0.7 * self._settings.app_request_seconds
-                made = add_playlist(
-                    self._settings, session.user_id, session.adding, wanted.title, wanted.tracks, seconds
-                )
+                made = add_playlist(self._settings, session.user_id, session.adding, asked.title, asked.tracks, seconds)
             except NotPermittedError as error:
                 raise AppError(403, f"{error} {AGREE}") from None
         return {

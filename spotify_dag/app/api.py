@@ -280,10 +280,10 @@ def _tracks(service: Service) -> APIRouter:
         return Json(answer) if form == "json" else playlist_file("Blend", answer["tracks"], form)
 
     @router.post("/playlists", response_model=api_models.AddedAnswer, responses=documented(404, 409, 502))
-    async def add_playlist(wanted: NewPlaylist, request: Request) -> Response:
+    async def add_playlist(asked: NewPlaylist, request: Request) -> Response:
         """Make a list of tracks a private playlist of your account, or complete the one that it is already."""
         account, session = service.account_playlists, service.identity.session(request)
-        return Json(await account.work.run(account.add, wanted, session))
+        return Json(await account.work.run(account.add, asked, session))
 
     return router
 

@@ -256,9 +256,9 @@ def _save(title: str, listed: Sequence[Mapping[str, Any]]) -> str:
     ids = [str(track["track_id"]) for track in listed if track.get("track_id")]
     if not any(re.fullmatch(SPOTIFY_ID, track) for track in ids):
         return ""
-    wanted = attribute(json.dumps({"title": title, "tracks": ids}))
+    playlist = attribute(json.dumps({"title": title, "tracks": ids}))
     return (
-        f'<p class="sd-save"><button class="sd-button" data-playlist="{wanted}">Add to my Spotify</button> '
+        f'<p class="sd-save"><button class="sd-button" data-playlist="{playlist}">Add to my Spotify</button> '
         "<output></output></p>"
     )
 

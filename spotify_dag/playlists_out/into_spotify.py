@@ -21,7 +21,7 @@ from spotify_dag.playlists_out.track_list import UNTITLED, named
 from spotify_dag.settings import Settings
 from spotify_dag.sources.request_ledger import backoff
 from spotify_dag.sources.spotify.client import SpotifyClient
-from spotify_dag.sources.spotify.items import Page, read_listing, read_track_ids
+from spotify_dag.sources.spotify.items import Listing, Page, read_listing, read_track_ids
 from spotify_dag.sources.spotify.spotify_errors import (
     MalformedError,
     SpotifyError,
@@ -128,13 +128,17 @@ class _Writing:
         mark = f"spotify_dag list {digest}"
         while True:
             for listing in map(read_listing, _all(self._listed, MOST_LISTED)):
-                # Others may have copied the mark; of some playlists Spotify does not say whose they are.
-                if listing is not None and mark in listing.description and listing.owner in (None, self.user_id):
+                if listing is not None and mark in listing.description and self._is_own(listing):
                     return listing.playlist_id
             try:
                 return self.client.make_playlist(self.title, f"Made with {mark}", self.user_id)
             except _UNSURE as error:
                 self._failed(error)
+
+    def _is_own(self, listing: Listing) -> bool:
+        """Return whether a playlist is the user's: others may have copied the mark."""
+        # Where a list does not say whose it is: Spotify lets nobody but its owner write to it.
+        return listing.owner == self.user_id or (listing.owner is None and not listing.collaborative)
 
     def complete(self, playlist: str) -> int:
         """Add what is missing, in order; return how many tracks were added."""
@@ -171,12 +175,12 @@ class _Writing:
         if repeated := [track for track in self.tracks if counts[track] > 1]:
             # Written after all, later than it was waited for. Where a track is twice, it is added again in its place.
             return True, 0, repeated[:MOST_WRITTEN]
-        wanted = [track for track in self.tracks if track not in self.refused]
-        place = next((place for place, track in enumerate(wanted) if not counts[track]), None)
+        possible = [track for track in self.tracks if track not in self.refused]
+        place = next((place for place, track in enumerate(possible) if not counts[track]), None)
         if place is None:
             return None
-        missing = list(takewhile(lambda track: not counts[track], wanted[place : place + most]))
-        position = held.index(wanted[place - 1]) + 1 if place else 0
+        missing = list(takewhile(lambda track: not counts[track], possible[place : place + most]))
+        position = held.index(possible[place - 1]) + 1 if place else 0
         return False, position, missing
 
     def _failed(self, error: SpotifyError) -> None:

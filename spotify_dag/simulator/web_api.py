@@ -271,10 +271,10 @@ class NewPlaylist(BaseModel):
 
 
 @v1.post("/me/playlists")
-def make_playlist(call: EitherMode, wanted: NewPlaylist) -> Response:
+def make_playlist(call: EitherMode, asked: NewPlaylist) -> Response:
     """Make an empty playlist of the logged-in user."""
-    user = call.me(MODIFY_PUBLIC if wanted.public else MODIFY_PRIVATE)
-    made = call.world.make(user, wanted.name, wanted.description, public=wanted.public)
+    user = call.me(MODIFY_PUBLIC if asked.public else MODIFY_PRIVATE)
+    made = call.world.make(user, asked.name, asked.description, public=asked.public)
     url = URL(f"{call.root}/playlists/{call.world.playlist_ids.id_of(made.number)}/items")
     page = call.item_page(made, ITEMS_LIMIT, 0, ("item",), url)
     tracks = None if call.api.development else page
