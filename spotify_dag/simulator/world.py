@@ -256,8 +256,9 @@ class World:
         with self._changing:
             number, nothing = self.playlist_ids.count, np.zeros(0, np.int32)
             self.playlist_ids = replace(self.playlist_ids, count=number + 1)
-            texts = {"name": name, "description": description}
-            made = Playlist(number, self.user_id(user), **texts, tracks=nothing, public=public, made=True)
+            made = Playlist(
+                number, self.user_id(user), name, nothing, description=description, public=public, made=True
+            )
             self._edited[number] = made
             self._made[user] = [number, *self._made.get(user, ())]
             return made

@@ -347,7 +347,7 @@ class TestPages:
             page.get_by_label("Search tracks").fill("Usher")
             page.keyboard.press("Enter")
         else:
-            page.get_by_label("Mood").fill("calm")
+            page.get_by_placeholder("calm acoustic evening").fill("calm")
             page.get_by_role("button", name="Continue", exact=True).click()
         page.get_by_role("button", name="Add to my Spotify").click()
         assert "playlist-modify-private" in page.get_by_text("The app asks for").inner_text()
