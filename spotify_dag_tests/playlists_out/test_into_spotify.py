@@ -96,9 +96,11 @@ def token_of(simulator: Simulator, *scopes: str) -> dict[str, Any]:
 
 
 def account_at(simulator: Simulator, data: Path) -> Account:
-    urls = {"spotify_api_url": f"{simulator.url}/v1", "spotify_auth_url": simulator.url}
-    usual = {"spotify_client_id": "simulator", "spotify_timeout": 3, "spotify_deadline": 20}
-    return Account(simulator, Settings(data=data, **urls, **usual), token_of(simulator, *SCOPES, ADDING_SCOPE))
+    settings = Settings(
+        data=data, spotify_api_url=f"{simulator.url}/v1", spotify_auth_url=simulator.url,
+        spotify_client_id="simulator", spotify_timeout=3, spotify_deadline=20,
+    )  # fmt: skip
+    return Account(simulator, settings, token_of(simulator, *SCOPES, ADDING_SCOPE))
 
 
 @pytest.fixture(params=["development", "extended"])
