@@ -257,7 +257,7 @@ def test_a_list_leaves_as_a_file_and_comes_back(project: Project, tmp_path: Path
     printed = CliRunner().invoke(app, [*command, "--format", "text"]).stdout
     assert printed.splitlines()[2].startswith(f"1. {asked[0]['track_name']} · {asked[0]['artist_name']} · ")
     refused = CliRunner().invoke(app, [*command, "--json", "--out", str(out)])
-    assert (refused.exit_code, "Give one of them" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "Give one." in refused.stderr) == (1, True)
 
 
 class TestBlend:
