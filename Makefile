@@ -8,9 +8,9 @@ COMPILE := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-
 	--no-emit-find-links --no-emit-trusted-host
 
 # Tests start processes by the dozen: where bytecode is not stored, each compiles the program and its tests anew.
-fast test slow coverage: export PYTHONDONTWRITEBYTECODE :=
+fast test slow fuzz coverage: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo fast test slow coverage fix lint venv dev screenshots reference bench lock clean docs
+.PHONY: help demo fast test slow fuzz coverage fix lint venv dev screenshots reference bench lock clean docs
 
 help:  ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -41,6 +41,9 @@ test: dev  ## Run all tests but those of `make slow`
 
 slow: dev  ## Run kills, whole runs, PostgreSQL and browsers
 	$(PYTEST) -m "slow or browser"
+
+fuzz: dev  ## Run the tests of random input with other input each time: in `make test` it is always the same
+	$(PYTEST) -m hypothesis --hypothesis-profile default
 
 coverage: dev  ## Run the tests of `make test`, and list the lines they do not reach
 	$(PYTEST) -m "not slow and not browser" --cov spotify_dag --cov-report term-missing:skip-covered

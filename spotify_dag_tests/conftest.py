@@ -34,6 +34,7 @@ SHARED = {"connected": "app", "four": "processes", "halved": "tower", "trained":
 """Fixtures that take seconds, and the group of tests that use them: one of the processes that run tests makes them."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a data root, keep together what shares a fixture, and begin with what others wait for."""
     for item in items:

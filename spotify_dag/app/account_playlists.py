@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,6 +49,7 @@ class AccountPlaylists:
         self.work = HeavyWork(at_once=2, waiting=20)
         self._settings = settings.model_copy(update=hurried)
         self._under_way: set[str] = set()
+        self._lock = Lock()
 
     def add(self, asked: NewPlaylist, session: Session | None) -> dict[str, Any]:
         """Make a list a playlist, or complete the one that it is already.
@@ -78,9 +80,10 @@ class AccountPlaylists:
 
     @contextmanager
     def _alone(self, user_id: str) -> Iterator[None]:
-        if user_id in self._under_way:
-            raise AppError(409, "A playlist is being added to your account. Ask again when it is there.")
-        self._under_way.add(user_id)
+        with self._lock:
+            if user_id in self._under_way:
+                raise AppError(409, "A playlist is being added to your account. Ask again when it is there.")
+            self._under_way.add(user_id)
         try:
             yield
         finally:

@@ -23,6 +23,7 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.sources.listenbrainz.names import ListenBrainzNameError, names_profile, parse_name, user_id_of
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
+from spotify_dag.tracks.text_search import POPULAR
 from spotify_dag.tracks.tracks_for import SuggestWish
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ DENIED = cards.message(
 )
 HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 2}
 """Of what costs much, so many run at once for all pages together."""
-POPULAR, CONTINUED = "Popular tracks", "What comes next"
-"""Titles of lists that have none."""
+CONTINUED = "What comes next"
+"""Title of a list that continues one without a title."""
 FONT = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
 
 
@@ -108,15 +109,20 @@ def _blocks(service: Service) -> gr.Blocks:
                 login = _mine(service)
 
         for asked_for in find.triggers:
-            asked_for(_map_of, find.profile, taste_map, api_visibility="private", show_progress="hidden")
+            asked_for(
+                _map_of, find.profile, taste_map, api_visibility="private", show_progress="hidden",
+                trigger_mode="always_last",
+            )  # fmt: skip
 
         def arrive(request: gr.Request) -> Iterator[dict[Any, Any]]:
             """Show what the address asks for: a user, two users, or nothing yet."""
             asked = {name: value[:500] for name, value in dict(request.query_params).items() if isinstance(value, str)}
             who = service.identity.logged_in(_plain(request))
             user = asked.get("user", "")
-            shown: dict[Any, Any] = {login: _login_state(who), taste_map: _map_frame(user or who or "")}
-            # Only what was asked for: a quick user has begun to type, or went to another page.
+            shown: dict[Any, Any] = {login: _login_state(who)}
+            # Only what was asked for: a quick user has begun to type, asked already, or went to another page.
+            if user or who:
+                shown[taste_map] = _map_frame(user or who or "")
             if user:
                 shown[find.profile] = user
             if "a" in asked:
@@ -290,7 +296,7 @@ def _search(service: Service) -> None:
     def show(text: str) -> str:
         """Find tracks."""
         return _or_problem(
-            lambda: cards.tracks(service.tracks.search(text, 20), title=text or POPULAR, account=account)
+            lambda: cards.tracks(service.tracks.search(text, 20), title=text.strip() or POPULAR, account=account)
         )
 
     for trigger in (go.click, query.submit):

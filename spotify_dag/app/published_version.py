@@ -110,7 +110,9 @@ class Serving:
             if snapshot is None or (read is None and said == self._revised_at):
                 return
             revised = self._revised(snapshot)
-            self.current = snapshot.with_revised(revised) if revised or snapshot.revised else snapshot
+            self.current = current = snapshot.with_revised(revised) if revised or snapshot.revised else snapshot
+            for user in tuple(self._hidden):  # who were hidden meanwhile, in what was answered from before
+                current.hide(user)
             self._revised_at = said
 
     def _follow(self) -> None:

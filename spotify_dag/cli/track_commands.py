@@ -12,9 +12,7 @@ from spotify_dag.cli.playlist_options import AccountOption, FormatOption, OutOpt
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
 from spotify_dag.playlists_out.forms import FormError
 from spotify_dag.progress import watched_progress
-from spotify_dag.tracks.text_search import Filters, SearchError
-
-POPULAR = "Popular tracks"
+from spotify_dag.tracks.text_search import POPULAR, Filters, SearchError
 
 
 def search(

@@ -38,6 +38,8 @@ MOST_WRITTEN = 100
 """Tracks that Spotify takes in one request."""
 MOST_LISTED = 2_000
 """Playlists of an account that are looked through for the mark, newest first."""
+MOST_HELD = 11_000
+"""Items of a playlist that are read: more than Spotify lets it have."""
 MOST_REFUSED = 50
 """Tracks that Spotify does not know; with more there is something else wrong."""
 ATTEMPTS = 6
@@ -145,6 +147,8 @@ class _Writing:
         before = set(held := self._held(playlist))
         most = MOST_WRITTEN
         while write := self._next(held, most):
+            if time.monotonic() > self.end:
+                raise UnreachableError(f"There was no time for all of '{self.title}'. Ask again: what is there stays.")
             remove, position, tracks = write
             try:
                 if remove:
@@ -198,7 +202,7 @@ class _Writing:
         time.sleep(pause)
 
     def _held(self, playlist: str) -> list[str | None]:
-        return read_track_ids(list(_all(lambda offset: self.client.items(playlist, offset, self.user_id), 10**6)))
+        return read_track_ids(list(_all(lambda offset: self.client.items(playlist, offset, self.user_id), MOST_HELD)))
 
     def _listed(self, offset: int) -> Page:
         return self.client.playlists(self.user_id, offset, self.user_id)

@@ -13,8 +13,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.simulator.api_call import Api
 from spotify_dag.simulator.faults_and_limits import SimulatorSettings
-from spotify_dag.simulator.web_api import Api, create_app
+from spotify_dag.simulator.web_api import create_app
 
 HOST = "127.0.0.1"
 

@@ -30,6 +30,8 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 """Byte order marks. That of UTF-32 begins with that of UTF-16."""
+LEAST_TOLD = 32
+"""Bytes of a line without an end that tell whether a mark before it is one."""
 CODE_PAGES = ("cp1252", "mac_roman", "cp1250", "cp1254", "cp1251", "koi8_r", "cp1253", "cp932", "gbk", "big5", "euc_kr")
 """What spreadsheets and old players write, the likeliest first: it wins a draw."""
 REPLACEMENT = "\ufffd"
@@ -41,6 +43,7 @@ _LATIN_TWICE = re.compile("[ÂÃ][\u0080-\u00bf\u0152-\u0192\u02c6\u02dc\u2013-\
 _LETTERS = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 """What is not ASCII as UTF-8 writes it."""
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_ASCII_TEXT = re.compile(rb"[\t\n\r -~]")
 _WORD = re.compile(rb"[A-Za-z'\x80-\xff]+")
 _STRAY = frozenset(bytes([byte]) for byte in range(0xC6, 0x100) if byte not in (0xCE, 0xCF, 0xD0, 0xD1))
 """Bytes that alone are rather letters of a code page than the first or a later byte of a letter of UTF-8."""
@@ -67,7 +70,7 @@ class Decoder:
         """Yield the text; every block but the last ends with a line or is longer than `LONGEST_LINE`."""
         head = self._stream.read(BLOCK)
         for mark, encoding in MARKS:
-            if head.startswith(mark):
+            if head.startswith(mark) and (encoding == "utf-8" or not _of_bytes(head[len(mark) :], encoding)):
                 self.encoding, head = encoding, head[len(mark) :]
                 break
         else:
@@ -160,6 +163,19 @@ def _whole(block: bytes) -> int:
     while end > len(block) - 4 and block[end - 1] & 0xC0 == 0x80:
         end -= 1
     return end - 1 if block[end - 1] >= 0xC0 else len(block)
+
+
+def _of_bytes(text: bytes, encoding: str) -> bool:
+    """Return whether a text begins with a mark of UTF-16 or UTF-32 by accident: a damaged first line of other bytes."""
+    ends = text.count("\n".encode(encoding))
+    plain = text.count(b"\n") - ends
+    if ends:
+        return plain > 8 * ends  # A letter like U+4E0A holds the byte of a line's end, too.
+    if len(text) < LEAST_TOLD:
+        return False
+    if len(_ASCII_TEXT.findall(text)) > 0.75 * len(text):
+        return True
+    return text.count(0) < max(1, plain) and _is_utf8(text[: _whole(text)])
 
 
 def _wide(head: bytes) -> str | None:

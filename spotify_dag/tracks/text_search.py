@@ -15,6 +15,8 @@ from typing import Any
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.audio import RANGES
 
+POPULAR = "Popular tracks"
+"""What the list is called that answers a search for nothing."""
 QUERY_CHARS = 200
 """Of longer texts, the beginning is searched: nobody's title is longer, and time stays bounded."""
 SEPARATOR = "|"
