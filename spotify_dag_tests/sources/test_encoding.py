@@ -20,7 +20,18 @@ WIDE = {
     "utf-32-le": codecs.BOM_UTF32_LE,
     "utf-32-be": codecs.BOM_UTF32_BE,
 }
-TEXTS = ["", "A", "上", "上海", "上上上\n上上", "Björk\tJóga\n", "Земфира\r\nИскала\r\n", "椎名林檎,丸の内サディスティック\n", "a\rb\r", "上\n" * 200]
+TEXTS = [
+    "",
+    "A",
+    "上",
+    "上海",
+    "上上上\n上上",
+    "Björk\tJóga\n",
+    "Земфира\r\nИскала\r\n",
+    "椎名林檎,丸の内サディスティック\n",
+    "a\rb\r",
+    "上\n" * 200,
+]
 
 
 class TestMarks:
