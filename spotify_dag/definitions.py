@@ -3,6 +3,7 @@
 known_users -> raw_playlists -> artist_genres -> user_tastes -> text_vectors -> user_embeddings
 user_embeddings -> artist_factors -> user_tower -> tower_evaluation -> user_index
 raw_playlists, artist_genres, audio_features -> track_catalogue -> track_vectors -> track_index -> track_factors
+raw_playlists, user_index, track_factors -> weekly_playlist
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from spotify_dag.assets.ingest import ingest_assets
 from spotify_dag.assets.serving import serving_assets
 from spotify_dag.assets.track_assets import track_assets
 from spotify_dag.assets.training import training_assets
+from spotify_dag.assets.weekly import weekly_assets
 from spotify_dag.orchestration.alerts import alert_on_failure
 from spotify_dag.orchestration.automation import AUTOMATION_SENSOR, automated
 from spotify_dag.orchestration.bucket_locks import with_buckets_locked
@@ -60,6 +62,7 @@ def build_definitions(
                 *track_assets(),
                 *training_assets(),
                 *serving_assets(settings),
+                *weekly_assets(settings),
             ),
             asset_checks=asset_checks(settings),
             jobs=[*STAGE_JOBS.values(), *LIFECYCLE_JOBS],

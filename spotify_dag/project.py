@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.registered_sources import Inbox
-from spotify_dag.matching.matcher import Matcher
+from spotify_dag.matching.matcher import Matcher, UnknownUserError
 from spotify_dag.settings import Settings
 from spotify_dag.sources.artist_genres import read_artist_genres
 from spotify_dag.stores.lake import Lake
-from spotify_dag.stores.model_registry import Registry
+from spotify_dag.stores.model_registry import NoModelError, Registry
 from spotify_dag.stores.preferences import Preferences
 from spotify_dag.stores.text_encoder import Encoder
 from spotify_dag.stores.user_index import UserIndex
@@ -147,6 +147,14 @@ class Project:
     def tracks_for(self) -> TracksFor:
         """Tracks for single users from this data root."""
         return TracksFor(self.track_answers, Listeners(self.lake, self.preferences))
+
+    def nearest(self, user_id: str, count: int) -> list[str]:
+        """Return the users who listen most like one, as far as they may be shown; none where the index lacks them."""
+        try:
+            _, (matches,) = self.matcher.recommend([user_id], count, limit=1)
+        except (NoModelError, UnknownUserError):
+            return []
+        return [match.user_id for match in matches]
 
     def genre_tables(self) -> list[tuple[str | None, pl.DataFrame]]:
         """Return the genre tables, best first: those of the sources, then the registered artist-genre table.

@@ -280,6 +280,22 @@ USER_EMBEDDINGS = Table(
     ),
 )
 
+WEEKLY_PLAYLISTS = Table(
+    "weekly_playlist",
+    "A list of new tracks for each user who wants one, by week. Lists of four weeks are kept.",
+    key=("user_id", "week"),
+    columns=(
+        USER_BUCKET,
+        USER_ID,
+        Column("week", "str", "The Monday that it is for: 2026-01-05"),
+        Column("made_at", "timestamp", "When it was made, UTC"),
+        Column("tracks", "list[str]", "Ids of tracks of the catalogue, best first; none of them is in another list"),
+        Column("scores", "list[float32]", "How well each track fits"),
+        Column("reasons", "list[list[str]]", "Why each track is in the list"),
+        Column("unmade_reason", "str", "Why the list is empty; null where it is not", nullable=True),
+    ),
+)
+
 TRACK_CATALOGUE = Table(
     "track_catalogue",
     "Every distinct track seen in any source, one row per track id. Recordings of one song share a song key.",
@@ -344,7 +360,7 @@ ARTIST_FACTORS = Table(
 
 TABLES = (
     RAW_PLAYLISTS, USERS, LISTENING_MONTHS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, TEXT_VECTORS,
-    USER_EMBEDDINGS, ARTIST_FACTORS, TRACK_CATALOGUE, AUDIO_FEATURES,
+    USER_EMBEDDINGS, ARTIST_FACTORS, TRACK_CATALOGUE, AUDIO_FEATURES, WEEKLY_PLAYLISTS,
 )  # fmt: skip
 
 EMBEDDINGS = ("genre_embedding", "artist_embedding", "playlist_embedding", "release_year_embedding")

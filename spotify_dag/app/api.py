@@ -210,6 +210,31 @@ def _own(service: Service) -> APIRouter:
         answer = await service.heavy.run(service.tracks.suggested, user_id, wish, service.serving.snapshot())
         return Json(answer) if form == "json" else playlist_file("Tracks for me", answer["tracks"], form)
 
+    @router.get("/users/{user_id}/weekly", response_model=api_models.WeeklyAnswer, responses={200: DESCRIBED})
+    async def weekly(
+        request: Request,
+        user_id: UserId,
+        week: Annotated[str | None, Query(max_length=20, description="Its Monday; the latest without")] = None,
+        form: ListForm = "json",
+        token: Token = None,
+    ) -> Response:
+        """Return the list of new tracks that was made for a Monday; only to the user themselves."""
+        service.identity.require(request, user_id)
+        answer = await service.heavy.run(service.tracks.weekly, user_id, week)
+        return Json(answer) if form == "json" else playlist_file(f"Monday {answer['week']}", answer["tracks"], form)
+
+    @router.put("/users/{user_id}/weekly", response_model=api_models.EveryWeekAnswer)
+    async def every_week(request: Request, user_id: UserId, token: Token = None) -> Response:
+        """Have a list of new tracks made every Monday; only the user themselves may ask for it."""
+        service.identity.require(request, user_id)
+        return Json(await service.heavy.run(my_data.set_every_week, service.project, user_id, True))
+
+    @router.delete("/users/{user_id}/weekly", response_model=api_models.EveryWeekAnswer)
+    async def no_week(request: Request, user_id: UserId, token: Token = None) -> Response:
+        """Have no list made any more; only the user themselves may ask for it."""
+        service.identity.require(request, user_id)
+        return Json(await service.heavy.run(my_data.set_every_week, service.project, user_id, False))
+
     @router.get(
         "/users/{user_id}/data",
         response_class=Response,

@@ -152,6 +152,7 @@ class StoredAnswer(BaseModel):
     source: str | None = Field(description="Where the listening came from")
     fetched_at: str | None = Field(description="When it was read")
     opted_in: bool = Field(description="Whether others may be told of the user")
+    every_week: bool = Field(description="Whether a list of new tracks is made every Monday")
     waits_in_inbox: bool = Field(description="Whether it was handed in and no run has taken it in yet")
     in_index: bool = Field(description="Whether the user is compared with others")
     rows: dict[str, int] = Field(description="Rows in each table")
@@ -235,6 +236,22 @@ class SuggestedAnswer(BaseModel):
     tracks: list[SuggestedTrack]
     has: int = Field(description="Tracks of the user that are known here", ge=0)
     near_users: int = Field(description="Nearest users that were looked at", ge=0)
+
+
+class EveryWeekAnswer(BaseModel):
+    """Whether a user has a list every Monday."""
+
+    user_id: str
+    every_week: bool
+
+
+class WeeklyAnswer(BaseModel):
+    """The list of a week."""
+
+    week: str | None = Field(description="Its Monday; null where there is no list")
+    weeks: list[str] = Field(description="Mondays of all lists that are kept, latest first")
+    tracks: list[NextTrack]
+    unmade_reason: str | None = Field(description="Why it is empty; null where it is not")
 
 
 class AddedAnswer(BaseModel):

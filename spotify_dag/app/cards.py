@@ -211,6 +211,15 @@ def _over_time(title: str, periods: Sequence[str], entries: Sequence[Mapping[str
     return f"<div class='sd-wide' tabindex='0' role='region' aria-label='{title} over time'>{table}</div>"
 
 
+def weekly(answer: Mapping[str, Any], *, account: bool) -> str:
+    """Return the list of a week, or why there is none."""
+    if answer["week"] is None:
+        return message("empty", "No list yet", "Tick the box and save. The list comes with the next run.")
+    if answer["unmade_reason"]:
+        return message("hint", f"No list for {answer['week']}", answer["unmade_reason"])
+    return tracks(answer["tracks"], title=f"Monday {answer['week']}", account=account)
+
+
 def stored(overview: Mapping[str, Any]) -> str:
     """Return what is stored of a user."""
     facts = {
@@ -218,6 +227,7 @@ def stored(overview: Mapping[str, Any]) -> str:
         "It came from": text(overview["source"] or "nowhere"),
         "Read": text((overview["fetched_at"] or "not yet")[:16].replace("T", " ")),
         "Others may be told of you": "yes" if overview["opted_in"] else "no",
+        "A list every Monday": "yes" if overview["every_week"] else "no",
         "You are compared with others": "yes" if overview["in_index"] else "not yet",
         "Left out": f"{overview['items_left_out']:,} items",
         "Rows": ", ".join(f"{count:,} in {text(table)}" for table, count in overview["rows"].items()),

@@ -17,6 +17,7 @@ from spotify_dag.schemas import (
     USER_EMBEDDINGS,
     USER_TASTES,
     USERS,
+    WEEKLY_PLAYLISTS,
     Table,
     user_buckets,
 )
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 MOST_OFFERED = 30
 """Names of a kind that are offered to be left out."""
-TABLES = (USERS, RAW_PLAYLISTS, LISTENING_MONTHS, REJECTS, USER_TASTES, USER_EMBEDDINGS)
+TABLES = (USERS, RAW_PLAYLISTS, LISTENING_MONTHS, REJECTS, USER_TASTES, USER_EMBEDDINGS, WEEKLY_PLAYLISTS)
 """The tables with rows of one user."""
 
 
@@ -63,6 +64,7 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
         "source": about[0]["source"] if about else (waiting[0].source if waiting else None),
         "fetched_at": about[0]["fetched_at"].isoformat() if about else None,
         "opted_in": about[0]["opted_in"] if about else waiting[0].opted_in if waiting else False,
+        "every_week": user_id in project.inbox.weekly.users(),
         "waits_in_inbox": bool(waiting),
         "in_index": bool(index and index.vectors([user_id])),
         "rows": rows,
@@ -96,6 +98,22 @@ def what_counts(project: Project, user_id: str) -> dict[str, list[tuple[str, boo
 
 def _first(names: pl.Series) -> list[str]:
     return [str(name) for name in names.unique(maintain_order=True).head(MOST_OFFERED)]
+
+
+def set_every_week(project: Project, user_id: str, every_week: bool) -> dict[str, Any]:
+    """Let a user have a list every Monday, or none any more; their lists then go with the next run.
+
+    Raises
+    ------
+    UnknownUserError
+        If nothing is stored of them that a list could be made from.
+    """
+    if every_week:
+        overview(project, user_id)
+        project.inbox.weekly.wish(user_id)
+    else:
+        project.inbox.weekly.remove(user_id)
+    return {"user_id": user_id, "every_week": every_week}
 
 
 def everything(project: Project, user_id: str) -> dict[str, list[dict[str, Any]]]:

@@ -34,7 +34,7 @@ MOST_ARTISTS, MOST_LISTS = 200, 50
 QUEUE_SECONDS = (0.05, 0.1)
 """Between two looks at the queue of questions, and at the progress of answers."""
 MATCHES = 9
-SAVING = ("search", "continue")
+SAVING = ("search", "continue", "mine")
 """Tabs whose lists can be added to an account."""
 EMPTY = cards.message(
     "empty", "Who listens like you?", "Paste a profile, or drop a file you exported. Nothing is kept."
@@ -352,6 +352,12 @@ def _mine(service: Service) -> gr.HTML:
         apply_default_css=False,
         js_on_load=(_static("download.js") + _static("preferences.js")).replace("TOKEN_HEADER", TOKEN_HEADER),
     )  # fmt: skip
+    with gr.Accordion("New tracks every Monday", open=False, visible=service.tracks.available()):
+        every_week = gr.Checkbox(False, label="Make a list of new tracks for me every Monday")
+        with gr.Row():
+            set_week = gr.Button("Save")
+            show_week = gr.Button("Show my list")
+        weekly = _savable("mine", "")
     with gr.Accordion("Forget me", open=False):
         sure = gr.Checkbox(False, label="Delete everything that is stored of me. This cannot be undone.")
         forget = gr.Button("Forget me", variant="stop")
@@ -399,6 +405,30 @@ def _mine(service: Service) -> gr.HTML:
 
         return _or_problem(done)
 
+    def wished(given: str, agreed: bool, request: gr.Request) -> str:
+        """Let somebody have a list every Monday, or none any more."""
+        user = who(given, request)
+        if user is None:
+            return _unproven()
+
+        def done() -> str:
+            my_data.set_every_week(service.project, user, bool(agreed))
+            if agreed:
+                return cards.message("empty", "Every Monday", "The first list comes with the next run.")
+            return cards.message("empty", "No more lists", "Those that were made go with the next run.")
+
+        return _or_problem(done)
+
+    def monday(given: str, request: gr.Request) -> str:
+        """Show somebody the list of this week."""
+        user = who(given, request)
+        if user is None:
+            return _unproven()
+        account = bool(service.project.settings.spotify_client_id)
+        return _or_problem(lambda: cards.weekly(service.tracks.weekly(user, None), account=account))
+
+    set_week.click(wished, [token, every_week], weekly, api_visibility="private", show_progress="hidden")
+    show_week.click(monday, token, weekly, api_visibility="private", show_progress="minimal", **HEAVY)
     show.click(stored, token, answer, api_visibility="private", show_progress="hidden")
     suggest.click(suggested, token, answer, api_visibility="private", show_progress="minimal", **HEAVY)
     forget.click(forgotten, [token, sure], answer, api_visibility="private", show_progress="minimal")

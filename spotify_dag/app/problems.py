@@ -19,6 +19,7 @@ from spotify_dag.sources.service_errors import GoneError, ServiceError
 from spotify_dag.sources.spotify.names import UserNameError
 from spotify_dag.sources.spotify.spotify_errors import LoginExpiredError, WrongItemsError
 from spotify_dag.stores.model_registry import NoModelError
+from spotify_dag.tracks.weekly_lists import WeeklyListError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -50,6 +51,7 @@ class Problem(BaseModel):
 
 _STATUS: tuple[tuple[type[SpotifyDagError], int], ...] = (
     (UnknownUserError, 404),
+    (WeeklyListError, 404),
     (GoneError, 404),
     (NoModelError, 503),
     (ResumeLaterError, 503),

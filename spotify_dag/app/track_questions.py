@@ -11,6 +11,7 @@ from spotify_dag.app.problems import AppError
 from spotify_dag.tracks.blend_answers import FEWEST_PEOPLE, MOST_PEOPLE, Blends, BlendWish, Name
 from spotify_dag.tracks.listeners import Listeners
 from spotify_dag.tracks.tracks_for import NEAR, SuggestWish, TracksFor
+from spotify_dag.tracks.weekly_lists import read_weekly_list
 
 if TYPE_CHECKING:
     from spotify_dag.app.snapshot import Snapshot
@@ -85,6 +86,11 @@ class Tracks:
         self._must_be_there()
         near = snapshot.matches(snapshot.person(user_id, shown=False), NEAR, limit=1)
         return self._for.suggested(user_id, wish, [match.user_id for match in near])
+
+    def weekly(self, user_id: str, week: str | None) -> dict[str, Any]:
+        """Return the list of a week that was made for a user; for that user alone."""
+        self._must_be_there()
+        return read_weekly_list(self._project.lake, self._answers, user_id, week)
 
     def blended(self, request: BlendRequest, snapshot: Snapshot, proven: Iterable[str]) -> dict[str, Any]:
         """Return one list for users that this client may be told of.

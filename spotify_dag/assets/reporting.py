@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 
-from spotify_dag.orchestration.partitions import user_bucket_partitions
+from spotify_dag.orchestration.partitions import bucket_of, user_bucket_partitions
 from spotify_dag.orchestration.step_failures import resilient
 from spotify_dag.schemas import Table
 from spotify_dag.settings import Settings
@@ -26,10 +26,11 @@ def lake_asset(
     *,
     settings: Settings,
     group: str,
-    deps: Sequence[str],
+    deps: Sequence[str | dg.AssetDep],
     code_version: str,
+    partitions: dg.PartitionsDefinition[Any] | None = None,
 ) -> Any:
-    """Return ``compute`` as the asset that writes ``table`` bucket by bucket."""
+    """Return ``compute`` as the asset that writes ``table`` bucket by bucket, or by other partitions that have one."""
     decorate = dg.asset(
         name=table.name,
         description=table.doc,
@@ -38,7 +39,7 @@ def lake_asset(
         kinds={"deltalake", "polars"},
         owners=OWNERS,
         code_version=code_version,
-        partitions_def=user_bucket_partitions(settings.n_buckets),
+        partitions_def=partitions or user_bucket_partitions(settings.n_buckets),
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={"dagster/column_schema": table_schema(table), "unique_key": ", ".join(table.key)},
     )
@@ -63,7 +64,7 @@ def table_schema(table: Table) -> dg.TableSchema:
 def report(context: dg.AssetExecutionContext, rows: Mapping[int, int], **metadata: Any) -> dg.MaterializeResult:
     """Return the result of a write: the rows of each bucket on that bucket, the rest on all of them."""
     for key in context.partition_keys:
-        context.add_asset_metadata({"dagster/partition_row_count": rows[int(key)]}, partition_key=key)
+        context.add_asset_metadata({"dagster/partition_row_count": rows[bucket_of(key)]}, partition_key=key)
     return dg.MaterializeResult(metadata={"rows_written_in_this_run": sum(rows.values()), **metadata})
 
 

@@ -11,13 +11,16 @@ from rich.table import Table
 from spotify_dag.cli.add import artist_names
 from spotify_dag.cli.playlist_options import AccountOption, FormatOption, OutOption, leaving
 from spotify_dag.cli.track_commands import print_tracks
-from spotify_dag.console import JsonOption, clear_errors, open_project, out, print_json
+from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
+from spotify_dag.lifecycle.forget import is_known
 from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.sources.export.reading import Reading
-from spotify_dag.stores.model_registry import NoModelError
 from spotify_dag.tracks.blend_answers import MOST_MINUTES, MOST_TRACKS, BlendWish
 from spotify_dag.tracks.continuation import DIVERSITY
 from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, NEAR, SuggestWish
+from spotify_dag.tracks.weekly_lists import read_weekly_list
+
+EVERY_WEEK = "spotify-dag tracks-for USER --every-week"
 
 if TYPE_CHECKING:
     import polars as pl
@@ -86,6 +89,11 @@ def tracks_for(
     diversity: Annotated[
         float, typer.Option(min=0, max=1, help="How much better every further track of an artist must be.")
     ] = DIVERSITY,
+    week: Annotated[bool, typer.Option("--week", help="Show the list that was made for this Monday.")] = False,
+    every_week: Annotated[
+        bool | None,
+        typer.Option("--every-week/--no-week", help="Make a list every Monday, or none any more.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
     form: FormatOption = None,
     out_path: OutOption = None,
@@ -96,8 +104,16 @@ def tracks_for(
         leave = leaving(as_json, form, out_path, account)
         project = open_project(context)
         project.check_layout()
-        wish = SuggestWish(count=count, popularity=popularity, diversity=diversity)
-        answer = project.tracks_for.suggested(user, wish, nearest(project, user, NEAR))
+        if every_week is not None:
+            _set_every_week(project, user, every_week)
+            return
+        if week:
+            answer = read_weekly_list(project.lake, project.track_answers, user)
+            if answer["unmade_reason"] or answer["week"] is None:
+                err.print(answer["unmade_reason"] or f"There is no list. Ask for one: {EVERY_WEEK}", markup=False)
+        else:
+            wish = SuggestWish(count=count, popularity=popularity, diversity=diversity)
+            answer = project.tracks_for.suggested(user, wish, project.nearest(user, NEAR))
         if as_json:
             print_json({"user_id": user, **answer})
         elif leave:
@@ -106,13 +122,15 @@ def tracks_for(
             print_tracks(f"Tracks for {user}", answer["tracks"])
 
 
-def nearest(project: Project, user: str, count: int) -> list[str]:
-    """Return the users nearest to one who is in the index, as far as they may be shown; none where it has no answer."""
-    try:
-        _, (matches,) = project.matcher.recommend([user], count, limit=1)
-    except (NoModelError, UnknownUserError):
-        return []
-    return [match.user_id for match in matches]
+def _set_every_week(project: Project, user: str, every_week: bool) -> None:
+    if not every_week:
+        project.inbox.weekly.remove(user)
+        err.print(f"No list is made for '{user}' any more. Those that were made go with the next run.", markup=False)
+        return
+    if not is_known(project, user):
+        raise UnknownUserError(f"Nobody called '{user[:80]}' is known. Add them with: spotify-dag add")
+    project.inbox.weekly.wish(user)
+    err.print(f"'{user}' gets a list every Monday, the first one with the next run: spotify-dag run", markup=False)
 
 
 def _items(project: Project, path: Path) -> pl.DataFrame:

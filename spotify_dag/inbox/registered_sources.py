@@ -15,6 +15,7 @@ from typing import Any
 
 from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.user_requests import UserRequests
+from spotify_dag.inbox.weekly_wishes import WeeklyWishes
 from spotify_dag.settings import Settings
 from spotify_dag.sources import LISTED_SOURCES, REQUEST_SOURCES, open_requests, open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
@@ -56,6 +57,11 @@ class Inbox:
     def requests(self) -> UserRequests:
         """The users who were handed in one by one."""
         return UserRequests(self.root / "requests", Tombstones(self.settings.data))
+
+    @property
+    def weekly(self) -> WeeklyWishes:
+        """The users who want a list of new tracks every Monday."""
+        return WeeklyWishes(self.root / "weekly", Tombstones(self.settings.data))
 
     def register_source(self, name: str, options: dict[str, Any]) -> Source:
         """Register a source, in place of an earlier entry of the same name; return it opened.

@@ -20,6 +20,7 @@ from spotify_dag.schemas import (
     TEXT_VECTORS,
     TRACK_CATALOGUE,
     USER_TASTES,
+    WEEKLY_PLAYLISTS,
     user_buckets,
 )
 from spotify_dag.tower.redaction import redacted
@@ -56,6 +57,7 @@ class OrphanedText:
             "lake/artist_genres": len(self._artists_of_bucket()),
             "vectors/tracks": len(self._tracks_of_index()),
             "lake/track_catalogue": self._tracks_of_catalogue().height,
+            "lake/weekly_playlist": self._weekly_lists().height,
             "lake/artist_factors": self._factors().height,
             "lake/text_vectors": self._texts().height,
             "models/tracks": project.track_model.forget_names(self._track_ids, self._artist_keys, write=False),
@@ -84,6 +86,7 @@ class OrphanedText:
         factors = self._factors()
         done["models/tracks"] = project.track_model.forget_names(self._track_ids, self._artist_keys)
         done["lake/track_catalogue"] = project.lake.purge(TRACK_CATALOGUE, tracks)
+        done["lake/weekly_playlist"] = project.lake.purge(WEEKLY_PLAYLISTS, self._weekly_lists())
         done["lake/artist_factors"] = project.lake.purge(ARTIST_FACTORS, factors)
         done["lake/text_vectors"] = project.lake.purge(TEXT_VECTORS, self._texts())
         done["models/towers"] = project.registry.redact(self._change)
@@ -142,6 +145,14 @@ class OrphanedText:
     def _tracks_of_index(self) -> pl.Series:
         present = self.project.track_index.column("track_id")
         return present.join(self._track_ids.to_frame(), on="track_id", how="anti").to_series()
+
+    def _weekly_lists(self) -> pl.DataFrame:
+        """Return the lists (``user_id, week``) with a track that nobody has any more: its id may hold its title."""
+        import polars as pl
+
+        listed = self.project.lake.scan(WEEKLY_PLAYLISTS).select("user_id", "week", pl.col("tracks").alias("track_id"))
+        tracks = listed.explode("track_id").drop_nulls().collect()
+        return tracks.join(self._track_ids.to_frame(), on="track_id", how="anti").select("user_id", "week").unique()
 
     def _factors(self) -> pl.DataFrame:
         import polars as pl

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.forget import remove
 from spotify_dag.lifecycle.orphaned_text import OrphanedText
-from spotify_dag.schemas import ARTIST_GENRES, LISTENING_MONTHS, RAW_PLAYLISTS, REJECTS, USERS, user_buckets
+from spotify_dag.schemas import (
+    ARTIST_GENRES,
+    LISTENING_MONTHS,
+    RAW_PLAYLISTS,
+    REJECTS,
+    USERS,
+    WEEKLY_PLAYLISTS,
+    user_buckets,
+)
 from spotify_dag.sources import listed_mirrors
 from spotify_dag.sources.listenbrainz.dump import drop_old_bases
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
@@ -99,6 +107,7 @@ def drop_old(project: Project, now: datetime, done: Retained) -> None:
                 (RAW_PLAYLISTS, theirs),
                 (LISTENING_MONTHS, theirs),
                 (REJECTS, theirs | (pl.col("fetched_at") < before)),
+                (WEEKLY_PLAYLISTS, theirs),
             ):
                 count = lake.rewrite(table, bucket, lambda rows, gone=gone: rows.remove(gone))  # type: ignore[misc]
                 done.rows_dropped[table.name] = done.rows_dropped.get(table.name, 0) + count

@@ -17,6 +17,7 @@ from spotify_dag.orchestration.step_failures import TERMINAL_TAG
 from spotify_dag.project import Project
 from spotify_dag.schemas import USERS
 from spotify_dag.staleness.stale_buckets import known_users_versions
+from spotify_dag.tracks.weekly_lists import monday_of
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,14 @@ def bring_up_to_date(
 
 
 def stage_tags(project: Project, due: Due) -> list[dict[str, str]]:
-    """Return the tags of the runs that make a stage: one per range of buckets, or the present week."""
+    """Return the tags of the runs that make a stage: one per range of buckets, the present week, or both."""
     if STAGES[due.stage].partitions == Partitions.WEEKS:
         return [{"dagster/partition": current_week()}]
     if due.buckets is None:
         return [{}]
     keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
+    if STAGES[due.stage].partitions == Partitions.BUCKETS_AND_WEEKS:
+        keys = [f"{key}|{monday_of()}" for key in keys]
     peopled = project.lake.scan(USERS).select("user_bucket").unique().collect()["user_bucket"]
     # Of a small base, every second bucket has nobody: a run that goes through it is quicker than two runs.
     empty = set(range(project.lake.n_buckets)).difference(peopled)

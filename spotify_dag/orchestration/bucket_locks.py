@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from spotify_dag.orchestration.partitions import tagged_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS
 from spotify_dag.sources.base import SourceError
@@ -19,10 +20,8 @@ def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
 
     @dg.resource
     def locked_project(context: dg.InitResourceContext) -> Iterator[Project]:
-        tags = context.run.tags if context.run else {}
-        only = tags.get("dagster/partition")
-        first, last = (tags.get(f"dagster/asset_partition_range_{end}", only) for end in ("start", "end"))
-        if first is None or last is None or not first.isdigit():
+        buckets = tagged_buckets(context.run.tags) if context.run else []
+        if not buckets:
             yield project  # a sensor, or a run without buckets
             return
 
@@ -35,7 +34,7 @@ def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
                 f"There is nothing in {project.settings.data} to make buckets from: no source was ever named. Name one "
                 "(spotify-dag run --source synthetic), or set SPOTIFY_DAG_DATA to the data root that is meant."
             )
-        with project.lake.buckets_locked(range(int(first), int(last) + 1), waiting):
+        with project.lake.buckets_locked(buckets, waiting):
             yield project
 
     return locked_project

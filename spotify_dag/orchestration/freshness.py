@@ -109,7 +109,8 @@ def _late(since: Mapping[str, Mapping[str, float]], now: float, *, besides: set[
 
 
 def _alert(stage: Stage, buckets: list[int], hours: float) -> Alert:
-    where = f", buckets {spelled(buckets)}" if stage.partitions == Partitions.BUCKETS else ""
+    by_bucket = stage.partitions in (Partitions.BUCKETS, Partitions.BUCKETS_AND_WEEKS)
+    where = f", buckets {spelled(buckets)}" if by_bucket else ""
     return Alert(
         title=f"spotify_dag: something waits for the stage '{stage.name}'",
         why=f"for {hours:.1f} hours{where}; at most {stage.patience / HOUR:g} are expected",

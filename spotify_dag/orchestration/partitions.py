@@ -11,6 +11,10 @@ WEEKS = dg.WeeklyPartitionsDefinition(start_date="2025-01-05", end_offset=1)
 """Sunday to Sunday, UTC, the present week included: a training belongs to the week it was started in."""
 
 
+MONDAYS = dg.WeeklyPartitionsDefinition(start_date="2025-01-06", day_offset=1, end_offset=1)
+"""Monday to Monday, UTC, the present week included."""
+
+
 def user_bucket_partitions(n_buckets: int) -> dg.StaticPartitionsDefinition:
     """Return the partitions ``00 … n-1``; keys have equal length, so that they sort as numbers do."""
     width = max(2, len(str(n_buckets - 1)))
@@ -23,15 +27,32 @@ def current_week(now: datetime | None = None) -> str:
     return f"{now - timedelta(days=(now.weekday() + 1) % 7):%Y-%m-%d}"
 
 
+def weekly_bucket_partitions(n_buckets: int) -> dg.MultiPartitionsDefinition:
+    """Return the partitions of what is made anew each Monday: ``00|2026-01-05``, a bucket and a week."""
+    return dg.MultiPartitionsDefinition({"bucket": user_bucket_partitions(n_buckets), "week": MONDAYS})
+
+
+def bucket_of(key: str) -> int:
+    """Return the bucket of a partition of `user_bucket_partitions` or `weekly_bucket_partitions`."""
+    return int(key.partition("|")[0])
+
+
 def run_buckets(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[int]:
     """Return the buckets of the current run."""
-    return [int(key) for key in context.partition_keys]
+    return sorted({bucket_of(key) for key in context.partition_keys})
+
+
+def run_week(context: dg.AssetExecutionContext) -> str:
+    """Return the week of the current run, of `weekly_bucket_partitions`: the latest of several."""
+    return max(key.partition("|")[2] for key in context.partition_keys)
 
 
 def tagged_buckets(tags: Mapping[str, str]) -> list[int]:
     """Return the buckets that a run is about, by its tags; none where it has no partitions, or others."""
-    first = tags.get("dagster/asset_partition_range_start", tags.get("dagster/partition", ""))
-    last = tags.get("dagster/asset_partition_range_end", first)
+    first, last = (
+        tags.get(f"dagster/asset_partition_range_{end}", tags.get("dagster/partition", "")).partition("|")[0]
+        for end in ("start", "end")
+    )
     return list(range(int(first), int(last) + 1)) if first.isdigit() and last.isdigit() else []
 
 

@@ -1,4 +1,4 @@
-"""The schedules, all in UTC: weekly training, the daily refresh of users, hourly housekeeping, nightly retention."""
+"""The schedules, in UTC: weekly training, Monday's lists, the daily refresh, hourly housekeeping, nightly retention."""
 
 import time
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ import dagster as dg
 
 from spotify_dag.lifecycle.housekeeping import tidy
 from spotify_dag.lifecycle.retention import retain
+from spotify_dag.orchestration.bring_up_to_date import stage_tags
 from spotify_dag.orchestration.partitions import current_week, ranges, user_bucket_partitions
-from spotify_dag.orchestration.stages import STAGE_JOBS
+from spotify_dag.orchestration.stages import STAGE_JOBS, STAGES
 from spotify_dag.project import Project
 from spotify_dag.sources.base import RefreshedSource, last_turn
 from spotify_dag.training_data.policy import nothing_to_train_on, training_digest
@@ -78,6 +79,25 @@ def refresh(
         yield dg.RunRequest(run_key=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}-{keys[first]}", tags=tags)
 
 
+@dg.schedule(
+    job=STAGE_JOBS["weekly"],
+    cron_schedule="0 0 * * 1",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Makes the lists of the week that begins, for the users who want one.",
+)
+def monday_lists(
+    context: dg.ScheduleEvaluationContext, project: dg.ResourceParam[Project]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Make the lists that are missing. What it misses, the sensor ``catch_up`` makes."""
+    due = STAGES["weekly"].due(project)
+    if due is None:
+        yield dg.SkipReason("Nobody wants a list, or all lists are there.")
+        return
+    for tags in stage_tags(project, due):
+        yield dg.RunRequest(run_key=tags["dagster/asset_partition_range_start"], tags=tags)
+
+
 @dg.op(name="tidy", description="Joins small files; deletes old versions, old indexes, and what killed runs left.")
 def tidy_op(context: dg.OpExecutionContext, project: dg.ResourceParam[Project]) -> None:
     """Do what ``spotify-dag tidy`` does."""
@@ -109,6 +129,7 @@ def retention() -> None:
 LIFECYCLE_JOBS = (housekeeping, retention)
 SCHEDULES = (
     weekly_training,
+    monday_lists,
     refresh,
     dg.ScheduleDefinition(
         job=housekeeping, cron_schedule="30 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING

@@ -14,6 +14,7 @@ import dagster as dg
 
 from spotify_dag.project import Project
 from spotify_dag.schemas import USERS
+from spotify_dag.staleness.due_weekly_lists import stale_weekly_lists
 from spotify_dag.staleness.stale_buckets import (
     index_version,
     stale_features,
@@ -32,6 +33,7 @@ class Partitions(StrEnum):
 
     BUCKETS = "buckets"
     WEEKS = "weeks"
+    BUCKETS_AND_WEEKS = "buckets and weeks"
     NONE = "none"
 
 
@@ -105,6 +107,11 @@ def _due_index(project: Project, *, train: bool = False, buckets: list[int] | No
     return Due("index", "vectors are missing or old", stale) if stale else None
 
 
+def _due_weekly(project: Project, *, train: bool = False, buckets: list[int] | None = None) -> Due | None:
+    stale = stale_weekly_lists(project, buckets)
+    return Due("weekly", "lists of this week are missing, or old ones are to go", stale) if stale else None
+
+
 def _settle_index(project: Project) -> None:
     """Finish a promotion, and publish a complete index.
 
@@ -146,6 +153,15 @@ STAGES = {
             automated=False,
         ),
         Stage("index", ("user_index",), _due_index, patience=2 * HOUR, settle=_settle_index),
+        # Time makes it stale, and the wishes of users: neither is an event of an asset.
+        Stage(
+            "weekly",
+            ("weekly_playlist",),
+            _due_weekly,
+            patience=8 * HOUR,
+            partitions=Partitions.BUCKETS_AND_WEEKS,
+            automated=False,
+        ),
     )
 }
 """The stages by name, in the order in which they run."""

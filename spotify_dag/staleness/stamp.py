@@ -27,6 +27,7 @@ def stamp(project: Project) -> str:
 
 def _files(project: Project) -> Iterator[Path]:
     yield project.vectors / "published.json"
+    yield project.inbox.weekly.file
     yield from project.vectors.glob("*.lance/_versions")
     models = project.registry.root
     yield from (models / "mlflow.db", models / "mlflow.db-wal", project.settings.data / "training.json")

@@ -354,7 +354,7 @@ class TestPages:
         page.get_by_label("Log in as").fill(user_id(38))
         page.get_by_role("button", name="Agree").click()
         title = "Usher" if tab == "Search" else "calm"
-        page.get_by_text(f"“{title}” is in your account: 20 tracks.").wait_for()
+        page.get_by_text(f"“{title}” is in your account: 20 tracks.").wait_for(timeout=60_000)
         world = simulator.api.world
         (newest, *_) = (world.playlist(number) for number in world.listed(38))
         assert (newest.name, len(newest.tracks), newest.public) == (title, 20, False)

@@ -30,7 +30,7 @@ from spotify_dag.orchestration.checks.user_checks import (
     check_user_index,
 )
 from spotify_dag.orchestration.freshness import freshness_check
-from spotify_dag.orchestration.partitions import user_bucket_partitions
+from spotify_dag.orchestration.partitions import user_bucket_partitions, weekly_bucket_partitions
 from spotify_dag.orchestration.stages import STAGES
 from spotify_dag.schemas import (
     ARTIST_GENRES,
@@ -44,6 +44,7 @@ from spotify_dag.schemas import (
     USER_EMBEDDINGS,
     USER_TASTES,
     USERS,
+    WEEKLY_PLAYLISTS,
 )
 from spotify_dag.settings import Settings
 from spotify_dag.tower.gate import COLLAPSE
@@ -166,8 +167,9 @@ TRACK_TABLES_WRITTEN = ((AUDIO_FEATURES,), (TRACK_CATALOGUE,))
 def asset_checks(settings: Settings) -> list[Any]:
     """Return every check of the graph."""
     return [
-        *(conformance_check(settings, tables, by_bucket=True) for tables in TABLES_WRITTEN),
-        *(conformance_check(settings, tables, by_bucket=False) for tables in TRACK_TABLES_WRITTEN),
+        *(conformance_check(tables, user_bucket_partitions(settings.n_buckets)) for tables in TABLES_WRITTEN),
+        *(conformance_check(tables) for tables in TRACK_TABLES_WRITTEN),
+        conformance_check((WEEKLY_PLAYLISTS,), weekly_bucket_partitions(settings.n_buckets)),
         *(check.definition(settings) for check in CHECKS),
         *(counting_check(settings, name) for name in COUNTS),
         *(drift_check(settings, drift) for drift in DRIFTS),

@@ -5,10 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import Table
-from spotify_dag.settings import Settings
 from spotify_dag.stores.lake import Lake
 
 
@@ -44,22 +43,22 @@ def table_problems(lake: Lake, table: Table, buckets: list[int]) -> dict[str, in
     return {name: count for name, count in zip(counts.columns, counts.row(0), strict=True) if count}
 
 
-def conformance_check(settings: Settings, tables: Sequence[Table], *, by_bucket: bool) -> Any:
+def conformance_check(tables: Sequence[Table], partitions: dg.PartitionsDefinition[Any] | None = None) -> Any:
     """Return the check of the tables that one asset writes; the first bears the asset's name.
 
-    ``by_bucket`` says whether that asset is partitioned by buckets.
+    ``partitions`` are those of that asset, by buckets; None where it has none.
     """
 
     @dg.asset_check(
         asset=tables[0].name,
         name="rows_conform",
-        partitions_def=user_bucket_partitions(settings.n_buckets) if by_bucket else None,
+        partitions_def=partitions,
         blocking=True,
         description="Columns are those of the schema, required ones have values, numbers are finite, keys unique: "
         + "; ".join(f"{table.name} ({', '.join(table.key) or 'no key'})" for table in tables),
     )
     def rows_conform(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
-        buckets = run_buckets(context) if by_bucket else []
+        buckets = run_buckets(context) if partitions else []
         problems = {
             f"{table.name}: {problem}": count
             for table in tables

@@ -1,0 +1,61 @@
+"""Who wants a list of new tracks every Monday: one small file of user ids. Nobody is in it who did not ask."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from spotify_dag.files import locked, read_own_json, write_atomically
+from spotify_dag.sources.base import SourceError
+from spotify_dag.tombstones import Tombstones
+
+REMEDY = "Delete it, and let everybody who wants a list ask for it again: spotify-dag tracks-for USER --every-week"
+
+
+@dataclass(frozen=True)
+class WeeklyWishes:
+    """The wishes in one folder."""
+
+    root: Path
+    tombstones: Tombstones
+
+    @property
+    def file(self) -> Path:
+        """Where they are."""
+        return self.root / "users.json"
+
+    def users(self) -> set[str]:
+        """Return the users who want a list."""
+        return set(read_own_json(self.file, list[str], REMEDY) or ())
+
+    def wish(self, user_id: str) -> None:
+        """Let a user have a list from now on.
+
+        Raises
+        ------
+        SourceError
+            If they were forgotten.
+        """
+        with self._alone():
+            # Deletion waits for this lock, so nothing of a user who is deleted meanwhile stays behind.
+            if user_id in self.tombstones:
+                raise SourceError(f"'{user_id}' was forgotten. Only spotify-dag add lifts that.")
+            self._write(self.users() | {user_id})
+
+    def remove(self, user_id: str) -> int:
+        """Let a user have no list any more; return whether they had, as a number."""
+        if not self.file.is_file():
+            return 0
+        with self._alone():
+            users = self.users()
+            if user_id in users:
+                self._write(users - {user_id})
+        return int(user_id in users)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return locked(self.root / ".lock")
+
+    def _write(self, users: set[str]) -> None:
+        write_atomically(self.file, json.dumps(sorted(users)).encode())
