@@ -54,7 +54,7 @@ class WeeklyWishes:
                 self._write(users - {user_id})
         return int(user_id in users)
 
-    def _alone(self) -> AbstractContextManager[None]:
+    def _alone(self) -> AbstractContextManager[bool]:
         return locked(self.root / ".lock")
 
     def _write(self, users: set[str]) -> None:

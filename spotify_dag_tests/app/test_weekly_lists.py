@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 import pytest
@@ -27,7 +28,7 @@ def test_a_list_is_asked_for_shown_and_ended(with_tracks: Served) -> None:
     assert client.put(path, headers=proof).json() == {"user_id": user, "every_week": True}
     assert project.inbox.weekly.users() == {user}
     assert client.get(f"/api/v1/users/{user}", headers=proof).json()["every_week"] is True
-    nothing = {"week": None, "weeks": [], "tracks": [], "unmade_reason": None}
+    nothing: dict[str, Any] = {"week": None, "weeks": [], "tracks": [], "unmade_reason": None}
     assert client.get(path, headers=proof).json() == nothing
 
     made = weekly_list(project.tracks_for, user, [], [])
