@@ -99,9 +99,14 @@ def test_lists_are_made_once_a_week_of_those_who_ask_and_go_with_them(
     forgotten = USERS_WHO_ASK[1]
     others = lists(project).filter(pl.col("user_id") != forgotten)
     assert find_mentions(project, forgotten).counts.keys() >= {"inbox/weekly/users.json"}
-    assert forget(project, forgotten).deleted["lake/weekly_playlist"] == WEEKS_KEPT
+    deleted = forget(project, forgotten).deleted["lake/weekly_playlist"]
     assert find_mentions(project, forgotten).counts == {}
-    assert lists(project).equals(others)
+    # With them went the lists that had a track of theirs alone, and no other.
+    left, had = lists(project), project.lake.scan(RAW_PLAYLISTS).select("track_id").collect()["track_id"].to_list()
+    assert left.equals(others.filter(pl.col("tracks").list.eval(pl.element().is_in(had)).list.all()))
+    assert deleted == WEEKS_KEPT + len(others) - len(left)
+    assert set(bring_up(project, instance)) == {"tracks", "weekly"}
+    assert set(lists(project).filter(pl.col("week") == monday_of())["user_id"]) == set(USERS_WHO_ASK[2:])
     with pytest.raises(SourceError, match="was forgotten"):
         project.inbox.weekly.wish(forgotten)
 
