@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -521,9 +522,18 @@ def test_whoever_follows_is_woken_and_counted() -> None:
     assert json.dumps(told)
 
 
+@cache
+def searching(url: str) -> int:
+    """Return which function of the pages searches for tracks."""
+    page = httpx.get(url).text
+    config, _ = json.JSONDecoder().raw_decode(page[page.index(mark := "window.gradio_config = ") + len(mark) :])
+    (box,) = (it["id"] for it in config["components"] if it["props"].get("label") == "Search tracks")
+    return next(function["id"] for function in config["dependencies"] if function["inputs"] == [box])
+
+
 def joined(served: Served, **event: Any) -> httpx.Response:
     """Send what a page sends to search for a track; ``event`` is put in its place."""
-    body = {"data": ["synthetic-000007"], "fn_index": 8, "session_hash": "abc", **event}
+    body = {"data": ["Usher"], "fn_index": searching(served.url), "session_hash": "abc", **event}
     return served.client.post("/gradio_api/queue/join", json=body)
 
 

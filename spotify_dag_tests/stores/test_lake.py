@@ -295,6 +295,7 @@ def full_tables() -> dict[Table, pl.DataFrame]:
         "float32": [0.1, -1e-30, 3e38],
         "timestamp": [NOW, datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)],
         "list[str]": [odd, [], ["pop"]],
+        "list[list[str]]": [[odd, []], [], [["pop"]]],
         "list[float32]": [[0.1, 2.0], [], [-0.0, 1e-30, 3e38]],
     }
     tables = {}
