@@ -168,6 +168,19 @@ class ForgottenAnswer(BaseModel):
     deleted: dict[str, int]
 
 
+class ListenerAnswer(BaseModel):
+    """A user to choose."""
+
+    user_id: str
+    genres: list[str] = Field(description="Those that weigh most")
+
+
+class ListenersAnswer(BaseModel):
+    """Users to choose from."""
+
+    listeners: list[ListenerAnswer]
+
+
 class MapAnswer(BaseModel):
     """All users who are shown, on a plane where neighbours have similar taste."""
 

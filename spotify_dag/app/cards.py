@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from spotify_dag.playlists_out.forms import FORMS
 from spotify_dag.sources.export.report import lines, summary
 from spotify_dag.sources.track_links import SPOTIFY_ID
 
@@ -55,8 +56,18 @@ def problem(data: Mapping[str, Any]) -> str:
     return message("error", "That did not work", data["detail"])
 
 
-def matches(answer: Mapping[str, Any]) -> str:
-    """Return the matches of a user as cards."""
+def matches(answer: Mapping[str, Any], *, blends: bool = False, by_file: bool = False) -> str:
+    """Return the matches of a user as cards.
+
+    Parameters
+    ----------
+    answer
+        Of the service.
+    blends
+        Whether there are tracks to blend: each card has a button for it then.
+    by_file
+        Whether the user came with a file, which the browser still has.
+    """
     parts = []
     if token := answer.get("token"):
         parts.append(
@@ -77,7 +88,11 @@ def matches(answer: Mapping[str, Any]) -> str:
         parts.append(message("empty", "Nobody yet", "Nobody here shares that much. Ask for fewer artists in common."))
     if reading := answer.get("reading"):
         parts.append(what_was_read(reading))
-    cards = (match_card(place, match, answer["user_id"]) for place, match in enumerate(answer["matches"], 1))
+    asker = "" if by_file else answer["user_id"]
+    cards = (
+        match_card(place, match, answer["user_id"], blend_button(match["user_id"], asker) if blends else "")
+        for place, match in enumerate(answer["matches"], 1)
+    )
     attribution = ATTRIBUTION if any(match["profile"] for match in answer["matches"]) else ""
     return f"{''.join(parts)}<ol class='sd-cards'>{''.join(cards)}</ol>{attribution}"
 
@@ -88,24 +103,64 @@ def what_was_read(reading: Mapping[str, Any]) -> str:
     return f"<details class='sd-read'><summary>{summary(reading)} were read</summary>{_list(shown)}</details>"
 
 
-def match_card(place: int, match: Mapping[str, Any], user_id: str) -> str:
-    """Return one match as a card."""
+def match_card(place: int, match: Mapping[str, Any], user_id: str, more: str = "") -> str:
+    """Return one match as a card, with ``more`` at its foot."""
     name = text(match["user_id"])
     if match["profile"]:
         name = f'<a href="{attribute(match["profile"])}" rel="noopener noreferrer" target="_blank">{name}</a>'
     tracks = match.get("top_tracks") or []
-    sections = [
-        _section("Genres you share", _shared(match["shared_genres"][:5])),
-        _section("Artists you share", _shared(match["shared_artists"][:6])),
+    first = (
+        _section("Genres you share", _shared(match["shared_genres"][:3])),
+        _section("Artists you share", _shared(match["shared_artists"][:3])),
+        _section("They love, new to you", _chips(entry["name"] for entry in match["new_to_you"][:4])),
+    )
+    rest = (
+        _section("More genres", _shared(match["shared_genres"][3:5])),
+        _section("More artists", _shared(match["shared_artists"][3:6])),
         _section("Eras", _shared(match["shared_eras"][:4])),
-        _section("They love, new to you", _chips(entry["name"] for entry in match["new_to_you"][:6])),
+        _section("Also new to you", _chips(entry["name"] for entry in match["new_to_you"][4:8])),
         _section("Their top tracks", _list(f"{text(t['title'])} – {text(t['artist'])}" for t in tracks)),
-    ]
+    )
     where = urlencode({"a": user_id, "b": match["user_id"]})
     return (
         f'<li class="sd-card"><header><span class="sd-place">{place}</span><h3>{name}</h3>'
         f'<span class="sd-percent"><strong>{match["percent"]:.1f}%</strong> match</span>{_sure(match["confidence"])}'
-        f'</header>{"".join(sections)}<footer><a href="/?{attribute(where)}">Compare in full</a></footer></li>'
+        f"</header>{''.join(first)}<details><summary>More</summary>{''.join(rest)}</details>"
+        f'<footer><a href="/?{attribute(where)}">Compare in full</a>{more}</footer></li>'
+    )
+
+
+def blend_button(user_id: str, asker: str) -> str:
+    """Return the button that blends somebody with who asks: see ``blend.js``. Without an id, by the file they sent."""
+    return (
+        f' <button type="button" class="sd-button" data-blend="{attribute(user_id)}" data-asker="{attribute(asker)}">'
+        "Blend with them</button>"
+    )
+
+
+def examples(listeners: Sequence[Mapping[str, Any]]) -> str:
+    """Return listeners to try, each with what they listen to; nothing where there are none."""
+    rows = "".join(
+        f'<li><a href="/?{attribute(urlencode({"user": listener["user_id"]}))}">{text(listener["user_id"])}</a> '
+        f"<small>{', '.join(map(text, listener['genres']))}</small></li>"
+        for listener in listeners
+    )
+    return f'<nav class="sd-examples" aria-label="Examples">Or try<ul>{rows}</ul></nav>' if rows else ""
+
+
+def blend(answer: Mapping[str, Any], *, account: bool) -> str:
+    """Return the list for several people, and how well it serves each."""
+    people = "".join(
+        f"<tr><th scope='row'>{text(person['user_id'])}</th><td><span class='sd-bar'>"
+        f"<span style='width:{100 * person['satisfaction']:.0f}%'></span></span></td>"
+        f"<td>{person['satisfaction']:.0%}</td></tr>"
+        for person in answer["people"]
+    )
+    facts = f"{len(answer['tracks'])} tracks, {answer['minutes']:.0f} minutes; {answer['known']:.0%} known to somebody."
+    names = ", ".join(person["user_id"] for person in answer["people"])
+    return (
+        f"<section class='sd-blended'><h3>How well it serves each</h3><p>{facts}</p><table class='sd-facts'>{people}"
+        f"</table></section>{tracks(answer['tracks'], title=f'Blend of {names}'[:MOST_NAME], account=account)}"
     )
 
 
@@ -132,9 +187,9 @@ def comparison(answer: Mapping[str, Any]) -> str:
 
 def tracks(
     listed: Sequence[Mapping[str, Any]], unknown: Sequence[Any] = (), *, path: str = "", title: str = "",
-    account: bool = False,
+    account: bool = False, picks: bool = False,
 ) -> str:  # fmt: skip
-    """Return tracks as a list, each with its reasons where it has any.
+    """Return tracks as a list to take away, each with its reasons where it has any.
 
     Parameters
     ----------
@@ -146,6 +201,8 @@ def tracks(
         Of the list.
     account
         Whether it can be added to an account at Spotify.
+    picks
+        Whether each track has a button that adds it to the playlist that is continued: see ``pick.js``.
     """
     skipped = message("hint", f"{len(unknown):,} not known", ", ".join(map(str, unknown[:10]))) if unknown else ""
     if not listed:
@@ -159,8 +216,10 @@ def tracks(
             link = f"https://open.spotify.com/track/{quote(str(track['track_id']), safe='')}"
             shown = f'<a href="{attribute(link)}" rel="noopener noreferrer" target="_blank">{shown}</a>'
         said = "".join(_toggle(path, kind, str(track["track_id"]), words) for kind, words in FEEDBACK.items() if path)
+        if picks and track.get("track_id"):
+            said += f'<button type="button" class="sd-toggle" data-pick="{attribute(track["track_id"])}">Add</button>'
         rows.append(f"<li><strong>{shown}</strong> {text(track['artist_name'])}{year}{why}{said}</li>")
-    save = _save(title, listed) if account else ""
+    save = f'<div class="sd-save">{_take_away(title, listed)}{_save(title, listed) if account else ""}</div>'
     return f"{skipped}{save}<ol class='sd-tracks'>{''.join(rows)}</ol>{ATTRIBUTION}"
 
 
@@ -261,16 +320,28 @@ ATTRIBUTION = (
 )
 
 
+def _take_away(title: str, listed: Sequence[Mapping[str, Any]]) -> str:
+    """Return the form that downloads a list as a file."""
+    fields = "".join(
+        f'<input type="hidden" name="tracks" value="{attribute(track["track_id"])}">'
+        for track in listed
+        if track.get("track_id")
+    )
+    forms = "".join(f'<option value="{name}">{name.upper()}</option>' for name in FORMS)
+    return (
+        f'<form method="post" action="/api/v1/lists"><input type="hidden" name="title" value="{attribute(title)}">'
+        f'{fields}<select name="format" aria-label="Format">{forms}</select> '
+        '<button class="sd-button">Download</button></form>'
+    )
+
+
 def _save(title: str, listed: Sequence[Mapping[str, Any]]) -> str:
     """Return the button that makes a list a playlist; none where no track is Spotify's."""
     ids = [str(track["track_id"]) for track in listed if track.get("track_id")]
     if not any(re.fullmatch(SPOTIFY_ID, track) for track in ids):
         return ""
     playlist = attribute(json.dumps({"title": title, "tracks": ids}))
-    return (
-        f'<p class="sd-save"><button class="sd-button" data-playlist="{playlist}">Add to my Spotify</button> '
-        "<output></output></p>"
-    )
+    return f'<p><button class="sd-button" data-playlist="{playlist}">Add to my Spotify</button> <output></output></p>'
 
 
 def _sure(confidence: float) -> str:
@@ -286,8 +357,11 @@ def _section(title: str, content: str) -> str:
 
 
 def _shared(entries: Sequence[Mapping[str, Any]]) -> str:
+    most = max((max(entry["yours"], entry["theirs"]) for entry in entries), default=0) or 1
     return _list(
         f"{text(entry['name'])} <small>you {entry['yours']:.0%} · they {entry['theirs']:.0%}</small>"
+        f"<span class='sd-pair' aria-hidden='true'><span style='width:{100 * entry['yours'] / most:.0f}%'></span>"
+        f"<span style='width:{100 * entry['theirs'] / most:.0f}%'></span></span>"
         for entry in entries
     )
 

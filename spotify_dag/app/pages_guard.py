@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from spotify_dag.app.problems import AppError, problem_of
+from spotify_dag.tracks.blend_answers import MOST_TRACKS
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -35,6 +36,26 @@ class UploadEvent(BaseModel):
     job: str = Field(max_length=100)
 
 
+class BlendEvent(BaseModel):
+    """What the page of blends tells: which blend is to be made a list, and how."""
+
+    model_config = STRICT
+
+    code: str = Field(max_length=100)
+    tracks: float = Field(ge=1, le=MOST_TRACKS)
+    known: float = Field(ge=0, le=1)
+    without: str = Field(max_length=5_000)
+
+
+class TabEvent(BaseModel):
+    """What a tab tells that is opened."""
+
+    model_config = STRICT
+
+    index: int
+    value: str = Field(max_length=100)
+
+
 class PageEvent(BaseModel):
     """One event of a page: which function, with which values."""
 
@@ -43,7 +64,7 @@ class PageEvent(BaseModel):
     session_hash: str = Field(min_length=1, max_length=100)
     fn_index: int
     trigger_id: int | None = None
-    event_data: UploadEvent | None = None
+    event_data: UploadEvent | BlendEvent | TabEvent | None = None
     data: list[str | bool | int | float | None]
 
 

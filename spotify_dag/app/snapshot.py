@@ -5,6 +5,7 @@ A request takes one snapshot and answers from nothing else, so it is wholly of o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,8 @@ AXES = 64
 SHORTLIST = 2_000
 """At least so many users are chosen by the principal axes, to be compared in full."""
 MAP_GENRES = 10
+GENRES_TOLD = 3
+"""Of a user who is picked from a list."""
 SAMPLE = 20_000
 """Users that the principal axes are found from."""
 
@@ -148,7 +151,45 @@ class Snapshot:
         row = self.row_of.pop(user_id, None)
         if row is not None:
             self.public[row] = False
-        self.__dict__.pop("taste_map", None)
+        for made in ("taste_map", "_shown_ids", "_examples"):
+            self.__dict__.pop(made, None)
+
+    def listeners(self, beginning: str, k: int) -> list[dict[str, Any]]:
+        """Return users who are shown and whose ids begin with a text, each with the ``genres`` that weigh most.
+
+        For no text, examples of different tastes.
+        """
+        if not beginning:
+            rows = self._examples[:k]
+        else:
+            folded, users = self._shown_ids
+            first = bisect_left(folded, beginning.casefold())
+            rows = [
+                self.row_of[users[place]]
+                for place in range(first, min(first + k, len(folded)))
+                if folded[place].startswith(beginning.casefold()) and users[place] in self.row_of
+            ]
+        return [
+            {"user_id": self.user_ids[row], "genres": self.tastes.genres(self._taste(row), GENRES_TOLD)} for row in rows
+        ]
+
+    @cached_property
+    def _shown_ids(self) -> tuple[list[str], list[str]]:
+        """The ids of all who are shown, sorted as they are looked for; and as they are."""
+        shown = sorted(
+            (self.user_ids[row].casefold(), self.user_ids[row]) for row in np.flatnonzero(self.public).tolist()
+        )
+        return [folded for folded, _ in shown], [user for _, user in shown]
+
+    @cached_property
+    def _examples(self) -> list[int]:
+        """Of each of the commonest genres, the row of the user who is shown, prefers it, and has most tracks."""
+        most: dict[int, int] = {}
+        for user, genre in zip(self.taste_map["user_ids"], self.taste_map["genre"], strict=True):
+            row = self.row_of[user]
+            if genre not in most or self.tracks[row] > self.tracks[most[genre]]:
+                most[genre] = row
+        return [most[genre] for genre in sorted(most)]
 
     @cached_property
     def taste_map(self) -> dict[str, Any]:

@@ -131,6 +131,12 @@ class Tastes:
         yours[taste.codes] = taste.weights
         return [self._explain(yours, other, limit) for other in others]
 
+    def genres(self, taste: Taste, k: int) -> list[str]:
+        """Return the ``k`` genres that weigh most in a taste."""
+        here = (taste.codes >= self.ends[0]) & (taste.codes < self.ends[1])
+        codes, weights = taste.codes[here], taste.weights[here]
+        return [self.names[code] for code in codes[np.lexsort((codes, -weights))[:k]].tolist()]
+
     def dominant_genre(self) -> list[str | None]:
         """Return the genre that weighs most, for each user; None where no genre is known."""
         begin, end = self.ends[0], self.ends[1]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from spotify_dag.app.problems import AppError
 from spotify_dag.tracks.blend_answers import FEWEST_PEOPLE, MOST_PEOPLE, Blends, BlendWish, Name
 from spotify_dag.tracks.listeners import Listeners, Listening
+from spotify_dag.tracks.track_answers import shown
 from spotify_dag.tracks.tracks_for import NEAR, SuggestWish, TracksFor
 from spotify_dag.tracks.weekly_lists import read_weekly_list
 
@@ -68,6 +69,12 @@ class Tracks:
 
         self.must_be_there()
         return self._answers.search(text, k, Filters(**filters))
+
+    def listed(self, track_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the tracks of the catalogue among these, in order."""
+        self.must_be_there()
+        rows = self._answers.index.rows(track_ids)
+        return [shown(rows[track]) for track in track_ids if track in rows]
 
     def continued(self, request: Continuation, proven: Iterable[str] = ()) -> dict[str, Any]:
         """Return how a playlist goes on: ``recommendations``, ``seeds`` and ``unknown``.

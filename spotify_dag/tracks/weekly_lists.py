@@ -28,7 +28,7 @@ def monday_of(now: datetime | None = None) -> str:
 
 
 def kept_weeks(now: datetime | None = None) -> list[str]:
-    """Return the Mondays of the weeks of which lists are kept, the present one first."""
+    """Return the Mondays whose lists are kept, the present one first."""
     now = now or datetime.now(UTC)
     return [monday_of(now - timedelta(weeks=before)) for before in range(WEEKS_KEPT)]
 
@@ -91,7 +91,7 @@ def read_weekly_list(lake: Lake, answers: TrackAnswers, user_id: str, week: str 
 
 
 class WeeklyListError(SpotifyDagError):
-    """There is no such list. The message says whose, of which week, and what to do."""
+    """There is no such list. The message names the user, the week and the remedy."""
 
 
 def _lists_of(lake: Lake, user_id: str) -> list[dict[str, Any]]:

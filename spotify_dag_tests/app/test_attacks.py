@@ -577,6 +577,7 @@ class TestWhatNoPageSends:
             {"fn_index": 1, "data": ["a", False, 0, 10**9, 50]},
             {"fn_index": 1, "data": ["a", False, 0, "50", 50]},
             {"event_data": {"job": "a", "path": "/etc/passwd"}},
+            {"event_data": {"code": "a", "tracks": 10**9, "known": 0.5, "without": ""}},
             {"trigger_id": "x"},
             {"batched": True},
             {"oauth_token": "x"},

@@ -66,7 +66,7 @@ class Room:
         self.path = f"/api/v1/blends/{self.opened['code']}"
 
     def file(self, content: bytes, name: str = "", file: str = "mine.csv") -> httpx.Response:
-        return self.client.post(f"{self.path}/files", params={"name": name, "file": file}, content=content)
+        return self.client.post(f"{self.path}/files", data={"name": name}, files={"file": (file, content)})
 
     def user(self, user: str, **headers: str) -> httpx.Response:
         return self.client.post(f"{self.path}/users", json={"user_id": user}, headers=headers)
@@ -271,8 +271,9 @@ class TestBadFiles:
 def test_guests_are_as_rare_as_newcomers_and_no_other_site_sends_them(fresh: Callable[..., Any]) -> None:
     with fresh(app_newcomers_per_minute=4) as served:
         path = "/api/v1/blends/none/files"
-        foreign = served.client.post(path, content=b"a", headers={"Origin": "https://elsewhere.example"})
-        assert [served.client.post(path, content=b"a").status_code for _ in range(2)] == [404, 429]
+        sent = {"file": ("a.csv", b"a")}
+        foreign = served.client.post(path, files=sent, headers={"Origin": "https://elsewhere.example"})
+        assert [served.client.post(path, files=sent).status_code for _ in range(2)] == [404, 429]
         assert foreign.status_code == 403
         # There are no tracks in this data root.
         assert served.client.post("/api/v1/blends").status_code == 404

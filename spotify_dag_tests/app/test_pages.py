@@ -6,6 +6,7 @@ larger world that the real graph makes for it.
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -155,7 +156,8 @@ class TestNewUser:
         profile_box(page).fill(f"https://open.spotify.com/user/{user_id(35)}?si=1")
         page.keyboard.press("Enter")
         page.locator(".sd-card").first.wait_for()
-        page.get_by_text("Their top tracks").first.wait_for()  # they come after the matches
+        page.get_by_text("Their top tracks").first.wait_for(state="attached")  # they come after the matches
+        page.get_by_text("More", exact=True).first.click()
         assert page.locator(".sd-card").count() == 9
         card = page.locator(".sd-card").first.inner_text()
         for part in (
@@ -178,7 +180,7 @@ class TestNewUser:
         page = visit()
         page.get_by_label("Keep what I hand in").check()
         with file_of("my list.csv", exportify(ARTISTS), tmp_path) as path:
-            page.locator("input[type=file]").set_input_files(path)
+            page.locator(".sd-drop input[type=file]").set_input_files(path)
             page.locator(".sd-card").first.wait_for()
         token = page.locator(".sd-token").inner_text()
         page.get_by_role("tab", name="My data").click()
@@ -193,7 +195,7 @@ class TestNewUser:
     def test_few_data_are_said_to_be_few(self, visit: Callable[..., Any], tmp_path: Path) -> None:
         page = visit()
         with file_of("one.csv", exportify(["Prince"]), tmp_path) as path:
-            page.locator("input[type=file]").set_input_files(path)
+            page.locator(".sd-drop input[type=file]").set_input_files(path)
             page.get_by_text("Only 1 items to go by").wait_for()
 
     def test_several_files_are_one_person_and_the_report_is_shown(
@@ -203,7 +205,7 @@ class TestNewUser:
         files = [tmp_path / name for name in ("one.csv", "two.csv", "notes.txt")]
         for file, content in zip(files, (exportify(["Prince"]), exportify(["Usher", "Air"]), b"milk"), strict=True):
             file.write_bytes(content)
-        page.locator("input[type=file]").set_input_files(files)
+        page.locator(".sd-drop input[type=file]").set_input_files(files)
         page.get_by_text("3 items in 2 lists were read").click()
         page.get_by_text("read two.csv: exportify.net").wait_for()
         page.get_by_text("not read notes.txt: no listening in it").wait_for()
@@ -216,11 +218,84 @@ class TestNewUser:
         page.get_by_role("button", name="Find my people").click()
         page.get_by_text("names no Spotify user").wait_for()
         with file_of("notes.csv", b"a,b\n1,2\n", tmp_path) as path:
-            page.locator("input[type=file]").set_input_files(path)
+            page.locator(".sd-drop input[type=file]").set_input_files(path)
             page.get_by_text("'notes.csv'").wait_for()
         with file_of("large.csv", b"x" * 4_000_000, tmp_path) as path:
-            page.locator("input[type=file]").set_input_files(path)
+            page.locator(".sd-drop input[type=file]").set_input_files(path)
             page.locator(".sd-note", has_text="too large").wait_for()
+
+    def test_an_example_is_a_click_away(self, visit: Callable[..., Any], served: Served) -> None:
+        page = visit()
+        examples = page.get_by_role("navigation", name="Examples").get_by_role("link")
+        examples.first.wait_for()
+        assert examples.count() == 3
+        user = examples.first.inner_text()
+        examples.first.click()
+        page.locator(".sd-card").first.wait_for()
+        assert profile_box(page).input_value() == user
+
+    def test_names_are_offered_to_be_picked(self, visit: Callable[..., Any], served: Served) -> None:
+        page = visit()
+        page.get_by_role("tab", name="Compare two").click()
+        page.get_by_label("One listener").fill(user_id(10)[:-1])
+        offered = page.locator(f"#sd-listeners option[value='{user_id(10)}']")
+        offered.wait_for(state="attached")
+        assert offered.inner_text().count(",") == 2  # what they listen to
+        values = page.locator("#sd-listeners option").evaluate_all("all => all.map((one) => one.value)")
+        assert all(value.startswith(user_id(10)[:-1]) for value in values)
+
+
+class TestBlend:
+    def test_a_newcomer_has_matches_a_blend_and_a_playlist_in_three_clicks(
+        self, visit: Callable[..., Any], with_tracks: Served, tmp_path: Path
+    ) -> None:
+        page = visit(served=with_tracks)
+        with file_of("mine.csv", exportify(ARTISTS), tmp_path) as path:
+            page.locator(".sd-drop input[type=file]").set_input_files(path)  # one
+            match = page.locator(".sd-card").first
+            match.wait_for()
+            name = match.locator("h3").inner_text()
+            match.get_by_role("button", name="Blend with them").click()  # two
+            page.locator(".sd-tracks:visible li").first.wait_for()
+        served_people = page.locator(".sd-blended tr th").all_inner_texts()
+        assert sorted(served_people) == sorted(["You", name])
+        with page.expect_download() as saved:
+            page.locator(".sd-save:visible").get_by_role("button", name="Download").click()  # three
+        assert saved.value.suggested_filename == f"Blend of {', '.join(served_people)}.csv"
+        with Path(saved.value.path()).open(encoding="utf-8", newline="") as file:
+            titles = [row["Track Name"] for row in csv.DictReader(file)]
+        assert titles == page.locator(".sd-tracks:visible li > strong").all_inner_texts()
+        assert len(titles) == 50
+
+    def test_friends_join_by_the_link_and_leave(
+        self, visit: Callable[..., Any], with_tracks: Served, tmp_path: Path
+    ) -> None:
+        page = visit(served=with_tracks)
+        page.get_by_role("tab", name="Blend").click()
+        page.get_by_label("Who is it for?").fill("nobody-here")
+        page.keyboard.press("Enter")
+        page.get_by_text("Nobody called 'nobody-here'").wait_for()
+        page.get_by_role("button", name="Make our list").click()
+        page.get_by_text("Add at least two people.").wait_for()
+        page.get_by_label("Who is it for?").fill(user_id(7))
+        page.keyboard.press("Enter")
+        page.locator(".sd-people li", has_text=user_id(7)).wait_for()
+        link = page.locator(".sd-invite a").get_attribute("href")
+        friend = visit(link, served=with_tracks)
+        friend.locator(".sd-people li", has_text=user_id(7)).wait_for()
+        with file_of("<img src=x onerror=alert(1)>.csv", exportify(ARTISTS), tmp_path) as path:
+            friend.locator(".sd-file input").set_input_files(path)
+            friend.locator(".sd-people li", has_text="<img src=x").wait_for()
+        page.get_by_label("Tracks", exact=True).first.evaluate("field => field.closest('details').open = true")
+        page.locator("input[name=tracks]").fill("10")
+        page.get_by_role("button", name="Make our list").click()
+        page.locator(".sd-tracks:visible li").first.wait_for()
+        assert page.locator(".sd-tracks:visible li").count() == 10
+        assert page.locator(".sd-blended tr th", has_text="<img src=x").count() == 1
+        friend.get_by_role("button", name="Take <img src=x").click()
+        friend.locator(".sd-people li", has_text="<img src=x").wait_for(state="detached")
+        page.get_by_role("button", name="Make our list").click()
+        page.get_by_text("A blend is for 2 to 20 people").wait_for()
 
 
 class TestOwnTaste:
@@ -319,7 +394,7 @@ class TestPages:
     def test_tabs_of_tracks_are_hidden_where_there_are_none(self, visit: Callable[..., Any], served: Served) -> None:
         page = visit()
         assert not served.service.tracks.available()
-        for title in ("Search", "Continue a playlist"):
+        for title in ("Blend", "Search", "Continue a playlist"):
             assert not page.get_by_role("tab", name=title).is_visible()
 
     def test_tracks_are_found_and_continue_a_playlist(self, visit: Callable[..., Any], with_tracks: Served) -> None:
@@ -336,6 +411,22 @@ class TestPages:
         assert page.locator(".sd-tracks:visible li").count() == 20
         assert page.locator(".sd-tracks:visible small").first.is_visible()  # why
         assert page.get_by_text("nobody-knows-it").last.is_visible()
+
+    def test_a_found_track_is_a_click_from_the_playlist(self, visit: Callable[..., Any], with_tracks: Served) -> None:
+        page = visit(served=with_tracks)
+        page.get_by_role("tab", name="Search").click()
+        page.get_by_label("Search tracks").fill("Usher")
+        page.keyboard.press("Enter")
+        add = page.locator("button[data-pick]")
+        add.first.wait_for()
+        track = add.first.get_attribute("data-pick")
+        add.first.click()
+        add.nth(1).click()
+        add.nth(1).click()  # taken back
+        page.get_by_role("tab", name="Continue a playlist").click()
+        assert page.get_by_placeholder("Links, URIs or ids").input_value() == track
+        page.get_by_role("button", name="Continue", exact=True).click()
+        page.locator(".sd-tracks:visible li").first.wait_for()
 
     @pytest.mark.parametrize("tab", ["Search", "Continue a playlist"])
     def test_a_list_is_in_the_account_after_one_more_consent(
@@ -391,10 +482,11 @@ class TestPages:
                 break
         page = visit(f"/?user={match['user_id']}")
         card = page.locator(".sd-card", has=page.get_by_text(user_id(0), exact=True)).first
-        card.get_by_text("<img src=x onerror=alert(1)>").first.wait_for()  # tracks come after the matches
+        # Tracks come after the matches.
+        card.get_by_text("<img src=x onerror=alert(1)>").first.wait_for(state="attached")
         names = [*EVIL, "شام " + "x" * 10_000]
         with file_of("<img src=x onerror=alert(1)>.csv", exportify(names * 2, names * 2), tmp_path) as path:
-            page.locator("input[type=file]").set_input_files(path)
+            page.locator(".sd-drop input[type=file]").set_input_files(path)
             page.locator(".sd-message, .sd-card").first.wait_for()
         page.goto(f"{served.url}/?a=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&b=%24%7Balert(1)%7D")
         page.get_by_text("Nobody called").wait_for()
@@ -406,6 +498,15 @@ def _compare(page: Any, served: Served) -> None:
     page.get_by_label("Another").fill(nearest["user_id"])
     page.get_by_role("button", name="Compare", exact=True).click()
     page.locator(".sd-compare").wait_for()
+
+
+def _blend(page: Any, served: Served) -> None:
+    for number in (7, 8):
+        page.get_by_label("Who is it for?").fill(user_id(number))
+        page.keyboard.press("Enter")
+        page.locator(".sd-people li", has_text=user_id(number)).wait_for()
+    page.get_by_role("button", name="Make our list").click()
+    page.locator(".sd-tracks:visible li").first.wait_for()
 
 
 def _map(page: Any, served: Served) -> None:
@@ -435,6 +536,7 @@ def _mine(page: Any, served: Served) -> None:
 PAGES: dict[str, tuple[str, Callable[[Any, Served], None]]] = {
     "Find my people": ("find", lambda page, served: None),
     "Compare two": ("compare", _compare),
+    "Blend": ("blend", _blend),
     "Taste map": ("map", _map),
     "Search": ("search", _search),
     "Continue a playlist": ("continue", _continue),

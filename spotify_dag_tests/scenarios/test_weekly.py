@@ -92,7 +92,7 @@ def test_lists_are_made_once_a_week_of_those_who_ask_and_go_with_them(
     of_one = kept.filter(pl.col("user_id") == USERS_WHO_ASK[0])["tracks"].explode()
     assert of_one.n_unique() == len(of_one)
 
-    # Who wants none any more has none, and whoever is forgotten is named nowhere.
+    # Who wants none any more has none, and a forgotten user is named nowhere.
     assert CliRunner().invoke(app, [*command(project), USERS_WHO_ASK[0], "--no-week"]).exit_code == 0
     assert bring_up(project, instance) == {"weekly": 1}
     assert set(lists(project)["user_id"]) == set(USERS_WHO_ASK[1:])

@@ -1,0 +1,24 @@
+"""What several parts of the API need: answers as JSON, and parameters that mean the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Header, Query
+from fastapi.responses import JSONResponse
+
+from spotify_dag.app.identity import TOKEN_HEADER
+from spotify_dag.app.playlist_answers import AnswerForm
+
+ListForm = Annotated[AnswerForm, Query(alias="format", description="json, or the list of tracks as a file")]
+Token = Annotated[str | None, Header(alias=TOKEN_HEADER, max_length=2_000, description="The token given with a file")]
+"""Read from the request itself; named here for the description of the API."""
+
+
+class Json(JSONResponse):
+    """JSON, written by orjson."""
+
+    def render(self, content: Any) -> bytes:
+        """Return it as bytes."""
+        return orjson.dumps(content)

@@ -1,0 +1,48 @@
+"""What the pages are made of: places for HTML, and what a function of a page needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+
+from spotify_dag.app import cards
+from spotify_dag.errors import SpotifyDagError
+
+HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 2}
+"""Of what costs much, so many run at once for all pages together."""
+
+FILE_ENDINGS = ".csv,.tsv,.txt,.json,.jsonl,.jspf,.xspf,.log,.gz,.zip"
+"""Of files that people may choose."""
+
+
+def html_part(value: str, **options: Any) -> gr.HTML:
+    """Return a place for HTML that runs no script."""
+    return gr.HTML(value, apply_default_css=False, js_on_load=None, **options)
+
+
+def savable(page: str, value: str) -> gr.HTML:
+    """Return where lists are shown that can be added to an account; ``page`` is the tab to come back to."""
+    return gr.HTML(value, apply_default_css=False, js_on_load=static("save.js").replace("PAGE", page))
+
+
+def or_problem(answer: Callable[[], str]) -> str:
+    """Return an answer, or what was wrong as a card."""
+    try:
+        return answer()
+    except SpotifyDagError as error:
+        return cards.problem({"detail": str(error)})
+
+
+def plain_request(request: gr.Request) -> Any:
+    """Return the request itself: Gradio's own is a copy without cookies."""
+    return request.request
+
+
+@cache
+def static(name: str) -> str:
+    """Return a file of ``static/``."""
+    return files("spotify_dag.app").joinpath("static", name).read_text(encoding="utf-8")
