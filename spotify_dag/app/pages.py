@@ -18,7 +18,7 @@ from spotify_dag.app.guard import client_of
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.pages_guard import PagesGuard
 from spotify_dag.app.service import Service, Wish
-from spotify_dag.app.track_questions import Continuation
+from spotify_dag.app.track_questions import Continuation, TrackSearch
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.sources.listenbrainz.names import ListenBrainzNameError, names_profile, parse_name, user_id_of
@@ -296,8 +296,11 @@ def _search(service: Service) -> None:
     def show(text: str) -> str:
         """Find tracks."""
         return _or_problem(
-            lambda: cards.tracks(service.tracks.search(text, 20), title=text.strip() or POPULAR, account=account)
-        )
+            lambda: cards.tracks(
+                service.tracks.search(TrackSearch(q=text, k=20))["tracks"],
+                title=text.strip() or POPULAR, account=account,
+            )
+        )  # fmt: skip
 
     for trigger in (go.click, query.submit):
         trigger(show, query, answer, api_visibility="private", show_progress="minimal", **HEAVY)
