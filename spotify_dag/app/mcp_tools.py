@@ -7,6 +7,7 @@ in the app are not shown here either.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -83,7 +84,7 @@ class Tool:
     question: type[BaseModel]
     answer: type[BaseModel]
     ask: Callable[[Service, Any, set[str]], dict[str, Any]]
-    """Given the service, the question, and the users whom the client may be told of as themselves."""
+    """Given the service, the question, and the users that the client may be told of as themselves."""
 
     def described(self) -> types.Tool:
         """Return the tool as the protocol lists it."""
@@ -209,7 +210,7 @@ class Toolbox:
 def serve(project: Project, users: Iterable[str] = ()) -> None:
     """Serve the tools of a data root over standard input and output until the client closes them."""
     # A thread that reads standard input cannot be woken; there is nothing to put in order before the end.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
     service = Service(project)
     service.serving.start()
     try:

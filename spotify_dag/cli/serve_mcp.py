@@ -17,7 +17,7 @@ def mcp(
         typer.Option(
             metavar="ID",
             help="A user who may be told of themselves, although they are not shown to others; repeatable. Everybody "
-            "who uses the assistant can ask about them. Name only people who agree to that, and that its maker sees it.",
+            "who uses the assistant can ask about them, and its maker sees the answers. Name only people who agree.",
             show_default=False,
         ),
     ] = None,

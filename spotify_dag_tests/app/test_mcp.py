@@ -84,7 +84,7 @@ def assistant(data: Path, *users: str) -> Iterator[Assistant]:
 
 @pytest.fixture(scope="module")
 def stranger(with_tracks: Served) -> Iterator[Assistant]:
-    """An assistant of nobody whom the world knows."""
+    """An assistant that nobody is named to."""
     with assistant(with_tracks.project.settings.data) as running:
         yield running
 
@@ -233,7 +233,7 @@ class TestConsent:
 
             for user in (PRIVATE, user_id(2)):
                 forget(project, user)
-            # Whoever the command named is nobody at once; the others as soon as what is published was read again.
+            # A user that the command named is nobody at once; the others as soon as what is published was read again.
             assert "Nobody called" in own.refusal("find_listeners", user_id=PRIVATE)
             until(lambda: own.call("find_listeners", user_id=user_id(2)).is_error)
             left = own.answer("find_listeners", user_id=user_id(1), k=100)["matches"]
