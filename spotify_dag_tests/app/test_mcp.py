@@ -241,7 +241,7 @@ class TestConsent:
 
 
 class TestProcess:
-    def test_only_the_protocol_is_on_standard_output_and_it_ends_with_its_input(self, world: Path) -> None:
+    def test_only_the_protocol_is_on_standard_output_and_an_interrupt_ends_it(self, world: Path) -> None:
         asked = {"name": "find_listeners", "arguments": {"user_id": user_id(1)}}
         messages = [
             BEGIN,
@@ -260,12 +260,15 @@ class TestProcess:
                 server.stdin.write(json.dumps(message).encode() + b"\n")
             server.stdin.flush()
             answers = [json.loads(server.stdout.readline()) for _ in range(2)]
-            rest, logged = server.communicate(timeout=60)
+            # Its input stays open: nothing but the interrupt ends it.
+            server.send_signal(signal.SIGINT)
+            server.wait(60)
+            rest, logged = server.stdout.read(), server.stderr.read()
         assert [(answer["jsonrpc"], answer["id"]) for answer in answers] == [("2.0", 1), ("2.0", 2)]
         assert len(answers[1]["result"]["structuredContent"]["matches"]) == 10
         assert rest == b""
         assert b"Traceback" not in logged
-        assert server.returncode == 0
+        assert server.returncode == 128 + signal.SIGINT
 
     def test_a_client_that_is_killed_ends_it(self, world: Path) -> None:
         given = [json.dumps(BEGIN), *command(world)]
