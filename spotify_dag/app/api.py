@@ -12,16 +12,16 @@ from pydantic import Field
 
 from spotify_dag.app import api_models, my_data
 from spotify_dag.app.account_playlists import MOST_TRACKS, NewPlaylist
-from spotify_dag.app.api_parts import Json, ListForm, Token
+from spotify_dag.app.api_parts import FORM, Json, ListForm, Token
 from spotify_dag.app.background_jobs import Job, follow_async
 from spotify_dag.app.blend_api import guest_blends
 from spotify_dag.app.docs_page import login_problem
 from spotify_dag.app.guard import API, client_of
 from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS
-from spotify_dag.app.playlist_answers import DESCRIBED, playlist_file
+from spotify_dag.app.playlist_answers import DESCRIBED, AnswerForm, playlist_file
 from spotify_dag.app.problems import AppError, documented, status_of
 from spotify_dag.app.service import Service, Wish
-from spotify_dag.app.track_questions import BlendRequest, Continuation
+from spotify_dag.app.track_questions import BlendRequest, Continuation, TrackSearch
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.change_preferences import preferences_answer
 from spotify_dag.matching.taste_over_time import taste_over_time
@@ -30,12 +30,9 @@ from spotify_dag.stores.preferences import Preference
 from spotify_dag.tracks.continuation import DIVERSITY
 from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, SuggestWish
 
-MOST_MATCHES = 100
-MOST_ENTRIES = 1_000
-MOST_LISTENERS = 50
 UserId = Annotated[str, Path(max_length=500, description="User id", examples=["synthetic-000007"])]
-OtherId = Annotated[str, Query(min_length=1, max_length=500, description="User id", examples=["synthetic-000007"])]
 TrackId = Annotated[str, Field(max_length=500)]
+MOST_LISTENERS = 50
 
 
 def _job(request: Request, job_id: Annotated[str, Path(max_length=100)]) -> Job:
@@ -44,6 +41,12 @@ def _job(request: Request, job_id: Annotated[str, Path(max_length=100)]) -> Job:
 
 
 FoundJob = Annotated[Job, Depends(_job)]
+
+
+class SearchInForm(TrackSearch):
+    """What to search for, and in which form the answer is to be."""
+
+    form: AnswerForm = Field("json", alias="format", description=FORM)
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -65,16 +68,15 @@ def _answers(service: Service) -> APIRouter:
     async def matches(
         request: Request,
         user_id: UserId,
-        k: Annotated[int, Query(ge=1, le=MOST_MATCHES, description="Number of matches")] = 10,
-        min_shared: Annotated[int, Query(ge=0, le=1_000, description="Artists both must have, at least")] = 0,
+        asked: Annotated[api_models.MatchesQuestion, Query()],
         token: Token = None,
     ) -> Response:
         """Return the users who listen most like one, and why."""
         proven = service.identity.proven(request)
-        if min_shared:
-            return Json(await service.heavy.run(service.matches, user_id, k, min_shared, proven))
+        if asked.min_shared:
+            return Json(await service.heavy.run(service.matches, user_id, asked.k, asked.min_shared, proven))
         # In a few milliseconds: handing it to a thread and back would cost a good part of that again.
-        return Json(service.matches(user_id, k, min_shared, proven))
+        return Json(service.matches(user_id, asked.k, asked.min_shared, proven))
 
     @router.get("/listeners", response_model=api_models.ListenersAnswer)
     def listeners(
@@ -86,23 +88,21 @@ def _answers(service: Service) -> APIRouter:
 
     @router.get("/compare", response_model=api_models.CompareAnswer)
     def compare(
-        request: Request,
-        a: OtherId,
-        b: OtherId,
-        limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES, description="Entries per list")] = 15,
-        token: Token = None,
+        request: Request, asked: Annotated[api_models.CompareQuestion, Query()], token: Token = None
     ) -> Response:
         """Return what two users have in common, and what each has that the other has not."""
-        return Json(service.compare(a, b, limit, service.identity.proven(request)))
+        return Json(service.compare(asked.a, asked.b, asked.limit, service.identity.proven(request)))
 
     @router.get(
         "/compare.png",
         response_class=Response,
         responses={200: {"content": {"image/png": {}}, "description": "A picture to share"}},
     )
-    async def picture(request: Request, a: OtherId, b: OtherId, token: Token = None) -> Response:
+    async def picture(
+        request: Request, asked: Annotated[api_models.PairQuestion, Query()], token: Token = None
+    ) -> Response:
         """Return the comparison of two users as a picture to share."""
-        drawn = await service.drawing.run(service.picture, a, b, service.identity.proven(request))
+        drawn = await service.drawing.run(service.picture, asked.a, asked.b, service.identity.proven(request))
         return Response(drawn, media_type="image/png")
 
     @router.get("/map", response_model=api_models.MapAnswer)
@@ -126,7 +126,7 @@ def _newcomers(service: Service) -> APIRouter:
             list[UploadFile] | None, File(description="What one person exported: CSV, JSON or zip; one or several")
         ] = None,
         consent: Annotated[bool, Form(description="Keep it, and show me to others")] = False,
-        k: Annotated[int, Form(ge=1, le=MOST_MATCHES)] = 10,
+        k: Annotated[int, Form(ge=1, le=api_models.MOST_MATCHES)] = 10,
         min_shared: Annotated[int, Form(ge=0, le=1_000)] = 0,
         top_artist_count: Annotated[int | None, Form(ge=1, le=1_000, description="On both sides")] = None,
         playlists_count: Annotated[int | None, Form(ge=1, le=10_000, description="On both sides")] = None,
@@ -275,20 +275,10 @@ def _tracks(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/search", response_model=api_models.TracksAnswer, responses={200: DESCRIBED})
-    async def search(
-        q: Annotated[str, Query(max_length=1_000, description="Title, artist, album, or what it is about")] = "",
-        k: Annotated[int, Query(ge=1, le=100, description="Number of songs")] = 10,
-        genre: Annotated[str | None, Query(max_length=200)] = None,
-        from_year: Annotated[int, Query(ge=0, le=3_000)] = 0,
-        to_year: Annotated[int, Query(ge=0, le=3_000)] = 3_000,
-        explicit: bool | None = None,
-        form: ListForm = "json",
-    ) -> Response:
+    async def search(asked: Annotated[SearchInForm, Query()]) -> Response:
         """Find songs; typos do not matter."""
-        years = None if (from_year, to_year) == (0, 3_000) else (from_year, to_year)
-        answer = lambda: service.tracks.search(q, k, genre=genre, years=years, explicit=explicit)  # noqa: E731
-        tracks = await service.heavy.run(answer)
-        return Json({"tracks": tracks}) if form == "json" else playlist_file(q, tracks, form)
+        answer = await service.heavy.run(service.tracks.search, asked)
+        return Json(answer) if asked.form == "json" else playlist_file(asked.q, answer["tracks"], asked.form)
 
     @router.post("/continue", response_model=api_models.ContinueAnswer, responses={200: DESCRIBED})
     async def continue_playlist(

@@ -1,12 +1,36 @@
-"""What the API answers, for its description."""
+"""What the API is asked and what it answers: for its description, and for the tools of programs (`mcp_tools`)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from spotify_dag.stores.preferences import MOST_NAME, MOST_PREFERENCES, Kind
+
+MOST_MATCHES = 100
+MOST_ENTRIES = 1_000
+ListenerId = Annotated[str, Field(min_length=1, max_length=500, description="User id", examples=["synthetic-000007"])]
+
+
+class MatchesQuestion(BaseModel):
+    """How many matches are asked for, and which."""
+
+    k: int = Field(10, ge=1, le=MOST_MATCHES, description="Number of matches")
+    min_shared: int = Field(0, ge=0, le=1_000, description="Artists both must have, at least")
+
+
+class PairQuestion(BaseModel):
+    """Two users."""
+
+    a: ListenerId
+    b: ListenerId
+
+
+class CompareQuestion(PairQuestion):
+    """Two users, and how much is to be said of them."""
+
+    limit: int = Field(15, ge=1, le=MOST_ENTRIES, description="Entries per list")
 
 
 class SharedName(BaseModel):

@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.playlist_answers import AnswerForm
 
-ListForm = Annotated[AnswerForm, Query(alias="format", description="json, or the list of tracks as a file")]
+FORM = "json, or the list of tracks as a file"
+ListForm = Annotated[AnswerForm, Query(alias="format", description=FORM)]
 Token = Annotated[str | None, Header(alias=TOKEN_HEADER, max_length=2_000, description="The token given with a file")]
 """Read from the request itself; named here for the description of the API."""
 

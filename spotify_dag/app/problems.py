@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,13 @@ def status_of(error: SpotifyDagError) -> tuple[int, dict[str, str]]:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 422), {}
 
 
+def wrong_value(error: Mapping[str, Any], place: Sequence[Any]) -> str:
+    """Return what is wrong with a value: where it is, what it is, and why it cannot be."""
+    value = error.get("input")
+    said = f" is {str(value)[:MOST_INPUT]!r}" if isinstance(value, str | int | float | bool) else ""
+    return f"{'.'.join(str(part) for part in place) or 'the request'}{said}: {error['msg']}"
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the problems that an operation may answer with, for its description; some concern all of them."""
     schema = {"$ref": "#/components/schemas/Problem"}
@@ -110,10 +117,7 @@ def add_handlers(app: FastAPI) -> None:
 
     def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        value = first.get("input")
-        said = f" is {str(value)[:MOST_INPUT]!r}" if isinstance(value, str | int | float | bool) else ""
-        return problem(422, f"{place}{said}: {first['msg']}. See /api/v1/docs.")
+        return problem(422, f"{wrong_value(first, first['loc'][1:])}. See /api/v1/docs.")
 
     def unforeseen(request: Request, error: Exception) -> Response:
         log.error("A request failed.", exc_info=error)

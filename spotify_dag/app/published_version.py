@@ -49,6 +49,8 @@ class Serving:
         self._pointer = b""
         self._index_versions: Path | None = None
         self._hidden: set[str] = set()
+        self.looked = threading.Event()
+        """Set once it was looked for the first time, whether or not anything was there."""
         self.ended = threading.Event()
         self._now = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="serving", daemon=True)
@@ -123,6 +125,7 @@ class Serving:
             except Exception:
                 # A table that changes while it is read can fail in many ways; what was read before goes on answering.
                 log.warning("What is published could not be read; it is tried again.", exc_info=True)
+            self.looked.set()
             self._now.wait(max(LOOK_SECONDS, REST * (time.monotonic() - begun)))
             self._now.clear()
             if self.ended.is_set():

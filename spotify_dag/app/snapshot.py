@@ -221,7 +221,8 @@ class Snapshot:
         row = self.row_of.get(user_id)
         if row is None or (shown and not self.public[row]):
             raise UnknownUserError(
-                f"Nobody called '{user_id[:80]}' can be shown here. Add new users with POST /api/v1/users."
+                f"Nobody called '{user_id[:80]}' can be shown here. "
+                "Add new users in the app, with POST /api/v1/users, or with: spotify-dag add"
             )
         if row not in self.revised:
             return Person(self.vectors[row], self.tastes.of(row), int(self.tracks[row]), row)

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from spotify_dag.project import Project
 
 MOST_SEEDS = 1_000
+LAST_YEAR = 3_000
+
+
+class TrackSearch(BaseModel):
+    """What to search for among the tracks."""
+
+    q: str = Field("", max_length=1_000, description="Title, artist, album, or what it is about")
+    k: int = Field(10, ge=1, le=100, description="Number of songs")
+    genre: str | None = Field(None, max_length=200)
+    from_year: int = Field(0, ge=0, le=LAST_YEAR)
+    to_year: int = Field(LAST_YEAR, ge=0, le=LAST_YEAR)
+    explicit: bool | None = None
 
 
 class Continuation(BaseModel):
@@ -63,12 +75,15 @@ class Tracks:
         """Return whether there are tracks to be found."""
         return self._project.track_index.table is not None
 
-    def search(self, text: str, k: int, **filters: Any) -> list[dict[str, Any]]:
-        """Return the tracks that a text names or means, best first."""
+    def search(self, asked: TrackSearch) -> dict[str, Any]:
+        """Return the ``tracks`` that a text names or means, best first."""
         from spotify_dag.tracks.text_search import Filters
 
         self.must_be_there()
-        return self._answers.search(text, k, Filters(**filters))
+        # Without either year, tracks of no known year are found, too.
+        years = None if (asked.from_year, asked.to_year) == (0, LAST_YEAR) else (asked.from_year, asked.to_year)
+        filters = Filters(genre=asked.genre, years=years, explicit=asked.explicit)
+        return {"tracks": self._answers.search(asked.q, asked.k, filters)}
 
     def listed(self, track_ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return the tracks of the catalogue among these, in order."""

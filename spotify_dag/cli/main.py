@@ -19,6 +19,7 @@ from spotify_dag.cli.models import models, quality
 from spotify_dag.cli.own_taste import leave_out, taste
 from spotify_dag.cli.people_commands import blend, tracks_for
 from spotify_dag.cli.serve_app import app as serve_app
+from spotify_dag.cli.serve_mcp import mcp
 from spotify_dag.cli.simulate import simulate
 from spotify_dag.cli.spotify_account import doctor, login
 from spotify_dag.cli.track_commands import continue_playlist, evaluate_tracks, search
@@ -55,6 +56,7 @@ app.command()(up)
 for command in (login, doctor, simulate):
     app.command()(clear_errors()(command))
 app.command(name="app")(serve_app)
+app.command()(mcp)
 app.add_typer(models, name="models")
 # `evaluate` alone measures matches of users; its subcommands measure other things.
 measured = typer.Typer()
