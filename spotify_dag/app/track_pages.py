@@ -10,7 +10,7 @@ from spotify_dag.app import cards
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.page_parts import FILE_ENDINGS, HEAVY, or_problem, savable, static
 from spotify_dag.app.service import Service
-from spotify_dag.app.track_questions import Continuation
+from spotify_dag.app.track_questions import Continuation, TrackSearch
 from spotify_dag.tracks.blend_answers import MOST_TRACKS, BlendWish
 from spotify_dag.tracks.text_search import POPULAR
 
@@ -29,11 +29,12 @@ def search_page(service: Service) -> None:
 
     def show(text: str) -> str:
         """Find tracks."""
-        return or_problem(
-            lambda: cards.tracks(
-                service.tracks.search(text, 20), title=text.strip() or POPULAR, account=account, picks=True
-            )
-        )
+
+        def found() -> str:
+            tracks = service.tracks.search(TrackSearch(q=text, k=20))["tracks"]
+            return cards.tracks(tracks, title=text.strip() or POPULAR, account=account, picks=True)
+
+        return or_problem(found)
 
     for trigger in (go.click, query.submit):
         trigger(show, query, answer, api_visibility="private", show_progress="minimal", **HEAVY)
