@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
+from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any, Literal
 
 import orjson
+from anyio import to_thread
 from fastapi import APIRouter, Cookie, Depends, FastAPI, File, Form, Header, Path, Query, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 
 from spotify_dag.app import api_models, my_data
 from spotify_dag.app.account_playlists import NewPlaylist
@@ -25,6 +29,7 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.change_preferences import preferences_answer
 from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.stores.preferences import Preference
+from spotify_dag.tracks.blend_answers import BlendWish
 from spotify_dag.tracks.continuation import DIVERSITY
 from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, SuggestWish
 
@@ -33,6 +38,11 @@ UserId = Annotated[str, Path(max_length=500, description="User id", examples=["s
 ListForm = Annotated[AnswerForm, Query(alias="format", description=FORM)]
 Token = Annotated[str | None, Header(alias=TOKEN_HEADER, max_length=2_000, description="The token given with a file")]
 """Read from the request itself; named here for the description of the API."""
+BlendCode = Annotated[str, Path(max_length=100, description="Code of the blend")]
+BlendKey = Annotated[str, Header(alias="X-Blend-Key", max_length=100, description="The key that came with the code")]
+FILE = {"type": "string", "format": "binary"}
+SPOOLED = 1 << 20
+"""Bytes of a file that are taken in memory; a larger one is on disk without a name while it comes."""
 
 
 def _job(request: Request, job_id: Annotated[str, Path(max_length=100)]) -> Job:
@@ -63,6 +73,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
     app.include_router(_newcomers(service), tags=["new users"])
     app.include_router(_own(service), tags=["my data"])
     app.include_router(_tracks(service), tags=["tracks"])
+    app.include_router(_guest_blends(service), tags=["blends with guests"])
+    app.include_router(_joining(service), tags=["blends with guests"])
     app.include_router(_health(service, API), tags=["operations"])
     app.include_router(_health(service, ""), include_in_schema=False)
     app.include_router(_login(service), include_in_schema=False)
@@ -301,6 +313,81 @@ def _tracks(service: Service) -> APIRouter:
         """Make a list of tracks a private playlist of your account, or complete the one that it is already."""
         account, session = service.account_playlists, service.identity.session(request)
         return Json(await account.work.run(account.add, asked, session))
+
+    return router
+
+
+def _guest_blends(service: Service) -> APIRouter:
+    router = APIRouter(prefix=f"{API}/blends", default_response_class=Json, responses=documented(404))
+    blends = service.guest_blends
+
+    @router.post("", status_code=201, response_model=api_models.OpenedBlend)
+    async def open_blend(request: Request) -> Response:
+        """Open a blend that people can join by a link, with files of theirs too; it is over after some hours."""
+        answer = await service.heavy.run(blends.open, client_of(request.scope))
+        return Json(answer, 201, {"Location": f"{API}/blends/{answer['code']}"})
+
+    @router.get("/{code}", response_model=api_models.OpenBlendAnswer)
+    async def who_is_in(code: BlendCode) -> Response:
+        """Return who is in a blend."""
+        return Json(blends.told(code))
+
+    @router.post("/{code}/list", response_model=api_models.BlendAnswer, responses={200: DESCRIBED})
+    async def list_of_blend(code: BlendCode, asked: BlendWish, form: ListForm = "json") -> Response:
+        """Return one list for all who are in a blend: the least satisfied of them is satisfied most."""
+        answer = await service.heavy.run(blends.listed, code, asked)
+        return Json(answer) if form == "json" else playlist_file("Blend", answer["tracks"], form)
+
+    @router.delete("/{code}", response_model=api_models.EndedBlendAnswer)
+    async def end_blend(code: BlendCode, key: BlendKey) -> Response:
+        """End a blend; only for who opened it. Nothing of it is left."""
+        return Json({"people": blends.rooms.close(code, key)})
+
+    return router
+
+
+def _joining(service: Service) -> APIRouter:
+    router = APIRouter(prefix=f"{API}/blends", default_response_class=Json, responses=documented(404))
+    blends = service.guest_blends
+
+    @router.post(
+        "/{code}/files", status_code=201, response_model=api_models.JoinedAnswer, responses=documented(404, 408, 409),
+        openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": FILE}}}},
+    )  # fmt: skip
+    async def join_by_file(
+        request: Request,
+        code: BlendCode,
+        name: Annotated[str, Query(max_length=200, description="What to call the guest")] = "",
+        file: Annotated[str, Query(max_length=500, description="Name of the file")] = "",
+    ) -> Response:
+        """Join a blend by a file that one exported: CSV, JSON or zip. Nothing is kept after the blend."""
+        blends.rooms.check_place(code)
+        with SpooledTemporaryFile(max_size=SPOOLED) as body:
+            try:
+                async for part in request.stream():
+                    # Writing a large file must not keep everybody else waiting.
+                    await to_thread.run_sync(body.write, part)
+            except ClientDisconnect:
+                raise AppError(400, "Only a part of the file came. Send it again.") from None
+            body.seek(0)
+            begin = partial(blends.join_by_files, code, [(file, body)], name, client=client_of(request.scope))
+            joining = await service.heavy.run(begin)
+        return Json(await joining.end_async(), 201)
+
+    @router.post(
+        "/{code}/users", status_code=201, response_model=api_models.JoinedAnswer, responses=documented(404, 409)
+    )
+    async def join_as_user(
+        request: Request, code: BlendCode, asked: api_models.RoomUser, token: Token = None
+    ) -> Response:
+        """Let a user join who is shown, or proves who they are."""
+        proven = service.identity.proven(request)
+        return Json(await service.heavy.run(blends.join_as_user, code, asked.user_id, proven), 201)
+
+    @router.delete("/{code}/people/{key}", response_model=api_models.LeftAnswer)
+    async def leave(code: BlendCode, key: Annotated[str, Path(max_length=100)]) -> Response:
+        """Leave a blend by the key that came with joining; what was held of somebody is gone."""
+        return Json({"name": blends.rooms.leave(code, key)})
 
     return router
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import re
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ API = "/api/v1"
 OPEN = {f"{prefix}{path}" for prefix in ("", API) for path in ("/healthz", "/readyz")}
 """What those who watch the app may ask without a password, as often as they like."""
 NEWCOMERS = f"{API}/users"
-UPLOADS = (NEWCOMERS, "/gradio_api/upload")
+GUESTS = re.compile(rf"{API}/blends/[^/]+/files")
+"""Where guests of a blend hand in their files."""
 STREAMS = (f"{API}/jobs/", "/gradio_api/queue/data", "/gradio_api/heartbeat/")
 """Answers that go on for as long as there is something to tell."""
 STREAM_SECONDS = 3_600.0
@@ -195,7 +197,7 @@ class Guard:
             # A client that is no browser sends none of the headers, and has no cookies that another site could use.
             if not is_own_page(headers, self.settings.app_url):
                 raise AppError(403, "This was asked for by another site. Do it on the pages of the app itself.")
-            if method == "POST" and path == NEWCOMERS:
+            if method == "POST" and (path == NEWCOMERS or GUESTS.fullmatch(path)):
                 self._newcomers.admit(client)
 
     def _check_entrance(self, headers: dict[str, str]) -> None:
@@ -216,12 +218,12 @@ class Guard:
 
     def _seconds(self, scope: Scope) -> float:
         # Deleting a user waits for runs, and looks through everything: it is not to be cut off.
-        uploads = scope["method"] == "DELETE" or (scope["method"] == "POST" and scope["path"] in UPLOADS)
+        uploads = scope["method"] == "DELETE" or (scope["method"] == "POST" and _is_upload(scope["path"]))
         return self.settings.app_upload_seconds if uploads else self.settings.app_request_seconds
 
     def _bounded(self, scope: Scope, headers: dict[str, str], receive: Receive, refused: list[AppError]) -> Receive:
         """Return ``receive`` that refuses a body that is too large, as announced or as it comes."""
-        most = self.settings.app_max_upload_mb * MB + SMALL_BODY if scope["path"] in UPLOADS else SMALL_BODY
+        most = self.settings.app_max_upload_mb * MB + SMALL_BODY if _is_upload(scope["path"]) else SMALL_BODY
         refusal = AppError(413, f"This is too large: at most {most / MB:,.0f} MB are taken.")
         announced = headers.get("content-length", "0")
         if not announced.isdecimal() or int(announced) > most:
@@ -238,6 +240,10 @@ class Guard:
             return message
 
         return receiving
+
+
+def _is_upload(path: str) -> bool:
+    return path in (NEWCOMERS, "/gradio_api/upload") or bool(GUESTS.fullmatch(path))
 
 
 def _check_decodable(scope: Scope) -> None:

@@ -21,6 +21,7 @@ import orjson
 from spotify_dag.app.account_playlists import AccountPlaylists
 from spotify_dag.app.background_jobs import Job, Jobs, Lane
 from spotify_dag.app.guard import Rate
+from spotify_dag.app.guest_blends import GuestBlends
 from spotify_dag.app.heavy_work import HeavyWork
 from spotify_dag.app.identity import Identity, Session, Signer
 from spotify_dag.app.newcomers import Newcomer, Newcomers, hand_in, hand_in_login, handed_in
@@ -87,6 +88,7 @@ class Service:
         self.newcomer_rate = Rate(project.settings.app_newcomers_per_minute)
         self.tracks = Tracks(project)
         self.jobs = Jobs()
+        self.guest_blends = GuestBlends(self)
         self.heavy = HeavyWork(at_once=4, waiting=40)
         self.drawing = HeavyWork(at_once=1, waiting=20)
         self.account_playlists = AccountPlaylists(project.settings)
@@ -105,6 +107,7 @@ class Service:
     def stop(self) -> None:
         """End what runs, and leave nothing behind."""
         self.jobs.stop()
+        self.guest_blends.rooms.clear()
         self.serving.stop()
         self.workspace.close()
 
@@ -182,7 +185,7 @@ class Service:
                 403, "Only the user themselves can agree to be kept and shown: log in with Spotify first, at /login."
             )
         self._refuse_to_keep(wish)
-        lane: Lane = "known" if own is None and self._is_shown(user_id) and not _refines(wish) else "spotify"
+        lane: Lane = "known" if own is None and self.is_shown(user_id) and not _refines(wish) else "spotify"
         return self._begin(lambda job: self._profile(job, user_id, wish, own), lane, client)
 
     def _add_listenbrainz(self, name: str, wish: Wish, client: str) -> Job:
@@ -192,7 +195,7 @@ class Service:
                 "that ListenBrainz gives you, at https://listenbrainz.org/settings/export.",
             )  # fmt: skip
         user_id = user_id_of(name)
-        lane: Lane = "known" if self._is_shown(user_id) and not _refines(wish) else "spotify"
+        lane: Lane = "known" if self.is_shown(user_id) and not _refines(wish) else "spotify"
         return self._begin(lambda job: self._listenbrainz(job, name, user_id, wish), lane, client)
 
     def add_files(
@@ -214,13 +217,30 @@ class Service:
         Raises
         ------
         AppError
-            If there are more than `MOST_UPLOADS`.
+            If there are more than `MOST_UPLOADS`, too many wait, or this app keeps nobody.
         """
         self._refuse_to_keep(wish)
+        folder, paths = self.copied(files)
+        try:
+            user = user_id or new_user_id()
+            return self._begin(lambda job: self._files(job, paths, folder, user, wish), "files", client)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def copied(self, files: Sequence[tuple[str, IO[bytes]]]) -> tuple[Path, list[Path]]:
+        """Copy files that somebody exported; return the folder, which the caller deletes, and where they are in it.
+
+        Raises
+        ------
+        AppError
+            If there are more than `MOST_UPLOADS`.
+        NoModelError
+            If there is nothing to answer from yet.
+        """
         if len(files) > MOST_UPLOADS:
             raise AppError(422, f"At most {MOST_UPLOADS} files can be sent at once, not {len(files):,}. Send one zip.")
-        if self.serving.current is None:
-            self.serving.snapshot()
+        self.serving.snapshot()
         folder = self.workspace.folder()
         try:
             paths = [folder / str(place) / file_name(name) for place, (name, _) in enumerate(files)]
@@ -228,11 +248,10 @@ class Service:
                 path.parent.mkdir()  # One folder each: two may have one name.
                 with path.open("wb") as file:
                     shutil.copyfileobj(content, file)
-            user = user_id or new_user_id()
-            return self._begin(lambda job: self._files(job, paths, folder, user, wish), "files", client)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        return folder, paths
 
     def _refuse_to_keep(self, wish: Wish) -> None:
         if wish.consent and not self.project.settings.app_keeps:
@@ -280,6 +299,7 @@ class Service:
         except SpotifyDagError as error:
             raise UnknownUserError(str(error)) from None
         self.serving.hide(user_id)
+        self.guest_blends.rooms.forget(user_id)
         self.newcomers.drop_model()
         self._pictures.clear()
         return done.deleted
@@ -306,14 +326,15 @@ class Service:
 
         return self.jobs.start(work, lane=lane, client=client, seconds=self.project.settings.app_newcomer_seconds)
 
-    def _is_shown(self, user_id: str) -> bool:
+    def is_shown(self, user_id: str) -> bool:
+        """Return whether a user is known here, and others may be told of them."""
         snapshot = self.serving.current
         row = None if snapshot is None else snapshot.row_of.get(user_id)
         return snapshot is not None and row is not None and bool(snapshot.public[row])
 
     def _profile(self, job: Job, user_id: str, wish: Wish, login: Session | None) -> dict[str, Any]:
         snapshot = self.serving.snapshot()
-        if login is None and self._is_shown(user_id) and not _refines(wish):
+        if login is None and self.is_shown(user_id) and not _refines(wish):
             return _of_shown_user(job, snapshot, user_id, wish)
         if not self.project.settings.spotify_client_id:
             raise AppError(
@@ -338,7 +359,7 @@ class Service:
 
     def _listenbrainz(self, job: Job, name: str, user_id: str, wish: Wish) -> dict[str, Any]:
         snapshot = self.serving.snapshot()
-        if self._is_shown(user_id) and not _refines(wish):
+        if self.is_shown(user_id) and not _refines(wish):
             return _of_shown_user(job, snapshot, user_id, wish)
         if user_id in self.project.tombstones:
             raise UnknownUserError(f"ListenBrainz does not know the listens of '{name}'.")

@@ -17,6 +17,7 @@ from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.tracks.blend_answers import MOST_MINUTES, MOST_TRACKS, BlendWish
 from spotify_dag.tracks.continuation import DIVERSITY
+from spotify_dag.tracks.listeners import Listening
 from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, NEAR, SuggestWish
 from spotify_dag.tracks.weekly_lists import read_weekly_list
 
@@ -61,7 +62,7 @@ def blend(
         project = open_project(context)
         project.check_layout()
         blends = project.blends
-        guests = [blends.listener(path.stem, _items(project, path)) for path in file or ()]
+        guests = [(path.stem, Listening.of_items(_items(project, path))) for path in file or ()]
         wish = BlendWish(
             tracks=tracks,
             minutes=minutes,

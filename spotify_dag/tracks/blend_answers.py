@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,11 +14,8 @@ from spotify_dag.features.genres import artist_key
 from spotify_dag.tracks.blend import Blend, Limit, blend
 from spotify_dag.tracks.blend_candidates import Pool, pool_of
 from spotify_dag.tracks.continuation_model import LoadedModel
-from spotify_dag.tracks.listeners import Listener, ListenerError, Listeners
+from spotify_dag.tracks.listeners import Listener, ListenerError, Listeners, Listening
 from spotify_dag.tracks.track_answers import TrackAnswers, shown, track_reference
-
-if TYPE_CHECKING:
-    import polars as pl
 
 FEWEST_PEOPLE, MOST_PEOPLE = 2, 20
 MOST_TRACKS, MOST_MINUTES, MOST_VETOES = 200, 600, 1_000
@@ -50,12 +47,19 @@ class Blends:
     answers: TrackAnswers
     listeners: Listeners
 
-    def listener(self, name: str, items: pl.DataFrame) -> Listener:
-        """Return somebody who is here only as rows of `schemas.RAW_PLAYLISTS`; nothing of them is kept."""
-        return Listener.of_items(name, items, self.answers.loaded())
-
-    def blended(self, user_ids: Sequence[str], wish: BlendWish, guests: Sequence[Listener] = ()) -> dict[str, Any]:
+    def blended(
+        self, user_ids: Sequence[str], wish: BlendWish, guests: Sequence[tuple[str, Listening]] = ()
+    ) -> dict[str, Any]:
         """Return one list for users of the lake and for guests.
+
+        Parameters
+        ----------
+        user_ids
+            Users of the lake.
+        wish
+            How the list shall be.
+        guests
+            Names and listening of people who are not in the lake; nothing of them is kept.
 
         Returns
         -------
@@ -71,7 +75,9 @@ class Blends:
         """
         loaded = self.answers.loaded()
         # Sorted, so that the order in which people are named changes nothing.
-        people = sorted([*self.listeners.of(user_ids, loaded), *guests], key=lambda person: person.name)
+        people = self.listeners.of(user_ids, loaded)
+        people += [Listener.of_listening(name, listening, loaded) for name, listening in guests]
+        people.sort(key=lambda person: person.name)
         names = [person.name for person in people]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -37,6 +37,42 @@ PREDICTED = 0.3
 
 
 @dataclass(frozen=True)
+class Listening:
+    """What one person listens to, in names: it outlives a model, whose numbers mean something else in the next."""
+
+    tracks: pl.DataFrame
+    """``track_id, weight``: how often each track was played or listed."""
+    artists: pl.DataFrame
+    """``artist_key, weight``, items without a title included."""
+
+    @staticmethod
+    def of_items(items: pl.DataFrame | pl.LazyFrame) -> Listening:
+        """Return the listening of rows of `schemas.RAW_PLAYLISTS`. Items without a title count for their artist."""
+        import polars as pl
+
+        weight = pl.col("plays").fill_null(1).cast(pl.Float64).alias("weight")
+        names = track_identity(), artist_key(pl.col("artist_name")).alias("artist_key")
+        counted = items.lazy().select("track_name", *names, weight)
+        parts = ((counted.filter(pl.col("track_name").is_not_null()), "track_id"), (counted, "artist_key"))
+        return Listening(
+            *pl.collect_all([rows.group_by(name).agg(pl.col("weight").sum()).sort(name) for rows, name in parts])
+        )
+
+    def known(self, loaded: LoadedModel, most: int) -> Listening:
+        """Return what a model knows of it: of tracks and of artists those of most weight, at most ``most`` of each."""
+        import polars as pl
+
+        def heaviest(rows: pl.DataFrame, name: str, known: Iterable[str]) -> pl.DataFrame:
+            here = rows.filter(pl.col(name).is_in(list(known)))
+            return here.sort("weight", name, descending=[True, False]).head(most)
+
+        return Listening(
+            heaviest(self.tracks, "track_id", loaded.numbers(self.tracks["track_id"].to_list())),
+            heaviest(self.artists, "artist_key", loaded.artists(self.artists["artist_key"].to_list())),
+        )
+
+
+@dataclass(frozen=True)
 class Listener:
     """One person."""
 
@@ -66,24 +102,12 @@ class Listener:
         return Listener(name, tracks[order], artists, weights / max(float(weights.sum()), 1e-12))
 
     @staticmethod
-    def of_items(name: str, items: pl.DataFrame, loaded: LoadedModel, more_like: Sequence[str] = ()) -> Listener:
-        """Return somebody by rows of `schemas.RAW_PLAYLISTS`. Items without a title count for their artist.
-
-        Tracks of ``more_like`` count as what they play most.
-        """
-        import polars as pl
-
-        weight = pl.col("plays").fill_null(1).cast(pl.Float64).alias("weight")
-        counted = items.select(
-            "track_name", track_identity(), artist_key(pl.col("artist_name")).alias("artist_key"), weight
-        )
-        titled = counted.filter(pl.col("track_name").is_not_null()).group_by("track_id").agg(pl.col("weight").sum())
-        of_artist = counted.group_by("artist_key").agg(pl.col("weight").sum()).sort("artist_key")
-        numbers = loaded.numbers(titled["track_id"].to_list())
-        rows = [(numbers[track], weight) for track, weight in titled.iter_rows() if track in numbers]
-        places = loaded.artists(of_artist["artist_key"].to_list())
-        tracks = dict(rows)
-        artists = {places[key]: weight for key, weight in of_artist.iter_rows() if key in places}
+    def of_listening(name: str, listening: Listening, loaded: LoadedModel, more_like: Sequence[str] = ()) -> Listener:
+        """Return somebody by what they listen to. Tracks of ``more_like`` count as what they play most."""
+        numbers = loaded.numbers(listening.tracks["track_id"].to_list())
+        tracks = {numbers[track]: weight for track, weight in listening.tracks.iter_rows() if track in numbers}
+        places = loaded.artists(listening.artists["artist_key"].to_list())
+        artists = {places[key]: weight for key, weight in listening.artists.iter_rows() if key in places}
         most = max(tracks.values(), default=1.0)
         for track in loaded.numbers(more_like).values():
             artist = int(loaded.model.stage.tracks.artist[track])
@@ -169,7 +193,8 @@ class Listeners:
     def with_preferences(self, user_id: str, items: pl.DataFrame, loaded: LoadedModel) -> Listener:
         """Return a user by rows of `schemas.RAW_PLAYLISTS` that count, and what they said of tracks and artists."""
         said = self.preferences.of(user_id)
-        listener = Listener.of_items(user_id, items, loaded, [it.name for it in said if it.kind == "more-like"])
+        more_like = [it.name for it in said if it.kind == "more-like"]
+        listener = Listener.of_listening(user_id, Listening.of_items(items), loaded, more_like)
         if not said:
             return listener
         tracks = loaded.model.stage.tracks
