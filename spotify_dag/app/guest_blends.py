@@ -27,7 +27,7 @@ class Joining:
     """A guest whose files are being read."""
 
     job: Job
-    """Tells how far it is, and nothing of the guest: a job is kept for a while after its end."""
+    """Tells how far it is, and not who came in: a job is kept for a while after its end."""
     _answers: list[dict[str, Any]]
 
     def end(self) -> dict[str, Any]:
@@ -117,7 +117,6 @@ class GuestBlends:
         service = self._service
         self.rooms.check_place(code)
         folder, paths = service.copied(files)
-
         answers: list[dict[str, Any]] = []
 
         def work(job: Job) -> dict[str, Any]:

@@ -64,7 +64,9 @@ class Listening:
 
         def heaviest(rows: pl.DataFrame, name: str, known: Iterable[str]) -> pl.DataFrame:
             here = rows.filter(pl.col(name).is_in(list(known)))
-            return here.sort("weight", name, descending=[True, False]).head(most)
+            best = here.sort("weight", name, descending=[True, False]).head(most)
+            # Written anew: a part of a frame holds on to the memory of the whole, and to all names in it.
+            return pl.DataFrame(best.to_dict(as_series=False), schema=best.schema)
 
         return Listening(
             heaviest(self.tracks, "track_id", loaded.numbers(self.tracks["track_id"].to_list())),

@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 def test_no_request_is_answered_wrongly(with_tracks: Served, tmp_path: Path) -> None:
     found = contract(with_tracks.url, 2, tmp_path)
+    with_tracks.service.guest_blends.rooms.clear()  # It opened as many as one client may have.
     assert found["failures"] == 0, found["said"]
     assert found["cases"] - found["cases_of_pages"] >= 300
     assert found["cases_of_pages"] >= 100
