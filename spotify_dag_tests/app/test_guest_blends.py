@@ -71,7 +71,7 @@ class Room:
     def user(self, user: str, **headers: str) -> httpx.Response:
         return self.client.post(f"{self.path}/users", json={"user_id": user}, headers=headers)
 
-    def list(self, **wish: Any) -> httpx.Response:
+    def ask(self, **wish: Any) -> httpx.Response:
         return self.client.post(f"{self.path}/list", json={**WISH, **wish})
 
     def people(self) -> list[tuple[str, str]]:
@@ -111,7 +111,7 @@ class TestWhoJoins:
         other = room.user(user_id(7)).json()
         assert (other["name"], other["items"]) == (user_id(7), items_of(with_tracks, user_id(7)).height)
         assert room.people() == [("ana", "file"), ("ben", "file"), (user_id(7), "user")]
-        made = room.list().json()
+        made = room.ask().json()
         assert [person["user_id"] for person in made["people"]] == ["ana", "ben", user_id(7)]
         told = {reason["user_id"] for track in made["tracks"] for reason in track["for"]}
         assert told == {"ana", "ben", user_id(7)}
@@ -136,14 +136,14 @@ class TestWhoJoins:
                         else room.file(file_of(with_tracks, user_id({"ana": 5, "ben": 6}[name])), name)
                     )
                     assert answer.status_code == 201
-                lists.append(room.list().json())
+                lists.append(room.ask().json())
         assert lists[0] == lists[1]
 
     def test_a_veto_holds_and_the_list_leaves_as_a_file(self, with_tracks: Served, room: Room) -> None:
         room.file(file_of(with_tracks, user_id(5)))
         room.user(user_id(7))
-        artist = room.list().json()["tracks"][0]["artist_name"]
-        made = room.list(without_artists=[artist]).json()["tracks"]
+        artist = room.ask().json()["tracks"][0]["artist_name"]
+        made = room.ask(without_artists=[artist]).json()["tracks"]
         assert len(made) == WISH["tracks"]
         assert artist not in {track["artist_name"] for track in made}
         as_csv = room.client.post(f"{room.path}/list", params={"format": "csv"}, json=WISH)
@@ -159,7 +159,7 @@ class TestWhoJoins:
         assert room.client.delete(f"{room.path}/people/{key}").json() == {"name": "ana"}
         assert room.client.delete(f"{room.path}/people/{key}").status_code == 404
         assert room.people() == [(user_id(7), "user"), (user_id(8), "user")]
-        assert {person["user_id"] for person in room.list().json()["people"]} == {user_id(7), user_id(8)}
+        assert {person["user_id"] for person in room.ask().json()["people"]} == {user_id(7), user_id(8)}
         until(lambda: gc.collect() >= 0 and gone() is None)
 
     def test_names_are_plain_and_nobody_elses(self, with_tracks: Served, room: Room) -> None:
@@ -179,7 +179,7 @@ class TestWhoJoins:
         token = with_tracks.service.identity.file_token(PRIVATE)
         assert room.user(PRIVATE, **{TOKEN_HEADER: token}).json()["name"] == PRIVATE
         assert room.people() == [(f"{PRIVATE} 2", "file"), (PRIVATE, "user")]
-        assert [person["user_id"] for person in room.list().json()["people"]] == [PRIVATE, f"{PRIVATE} 2"]
+        assert [person["user_id"] for person in room.ask().json()["people"]] == [PRIVATE, f"{PRIVATE} 2"]
 
     def test_users_hidden_or_forgotten_since_are_left_out(self, with_tracks: Served, room: Room) -> None:
         for number in (7, 8, 9):
@@ -189,7 +189,7 @@ class TestWhoJoins:
         snapshot.public[row] = False
         try:
             assert [name for name, _ in room.people()] == [user_id(7), user_id(9)]
-            assert len(room.list().json()["people"]) == 2
+            assert len(room.ask().json()["people"]) == 2
         finally:
             snapshot.public[row] = True
         _rooms(with_tracks).forget(user_id(9))
@@ -208,7 +208,7 @@ class TestWhatIsLeft:
         del person
         until(lambda: not rooms._rooms and rooms._sweeper is None)  # by itself: nobody asks
         until(lambda: gc.collect() >= 0 and gone() is None)
-        answers = [room.client.get(room.path), room.list(), room.user(user_id(7)), room.file(b"a"), room.end()]
+        answers = [room.client.get(room.path), room.ask(), room.user(user_id(7)), room.file(b"a"), room.end()]
         assert [answer.status_code for answer in answers] == [404] * 5
         assert all(answer.json()["detail"].startswith("That blend is over") for answer in answers)
 
@@ -217,7 +217,7 @@ class TestWhatIsLeft:
         before = {path: path.stat().st_mtime_ns for path in _files(root)}
         assert room.file(file_of(with_tracks, user_id(5)), MARK).status_code == 201
         room.user(user_id(7))
-        room.list()
+        room.ask()
         changed = [path for path in _files(root) if before.get(path) != path.stat().st_mtime_ns]
         assert [path for path in changed if MARK.encode() in path.read_bytes()] == []
         assert [path for path in changed if "work-" in str(path)] == []
