@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import gc
 import io
+import threading
+import time
 import weakref
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import pytest
 
 from samples.app_world import PRIVATE, user_id
 from spotify_dag.app import blend_rooms
+from spotify_dag.app.background_jobs import WORKERS
 from spotify_dag.app.blend_rooms import BlendRooms, plain_name
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.problems import AppError
@@ -198,14 +202,17 @@ class TestWhoJoins:
 
 @pytest.mark.medium
 class TestWhatIsLeft:
-    def test_after_its_end_there_is_nothing(self, with_tracks: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-        rooms = _rooms(with_tracks)
-        monkeypatch.setattr(rooms, "seconds", 0.8)
-        room = Room(with_tracks.client)
+    def test_after_its_end_there_is_nothing(self, with_tracks: Served) -> None:
+        rooms, room = _rooms(with_tracks), Room(with_tracks.client)
         assert room.file(file_of(with_tracks, user_id(5))).status_code == 201
+        left = datetime.fromisoformat(room.opened["expires_at"]) - datetime.now(UTC)
+        assert left.total_seconds() == pytest.approx(blend_rooms.OPEN_SECONDS, abs=60)
         (person,) = rooms.people(room.opened["code"])
         gone = weakref.ref(person.listening or person)
         del person
+        with rooms._changed:  # Its time passes.
+            rooms._rooms[room.opened["code"]].ends = time.monotonic() + 0.2
+            rooms._changed.notify()
         until(lambda: not rooms._rooms and rooms._sweeper is None)  # by itself: nobody asks
         until(lambda: gc.collect() >= 0 and gone() is None)
         answers = [room.client.get(room.path), room.ask(), room.user(user_id(7)), room.file(b"a"), room.end()]
@@ -259,9 +266,13 @@ class TestBadFiles:
         assert room.file(packed.getvalue(), file="my.zip").status_code == 201
 
     def test_who_gives_up_does_not_come_in(self, with_tracks: Served, room: Room) -> None:
-        blends, content = with_tracks.service.guest_blends, file_of(with_tracks, user_id(5))
-        joining = blends.join_by_files(room.opened["code"], [("a.csv", io.BytesIO(content))], "", client="test")
+        service, file = with_tracks.service, ("a.csv", io.BytesIO(file_of(with_tracks, user_id(5))))
+        go_on = threading.Event()
+        for _ in range(WORKERS["files"]):
+            service.jobs.start(lambda _: {"waited": go_on.wait(60)}, lane="files", client="others", seconds=60)
+        joining = service.guest_blends.join_by_files(room.opened["code"], [file], "", client="test")
         joining.job.stopped = True
+        go_on.set()
         with pytest.raises(AppError, match="being ended"):
             joining.end()
         assert room.people() == []
