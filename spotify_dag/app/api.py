@@ -32,7 +32,6 @@ from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, SuggestWish
 
 UserId = Annotated[str, Path(max_length=500, description="User id", examples=["synthetic-000007"])]
 TrackId = Annotated[str, Field(max_length=500)]
-MOST_LISTENERS = 50
 
 
 def _job(request: Request, job_id: Annotated[str, Path(max_length=100)]) -> Job:
@@ -79,12 +78,9 @@ def _answers(service: Service) -> APIRouter:
         return Json(service.matches(user_id, asked.k, asked.min_shared, proven))
 
     @router.get("/listeners", response_model=api_models.ListenersAnswer)
-    def listeners(
-        q: Annotated[str, Query(max_length=500, description="How the id begins; empty for examples")] = "",
-        k: Annotated[int, Query(ge=1, le=MOST_LISTENERS, description="Number of users")] = 10,
-    ) -> Response:
+    def listeners(asked: Annotated[api_models.ListenersQuestion, Query()]) -> Response:
         """Return users who agreed to be shown, to choose from; without a text, examples of different tastes."""
-        return Json({"listeners": service.serving.snapshot().listeners(q.strip(), k)})
+        return Json(service.listeners(asked.q, asked.k))
 
     @router.get("/compare", response_model=api_models.CompareAnswer)
     def compare(

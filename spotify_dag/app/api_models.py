@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spotify_dag.stores.preferences import MOST_NAME, MOST_PREFERENCES, Kind
 
+MOST_LISTENERS = 50
 MOST_MATCHES = 100
 MOST_ENTRIES = 1_000
 ListenerId = Annotated[str, Field(min_length=1, max_length=500, description="User id", examples=["synthetic-000007"])]
@@ -18,6 +19,13 @@ class MatchesQuestion(BaseModel):
 
     k: int = Field(10, ge=1, le=MOST_MATCHES, description="Number of matches")
     min_shared: int = Field(0, ge=0, le=1_000, description="Artists both must have, at least")
+
+
+class ListenersQuestion(BaseModel):
+    """Which users to choose from are asked for."""
+
+    q: str = Field("", max_length=500, description="How the id begins; empty for examples")
+    k: int = Field(10, ge=1, le=MOST_LISTENERS, description="Number of users")
 
 
 class PairQuestion(BaseModel):

@@ -28,6 +28,8 @@ from spotify_dag.app.api_models import (
     CompareQuestion,
     ContinueAnswer,
     ListenerId,
+    ListenersAnswer,
+    ListenersQuestion,
     MatchesAnswer,
     MatchesQuestion,
     TracksAnswer,
@@ -65,6 +67,12 @@ class ListenerMatches(MatchesQuestion):
 
 class ListenerPair(CompareQuestion):
     """Which listeners are compared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SearchedListeners(ListenersQuestion):
+    """Which listeners are searched for."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -113,6 +121,10 @@ def _blend(service: Service, asked: BlendRequest, proven: set[str]) -> dict[str,
     return service.tracks.blended(asked, service.serving.snapshot(), proven)
 
 
+def _search_listeners(service: Service, asked: SearchedListeners, proven: set[str]) -> dict[str, Any]:
+    return service.listeners(asked.q, asked.k)
+
+
 def _search(service: Service, asked: SearchedTracks, proven: set[str]) -> dict[str, Any]:
     return service.tracks.search(asked)
 
@@ -128,6 +140,12 @@ TOOLS = (
         "compare_listeners",
         "Compare two listeners: how alike they are, what they share, and what each has that the other has not.",
         ListenerPair, CompareAnswer, _compare,
+    ),
+    Tool(
+        "search_listeners",
+        "Find listeners who are shown, by the beginning of their user id, each with the genres that weigh most. An "
+        "empty text gives examples of different tastes.",
+        SearchedListeners, ListenersAnswer, _search_listeners,
     ),
     Tool(
         "continue_playlist",

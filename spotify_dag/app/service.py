@@ -123,6 +123,10 @@ class Service:
         person = snapshot.person(user_id, shown=user_id not in proven)
         return _answer(snapshot, user_id, person, snapshot.matches(person, k, min_shared=min_shared))
 
+    def listeners(self, beginning: str, k: int) -> dict[str, Any]:
+        """Return ``listeners`` who are shown and whose ids begin with a text; for no text, examples."""
+        return {"listeners": self.serving.snapshot().listeners(beginning.strip(), k)}
+
     def compare(self, first: str, second: str, limit: int | None, proven: Iterable[str] = ()) -> dict[str, Any]:
         """Return what two users have in common, and what each has that the other has not.
 
