@@ -217,7 +217,10 @@ def tracks(
             shown = f'<a href="{attribute(link)}" rel="noopener noreferrer" target="_blank">{shown}</a>'
         said = "".join(_toggle(path, kind, str(track["track_id"]), words) for kind, words in FEEDBACK.items() if path)
         if picks and track.get("track_id"):
-            said += f'<button type="button" class="sd-toggle" data-pick="{attribute(track["track_id"])}">Add</button>'
+            said += (
+                f'<button type="button" class="sd-toggle" data-pick="{attribute(track["track_id"])}" '
+                f'aria-label="Add {attribute(track["track_name"])} to the playlist">Add</button>'
+            )
         rows.append(f"<li><strong>{shown}</strong> {text(track['artist_name'])}{year}{why}{said}</li>")
     save = f'<div class="sd-save">{_take_away(title, listed)}{_save(title, listed) if account else ""}</div>'
     return f"{skipped}{save}<ol class='sd-tracks'>{''.join(rows)}</ol>{ATTRIBUTION}"
