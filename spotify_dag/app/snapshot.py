@@ -30,6 +30,8 @@ AXES = 64
 SHORTLIST = 2_000
 """At least so many users are chosen by the principal axes, to be compared in full."""
 MAP_GENRES = 10
+EXAMPLE_ROWS = 2_000
+"""Users that examples are chosen from: so few cost milliseconds, however many there are."""
 GENRES_TOLD = 3
 """Of a user who is picked from a list."""
 SAMPLE = 20_000
@@ -183,13 +185,14 @@ class Snapshot:
 
     @cached_property
     def _examples(self) -> list[int]:
-        """Of each of the commonest genres, the row of the user who is shown, prefers it, and has most tracks."""
-        most: dict[int, int] = {}
-        for user, genre in zip(self.taste_map["user_ids"], self.taste_map["genre"], strict=True):
-            row = self.row_of[user]
-            if genre not in most or self.tracks[row] > self.tracks[most[genre]]:
-                most[genre] = row
-        return [most[genre] for genre in sorted(most)]
+        """Of each of the commonest genres, the row of the user who prefers it and has most tracks; among some users."""
+        shown = np.flatnonzero(self.public)
+        lovers: dict[str, list[int]] = {}
+        for row in shown[:: -(-len(shown) // EXAMPLE_ROWS) or 1].tolist():
+            for genre in self.tastes.genres(self.tastes.of(row), 1):
+                lovers.setdefault(genre, []).append(row)
+        common = sorted(lovers, key=lambda genre: (-len(lovers[genre]), genre))
+        return [max(lovers[genre], key=lambda row: (self.tracks[row], -row)) for genre in common]
 
     @cached_property
     def taste_map(self) -> dict[str, Any]:

@@ -105,6 +105,32 @@ class TestMatches:
         assert match.score == pytest.approx(back.score)
         assert mirrored.new_to_you == back.why.new_to_you
 
+    def test_listeners_to_choose_are_those_who_are_shown(self, project: Project, snapshot: Snapshot) -> None:
+        tastes = project.lake.scan(USER_TASTES).filter(pl.col("kind") == "genre").collect()
+        heaviest = tastes.sort("weight", "name", descending=[True, False])
+        public = [user for row, user in enumerate(snapshot.user_ids) if snapshot.public[row]]
+        for beginning in ("synthetic-00000", user_id(1)[:-1].upper(), "nobody"):
+            wanted = sorted(user for user in public if user.startswith(beginning.lower()))
+            found = snapshot.listeners(beginning, 50)
+            assert [listener["user_id"] for listener in found] == wanted
+            assert len(snapshot.listeners(beginning, 2)) == min(2, len(wanted))
+            for listener in found:
+                theirs = heaviest.filter(pl.col("user_id") == listener["user_id"])["name"].head(3)
+                assert listener["genres"] == theirs.to_list()
+        assert PRIVATE not in [listener["user_id"] for listener in snapshot.listeners("", 50)]
+
+    def test_examples_differ_in_the_genre_they_prefer(self, snapshot: Snapshot) -> None:
+        examples = snapshot.listeners("", 3)
+        assert len({listener["genres"][0] for listener in examples}) == len(examples) == 3
+
+    def test_somebody_who_is_hidden_is_no_example_and_not_offered(self, project: Project) -> None:
+        snapshot = Snapshot.read(project)
+        hidden = snapshot.listeners("", 1)[0]["user_id"]
+        assert snapshot.listeners(hidden, 1)
+        snapshot.hide(hidden)
+        assert snapshot.listeners(hidden, 1) == []
+        assert hidden not in [listener["user_id"] for listener in snapshot.listeners("", 50)]
+
     def test_the_map_shows_all_who_may_be_shown(self, snapshot: Snapshot) -> None:
         found = snapshot.taste_map
         assert sorted(found["user_ids"]) == sorted(set(snapshot.user_ids) - {PRIVATE})
