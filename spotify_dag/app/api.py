@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
 from spotify_dag.app import api_models, my_data
-from spotify_dag.app.account_playlists import MOST_TRACKS, NewPlaylist
+from spotify_dag.app.account_playlists import NewPlaylist
 from spotify_dag.app.api_parts import FORM, Json, ListForm, Token
 from spotify_dag.app.background_jobs import Job, follow_async
 from spotify_dag.app.blend_api import guest_blends
@@ -32,6 +32,8 @@ from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, SuggestWish
 
 UserId = Annotated[str, Path(max_length=500, description="User id", examples=["synthetic-000007"])]
 TrackId = Annotated[str, Field(max_length=500)]
+MOST_LISTED = 500
+"""Tracks of a list that is downloaded; a form has at most 1,000 fields."""
 
 
 def _job(request: Request, job_id: Annotated[str, Path(max_length=100)]) -> Job:
@@ -295,12 +297,15 @@ def _tracks(service: Service) -> APIRouter:
 
     @router.post("/lists", response_class=Response, responses={200: DESCRIBED})
     async def take_away(
-        tracks: Annotated[list[TrackId], Form(min_length=1, max_length=MOST_TRACKS, description="Ids, in order")],
+        tracks: Annotated[list[TrackId], Form(min_length=1, max_length=MOST_LISTED, description="Ids, in order")],
         title: Annotated[str, Form(max_length=500)] = "",
         form: Annotated[FormName, Form(alias="format")] = "csv",
     ) -> Response:
         """Return tracks of the catalogue as a file; ids that it does not have are left out."""
-        return playlist_file(title, await service.heavy.run(service.tracks.listed, tracks), form)
+        listed = await service.heavy.run(service.tracks.listed, tracks)
+        if not listed:
+            raise AppError(404, f"None of the tracks is here; the first is '{tracks[0][:80]}'. Ask for the list anew.")
+        return playlist_file(title, listed, form)
 
     @router.post("/playlists", response_model=api_models.AddedAnswer, responses=documented(404, 409, 502))
     async def add_playlist(asked: NewPlaylist, request: Request) -> Response:

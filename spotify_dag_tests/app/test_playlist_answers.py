@@ -34,6 +34,27 @@ def test_a_search_leaves_and_comes_back(with_tracks: Served, form: FormName, tmp
     assert set(rows["playlist_name"]) == {"love"}
 
 
+@pytest.mark.parametrize("form", get_args(FormName))
+def test_a_list_that_a_page_shows_is_the_same_file(with_tracks: Served, form: FormName) -> None:
+    asked = {"q": "love", "k": 20}
+    ids = [song["track_id"] for song in with_tracks.client.get("/api/v1/search", params=asked).json()["tracks"]]
+    of_search = with_tracks.client.get("/api/v1/search", params={**asked, "format": form})
+    fields = {"title": "love", "tracks": ["nobody-has-it", *ids], "format": form}
+    of_page = with_tracks.client.post("/api/v1/lists", data=fields)
+    assert of_page.status_code == 200
+    assert of_page.content == of_search.content
+    assert of_page.headers["content-disposition"] == of_search.headers["content-disposition"]
+
+
+def test_a_list_of_nothing_or_of_too_much_is_refused(with_tracks: Served) -> None:
+    unknown = with_tracks.client.post("/api/v1/lists", data={"tracks": ["nobody-has-it"]})
+    assert (unknown.status_code, "'nobody-has-it'" in unknown.json()["detail"]) == (404, True)
+    for tracks in ([], ["a"] * 501, ["a" * 501]):
+        assert with_tracks.client.post("/api/v1/lists", data={"tracks": tracks}).status_code == 422
+    elsewhere = {"Origin": "https://elsewhere.example"}
+    assert with_tracks.client.post("/api/v1/lists", data={"tracks": ["a"]}, headers=elsewhere).status_code == 403
+
+
 def test_a_continuation_leaves_under_the_title_it_continues(with_tracks: Served) -> None:
     (song, *_) = with_tracks.client.get("/api/v1/search", params={"k": 1}).json()["tracks"]
     request = {"tracks": [song["track_id"]], "title": "a/b: c", "count": 5}
