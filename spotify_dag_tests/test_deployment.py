@@ -82,7 +82,7 @@ def test_the_hosted_demo_answers_and_keeps_nobody(project: Project) -> None:
                 pass
             assert time.monotonic() < until, "it does not get ready"
             time.sleep(0.2)
-        assert "spotify_dag" in requests.get(url, timeout=10).text
+        assert "Soundkin: people who listen like you" in requests.get(url, timeout=10).text
         asked = {"file": ("mine.csv", "Track Name,Artist Name(s)\nTeardrop,Massive Attack\nHunter,Björk\n")}
         refused = requests.post(f"{url}/api/v1/users", files=asked, data={"consent": "true"}, timeout=10)
         assert refused.status_code == 403
