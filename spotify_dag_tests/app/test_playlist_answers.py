@@ -36,7 +36,7 @@ def test_a_search_leaves_and_comes_back(with_tracks: Served, form: FormName, tmp
 
 @pytest.mark.parametrize("form", get_args(FormName))
 def test_a_list_that_a_page_shows_is_the_same_file(with_tracks: Served, form: FormName) -> None:
-    asked = {"q": "love", "k": 20}
+    asked = {"q": "love", "k": "20"}
     ids = [song["track_id"] for song in with_tracks.client.get("/api/v1/search", params=asked).json()["tracks"]]
     of_search = with_tracks.client.get("/api/v1/search", params={**asked, "format": form})
     fields = {"title": "love", "tracks": ["nobody-has-it", *ids], "format": form}
