@@ -68,7 +68,7 @@ docs: dev  ## Make the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 screenshots: dev  ## Make the pictures of the pages that docs/how-to/publish.md shows
-	$(BIN)/pytest spotify_dag_tests/app/test_pages.py --screenshots
+	$(BIN)/pytest spotify_dag_tests/app/test_page_looks.py --screenshots
 
 reference: dev  ## Write the pages of docs/reference that follow from the code
 	$(BIN)/python -m tools.reference

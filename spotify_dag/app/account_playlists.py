@@ -51,6 +51,11 @@ class AccountPlaylists:
         self._under_way: set[str] = set()
         self._lock = Lock()
 
+    @property
+    def available(self) -> bool:
+        """Whether people can log in here, and so have an account to add to."""
+        return bool(self._settings.spotify_client_id)
+
     def add(self, asked: NewPlaylist, session: Session | None) -> dict[str, Any]:
         """Make a list a playlist, or complete the one that it is already.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Cookie, Depends, FastAPI, File, Form, Path, Query, Request, Response, UploadFile
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 
@@ -15,15 +14,13 @@ from spotify_dag.app.account_playlists import NewPlaylist
 from spotify_dag.app.api_parts import FORM, Json, ListForm, Token
 from spotify_dag.app.background_jobs import Job, follow_async
 from spotify_dag.app.blend_api import guest_blends
-from spotify_dag.app.docs_page import login_problem
 from spotify_dag.app.guard import API, client_of
-from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS
+from spotify_dag.app.login_api import login_routes
 from spotify_dag.app.playlist_answers import DESCRIBED, AnswerForm, playlist_file
-from spotify_dag.app.problems import AppError, documented, status_of
+from spotify_dag.app.problems import AppError, documented
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import BlendRequest, Continuation, TrackSearch
-from spotify_dag.errors import SpotifyDagError
-from spotify_dag.lifecycle.change_preferences import preferences_answer
+from spotify_dag.lifecycle.change_preferences import preferences_answer, set_every_week
 from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.playlists_out.forms import FormName
 from spotify_dag.stores.preferences import Preference
@@ -59,7 +56,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
     app.include_router(guest_blends(service), tags=["blends with guests"])
     app.include_router(_health(service, API), tags=["operations"])
     app.include_router(_health(service, ""), include_in_schema=False)
-    app.include_router(_login(service), include_in_schema=False)
+    app.include_router(login_routes(service), include_in_schema=False)
 
 
 def _answers(service: Service) -> APIRouter:
@@ -228,13 +225,15 @@ def _own(service: Service) -> APIRouter:
     async def every_week(request: Request, user_id: UserId, token: Token = None) -> Response:
         """Have a list of new tracks made every Monday; only the user themselves may ask for it."""
         service.identity.require(request, user_id)
-        return Json(await service.heavy.run(my_data.set_every_week, service.project, user_id, True))
+        await service.heavy.run(set_every_week, service.project, user_id, True)
+        return Json({"user_id": user_id, "every_week": True})
 
     @router.delete("/users/{user_id}/weekly", response_model=api_models.EveryWeekAnswer)
     async def no_week(request: Request, user_id: UserId, token: Token = None) -> Response:
         """Have no list made any more; only the user themselves may ask for it."""
         service.identity.require(request, user_id)
-        return Json(await service.heavy.run(my_data.set_every_week, service.project, user_id, False))
+        await service.heavy.run(set_every_week, service.project, user_id, False)
+        return Json({"user_id": user_id, "every_week": False})
 
     @router.get(
         "/users/{user_id}/data",
@@ -336,66 +335,6 @@ def _health(service: Service, prefix: str) -> APIRouter:
         """Return Prometheus metrics."""
         text, media_type = service.telemetry.text()
         return Response(text, headers={"Content-Type": media_type})
-
-    return router
-
-
-def _login(service: Service) -> APIRouter:
-    router = APIRouter(responses=documented(404, 502))
-    settings = service.project.settings
-    secure = bool(settings.app_url and settings.app_url.startswith("https://"))
-
-    def base(request: Request) -> str:
-        return settings.app_url or str(request.base_url).rstrip("/")
-
-    def page_of(request: Request, error: SpotifyDagError) -> Response:
-        """Return an error as a page to a browser, and to everybody else as a problem."""
-        if "text/html" not in request.headers.get("accept", ""):
-            raise error
-        status, headers = status_of(error)
-        return HTMLResponse(login_problem(str(error)), status, headers)
-
-    @router.get("/login")
-    def login(
-        request: Request, after: Annotated[str, Query(max_length=500)] = "/", playlists: bool = False
-    ) -> Response:
-        """Send somebody to Spotify to log in; with ``playlists`` also to agree that playlists are added."""
-        try:
-            url, cookie = service.identity.begin_login(f"{base(request)}/callback", after, adds=playlists)
-        except SpotifyDagError as error:
-            return page_of(request, error)
-        answer = RedirectResponse(url, 303)
-        answer.set_cookie(LOGIN, cookie, LOGIN_SECONDS, path="/callback", secure=secure, httponly=True, samesite="lax")
-        return answer
-
-    @router.get("/callback")
-    def callback(
-        request: Request,
-        state: Annotated[str, Query(max_length=500)] = "",
-        code: Annotated[str, Query(max_length=4_000)] = "",
-        error: Annotated[str, Query(max_length=500)] = "",
-        login: Annotated[str, Cookie(max_length=8_000)] = "",
-    ) -> Response:
-        """Take Spotify's answer to a login."""
-        if error or not code:
-            return RedirectResponse("/?denied=1", 303)
-        try:
-            before = service.identity.session(request)
-            session, after = service.identity.finish_login(login, state, code, before)
-        except SpotifyDagError as refusal:
-            return page_of(request, refusal)
-        answer = RedirectResponse(after, 303)
-        answer.delete_cookie(LOGIN, path="/callback")
-        answer.set_cookie(SESSION, session, SESSION_SECONDS, secure=secure, httponly=True, samesite="lax")
-        return answer
-
-    @router.post("/logout")
-    def logout(request: Request) -> Response:
-        """End a session."""
-        service.identity.end(request)
-        answer = RedirectResponse("/", 303)
-        answer.delete_cookie(SESSION)
-        return answer
 
     return router
 

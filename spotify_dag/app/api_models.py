@@ -327,58 +327,6 @@ class BlendPerson(BaseModel):
     )
 
 
-class OpenedBlend(BaseModel):
-    """A blend that people can join."""
-
-    code: str = Field(description="Who has it may look, join and ask for the list")
-    link: str = Field(description="Path of the page where people join")
-    key: str = Field(description="Ends the blend, in the header `X-Blend-Key`; keep it to yourself")
-    expires_at: str = Field(description="When it is over, and nothing of it is left")
-
-
-class RoomPersonAnswer(BaseModel):
-    """Somebody in a blend."""
-
-    name: str
-    kind: Literal["file", "user"] = Field(description="file: a guest, of whom no file is kept")
-
-
-class OpenBlendAnswer(BaseModel):
-    """Who is in a blend; of what they listen to, nothing."""
-
-    people: list[RoomPersonAnswer] = Field(description="In the order in which they joined")
-    expires_at: str
-
-
-class JoinedAnswer(BaseModel):
-    """Somebody who joined a blend."""
-
-    name: str
-    key: str = Field(description="Lets this person leave; keep it to yourself")
-    items: int = Field(description="Playlist items that were read", ge=0)
-    known: int = Field(description="Tracks of them that are known here", ge=0)
-
-
-class LeftAnswer(BaseModel):
-    """Somebody who left a blend; nothing of them is held any more."""
-
-    name: str
-
-
-class EndedBlendAnswer(BaseModel):
-    """A blend that was ended."""
-
-    people: int = Field(description="How many were in it", ge=0)
-
-
-class RoomUser(BaseModel):
-    """A user who joins a blend."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    user_id: str = Field(min_length=1, max_length=500)
-
-
 class BlendReason(BaseModel):
     """Somebody a track is there for."""
 

@@ -276,7 +276,7 @@ def _over_time(title: str, periods: Sequence[str], entries: Sequence[Mapping[str
 def weekly(answer: Mapping[str, Any], *, account: bool) -> str:
     """Return the list of a week, or why there is none."""
     if answer["week"] is None:
-        return message("empty", "No list yet", "Tick the box and save. The list comes with the next run.")
+        return message("empty", "No list yet", "Ask for one. It comes with the next run.")
     if answer["unmade_reason"]:
         return message("hint", f"No list for {answer['week']}", answer["unmade_reason"])
     return tracks(answer["tracks"], title=f"Monday {answer['week']}", account=account)

@@ -116,7 +116,8 @@ class GuestBlends:
         """
         service = self._service
         self.rooms.check_place(code)
-        folder, paths = service.copied(files)
+        service.serving.snapshot()  # Who could not be answered sends nothing that is read.
+        folder, paths = service.workspace.copied(files)
         answers: list[dict[str, Any]] = []
 
         def work(job: Job) -> dict[str, Any]:

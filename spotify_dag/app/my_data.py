@@ -100,22 +100,6 @@ def _first(names: pl.Series) -> list[str]:
     return [str(name) for name in names.unique(maintain_order=True).head(MOST_OFFERED)]
 
 
-def set_every_week(project: Project, user_id: str, every_week: bool) -> dict[str, Any]:
-    """Let a user have a list every Monday, or none any more; their lists then go with the next run.
-
-    Raises
-    ------
-    UnknownUserError
-        If nothing is stored of them that a list could be made from.
-    """
-    if every_week:
-        overview(project, user_id)
-        project.inbox.weekly.wish(user_id)
-    else:
-        project.inbox.weekly.remove(user_id)
-    return {"user_id": user_id, "every_week": every_week}
-
-
 def everything(project: Project, user_id: str) -> dict[str, list[dict[str, Any]]]:
     """Return every row of a user, by table; under ``inbox`` what is not in the tables yet; and ``preferences``."""
     tables = {table.name: _rows(project, table, user_id).collect().to_dicts() for table in TABLES}

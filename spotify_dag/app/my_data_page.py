@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gradio as gr
 
 from spotify_dag.app import cards, my_data
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.page_parts import HEAVY, html_part, or_problem, plain_request, savable, static
 from spotify_dag.app.service import Service
+from spotify_dag.lifecycle.change_preferences import set_every_week
 from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.tracks.tracks_for import SuggestWish
 
@@ -55,7 +58,8 @@ def my_data_page(service: Service) -> gr.HTML:
 
         def listed() -> str:
             answer = service.tracks.suggested(user, SuggestWish(count=20), service.serving.snapshot())
-            return f'<p role="status" class="sd-said"></p>{cards.tracks(answer["tracks"], path=_preferences(user))}'
+            shown = cards.tracks(answer["tracks"], path=_preferences(user), title="Tracks for me")
+            return f'<p role="status" class="sd-said"></p>{shown}'
 
         return or_problem(listed)
 
@@ -80,36 +84,40 @@ def my_data_page(service: Service) -> gr.HTML:
 
 
 def _weekly(service: Service, token: gr.Textbox) -> None:
-    every_week = gr.Checkbox(False, label="Make a list of new tracks for me every Monday")
     with gr.Row():
-        set_week = gr.Button("Save")
-        show_week = gr.Button("Show my list")
+        begin, end = gr.Button("Make me a list every Monday"), gr.Button("No more lists")
+    show = gr.Button("Show my list")
     weekly = savable("mine", "")
 
-    def wished(given: str, agreed: bool, request: gr.Request) -> str:
-        """Let somebody have a list every Monday, or none any more."""
-        user = _who(service, given, request)
-        if user is None:
-            return _unproven()
+    def wished(every_week: bool) -> Callable[[str, gr.Request], str]:
+        def wish(given: str, request: gr.Request) -> str:
+            """Let somebody have a list every Monday, or none any more."""
+            user = _who(service, given, request)
+            if user is None:
+                return _unproven()
 
-        def done() -> str:
-            my_data.set_every_week(service.project, user, bool(agreed))
-            if agreed:
-                return cards.message("empty", "Every Monday", "The first list comes with the next run.")
-            return cards.message("empty", "No more lists", "Those that were made go with the next run.")
+            def done() -> str:
+                set_every_week(service.project, user, every_week)
+                if every_week:
+                    return cards.message("empty", "Every Monday", "The first list comes with the next run.")
+                return cards.message("empty", "No more lists", "Those that were made go with the next run.")
 
-        return or_problem(done)
+            return or_problem(done)
+
+        return wish
 
     def monday(given: str, request: gr.Request) -> str:
         """Show somebody the list of this week."""
         user = _who(service, given, request)
         if user is None:
             return _unproven()
-        account = bool(service.project.settings.spotify_client_id)
-        return or_problem(lambda: cards.weekly(service.tracks.weekly(user, None), account=account))
+        return or_problem(
+            lambda: cards.weekly(service.tracks.weekly(user, None), account=service.account_playlists.available)
+        )
 
-    set_week.click(wished, [token, every_week], weekly, api_visibility="private", show_progress="hidden")
-    show_week.click(monday, token, weekly, api_visibility="private", show_progress="minimal", **HEAVY)
+    for button, every_week in ((begin, True), (end, False)):
+        button.click(wished(every_week), token, weekly, api_visibility="private", show_progress="hidden")
+    show.click(monday, token, weekly, api_visibility="private", show_progress="minimal", **HEAVY)
 
 
 def _who(service: Service, given: str, request: gr.Request) -> str | None:

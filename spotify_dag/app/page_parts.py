@@ -11,12 +11,15 @@ import gradio as gr
 
 from spotify_dag.app import cards
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.playlists_out.forms import FORMS
 
 HEAVY: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 2}
 """Of what costs much, so many run at once for all pages together."""
 
-FILE_ENDINGS = ".csv,.tsv,.txt,.json,.jsonl,.jspf,.xspf,.log,.gz,.zip"
-"""Of files that people may choose."""
+FILE_ENDINGS = ",".join(
+    sorted({".tsv", ".json", ".jsonl", ".log", ".gz", ".zip"}.union(*(form.endings for form in FORMS.values())))
+)
+"""Of files that people may choose: exports of others, and the lists that leave here."""
 
 
 def html_part(value: str, **options: Any) -> gr.HTML:

@@ -209,21 +209,15 @@ def _find(service: Service) -> _Part:
         """Follow the reading of a file that the page has sent."""
         yield from _followed(service, lambda: service.jobs.find(str(event.job)[:100]), by_file=True)
 
-    triggers = (go.click, profile.submit)
-    for trigger in triggers:
+    for trigger in (go.click, profile.submit):
         trigger(
             by_profile, [profile, consent, shared, top, count], answer, api_visibility="private",
             show_progress="hidden", trigger_mode="once",
         )  # fmt: skip
     upload.submit(by_file, None, answer, api_visibility="private", show_progress="hidden")
     return _Part(
-        profile=profile,
-        examples=examples,
-        answer=answer,
-        by_profile=by_profile,
-        defaults=(artists, lists),
-        triggers=triggers,
-    )
+        profile=profile, examples=examples, answer=answer, by_profile=by_profile, defaults=(artists, lists)
+    )  # fmt: skip
 
 
 def _comparison_sliders(artists: int, lists: int) -> tuple[gr.Slider, gr.Slider, gr.Slider]:
@@ -302,7 +296,7 @@ def _compare(service: Service) -> _Part:
 
 def _examples(service: Service) -> str:
     try:
-        return cards.examples(service.serving.snapshot().listeners("", EXAMPLES))
+        return cards.examples(service.listeners("", EXAMPLES)["listeners"])
     except SpotifyDagError:  # nothing is published yet, and the first question says so
         return ""
 

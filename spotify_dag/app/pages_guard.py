@@ -44,7 +44,7 @@ class BlendEvent(BaseModel):
     code: str = Field(max_length=100)
     tracks: float = Field(ge=1, le=MOST_TRACKS)
     known: float = Field(ge=0, le=1)
-    without: str = Field(max_length=5_000)
+    without: str = Field(max_length=2_000)
 
 
 class TabEvent(BaseModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import re
 import shutil
 import threading
 import time
@@ -12,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,12 +51,9 @@ REFINED = 50
 """Of so many matches the order is found anew where somebody moves the sliders."""
 TOP_TRACKS = 3
 MOST_FILES = 20
-MOST_UPLOADS = 100
 """Files named one by one in an answer."""
 PICTURES = 200
 """Pictures that are kept, some 50 KB each."""
-MOST_NAME = 100
-"""Characters of the name of a file that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -221,41 +217,19 @@ class Service:
         Raises
         ------
         AppError
-            If there are more than `MOST_UPLOADS`, too many wait, or this app keeps nobody.
+            If there are too many files, too many wait, or this app keeps nobody.
+        NoModelError
+            If there is nothing to answer from yet.
         """
         self._refuse_to_keep(wish)
-        folder, paths = self.copied(files)
+        self.serving.snapshot()  # Who could not be answered sends nothing that is read.
+        folder, paths = self.workspace.copied(files)
         try:
             user = user_id or new_user_id()
             return self._begin(lambda job: self._files(job, paths, folder, user, wish), "files", client)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-
-    def copied(self, files: Sequence[tuple[str, IO[bytes]]]) -> tuple[Path, list[Path]]:
-        """Copy files that somebody exported; return the folder, which the caller deletes, and where they are in it.
-
-        Raises
-        ------
-        AppError
-            If there are more than `MOST_UPLOADS`.
-        NoModelError
-            If there is nothing to answer from yet.
-        """
-        if len(files) > MOST_UPLOADS:
-            raise AppError(422, f"At most {MOST_UPLOADS} files can be sent at once, not {len(files):,}. Send one zip.")
-        self.serving.snapshot()
-        folder = self.workspace.folder()
-        try:
-            paths = [folder / str(place) / file_name(name) for place, (name, _) in enumerate(files)]
-            for path, (_, content) in zip(paths, files, strict=True):
-                path.parent.mkdir()  # One folder each: two may have one name.
-                with path.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return folder, paths
 
     def _refuse_to_keep(self, wish: Wish) -> None:
         if wish.consent and not self.project.settings.app_keeps:
@@ -446,15 +420,6 @@ def keep_what_is_loaded() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def file_name(name: str) -> str:
-    """Return the name of a file as it is safe to use here; its ending and its title are kept."""
-    plain = "".join(sign for sign in PurePosixPath(name.replace("\\", "/")).name if sign.isprintable())
-    title, dot, ending = plain.rpartition(".")
-    short = f"{title[:MOST_NAME]}{dot}{ending[:10]}".encode(errors="replace")[: 2 * MOST_NAME].decode(errors="ignore")
-    # A playlist may be called "...", and its file "....csv".
-    return re.sub(r"^\.(?=[^.]+\.)", "", short) if short.strip(".") else "upload"
 
 
 def new_user_id() -> str:

@@ -25,14 +25,15 @@ def search_page(service: Service) -> None:
     answer = savable(
         "search", cards.message("empty", "Any song", "Typos do not matter. An empty search shows what is popular.")
     )
-    account = bool(service.project.settings.spotify_client_id)
 
     def show(text: str) -> str:
         """Find tracks."""
 
         def found() -> str:
             tracks = service.tracks.search(TrackSearch(q=text, k=20))["tracks"]
-            return cards.tracks(tracks, title=text.strip() or POPULAR, account=account, picks=True)
+            return cards.tracks(
+                tracks, title=text.strip() or POPULAR, account=service.account_playlists.available, picks=True
+            )
 
         return or_problem(found)
 
@@ -55,7 +56,6 @@ def continue_page(service: Service) -> None:
         diversity = gr.Slider(0, 1, 0, step=0.1, label="Diversity")
     go = gr.Button("Continue", variant="primary")
     answer = savable("continue", cards.message("empty", "What comes next?", "Give some tracks, a title or a mood."))
-    account = bool(service.project.settings.spotify_client_id)
 
     def show(listed: str, name: str, feeling: str, popular: float, diverse: float) -> str:
         """Continue a playlist."""
@@ -67,7 +67,12 @@ def continue_page(service: Service) -> None:
         def found() -> str:
             continued = service.tracks.continued(asked)
             title = name or feeling or CONTINUED
-            return cards.tracks(continued["recommendations"], continued["unknown"], title=title, account=account)
+            return cards.tracks(
+                continued["recommendations"],
+                continued["unknown"],
+                title=title,
+                account=service.account_playlists.available,
+            )
 
         return or_problem(found)
 
@@ -95,15 +100,16 @@ def blend_page(service: Service) -> None:
             "empty", "One list for all of you", "It serves whoever is served least as well as can be. Up to 20 people."
         ),
     )
-    account = bool(service.project.settings.spotify_client_id)
 
     def show(event: gr.EventData) -> str:
         """Make the list of a blend."""
-        named = [name.strip() for name in str(event.without).split(",") if name.strip()]
+        named = [name.strip()[:500] for name in str(event.without).split(",") if name.strip()]
 
         def listed() -> str:
             wish = BlendWish(tracks=int(event.tracks), known=float(event.known), without_artists=named)
-            return cards.blend(service.guest_blends.listed(str(event.code), wish), account=account)
+            return cards.blend(
+                service.guest_blends.listed(str(event.code), wish), account=service.account_playlists.available
+            )
 
         return or_problem(listed)
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import IO
 
+from spotify_dag.app.problems import AppError
 from spotify_dag.files import locked
+
+MOST_UPLOADS = 100
+"""Files of one person."""
+MOST_NAME = 100
+"""Characters of the name of a file that are looked at."""
 
 
 class Workspace:
@@ -44,12 +52,43 @@ class Workspace:
             self.open()
         return Path(tempfile.mkdtemp(dir=self._own))
 
+    def copied(self, files: Sequence[tuple[str, IO[bytes]]]) -> tuple[Path, list[Path]]:
+        """Copy files that somebody exported; return the folder, which the caller deletes, and where they are in it.
+
+        Raises
+        ------
+        AppError
+            If there are more than `MOST_UPLOADS`.
+        """
+        if len(files) > MOST_UPLOADS:
+            raise AppError(422, f"At most {MOST_UPLOADS} files can be sent at once, not {len(files):,}. Send one zip.")
+        folder = self.folder()
+        try:
+            paths = [folder / str(place) / file_name(name) for place, (name, _) in enumerate(files)]
+            for path, (_, content) in zip(paths, files, strict=True):
+                path.parent.mkdir()  # One folder each: two may have one name.
+                with path.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return folder, paths
+
     def close(self) -> None:
         """Delete the folder of this process."""
         if self._own is not None:
             shutil.rmtree(self._own, ignore_errors=True)
         if self._held is not None:
             self._held.close()
+
+
+def file_name(name: str) -> str:
+    """Return the name of a file as it is safe to use here; its ending and its title are kept."""
+    plain = "".join(sign for sign in PurePosixPath(name.replace("\\", "/")).name if sign.isprintable())
+    title, dot, ending = plain.rpartition(".")
+    short = f"{title[:MOST_NAME]}{dot}{ending[:10]}".encode(errors="replace")[: 2 * MOST_NAME].decode(errors="ignore")
+    # A playlist may be called "...", and its file "....csv".
+    return re.sub(r"^\.(?=[^.]+\.)", "", short) if short.strip(".") else "upload"
 
 
 def _abandoned(folder: Path) -> bool:

@@ -12,8 +12,7 @@ from spotify_dag.cli.add import artist_names
 from spotify_dag.cli.playlist_options import AccountOption, FormatOption, OutOption, leaving
 from spotify_dag.cli.track_commands import print_tracks
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
-from spotify_dag.lifecycle.forget import is_known
-from spotify_dag.matching.matcher import UnknownUserError
+from spotify_dag.lifecycle.change_preferences import set_every_week
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.tracks.blend_answers import MOST_MINUTES, MOST_TRACKS, BlendWish
 from spotify_dag.tracks.continuation import DIVERSITY
@@ -106,7 +105,9 @@ def tracks_for(
         project = open_project(context)
         project.check_layout()
         if every_week is not None:
-            _set_every_week(project, user, every_week)
+            set_every_week(project, user, every_week)
+            what = "gets a list every Monday, the first one" if every_week else "gets no list any more; those made go"
+            err.print(f"'{user}' {what} with the next run: spotify-dag run", markup=False)
             return
         if week:
             answer = read_weekly_list(project.lake, project.track_answers, user)
@@ -121,17 +122,6 @@ def tracks_for(
             leave.give(project.settings, f"Tracks for {user}", answer["tracks"])
         else:
             print_tracks(f"Tracks for {user}", answer["tracks"])
-
-
-def _set_every_week(project: Project, user: str, every_week: bool) -> None:
-    if not every_week:
-        project.inbox.weekly.remove(user)
-        err.print(f"No list is made for '{user}' any more. Those that were made go with the next run.", markup=False)
-        return
-    if not is_known(project, user):
-        raise UnknownUserError(f"Nobody called '{user[:80]}' is known. Add them with: spotify-dag add")
-    project.inbox.weekly.wish(user)
-    err.print(f"'{user}' gets a list every Monday, the first one with the next run: spotify-dag run", markup=False)
 
 
 def _items(project: Project, path: Path) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Change what a user leaves out and says of tracks, and tell what that comes to."""
+"""Change what a user leaves out, says of tracks and wants every week, and tell what that comes to."""
 
 from __future__ import annotations
 
@@ -44,6 +44,22 @@ def change_preferences(
         )
     project.preferences.change(user_id, add, remove)
     return preferences_answer(project, user_id)
+
+
+def set_every_week(project: Project, user_id: str, every_week: bool) -> None:
+    """Let a user have a list of new tracks every Monday, or none any more; their lists then go with the next run.
+
+    Raises
+    ------
+    UnknownUserError
+        If nothing is stored of them that a list could be made from.
+    """
+    if not every_week:
+        project.inbox.weekly.remove(user_id)
+        return
+    if not is_known(project, user_id):
+        raise UnknownUserError(f"Nothing is stored of '{user_id[:80]}'. Add them with: spotify-dag add")
+    project.inbox.weekly.wish(user_id)
 
 
 def preferences_answer(project: Project, user_id: str) -> dict[str, Any]:

@@ -23,6 +23,13 @@ from spotify_dag.simulator.loopback_server import Simulator, serve
 from spotify_dag_tests.conftest import made_once
 from spotify_dag_tests.waiting import until
 
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+DESKTOP, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 780}
+
 
 def exportify(artists: list[str], titles: list[str] | None = None) -> bytes:
     """Return a playlist as Exportify writes it, a row per artist."""
@@ -132,3 +139,41 @@ def fresh(world: Path, connected: dict[str, Any], tmp_path: Path) -> Callable[..
         return serving(Project.open(Settings(data=data, **{**connected, **settings})), wait=wait, pages=pages)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser that really runs; its pages load nothing from anywhere else."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.is_file():
+        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
+    """Open pages as somebody new; afterwards, no script of a name ran, and nothing was asked for elsewhere."""
+    contexts, wrong = [], []
+
+    def open_page(
+        path: str = "/", *, size: dict[str, int] = DESKTOP, dark: bool = False, served: Served = served
+    ) -> Any:
+        context = chromium.new_context(viewport=size, color_scheme="dark" if dark else "light", accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("dialog", lambda dialog: (wrong.append(f"a script ran: {dialog.message}"), dialog.dismiss()))
+        page.on("pageerror", lambda error: wrong.append(f"an error of the page: {error}"))
+        page.on("request", lambda asked: None if "127.0.0.1" in asked.url or asked.url.startswith(("data:", "blob:"))
+                else wrong.append(f"asked for {asked.url}"))  # fmt: skip
+        page.goto(served.url + path)
+        page.get_by_role("tab", name="Find my people").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []

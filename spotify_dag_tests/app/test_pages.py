@@ -1,149 +1,20 @@
-"""The pages in a real browser, as people use them.
-
-``pytest spotify_dag_tests/app/test_pages.py --screenshots`` writes the pictures that the documentation shows, of a
-larger world that the real graph makes for it.
-"""
+"""The pages in a real browser, as people use them."""
 
 from __future__ import annotations
 
-import csv
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from samples.app_world import EVIL, user_id
-from spotify_dag.project import Project
-from spotify_dag.settings import Settings
 from spotify_dag.simulator.loopback_server import Simulator
 from spotify_dag.stores.preferences import LEFT_OUT, Preference
-from spotify_dag_tests.app.conftest import Served, exportify, serving
-from spotify_dag_tests.conftest import REPOSITORY
+from spotify_dag_tests.app.browsing import ARTISTS, file_of, log_in, profile_box, show_what_is_stored
+from spotify_dag_tests.app.conftest import Served, exportify
 
 pytestmark = pytest.mark.browser
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-DESKTOP, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 780}
-SHOTS = REPOSITORY / "docs" / "screenshots" / "app"
-ARTISTS = ["Usher", "Prince", "Beyoncé", "Frank Ocean"] * 10
-CONTRAST = """
-() => {
-  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const colour = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length > 3 ? n : [...n, 1]; };
-  const behind = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const found = colour(getComputedStyle(e).backgroundColor);
-      if (found[3] > 0.5) return found;
-    }
-    return document.body.classList.contains('dark') ? [0, 0, 0, 1] : [255, 255, 255, 1];
-  };
-  const bad = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement, style = getComputedStyle(element), box = element.getBoundingClientRect();
-    if (!node.data.trim() || !box.width || style.visibility === 'hidden') continue;
-    if (element.closest('script,style,noscript')) continue;
-    if (!element.checkVisibility({ opacityProperty: true })) continue;
-    const [a, b] = [light(colour(style.color)), light(behind(element))].sort((x, y) => y - x);
-    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (large ? 3 : 4.5))
-      bad.push(`${ratio.toFixed(2)}: ${node.data.trim().slice(0, 40)} ${style.color} on ${behind(element)}`);
-  }
-  return [...new Set(bad)];
-}
-"""
-STILL = """
-() => document.getAnimations().every((one) =>
-  one.playState !== 'running' || one.effect.getComputedTiming().iterations === Infinity)
-"""
-"""Whether everything that fades in has. A busy machine takes seconds for it."""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser that really runs; its pages load nothing from anywhere else."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.is_file():
-        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
-    """Open pages as somebody new; afterwards, no script of a name ran, and nothing was asked for elsewhere."""
-    contexts, wrong = [], []
-
-    def open_page(
-        path: str = "/", *, size: dict[str, int] = DESKTOP, dark: bool = False, served: Served = served
-    ) -> Any:
-        context = chromium.new_context(viewport=size, color_scheme="dark" if dark else "light", accept_downloads=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("dialog", lambda dialog: (wrong.append(f"a script ran: {dialog.message}"), dialog.dismiss()))
-        page.on("pageerror", lambda error: wrong.append(f"an error of the page: {error}"))
-        page.on("request", lambda asked: None if "127.0.0.1" in asked.url or asked.url.startswith(("data:", "blob:"))
-                else wrong.append(f"asked for {asked.url}"))  # fmt: skip
-        page.goto(served.url + path)
-        page.get_by_role("tab", name="Find my people").wait_for()
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-@pytest.fixture(scope="module")
-def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The app that every page is looked at of, with tracks; for pictures, with as many users as a picture needs."""
-    if not request.config.getoption("--screenshots"):
-        yield request.getfixturevalue("with_tracks")
-        return
-    data = tmp_path_factory.mktemp("shown") / "data"
-    command = [sys.executable, "-m", "spotify_dag", "--data", str(data), "run", "--source", "synthetic"]
-    subprocess.run([*command, "--users", "500"], check=True, capture_output=True)
-    with serving(Project.open(Settings(data=data)), pages=True) as running:
-        yield running
-
-
-@contextmanager
-def file_of(name: str, content: bytes, folder: Path) -> Iterator[Path]:
-    path = folder / name
-    path.write_bytes(content)
-    yield path
-    path.unlink()
-
-
-def profile_box(page: Any) -> Any:
-    return page.get_by_placeholder("https://open.spotify.com/user/…")
-
-
-def log_in(page: Any, number: int) -> None:
-    """Log in by way of the simulated Spotify."""
-    page.get_by_role("tab", name="My data").click()
-    page.get_by_role("link", name="Log in with Spotify").click()
-    page.get_by_label("Log in as").fill(user_id(number))
-    page.get_by_role("button", name="Agree").click()
-    page.get_by_text("You are").first.wait_for()
-
-
-def show_what_is_stored(page: Any, served: Served, user: str) -> None:
-    page.locator("#sd-token-box input").fill(served.service.identity.file_token(user))
-    page.get_by_role("button", name="Show what is stored").click()
-    page.get_by_text("Press what does not count").wait_for()
 
 
 class TestNewUser:
@@ -235,67 +106,19 @@ class TestNewUser:
         assert profile_box(page).input_value() == user
 
     def test_names_are_offered_to_be_picked(self, visit: Callable[..., Any], served: Served) -> None:
-        page = visit()
+        page, asked = visit(), []
+        page.on("request", lambda request: asked.append(request.url) if "/listeners?" in request.url else None)
+        profile_box(page).press_sequentially("https://open.spotify.com/user/me", delay=20)
         page.get_by_role("tab", name="Compare two").click()
-        page.get_by_label("One listener").fill(user_id(10)[:-1])
+        page.get_by_label("One listener").press_sequentially(user_id(10)[:-1], delay=20)
         offered = page.locator(f"#sd-listeners option[value='{user_id(10)}']")
         offered.wait_for(state="attached")
         assert offered.inner_text().count(",") == 2  # what they listen to
         values = page.locator("#sd-listeners option").evaluate_all("all => all.map((one) => one.value)")
         assert all(value.startswith(user_id(10)[:-1]) for value in values)
-
-
-class TestBlend:
-    def test_a_newcomer_has_matches_a_blend_and_a_playlist_in_three_clicks(
-        self, visit: Callable[..., Any], with_tracks: Served, tmp_path: Path
-    ) -> None:
-        page = visit(served=with_tracks)
-        with file_of("mine.csv", exportify(ARTISTS), tmp_path) as path:
-            page.locator(".sd-drop input[type=file]").set_input_files(path)  # one
-            match = page.locator(".sd-card").first
-            match.wait_for()
-            name = match.locator("h3").inner_text()
-            match.get_by_role("button", name="Blend with them").click()  # two
-            page.locator(".sd-tracks:visible li").first.wait_for()
-        served_people = page.locator(".sd-blended tr th").all_inner_texts()
-        assert sorted(served_people) == sorted(["You", name])
-        with page.expect_download() as saved:
-            page.locator(".sd-save:visible").get_by_role("button", name="Download").click()  # three
-        assert saved.value.suggested_filename == f"Blend of {', '.join(served_people)}.csv"
-        with Path(saved.value.path()).open(encoding="utf-8", newline="") as file:
-            titles = [row["Track Name"] for row in csv.DictReader(file)]
-        assert titles == page.locator(".sd-tracks:visible li > strong").all_inner_texts()
-        assert len(titles) == 50
-
-    def test_friends_join_by_the_link_and_leave(
-        self, visit: Callable[..., Any], with_tracks: Served, tmp_path: Path
-    ) -> None:
-        page = visit(served=with_tracks)
-        page.get_by_role("tab", name="Blend").click()
-        page.get_by_label("Who is it for?").fill("nobody-here")
-        page.keyboard.press("Enter")
-        page.get_by_text("Nobody called 'nobody-here'").wait_for()
-        page.get_by_role("button", name="Make our list").click()
-        page.get_by_text("Add at least two people.").wait_for()
-        page.get_by_label("Who is it for?").fill(user_id(7))
-        page.keyboard.press("Enter")
-        page.locator(".sd-people li", has_text=user_id(7)).wait_for()
-        link = page.locator(".sd-invite a").get_attribute("href")
-        friend = visit(link, served=with_tracks)
-        friend.locator(".sd-people li", has_text=user_id(7)).wait_for()
-        with file_of("<img src=x onerror=alert(1)>.csv", exportify(ARTISTS), tmp_path) as path:
-            friend.locator(".sd-file input").set_input_files(path)
-            friend.locator(".sd-people li", has_text="<img src=x").wait_for()
-        page.get_by_label("Tracks", exact=True).first.evaluate("field => field.closest('details').open = true")
-        page.locator("input[name=tracks]").fill("10")
-        page.get_by_role("button", name="Make our list").click()
-        page.locator(".sd-tracks:visible li").first.wait_for()
-        assert page.locator(".sd-tracks:visible li").count() == 10
-        assert page.locator(".sd-blended tr th", has_text="<img src=x").count() == 1
-        friend.get_by_role("button", name="Take <img src=x").click()
-        friend.locator(".sd-people li", has_text="<img src=x").wait_for(state="detached")
-        page.get_by_role("button", name="Make our list").click()
-        page.get_by_text("A blend is for 2 to 20 people").wait_for()
+        # A link is nobody's business but that of the answer, and what is typed at a stretch is asked for once.
+        assert not [url for url in asked if "spotify.com" in url]
+        assert len(asked) < len(user_id(10))
 
 
 class TestOwnTaste:
@@ -336,6 +159,20 @@ class TestOwnTaste:
         (said,) = with_tracks.project.preferences.of(user)
         assert said.kind == "not-for-me"
         with_tracks.project.preferences.change(user, remove=[said])
+
+    def test_a_list_every_monday_is_asked_for_and_ended(self, visit: Callable[..., Any], with_tracks: Served) -> None:
+        user, page = user_id(12), visit(served=with_tracks)
+        page.get_by_role("tab", name="My data").click()
+        page.locator("#sd-token-box input").fill(with_tracks.service.identity.file_token(user))
+        page.get_by_role("button", name="New tracks every Monday").click()
+        page.get_by_role("button", name="Make me a list every Monday").click()
+        page.get_by_text("The first list comes with the next run.").wait_for()
+        assert user in with_tracks.project.inbox.weekly.users()
+        page.get_by_role("button", name="Show my list").click()
+        page.get_by_text("No list yet").wait_for()
+        page.get_by_role("button", name="No more lists").click()
+        page.get_by_text("Those that were made go with the next run.").wait_for()
+        assert user not in with_tracks.project.inbox.weekly.users()
 
     def test_names_that_others_chose_are_shown_and_never_run(self, visit: Callable[..., Any], served: Served) -> None:
         user, page = user_id(11), visit()
@@ -490,96 +327,3 @@ class TestPages:
             page.locator(".sd-message, .sd-card").first.wait_for()
         page.goto(f"{served.url}/?a=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&b=%24%7Balert(1)%7D")
         page.get_by_text("Nobody called").wait_for()
-
-
-def _compare(page: Any, served: Served) -> None:
-    (nearest,) = served.client.get(f"/api/v1/users/{user_id(7)}/matches", params={"k": 1}).json()["matches"]
-    page.get_by_label("One listener").fill(user_id(7))
-    page.get_by_label("Another").fill(nearest["user_id"])
-    page.get_by_role("button", name="Compare", exact=True).click()
-    page.locator(".sd-compare").wait_for()
-
-
-def _blend(page: Any, served: Served) -> None:
-    for number in (7, 8):
-        page.get_by_label("Who is it for?").fill(user_id(number))
-        page.keyboard.press("Enter")
-        page.locator(".sd-people li", has_text=user_id(number)).wait_for()
-    page.get_by_role("button", name="Make our list").click()
-    page.locator(".sd-tracks:visible li").first.wait_for()
-
-
-def _map(page: Any, served: Served) -> None:
-    page.frame_locator("iframe.sd-map").locator("#legend li").first.wait_for()
-
-
-def _search(page: Any, served: Served) -> None:
-    page.get_by_label("Search tracks").fill("Frank Ocen")
-    page.get_by_role("button", name="Search", exact=True).click()
-    page.locator(".sd-tracks:visible li").first.wait_for()
-
-
-def _continue(page: Any, served: Served) -> None:
-    found = served.client.get("/api/v1/search", params={"q": "Frank Ocean", "k": 3}).json()["tracks"]
-    page.get_by_placeholder("Links, URIs or ids").fill(
-        "\n".join(f"spotify:track:{track['track_id']}" for track in found)
-    )
-    page.get_by_placeholder("calm acoustic evening").fill("calm evening")
-    page.get_by_role("button", name="Continue", exact=True).click()
-    page.locator(".sd-tracks:visible li").first.wait_for()
-
-
-def _mine(page: Any, served: Served) -> None:
-    show_what_is_stored(page, served, user_id(7))
-
-
-PAGES: dict[str, tuple[str, Callable[[Any, Served], None]]] = {
-    "Find my people": ("find", lambda page, served: None),
-    "Compare two": ("compare", _compare),
-    "Blend": ("blend", _blend),
-    "Taste map": ("map", _map),
-    "Search": ("search", _search),
-    "Continue a playlist": ("continue", _continue),
-    "My data": ("mine", _mine),
-}
-"""Titles of the pages, names of their pictures, and what is done on them first."""
-
-
-class TestForEverybody:
-    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-    @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-    def test_every_page_can_be_read_and_fits(
-        self, visit: Callable[..., Any], shown: Served, size: dict[str, int], dark: bool, pytestconfig: pytest.Config
-    ) -> None:
-        page = visit(f"/?user={user_id(7)}", size=size, dark=dark, served=shown)
-        page.locator(".sd-card").first.wait_for()
-        for title, (name, use) in PAGES.items():
-            if page.get_by_role("tab", name=title).is_visible():
-                page.get_by_role("tab", name=title).click()
-            else:  # on a phone, behind a menu
-                page.locator(".overflow-menu > button").click()
-                page.locator(".overflow-dropdown button", has_text=title).click()
-            use(page, shown)
-            page.wait_for_function(STILL)
-            assert page.evaluate(CONTRAST) == []
-            wide = page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
-            assert wide[0] <= wide[1]
-            if pytestconfig.getoption("--screenshots"):
-                SHOTS.mkdir(parents=True, exist_ok=True)
-                kind = f"{'phone' if size is PHONE else 'desktop'}-{'dark' if dark else 'light'}"
-                page.screenshot(path=SHOTS / f"{name}-{kind}.png")
-
-    def test_the_keyboard_is_enough(self, visit: Callable[..., Any]) -> None:
-        page = visit()
-        profile_box(page).focus()
-        page.keyboard.type(user_id(7))
-        page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.innerText") == "Find my people"
-        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        assert outline == "solid"
-        page.keyboard.press("Enter")
-        page.locator(".sd-card").first.wait_for()
-        page.get_by_role("tab", name="Find my people").focus()
-        page.keyboard.press("Tab")
-        page.keyboard.press("Enter")
-        assert page.locator("[role=tab][aria-selected=true]").inner_text() in ("Compare two", "Find my people")

@@ -25,8 +25,7 @@ import pytest
 from samples.app_world import EVIL, PRIVATE, user_id
 from spotify_dag.app import cards
 from spotify_dag.app.identity import SESSION, Signer, local_path
-from spotify_dag.app.service import file_name
-from spotify_dag.app.workspace import Workspace
+from spotify_dag.app.workspace import Workspace, file_name
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS
 from spotify_dag.settings import Settings

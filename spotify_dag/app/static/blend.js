@@ -1,23 +1,36 @@
-// One blend per page: opened with the first person, or by a friend's link. What is held of guests is the server's.
-const find = (query) => element.querySelector(query), note = find('.sd-note'), listed = find('.sd-people');
-const people = new Map();
-let code = new URLSearchParams(location.search).get('blend'), busy = Promise.resolve();
+// One blend per tab of the browser: opened with the first person, or by a friend's link, and found again after a reload.
+// What is held of guests is the server's; here are the keys by which those who were added here leave again.
+const KEPT = 'sd-blend', find = (query) => element.querySelector(query), note = find('.sd-note'), listed = find('.sd-people');
+const kept = JSON.parse(sessionStorage.getItem(KEPT) || '{}'), link = new URLSearchParams(location.search).get('blend');
+let code = link || kept.code, busy = Promise.resolve();
+const people = new Map(kept.code === code ? kept.people : []);
 const token = () => document.querySelector('#sd-token-box input')?.value.trim();
 async function ask(path, options = {}) {
   const headers = { ...(options.json && { 'Content-Type': 'application/json' }), ...(token() && { 'TOKEN_HEADER': token() }) };
   const body = options.json ? JSON.stringify(options.json) : options.body;
   const answer = await fetch(`/api/v1/blends${path}`, { method: options.method || 'POST', headers, body });
-  const said = answer.status === 204 ? {} : await answer.json();
-  if (!answer.ok) throw new Error(said.detail);
+  const said = await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(said.detail), { status: answer.status });
   return said;
+}
+async function look() {
+  const { people: present } = await ask(`/${code}`, { method: 'GET' }), keys = new Map(people);
+  people.clear();
+  for (const { name } of present) people.set(name, keys.get(name) ?? null);
 }
 async function open() {
   if (!code) code = (await ask('')).code;
-  const link = find('.sd-invite a');
-  link.href = `/?blend=${encodeURIComponent(code)}`; link.textContent = link.href;
-  find('.sd-invite').hidden = false;
+  try { await look(); } catch (error) {
+    if (error.status === 404) { code = null; people.clear(); }  // It is over: the next to be added opens another one.
+    throw error;
+  }
 }
 function show() {
+  const invite = find('.sd-invite a');
+  if (code) invite.href = `/?blend=${encodeURIComponent(code)}`;
+  invite.textContent = invite.href;
+  find('.sd-invite').hidden = !code;
+  sessionStorage.setItem(KEPT, JSON.stringify(code ? { code, people: [...people] } : {}));
   listed.replaceChildren(...[...people].map(([name, key]) => {
     const row = document.createElement('li'), label = document.createElement('bdi');
     label.textContent = name; row.append(label);
@@ -25,7 +38,7 @@ function show() {
       const out = document.createElement('button');
       Object.assign(out, { type: 'button', className: 'sd-toggle', textContent: 'Take out' });
       out.setAttribute('aria-label', `Take ${name} out`);
-      out.addEventListener('click', () => work('', async () => { await ask(`/${code}/people/${encodeURIComponent(key)}`, { method: 'DELETE' }); people.delete(name); }));
+      out.addEventListener('click', () => work('', async () => { await ask(`/${code}/people/${encodeURIComponent(key)}`, { method: 'DELETE' }); }));
       row.append(' ', out);
     }
     return row;
@@ -35,9 +48,11 @@ function show() {
 function work(telling, task) {
   busy = busy.then(async () => {
     note.textContent = telling;
-    try { await task(); note.textContent = ''; } catch (error) {
-      note.textContent = error instanceof TypeError ? 'That did not work. Is the connection gone? Try again.' : error.message;
+    let said = '';
+    try { await task(); if (code) await look(); } catch (error) {
+      said = error instanceof TypeError ? 'That did not work. Is the connection gone? Try again.' : error.message;
     }
+    note.textContent = said;
     show();
   });
   return busy;
@@ -60,10 +75,15 @@ async function addFiles(files, name) {
   people.set(joined.name, joined.key);
 }
 async function make() {
-  const present = code ? (await ask(`/${code}`, { method: 'GET' })).people : [];
-  for (const { name } of present) if (!people.has(name)) people.set(name, null);
+  if (code) await open();
   if (people.size < 2) throw new Error('Add at least two people.');
-  const how = Object.fromEntries([...find('.sd-how').querySelectorAll('input')].map((input) => [input.name, input.value]));
+  const inputs = [...find('.sd-how').querySelectorAll('input')], wrong = inputs.find((input) => !input.checkValidity());
+  if (wrong) {
+    find('details').open = true;
+    wrong.reportValidity();
+    throw new Error(`“${wrong.value}” is not possible. See “How it shall be”.`);
+  }
+  const how = Object.fromEntries(inputs.map((input) => [input.name, input.value]));
   trigger('submit', { code, tracks: +how.tracks, known: how.known / 100, without: how.without });
 }
 find('.sd-pick').addEventListener('submit', (event) => {
@@ -95,8 +115,7 @@ function take() {
   });
 }
 document.addEventListener('sd-blend', take);
-if (code) work('', async () => {
-  await open();
-  for (const { name } of (await ask(`/${code}`, { method: 'GET' })).people) people.set(name, null);
-});
+// Friends join meanwhile.
+document.addEventListener('visibilitychange', () => { if (code && !document.hidden) work(note.textContent, open); });
+if (code) work('', open);
 take();

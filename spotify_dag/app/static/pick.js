@@ -1,8 +1,9 @@
 // Fields that name a listener offer those who are here; "Add" puts a found track into the playlist that is continued.
 const fields = '.sd-who input, .sd-who textarea, input[list=sd-listeners]';
-let asked = null;
+let asked = null, pause = 0;
 async function offer(input) {
-  if (asked === input.value) return;
+  // A link is not the beginning of an id.
+  if (asked === input.value || /[/:]/.test(input.value)) return;
   asked = input.value;
   try {
     const answer = await fetch(`/api/v1/listeners?q=${encodeURIComponent(asked)}`);
@@ -14,7 +15,9 @@ async function offer(input) {
 for (const kind of ['focusin', 'input']) document.addEventListener(kind, (event) => {
   if (!event.target.matches(fields)) return;
   event.target.setAttribute('list', 'sd-listeners');
-  offer(event.target);
+  // One question for what is typed at a stretch.
+  clearTimeout(pause);
+  pause = setTimeout(() => offer(event.target), 150);
 });
 // A tab is made when it is opened for the first time: what is meant for one waits until then.
 function pick(track, off) {

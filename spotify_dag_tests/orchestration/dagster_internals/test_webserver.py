@@ -21,7 +21,7 @@ import polars as pl
 import pytest
 
 from spotify_dag.assets.reporting import bar_chart, typed_table
-from spotify_dag_tests.app.test_pages import CHROMIUM, FLAGS
+from spotify_dag_tests.app.conftest import CHROMIUM, FLAGS
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
