@@ -108,7 +108,7 @@ def _blocks(service: Service) -> gr.Blocks:
             """Return the map with a ring around the user of a profile, or who is logged in."""
             return _map_frame(_named(name) or service.identity.logged_in(plain_request(request)) or "")
 
-        # When it is opened, and not when somebody asks: Gradio loses an answer to a part that it is just making.
+        # When it is opened: most who ask for people never look at it.
         map_tab.select(
             map_of, find.profile, taste_map, api_visibility="private", show_progress="hidden",
             trigger_mode="always_last",

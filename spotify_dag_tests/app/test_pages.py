@@ -222,6 +222,8 @@ class TestPages:
         profile_box(page).fill(user)
         page.keyboard.press("Enter")
         page.get_by_role("tab", name="Taste map").click()
+        # First whether the page asked for it, then whether the map shows it.
+        page.locator(f"iframe.sd-map[src*='{user}']").wait_for()
         frame.locator("#tip", has_text=user).wait_for()
         # Enlarged about the user with the ring, who is then in the middle.
         frame.get_by_role("button", name="Nearer").click()
