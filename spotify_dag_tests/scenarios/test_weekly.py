@@ -124,7 +124,7 @@ def test_the_list_is_shown_and_says_why_where_it_is_empty(project: Project, inst
     nothing = CliRunner().invoke(app, [*command(project), user, "--week"])
     assert "There is no list. Ask for one" in nothing.output
     stranger = CliRunner().invoke(app, [*command(project), "stranger", "--every-week"])
-    assert (stranger.exit_code, stranger.output.count("Nobody called 'stranger' is known")) == (1, 1)
+    assert (stranger.exit_code, stranger.output.count("Nothing is stored of 'stranger'")) == (1, 1)
     for wishing in (user, empty):
         project.inbox.weekly.wish(wishing)
     # Somebody without listening.
