@@ -11,23 +11,23 @@ from pydantic import Field
 
 from spotify_dag.app import api_models, my_data
 from spotify_dag.app.account_playlists import NewPlaylist
-from spotify_dag.app.api_parts import FORM, Json, ListForm, Token
+from spotify_dag.app.api_parts import FORM, Json, ListForm, Token, UserId
 from spotify_dag.app.background_jobs import Job, follow_async
 from spotify_dag.app.blend_api import guest_blends
+from spotify_dag.app.card_api import user_cards
 from spotify_dag.app.guard import API, client_of
 from spotify_dag.app.login_api import login_routes
 from spotify_dag.app.playlist_answers import DESCRIBED, AnswerForm, playlist_file
 from spotify_dag.app.problems import AppError, documented
 from spotify_dag.app.service import Service, Wish
 from spotify_dag.app.track_questions import BlendRequest, Continuation, TrackSearch
-from spotify_dag.lifecycle.change_preferences import preferences_answer, set_every_week
+from spotify_dag.lifecycle.change_preferences import preferences_answer, set_wish
 from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.playlists_out.forms import FormName
 from spotify_dag.stores.preferences import Preference
 from spotify_dag.tracks.continuation import DIVERSITY
 from spotify_dag.tracks.tracks_for import MOST_SUGGESTED, SuggestWish
 
-UserId = Annotated[str, Path(max_length=500, description="User id", examples=["synthetic-000007"])]
 TrackId = Annotated[str, Field(max_length=500)]
 MOST_LISTED = 500
 """Tracks of a list that is downloaded; a form has at most 1,000 fields."""
@@ -54,6 +54,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
     app.include_router(_own(service), tags=["my data"])
     app.include_router(_tracks(service), tags=["tracks"])
     app.include_router(guest_blends(service), tags=["blends with guests"])
+    app.include_router(user_cards(service), tags=["cards"])
     app.include_router(_health(service, API), tags=["operations"])
     app.include_router(_health(service, ""), include_in_schema=False)
     app.include_router(login_routes(service), include_in_schema=False)
@@ -225,14 +226,14 @@ def _own(service: Service) -> APIRouter:
     async def every_week(request: Request, user_id: UserId, token: Token = None) -> Response:
         """Have a list of new tracks made every Monday; only the user themselves may ask for it."""
         service.identity.require(request, user_id)
-        await service.heavy.run(set_every_week, service.project, user_id, True)
+        await service.heavy.run(set_wish, service.project, service.project.inbox.weekly, user_id, True)
         return Json({"user_id": user_id, "every_week": True})
 
     @router.delete("/users/{user_id}/weekly", response_model=api_models.EveryWeekAnswer)
     async def no_week(request: Request, user_id: UserId, token: Token = None) -> Response:
         """Have no list made any more; only the user themselves may ask for it."""
         service.identity.require(request, user_id)
-        await service.heavy.run(set_every_week, service.project, user_id, False)
+        await service.heavy.run(set_wish, service.project, service.project.inbox.weekly, user_id, False)
         return Json({"user_id": user_id, "every_week": False})
 
     @router.get(

@@ -185,6 +185,7 @@ class StoredAnswer(BaseModel):
     fetched_at: str | None = Field(description="When it was read")
     opted_in: bool = Field(description="Whether others may be told of the user")
     every_week: bool = Field(description="Whether a list of new tracks is made every Monday")
+    card: bool = Field(description="Whether anybody may see the card")
     waits_in_inbox: bool = Field(description="Whether it was handed in and no run has taken it in yet")
     in_index: bool = Field(description="Whether the user is compared with others")
     rows: dict[str, int] = Field(description="Rows in each table")
@@ -288,6 +289,13 @@ class EveryWeekAnswer(BaseModel):
 
     user_id: str
     every_week: bool
+
+
+class CardAnswer(BaseModel):
+    """Whether anybody may see the card of a user."""
+
+    user_id: str
+    card: bool
 
 
 class WeeklyAnswer(BaseModel):

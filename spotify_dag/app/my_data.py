@@ -65,6 +65,7 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
         "fetched_at": about[0]["fetched_at"].isoformat() if about else None,
         "opted_in": about[0]["opted_in"] if about else waiting[0].opted_in if waiting else False,
         "every_week": user_id in project.inbox.weekly.users(),
+        "card": user_id in project.inbox.cards.users(),
         "waits_in_inbox": bool(waiting),
         "in_index": bool(index and index.vectors([user_id])),
         "rows": rows,

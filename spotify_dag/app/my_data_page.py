@@ -10,7 +10,7 @@ from spotify_dag.app import cards, my_data
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.page_parts import HEAVY, html_part, or_problem, plain_request, savable, static
 from spotify_dag.app.service import Service
-from spotify_dag.lifecycle.change_preferences import set_every_week
+from spotify_dag.lifecycle.change_preferences import set_wish
 from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.tracks.tracks_for import SuggestWish
 
@@ -97,7 +97,7 @@ def _weekly(service: Service, token: gr.Textbox) -> None:
                 return _unproven()
 
             def done() -> str:
-                set_every_week(service.project, user, every_week)
+                set_wish(service.project, service.project.inbox.weekly, user, every_week)
                 if every_week:
                     return cards.message("empty", "Every Monday", "The first list comes with the next run.")
                 return cards.message("empty", "No more lists", "Those that were made go with the next run.")

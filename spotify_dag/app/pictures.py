@@ -22,7 +22,7 @@ def comparison(answer: Mapping[str, Any]) -> bytes:
 
     figure = Figure(figsize=(8, 6), layout="constrained", facecolor="white")
     figure.suptitle(
-        f"{_short(answer['user_id'])} and {_short(answer['other_id'])}\n{answer['percent']:.1f}% match",
+        f"{short(answer['user_id'])} and {short(answer['other_id'])}\n{answer['percent']:.1f}% match",
         fontsize=15, color=INK, parse_math=False,
     )  # fmt: skip
     charts = (("Genres", "shared_genres"), ("Eras", "shared_eras"), ("Artists", "shared_artists"))
@@ -34,7 +34,7 @@ def comparison(answer: Mapping[str, Any]) -> bytes:
         most = max((max(entry["yours"], entry["theirs"]) for entry in entries), default=1)
         axes.set(xlim=(-most * 1.05, most * 1.05), xticks=[])
         # A name may hold a dollar sign, which would begin a formula.
-        axes.set_yticks(places, [_short(entry["name"]) for entry in entries], fontsize=9, parse_math=False)
+        axes.set_yticks(places, [short(entry["name"]) for entry in entries], fontsize=9, parse_math=False)
         axes.set_title(title, fontsize=11, loc="left", color=INK)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
@@ -43,6 +43,7 @@ def comparison(answer: Mapping[str, Any]) -> bytes:
     return picture.getvalue()
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """Return a name as a picture has room for it, without signs that nothing shows."""
     plain = "".join(sign for sign in name if sign.isprintable())
     return plain if len(plain) <= MOST_NAME else f"{plain[: MOST_NAME - 1]}…"

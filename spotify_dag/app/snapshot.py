@@ -171,9 +171,7 @@ class Snapshot:
                 for place in range(first, min(first + k, len(folded)))
                 if folded[place].startswith(beginning.casefold()) and users[place] in self.row_of
             ]
-        return [
-            {"user_id": self.user_ids[row], "genres": self.tastes.genres(self._taste(row), GENRES_TOLD)} for row in rows
-        ]
+        return [{"user_id": self.user_ids[row], "genres": self._genres(self._taste(row), GENRES_TOLD)} for row in rows]
 
     @cached_property
     def _shown_ids(self) -> tuple[list[str], list[str]]:
@@ -189,7 +187,7 @@ class Snapshot:
         shown = np.flatnonzero(self.public)
         lovers: dict[str, list[int]] = {}
         for row in shown[:: -(-len(shown) // EXAMPLE_ROWS) or 1].tolist():
-            for genre in self.tastes.genres(self.tastes.of(row), 1):
+            for genre in self._genres(self.tastes.of(row), 1):
                 lovers.setdefault(genre, []).append(row)
         common = sorted(lovers, key=lambda genre: (-len(lovers[genre]), genre))
         return [max(lovers[genre], key=lambda row: (self.tracks[row], -row)) for genre in common]
@@ -299,6 +297,9 @@ class Snapshot:
         # Equal scores in the order of rows: the same question always gets the same answer.
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
+
+    def _genres(self, taste: Taste, k: int) -> list[str]:
+        return [name for name, _ in self.tastes.heaviest(taste, "genre", k)]
 
     def _taste(self, row: int) -> Taste:
         return self.revised[row].taste if row in self.revised else self.tastes.of(row)

@@ -131,11 +131,13 @@ class Tastes:
         yours[taste.codes] = taste.weights
         return [self._explain(yours, other, limit) for other in others]
 
-    def genres(self, taste: Taste, k: int) -> list[str]:
-        """Return the ``k`` genres that weigh most in a taste."""
-        here = (taste.codes >= self.ends[0]) & (taste.codes < self.ends[1])
+    def heaviest(self, taste: Taste, kind: str, k: int) -> list[tuple[str, float]]:
+        """Return the ``k`` names of one of `KINDS` that weigh most in a taste, each with its weight."""
+        begin, end = ((0, *self.ends)[KINDS.index(kind) + step] for step in (0, 1))
+        here = (taste.codes >= begin) & (taste.codes < end)
         codes, weights = taste.codes[here], taste.weights[here]
-        return [self.names[code] for code in codes[np.lexsort((codes, -weights))[:k]].tolist()]
+        order = np.lexsort((codes, -weights))[:k]
+        return [(self.names[code], weight) for code, weight in zip(codes[order], weights[order].tolist(), strict=True)]
 
     def dominant_genre(self) -> list[str | None]:
         """Return the genre that weighs most, for each user; None where no genre is known."""

@@ -12,7 +12,7 @@ from spotify_dag.cli.add import artist_names
 from spotify_dag.cli.playlist_options import AccountOption, FormatOption, OutOption, leaving
 from spotify_dag.cli.track_commands import print_tracks
 from spotify_dag.console import JsonOption, clear_errors, err, open_project, out, print_json
-from spotify_dag.lifecycle.change_preferences import set_every_week
+from spotify_dag.lifecycle.change_preferences import set_wish
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.tracks.blend_answers import MOST_MINUTES, MOST_TRACKS, BlendWish
 from spotify_dag.tracks.continuation import DIVERSITY
@@ -105,7 +105,7 @@ def tracks_for(
         project = open_project(context)
         project.check_layout()
         if every_week is not None:
-            set_every_week(project, user, every_week)
+            set_wish(project, project.inbox.weekly, user, every_week)
             what = "gets a list every Monday, the first one" if every_week else "gets no list any more; those made go"
             err.print(f"'{user}' {what} with the next run: spotify-dag run", markup=False)
             return

@@ -15,7 +15,7 @@ from typing import Any
 
 from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.user_requests import UserRequests
-from spotify_dag.inbox.weekly_wishes import WeeklyWishes
+from spotify_dag.inbox.wishes import Wishes
 from spotify_dag.settings import Settings
 from spotify_dag.sources import LISTED_SOURCES, REQUEST_SOURCES, open_requests, open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
@@ -59,9 +59,21 @@ class Inbox:
         return UserRequests(self.root / "requests", Tombstones(self.settings.data))
 
     @property
-    def weekly(self) -> WeeklyWishes:
+    def weekly(self) -> Wishes:
         """The users who want a list of new tracks every Monday."""
-        return WeeklyWishes(self.root / "weekly", Tombstones(self.settings.data))
+        remedy = "Delete it, and let all who want a list ask again: spotify-dag tracks-for USER --every-week"
+        return Wishes(self.root / "weekly", Tombstones(self.settings.data), remedy)
+
+    @property
+    def cards(self) -> Wishes:
+        """The users who want a card that anybody may see."""
+        remedy = "Delete it, and let all who want a card ask again, in the app under My data"
+        return Wishes(self.root / "cards", Tombstones(self.settings.data), remedy)
+
+    @property
+    def wishes(self) -> tuple[Wishes, ...]:
+        """All that users may ask for."""
+        return self.weekly, self.cards
 
     def register_source(self, name: str, options: dict[str, Any]) -> Source:
         """Register a source, in place of an earlier entry of the same name; return it opened.

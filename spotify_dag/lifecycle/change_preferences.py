@@ -1,4 +1,4 @@
-"""Change what a user leaves out, says of tracks and wants every week, and tell what that comes to."""
+"""Change what a user leaves out, says of tracks and asks for, and tell what that comes to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from spotify_dag.inbox.wishes import Wishes
 from spotify_dag.lifecycle.forget import is_known
 from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.schemas import RAW_PLAYLISTS, USERS, buckets_of
@@ -46,20 +47,22 @@ def change_preferences(
     return preferences_answer(project, user_id)
 
 
-def set_every_week(project: Project, user_id: str, every_week: bool) -> None:
-    """Let a user have a list of new tracks every Monday, or none any more; their lists then go with the next run.
+def set_wish(project: Project, wishes: Wishes, user_id: str, wished: bool) -> None:
+    """Let a user have what they ask for, or no more.
+
+    Lists of Mondays go with the next run, a card at once.
 
     Raises
     ------
     UnknownUserError
-        If nothing is stored of them that a list could be made from.
+        If nothing is stored of them that it could be made from.
     """
-    if not every_week:
-        project.inbox.weekly.remove(user_id)
+    if not wished:
+        wishes.remove(user_id)
         return
     if not is_known(project, user_id):
         raise UnknownUserError(f"Nothing is stored of '{user_id[:80]}'. Add them with: spotify-dag add")
-    project.inbox.weekly.wish(user_id)
+    wishes.wish(user_id)
 
 
 def preferences_answer(project: Project, user_id: str) -> dict[str, Any]:

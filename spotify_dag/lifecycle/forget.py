@@ -121,7 +121,7 @@ def is_known(project: Project, user_id: str) -> bool:
     bucket = user_buckets([user_id], project.lake.n_buckets)
     if project.lake.scan(USERS, bucket).filter(pl.col("user_id") == user_id).head(1).collect().height:
         return True
-    if user_id in project.inbox.weekly.users() or project.inbox.requests.has(user_id):
+    if any(user_id in wishes.users() for wishes in project.inbox.wishes) or project.inbox.requests.has(user_id):
         return True
     if Logins(project.settings).files(user_id):
         return True
@@ -138,7 +138,8 @@ def remove(project: Project, user_id: str) -> Forgotten:
     done = Forgotten(user_id)
     bucket = user_buckets([user_id], project.lake.n_buckets)[0]
     # From where users come in to where answers come from: what is killed in between brings nothing back.
-    steps = {"inbox": project.inbox.requests.remove_user(user_id) + project.inbox.weekly.remove(user_id)}
+    steps = {"inbox": project.inbox.requests.remove_user(user_id)}
+    steps["inbox"] += sum(wishes.remove(user_id) for wishes in project.inbox.wishes)
     steps["preferences"] = project.preferences.remove_user(user_id) + project.used_preferences.remove_user(user_id)
     steps["logins"] = Logins(project.settings).remove(user_id)
     project.inbox.drop_empty_logins()

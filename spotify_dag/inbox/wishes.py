@@ -1,4 +1,4 @@
-"""Who wants a list of new tracks every Monday: one small file of user ids. Nobody is in it who did not ask."""
+"""Who asked for something that nobody else gets: one small file of user ids."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from spotify_dag.files import locked, read_own_json, write_atomically
 from spotify_dag.sources.base import SourceError
 from spotify_dag.tombstones import Tombstones
 
-REMEDY = "Delete it, and let everybody who wants a list ask for it again: spotify-dag tracks-for USER --every-week"
-
 
 @dataclass(frozen=True)
-class WeeklyWishes:
-    """The wishes in one folder."""
+class Wishes:
+    """The users who asked, in one folder."""
 
     root: Path
     tombstones: Tombstones
+    remedy: str
+    """What to do where the file is damaged."""
 
     @property
     def file(self) -> Path:
@@ -27,11 +27,11 @@ class WeeklyWishes:
         return self.root / "users.json"
 
     def users(self) -> set[str]:
-        """Return the users who want a list."""
-        return set(read_own_json(self.file, list[str], REMEDY) or ())
+        """Return the users who asked."""
+        return set(read_own_json(self.file, list[str], self.remedy) or ())
 
     def wish(self, user_id: str) -> None:
-        """Let a user have a list from now on.
+        """Let a user have it from now on.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class WeeklyWishes:
             self._write(self.users() | {user_id})
 
     def remove(self, user_id: str) -> int:
-        """Let a user have no list any more; return whether they had, as a number."""
+        """Let a user have it no more; return whether they had, as a number."""
         if not self.file.is_file():
             return 0
         with self._alone():
