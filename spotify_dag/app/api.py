@@ -74,8 +74,7 @@ def _answers(service: Service) -> APIRouter:
         proven = service.identity.proven(request)
         if asked.min_shared:
             return Json(await service.heavy.run(service.matches, user_id, asked.k, asked.min_shared, proven))
-        # In a few milliseconds: handing it to a thread and back would cost a good part of that again.
-        return Json(service.matches(user_id, asked.k, asked.min_shared, proven))
+        return Json(await service.matches_together(user_id, asked.k, proven))
 
     @router.get("/listeners", response_model=api_models.ListenersAnswer)
     def listeners(asked: Annotated[api_models.ListenersQuestion, Query()]) -> Response:

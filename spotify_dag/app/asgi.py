@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from spotify_dag.als import one_blas_thread
 from spotify_dag.app.connections import Connections, raise_file_limit, trusted_proxies
 from spotify_dag.app.guard import API, Guard
 from spotify_dag.app.problems import Problem, add_handlers
@@ -28,6 +30,8 @@ GRACE_SECONDS = 1
 """How long open connections have to end when the app does."""
 END_SECONDS = 2.5
 """After so long the app is gone, whatever still runs."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread keeps others from running Python: searches go by in short steps, which would wait 5 ms each."""
 DESCRIPTION = (
     "Listeners with the same taste, and why they match. Errors are problem details (RFC 9457). Listeners are shown "
     "only if they agreed; what concerns one of them alone needs their login or their token."
@@ -82,8 +86,10 @@ def create_app(project: Project, *, pages: bool = True, host: str | None = None)
 def serve(project: Project, host: str, port: int) -> None:
     """Serve until interrupted; then end within five seconds, and leave nothing behind."""
     raise_file_limit()
+    sys.setswitchinterval(SWITCH_SECONDS)
     server = Server(create_app(project, host=host), project, host, port)
-    with suppress(KeyboardInterrupt):  # uvicorn sends itself the signal again once it has ended
+    # Many ask at once: threads of one search would wait for one another, and take the time of other answers.
+    with one_blas_thread(), suppress(KeyboardInterrupt):  # uvicorn sends itself the signal again once it has ended
         server.run()
 
 

@@ -110,7 +110,7 @@ class Identity:
 
     def of_token(self, token: str) -> str | None:
         """Return whose token it is; None for one that is not, or not any more, good for anything."""
-        claims = self.signer.open(FILE_TOKEN, token.strip())
+        claims = self.signer.open(FILE_TOKEN, token.strip()) if token else None
         if claims is None or claims["user"] in self._tombstones:
             return None
         return str(claims["user"])

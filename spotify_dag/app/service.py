@@ -26,6 +26,7 @@ from spotify_dag.app.identity import Identity, Session, Signer
 from spotify_dag.app.newcomers import Newcomer, Newcomers, hand_in, hand_in_login, handed_in
 from spotify_dag.app.problems import AppError
 from spotify_dag.app.published_version import Serving
+from spotify_dag.app.search_together import SearchTogether
 from spotify_dag.app.snapshot import Person, Snapshot
 from spotify_dag.app.telemetry import Telemetry
 from spotify_dag.app.track_questions import Tracks
@@ -85,6 +86,7 @@ class Service:
         self.tracks = Tracks(project)
         self.jobs = Jobs()
         self.guest_blends = GuestBlends(self)
+        self.search_together = SearchTogether()
         self.heavy = HeavyWork(at_once=4, waiting=40)
         self.drawing = HeavyWork(at_once=1, waiting=20)
         self.account_playlists = AccountPlaylists(project.settings)
@@ -105,6 +107,7 @@ class Service:
         self.jobs.stop()
         self.guest_blends.rooms.clear()
         self.serving.stop()
+        self.search_together.stop()
         self.workspace.close()
 
     def matches(self, user_id: str, k: int, min_shared: int, proven: Iterable[str] = ()) -> dict[str, Any]:
@@ -118,6 +121,13 @@ class Service:
         snapshot = self.serving.snapshot()
         person = snapshot.person(user_id, shown=user_id not in proven)
         return _answer(snapshot, user_id, person, snapshot.matches(person, k, min_shared=min_shared))
+
+    async def matches_together(self, user_id: str, k: int, proven: Iterable[str] = ()) -> dict[str, Any]:
+        """Return what `matches` does, looking for all who ask at the same time at once."""
+        snapshot = self.serving.snapshot()
+        person = snapshot.person(user_id, shown=user_id not in proven)
+        near = await self.search_together.nearest(snapshot, person, k)
+        return _answer(snapshot, user_id, person, snapshot.explained(person, near))
 
     def listeners(self, beginning: str, k: int) -> dict[str, Any]:
         """Return ``listeners`` who are shown and whose ids begin with a text; for no text, examples."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,16 @@ class Person:
     """Number of playlist items known."""
     row: int | None = None
     """Place in the snapshot; None for somebody new."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The users most like somebody, best first."""
+
+    rows: np.ndarray
+    """``[k]`` int."""
+    scores: np.ndarray
+    """``[k]`` float32, cosines."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,7 @@ class Snapshot:
         row = self.row_of.pop(user_id, None)
         if row is not None:
             self.public[row] = False
-        for made in ("taste_map", "_shown_ids", "_examples"):
+        for made in ("taste_map", "_hidden", "_shown_ids", "_examples"):
             self.__dict__.pop(made, None)
 
     def listeners(self, beginning: str, k: int) -> list[dict[str, Any]]:
@@ -246,11 +256,15 @@ class Snapshot:
         limit
             Entries per list of an explanation.
         """
-        rows, scores = self._nearest(person, k, min_shared)
-        reasons = self.tastes.explain(person.taste, [self._taste(row) for row in rows.tolist()], limit)
+        return self.explained(person, self.nearest([person], k, min_shared)[0], limit)
+
+    def explained(self, person: Person, near: Nearest, limit: int | None = 10) -> list[Match]:
+        """Return the users whom `nearest` named as matches, with at most ``limit`` entries per list of reasons."""
+        rows = near.rows.tolist()
+        reasons = self.tastes.explain(person.taste, [self._taste(row) for row in rows], limit)
         return [
             self.match(person, row, score, why)
-            for row, score, why in zip(rows.tolist(), scores.tolist(), reasons, strict=True)
+            for row, score, why in zip(rows, near.scores.tolist(), reasons, strict=True)
         ]
 
     def compare(self, person: Person, other: Person, limit: int | None = None) -> tuple[Match, Explanation]:
@@ -267,20 +281,28 @@ class Snapshot:
         trust = self.scale.confidence(person.tracks, tracks)
         return Match(self.user_ids[row], score, float(self.scale.percent(score)), float(trust), why)
 
-    def _nearest(self, person: Person, k: int, min_shared: int) -> tuple[np.ndarray, np.ndarray]:
-        candidates = self.public.copy()
-        if person.row is not None:
-            candidates[person.row] = False
-        again = {row: revised.vector for row, revised in self.revised.items() if candidates[row]}
-        candidates[[row for row, vector in again.items() if vector is None]] = False
-        people = int(candidates.sum())
-        count = min(k, people)
-        if len(self.reduced):
-            rough = np.where(candidates, self.reduced @ (person.vector @ self.axes), -np.inf)
-        else:
-            rough = np.where(candidates, self.vectors @ person.vector, -np.inf)
+    def nearest(self, people: Sequence[Person], k: int, min_shared: int = 0) -> list[Nearest]:
+        """Return the ``k`` users nearest to each of several people who ask, as `matches` does for one.
+
+        Vectors of all users are read once for all of them: that is most of what an answer costs.
+        """
+        vectors = np.stack([person.vector for person in people])
+        rough = vectors @ self.axes @ self.reduced.T if len(self.reduced) else vectors @ self.vectors.T
+        return [self._chosen(person, scores, k, min_shared) for person, scores in zip(people, rough, strict=True)]
+
+    def _chosen(self, person: Person, rough: np.ndarray, k: int, min_shared: int) -> Nearest:
+        """Return the nearest by rough scores of all users, ``[users]``, which are changed."""
+        again = {row: revised.vector for row, revised in self.revised.items() if self.public[row]}
         for row, vector in again.items():
             rough[row] = -np.inf if vector is None else vector @ person.vector
+        rough[self._hidden] = -np.inf
+        if person.row is not None:
+            rough[person.row] = -np.inf
+        nobody = {row for row, vector in again.items() if vector is None}
+        if person.row is not None and self.public[person.row]:
+            nobody.add(person.row)
+        people = len(rough) - len(self._hidden) - len(nobody)
+        count = min(k, people)
         size = max(SHORTLIST, 10 * k)
         while True:
             size = min(size, people)
@@ -296,7 +318,12 @@ class Snapshot:
                 scores[rows == row] = vector @ person.vector
         # Equal scores in the order of rows: the same question always gets the same answer.
         order = np.lexsort((rows, -scores))[:k]
-        return rows[order], scores[order]
+        return Nearest(rows[order], scores[order])
+
+    @cached_property
+    def _hidden(self) -> np.ndarray:
+        """The rows of all who are shown to nobody."""
+        return np.flatnonzero(~self.public)
 
     def _genres(self, taste: Taste, k: int) -> list[str]:
         return [name for name, _ in self.tastes.heaviest(taste, "genre", k)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spotify_dag.matching.explain import Explanation, New, Shared
+from spotify_dag.matching.explain import Explanation, New, Shared, in_decades, summed_weight
 from spotify_dag.schemas import USER_TASTES
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ class Tastes:
         users
             ``user_bucket, user_id``, sorted by them: the order of the rows.
         """
-        import polars as pl
-
-        names = lake.scan(USER_TASTES).select("kind", _in_decades()).unique().collect()
+        names = lake.scan(USER_TASTES).select("kind", in_decades()).unique().collect()
         vocabulary = names.sort("kind", "name").with_row_index("code")
         rows = users.select("user_bucket", "user_id").with_row_index("row")
         counts = np.zeros(users.height + 1, np.int64)
@@ -72,12 +70,12 @@ class Tastes:
             # In the order of the buckets, so that the rows of one chunk follow those of the one before.
             entries = (
                 lake.scan(USER_TASTES, chunk)
-                .select("user_id", "kind", _in_decades(), "weight")
+                .select("user_id", "kind", in_decades(), "weight")
                 .collect()
                 .join(rows, on="user_id")
                 .join(vocabulary, on=["kind", "name"])
                 .group_by("row", "code")
-                .agg(pl.col("weight").sum())
+                .agg(summed_weight())
                 .sort("row", "code")
             )
             counts[1:] += np.bincount(entries["row"].to_numpy(), minlength=users.height)
@@ -110,10 +108,10 @@ class Tastes:
             for kind, begin, end in zip(KINDS, begins, self.ends, strict=True)
         )
         numbered = (
-            tastes.select("kind", _in_decades(), "weight")
+            tastes.select("kind", in_decades(), "weight")
             .join(places, on=["kind", "name"])
             .group_by("code")
-            .agg(pl.col("weight").sum())
+            .agg(summed_weight())
             .sort("code")
         )
         return Taste(numbered["code"].to_numpy().astype(np.int32), numbered["weight"].to_numpy())
@@ -126,7 +124,7 @@ class Tastes:
         return np.bincount(owners[mine[self.codes[entries]]], minlength=len(rows))
 
     def explain(self, taste: Taste, others: Sequence[Taste], limit: int | None = 10) -> list[Explanation]:
-        """Explain the match of a user with each of ``others``, as `recommend.explain.explain` does."""
+        """Explain the match of a user with each of ``others``, as `matching.explain.explain` does."""
         yours = np.zeros(len(self.names), np.float32)
         yours[taste.codes] = taste.weights
         return [self._explain(yours, other, limit) for other in others]
@@ -177,10 +175,3 @@ class Tastes:
         return Explanation(
             lists["genre"], lists["artist"], lists["year"], tuple(New(self.names[code], theirs) for code, theirs in new)
         )
-
-
-def _in_decades() -> pl.Expr:
-    import polars as pl
-
-    decade = pl.format("{}0s", pl.col("name").str.head(3))
-    return pl.when(pl.col("kind") == "year").then(decade).otherwise("name").alias("name")

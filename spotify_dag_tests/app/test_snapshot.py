@@ -35,7 +35,7 @@ def snapshot(project: Project) -> Snapshot:
 def lists(why: Explanation) -> list[list[tuple[object, ...]]]:
     """Return an explanation as plain lists, weights to six digits."""
     return [
-        [tuple(round(part, 6) if isinstance(part, float) else part for part in vars(entry).values()) for entry in part]
+        [tuple(round(part, 6) if isinstance(part, float) else part for part in entry) for entry in part]
         for part in (why.shared_genres, why.shared_artists, why.shared_eras, why.new_to_you)
     ]
 
@@ -98,6 +98,12 @@ class TestMatches:
             assert [match.user_id for match in snapshot.matches(me, 29, min_shared=least)] == wanted
         assert snapshot.matches(me, 29, min_shared=500) == []
 
+    def test_asked_together_all_are_answered_as_alone(self, snapshot: Snapshot) -> None:
+        people = [snapshot.person(snapshot.user_ids[row], shown=False) for row in (3, 3, 7, 12)]
+        together = snapshot.nearest(people, 5)
+        for person, near in zip(people, together, strict=True):
+            assert snapshot.explained(person, near) == snapshot.matches(person, 5)
+
     def test_a_comparison_seen_from_both_sides(self, snapshot: Snapshot) -> None:
         one, other = snapshot.person(user_id(7)), snapshot.person(user_id(11))
         match, mirrored = snapshot.compare(one, other)
@@ -158,8 +164,8 @@ class TestManyUsers:
         hits = 0
         for row in range(50):
             wanted = np.argsort(-np.where(np.arange(users) == row, -9, vectors @ vectors[row]))[:10]
-            found, _ = one._nearest(Person(vectors[row], nobody.of(row), 1, row), 10, 0)
-            hits += len(set(found) & set(wanted))
+            (near,) = one.nearest([Person(vectors[row], nobody.of(row), 1, row)], 10)
+            hits += len(set(near.rows) & set(wanted))
         assert hits >= 499
 
     def test_users_are_in_the_buckets_they_are_sorted_by(self, snapshot: Snapshot) -> None:

@@ -131,8 +131,8 @@ def test_no_others() -> None:
 def test_as_plain_lists_and_numbers() -> None:
     (found,) = explain(tastes(), "ann", ["cat"])
     assert found.as_dict() == {
-        "shared_genres": ({"name": "soul", "yours": 0.25, "theirs": 1.0},),
-        "shared_artists": ({"name": "Prince", "yours": 0.25, "theirs": 0.75},),
-        "shared_eras": (),
-        "new_to_you": ({"name": "Queen", "theirs": 0.25},),
+        "shared_genres": [{"name": "soul", "yours": 0.25, "theirs": 1.0}],
+        "shared_artists": [{"name": "Prince", "yours": 0.25, "theirs": 0.75}],
+        "shared_eras": [],
+        "new_to_you": [{"name": "Queen", "theirs": 0.25}],
     }
