@@ -6,6 +6,8 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+from spotify_dag.app.texts import Texts
+
 STYLE = (
     ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;"
     "padding:0 1rem}code{font-family:ui-monospace,monospace}section{border-top:1px solid #8888;padding:.5rem 0 1rem;"
@@ -30,12 +32,17 @@ def page(schema: Mapping[str, Any]) -> str:
     )
 
 
-def login_problem(detail: str) -> str:
+def login_problem(say: Texts, detail: str) -> str:
     """Return a page that says why a login failed, and where to begin another."""
+    links = {
+        "again": f"<a href='/login?after=/%3Fmine'>{say('login-again')}</a>",
+        "back": f"<a href='/'>{say('login-back')}</a>",
+    }
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>You are not logged in</title><style>{STYLE}</style><h1>You are not logged in</h1>"
-        f"<p>{_text(detail)}</p><p><a href='/login?after=/%3Fmine'>Try again</a> or <a href='/'>go back</a>.</p></html>"
+        f'<!doctype html><html lang="{say.language}"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{say("login-failed")}</title><style>{STYLE}</style>'
+        f"<h1>{say('login-failed')}</h1><p lang='en'>{_text(detail)}</p>"
+        f"<p>{say('login-again-or-back', **links)}</p></html>"
     )
 
 

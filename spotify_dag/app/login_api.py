@@ -11,6 +11,7 @@ from spotify_dag.app.docs_page import login_problem
 from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS
 from spotify_dag.app.problems import documented, status_of
 from spotify_dag.app.service import Service
+from spotify_dag.app.texts import texts_of
 from spotify_dag.errors import SpotifyDagError
 
 
@@ -28,7 +29,7 @@ def login_routes(service: Service) -> APIRouter:
         if "text/html" not in request.headers.get("accept", ""):
             raise error
         status, headers = status_of(error)
-        return HTMLResponse(login_problem(str(error)), status, headers)
+        return HTMLResponse(login_problem(texts_of(request), str(error)), status, headers)
 
     @router.get("/login")
     def login(

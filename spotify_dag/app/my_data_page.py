@@ -8,8 +8,9 @@ import gradio as gr
 
 from spotify_dag.app import cards, my_data
 from spotify_dag.app.identity import TOKEN_HEADER
-from spotify_dag.app.page_parts import HEAVY, html_part, or_problem, plain_request, savable, static
+from spotify_dag.app.page_parts import HEAVY, html_part, or_problem, plain_request, savable, script, texts_for
 from spotify_dag.app.service import Service
+from spotify_dag.app.texts import Texts, mark
 from spotify_dag.lifecycle.change_preferences import set_wish
 from spotify_dag.matching.taste_over_time import taste_over_time
 from spotify_dag.tracks.tracks_for import SuggestWish
@@ -17,65 +18,66 @@ from spotify_dag.tracks.tracks_for import SuggestWish
 
 def my_data_page(service: Service) -> gr.HTML:
     """Lay the page out and connect it; return where it says who is logged in."""
-    login = html_part(login_state(None))
+    login = html_part(login_state(mark, None))
     token = gr.Textbox(
-        label="Token of a file", type="password", max_length=2_000, lines=1, elem_id="sd-token-box",
-        info="What you were given when you handed in a file; leave it empty if you have logged in",
+        label=mark("mine-token"), type="password", max_length=2_000, lines=1, elem_id="sd-token-box",
+        info=mark("mine-token-info"),
     )  # fmt: skip
     with gr.Row():
-        show = gr.Button("Show what is stored", variant="primary")
-        suggest = gr.Button("Tracks for me", visible=service.tracks.available())
+        show = gr.Button(mark("mine-show"), variant="primary")
+        suggest = gr.Button(mark("mine-tracks"), visible=service.tracks.available())
     answer = gr.HTML(
-        cards.message("empty", "Your data is yours", "See it, take it away, or have all of it deleted."),
+        cards.message("empty", mark("mine-empty"), mark("mine-empty-detail")),
         apply_default_css=False,
-        js_on_load=(static("download.js") + static("preferences.js")).replace("TOKEN_HEADER", TOKEN_HEADER),
+        js_on_load=script("download.js", "preferences.js").replace("TOKEN_HEADER", TOKEN_HEADER),
     )  # fmt: skip
-    with gr.Accordion("New tracks every Monday", open=False, visible=service.tracks.available()):
+    with gr.Accordion(mark("weekly"), open=False, visible=service.tracks.available()):
         _weekly(service, token)
-    with gr.Accordion("Forget me", open=False):
-        sure = gr.Checkbox(False, label="Delete everything that is stored of me. This cannot be undone.")
-        forget = gr.Button("Forget me", variant="stop")
+    with gr.Accordion(mark("forget"), open=False):
+        sure = gr.Checkbox(False, label=mark("forget-sure"))
+        forget = gr.Button(mark("forget"), variant="stop")
 
     def stored(given: str, request: gr.Request) -> str:
         """Show somebody what is stored of them."""
-        user = _who(service, given, request)
+        say, user = texts_for(request), _who(service, given, request)
         if user is None:
-            return _unproven()
+            return _unproven(say)
         return or_problem(
+            say,
             lambda: (
-                cards.stored(my_data.overview(service.project, user))
-                + cards.taste_over_time(taste_over_time(service.project.lake, service.project.preferences, user))
-                + cards.what_counts(my_data.what_counts(service.project, user), _preferences(user))
-                + _downloads(user)
-            )
+                cards.stored(say, my_data.overview(service.project, user))
+                + cards.taste_over_time(say, taste_over_time(service.project.lake, service.project.preferences, user))
+                + cards.what_counts(say, my_data.what_counts(service.project, user), _preferences(user))
+                + _downloads(say, user)
+            ),
         )
 
     def suggested(given: str, request: gr.Request) -> str:
         """Suggest tracks to somebody, who may say what they think of them."""
-        user = _who(service, given, request)
+        say, user = texts_for(request), _who(service, given, request)
         if user is None:
-            return _unproven()
+            return _unproven(say)
 
         def listed() -> str:
             answer = service.tracks.suggested(user, SuggestWish(count=20), service.serving.snapshot())
-            shown = cards.tracks(answer["tracks"], path=_preferences(user), title="Tracks for me")
+            shown = cards.tracks(say, answer["tracks"], path=_preferences(user), title=say("mine-tracks"))
             return f'<p role="status" class="sd-said"></p>{shown}'
 
-        return or_problem(listed)
+        return or_problem(say, listed)
 
     def forgotten(given: str, agreed: bool, request: gr.Request) -> str:
         """Delete all there is of somebody who asks for it."""
-        user = _who(service, given, request)
+        say, user = texts_for(request), _who(service, given, request)
         if user is None:
-            return _unproven()
+            return _unproven(say)
         if not agreed:
-            return cards.message("hint", "Are you sure?", "Tick the box above the button first.")
+            return cards.message("hint", say("forget-unsure"), say("forget-unsure-detail"))
 
         def done() -> str:
             service.forget(user)
-            return cards.message("empty", "Forgotten", "Everything that was stored of you has been deleted.")
+            return cards.message("empty", say("forgotten"), say("forgotten-detail"))
 
-        return or_problem(done)
+        return or_problem(say, done)
 
     show.click(stored, token, answer, api_visibility="private", show_progress="hidden")
     suggest.click(suggested, token, answer, api_visibility="private", show_progress="minimal", **HEAVY)
@@ -85,34 +87,35 @@ def my_data_page(service: Service) -> gr.HTML:
 
 def _weekly(service: Service, token: gr.Textbox) -> None:
     with gr.Row():
-        begin, end = gr.Button("Make me a list every Monday"), gr.Button("No more lists")
-    show = gr.Button("Show my list")
+        begin, end = gr.Button(mark("weekly-begin")), gr.Button(mark("weekly-end"))
+    show = gr.Button(mark("weekly-show"))
     weekly = savable("mine", "")
 
     def wished(every_week: bool) -> Callable[[str, gr.Request], str]:
         def wish(given: str, request: gr.Request) -> str:
             """Let somebody have a list every Monday, or none any more."""
-            user = _who(service, given, request)
+            say, user = texts_for(request), _who(service, given, request)
             if user is None:
-                return _unproven()
+                return _unproven(say)
 
             def done() -> str:
                 set_wish(service.project, service.project.inbox.weekly, user, every_week)
                 if every_week:
-                    return cards.message("empty", "Every Monday", "The first list comes with the next run.")
-                return cards.message("empty", "No more lists", "Those that were made go with the next run.")
+                    return cards.message("empty", say("weekly-begun"), say("weekly-begun-detail"))
+                return cards.message("empty", say("weekly-end"), say("weekly-ended-detail"))
 
-            return or_problem(done)
+            return or_problem(say, done)
 
         return wish
 
     def monday(given: str, request: gr.Request) -> str:
         """Show somebody the list of this week."""
-        user = _who(service, given, request)
+        say, user = texts_for(request), _who(service, given, request)
         if user is None:
-            return _unproven()
+            return _unproven(say)
         return or_problem(
-            lambda: cards.weekly(service.tracks.weekly(user, None), account=service.account_playlists.available)
+            say,
+            lambda: cards.weekly(say, service.tracks.weekly(user, None), account=service.account_playlists.available),
         )
 
     for button, every_week in ((begin, True), (end, False)):
@@ -128,7 +131,7 @@ def _preferences(user_id: str) -> str:
     return f"/api/v1/users/{cards.quote(user_id, safe='')}/preferences"
 
 
-def _downloads(user_id: str) -> str:
+def _downloads(say: Texts, user_id: str) -> str:
     """Return links to take everything away; the page sends the token with them, which no address may hold."""
     path = f"/api/v1/users/{cards.quote(user_id, safe='')}/data"
     links = (
@@ -136,18 +139,19 @@ def _downloads(user_id: str) -> str:
         f'href="{cards.attribute(path)}?format={form}">{form.upper()}</a>'
         for form in ("json", "csv")
     )
-    return f"<p class='sd-message'>Take it away: {' '.join(links)}</p>"
+    return f"<p class='sd-message'>{say('mine-take-away')} {' '.join(links)}</p>"
 
 
-def login_state(user_id: str | None) -> str:
-    """Return who is logged in and how to log out, or how to log in."""
+def login_state(say: Callable[..., str], user_id: str | None) -> str:
+    """Return who is logged in and how to log out, or how to log in; ``say`` is `Texts`, or `mark`."""
     if user_id is None:
-        return '<p class="sd-message"><a class="sd-button" href="/login?after=/%3Fmine">Log in with Spotify</a></p>'
+        return f'<p class="sd-message"><a class="sd-button" href="/login?after=/%3Fmine">{say("login")}</a></p>'
+    who = say("login-you", user=f"<strong>{cards.text(user_id)}</strong>")
     return (
-        f'<form class="sd-message" method="post" action="/logout">You are <strong>{cards.text(user_id)}</strong>. '
-        '<button class="sd-button">Log out</button></form>'
+        f'<form class="sd-message" method="post" action="/logout">{who} '
+        f'<button class="sd-button">{say("logout")}</button></form>'
     )
 
 
-def _unproven() -> str:
-    return cards.message("error", "Who are you?", "Log in with Spotify, or paste the token you were given with a file.")
+def _unproven(say: Texts) -> str:
+    return cards.message("error", say("mine-who"), say("mine-who-detail"))

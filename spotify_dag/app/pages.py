@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
+from fastapi import FastAPI, Request
 
 from spotify_dag.app import cards
 from spotify_dag.app.background_jobs import Job, follow
 from spotify_dag.app.guard import client_of
 from spotify_dag.app.my_data_page import login_state, my_data_page
-from spotify_dag.app.page_parts import FILE_ENDINGS, html_part, or_problem, plain_request, static
+from spotify_dag.app.page_language import PageLanguage
+from spotify_dag.app.page_parts import (
+    FILE_ENDINGS,
+    html_part,
+    or_problem,
+    plain_request,
+    said_by,
+    script,
+    static,
+    texts_for,
+)
 from spotify_dag.app.pages_guard import PagesGuard
 from spotify_dag.app.service import Service, Wish
+from spotify_dag.app.texts import Texts, filled, mark, texts_of
 from spotify_dag.app.track_pages import blend_page, continue_page, search_page
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.sources.listenbrainz.names import ListenBrainzNameError, names_profile, parse_name, user_id_of
 from spotify_dag.sources.spotify.names import UserNameError, parse_user
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 MOST_ARTISTS, MOST_LISTS = 200, 50
 """Ends of the sliders; at the end of the second all playlists count."""
@@ -31,12 +40,6 @@ QUEUE_SECONDS = (0.05, 0.1)
 MATCHES, EXAMPLES = 9, 3
 SAVING = ("blend", "search", "continue", "mine")
 """Tabs whose lists can be added to an account."""
-EMPTY = cards.message(
-    "empty", "Who listens like you?", "Paste a profile, or drop a file you exported. Nothing is kept."
-)
-DENIED = cards.message(
-    "hint", "You have not logged in", "Spotify was told no, or stopped. Nothing was read, and nothing is kept."
-)
 NAME = "Soundkin"
 """What people call it."""
 FONT = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
@@ -48,8 +51,9 @@ def add_pages(app: FastAPI, service: Service) -> None:
     from starlette.routing import Mount
 
     @app.get("/map", include_in_schema=False)
-    def map_page() -> HTMLResponse:
-        return HTMLResponse(static("map.html"))
+    def map_page(request: Request) -> HTMLResponse:
+        say = texts_of(request)
+        return HTMLResponse(_map_in(say), headers={"content-language": say.language, "vary": "accept-language"})
 
     blocks = _blocks(service)
     gr.mount_gradio_app(
@@ -58,7 +62,7 @@ def add_pages(app: FastAPI, service: Service) -> None:
         head='<meta name="robots" content="noindex"><link rel="icon" href="data:,">',
     )  # fmt: skip
     (mounted,) = (route for route in app.routes if isinstance(route, Mount))
-    mounted.app = PagesGuard(mounted.app, blocks)
+    mounted.app = PagesGuard(PageLanguage(mounted.app), blocks)
 
 
 def _theme() -> gr.themes.Base:
@@ -82,31 +86,33 @@ def _theme() -> gr.themes.Base:
 
 
 def _blocks(service: Service) -> gr.Blocks:
-    with gr.Blocks(title=f"{NAME}: people who listen like you", analytics_enabled=False) as blocks:
+    with gr.Blocks(title=mark("page-title", name=NAME), analytics_enabled=False) as blocks:
         gr.HTML(
-            f'<header class="sd-head"><h1>{NAME}</h1><p>People who listen like you, why, and what they would play '
-            'you next.</p></header><datalist id="sd-listeners"></datalist>',
-            apply_default_css=False, js_on_load=static("pick.js"),
+            f'<header class="sd-head"><h1>{NAME}</h1><p>{mark("page-claim")}</p></header>'
+            '<datalist id="sd-listeners"></datalist>',
+            apply_default_css=False, js_on_load=script("pick.js"),
         )  # fmt: skip
         with gr.Tabs() as tabs:
-            with gr.Tab("Find my people", id="find"):
+            with gr.Tab(mark("find"), id="find"):
                 find = _find(service)
-            with gr.Tab("Compare two", id="compare"):
+            with gr.Tab(mark("tab-compare"), id="compare"):
                 compare = _compare(service)
-            with gr.Tab("Blend", id="blend", visible=service.tracks.available()):
+            with gr.Tab(mark("tab-blend"), id="blend", visible=service.tracks.available()):
                 blend_page(service)
-            with gr.Tab("Taste map", id="map") as map_tab:
+            with gr.Tab(mark("tab-map"), id="map") as map_tab:
                 taste_map = html_part("")
-            with gr.Tab("Search", id="search", visible=service.tracks.available()):
+            with gr.Tab(mark("tab-search"), id="search", visible=service.tracks.available()):
                 search_page(service)
-            with gr.Tab("Continue a playlist", id="continue", visible=service.tracks.available()):
+            with gr.Tab(mark("tab-continue"), id="continue", visible=service.tracks.available()):
                 continue_page(service)
-            with gr.Tab("My data", id="mine", visible=service.project.settings.app_keeps):
+            with gr.Tab(mark("tab-mine"), id="mine", visible=service.project.settings.app_keeps):
                 login = my_data_page(service)
 
         def map_of(name: str, request: gr.Request) -> str:
             """Return the map with a ring around the user of a profile, or who is logged in."""
-            return _map_frame(_named(name) or service.identity.logged_in(plain_request(request)) or "")
+            return _map_frame(
+                texts_for(request), _named(name) or service.identity.logged_in(plain_request(request)) or ""
+            )
 
         # When it is opened: most who ask for people never look at it.
         map_tab.select(
@@ -117,9 +123,9 @@ def _blocks(service: Service) -> gr.Blocks:
         def arrive(request: gr.Request) -> Iterator[dict[Any, Any]]:
             """Show what the address asks for: a user, two users, or nothing yet."""
             asked = {name: value[:500] for name, value in dict(request.query_params).items() if isinstance(value, str)}
-            who = service.identity.logged_in(plain_request(request))
+            say, who = texts_for(request), service.identity.logged_in(plain_request(request))
             user = asked.get("user", "")
-            shown: dict[Any, Any] = {login: login_state(who), find.examples: _examples(service)}
+            shown: dict[Any, Any] = {login: login_state(say, who), find.examples: _examples(say, service)}
             # Only what was asked for: a quick user has begun to type, or went to another page.
             if user:
                 shown[find.profile] = user
@@ -135,7 +141,7 @@ def _blocks(service: Service) -> gr.Blocks:
             if asked.get("saved") in SAVING:
                 shown[tabs] = gr.Tabs(selected=asked["saved"])
             if "denied" in asked:
-                shown[find.answer] = DENIED
+                shown[find.answer] = cards.message("hint", say("denied"), say("denied-detail"))
             yield shown
             if user:
                 for answer in find.by_profile(user, False, 0, *find.defaults, request):
@@ -181,11 +187,10 @@ def _find(service: Service) -> _Part:
     with gr.Row():
         with gr.Column(min_width=280):
             profile = gr.Textbox(
-                label="Profile", placeholder="https://open.spotify.com/user/…", max_length=500, lines=1, max_lines=1,
-                elem_classes="sd-who",
-                info="Of Spotify (URL, URI or user id) or ListenBrainz (https://listenbrainz.org/user/…)",
+                label=mark("find-profile"), placeholder="https://open.spotify.com/user/…", max_length=500, lines=1,
+                max_lines=1, elem_classes="sd-who", info=mark("find-profile-info"),
             )  # fmt: skip
-            go = gr.Button("Find my people", variant="primary")
+            go = gr.Button(mark("find"), variant="primary")
         with gr.Column(min_width=280):
             upload = gr.HTML(
                 html_template=static("upload.html")
@@ -193,21 +198,23 @@ def _find(service: Service) -> _Part:
                 .replace("LISTS", str(lists))
                 .replace("MOST", str(settings.app_max_upload_mb))
                 .replace("ACCEPT", FILE_ENDINGS),
-                js_on_load=static("upload.js"),
+                js_on_load=script("upload.js"),
                 apply_default_css=False,
             )
     top, count, shared = _comparison_sliders(artists, lists)
     consent = gr.Checkbox(
-        False, label="Keep what I hand in, and show me to others", elem_id="sd-consent", visible=settings.app_keeps,
-        info="Without this nothing is kept once you have your answer. A Spotify profile needs your login for it.",
+        False, label=mark("find-consent"), elem_id="sd-consent", visible=settings.app_keeps,
+        info=mark("find-consent-info"),
     )  # fmt: skip
     examples = html_part("")
-    answer = html_part(EMPTY, elem_id="sd-answer")
+    answer = html_part(
+        cards.message("empty", mark("find-empty"), mark("find-empty-detail")), elem_id="sd-answer"
+    )  # fmt: skip
     by_profile = _answer_to_profile(service, artists, lists)
 
-    def by_file(event: gr.EventData) -> Iterator[str]:
+    def by_file(event: gr.EventData, request: gr.Request) -> Iterator[str]:
         """Follow the reading of a file that the page has sent."""
-        yield from _followed(service, lambda: service.jobs.find(str(event.job)[:100]), by_file=True)
+        yield from _followed(texts_for(request), service, lambda: service.jobs.find(str(event.job)[:100]), by_file=True)
 
     for trigger in (go.click, profile.submit):
         trigger(
@@ -222,17 +229,17 @@ def _find(service: Service) -> _Part:
 
 def _comparison_sliders(artists: int, lists: int) -> tuple[gr.Slider, gr.Slider, gr.Slider]:
     """Return the sliders for artists and playlists that count, and for artists in common; set to the defaults given."""
-    with gr.Accordion("How to compare", open=False), gr.Row():
+    with gr.Accordion(mark("find-how"), open=False), gr.Row():
         top = gr.Slider(
-            1, MOST_ARTISTS, artists, step=1, label="Top artist count", elem_id="sd-artists",
-            info="Your and their most frequent artists that count",
+            1, MOST_ARTISTS, artists, step=1, label=mark("find-artists"), elem_id="sd-artists",
+            info=mark("find-artists-info"),
         )  # fmt: skip
         count = gr.Slider(
-            1, MOST_LISTS, lists, step=1, label="Playlists count", elem_id="sd-lists",
-            info=f"Your and their first playlists that count; {MOST_LISTS} for all",
+            1, MOST_LISTS, lists, step=1, label=mark("find-lists"), elem_id="sd-lists",
+            info=mark("find-lists-info", most=MOST_LISTS),
         )  # fmt: skip
         shared = gr.Slider(
-            0, 20, 0, step=1, label="Artists in common, at least", elem_id="sd-min-shared", info="0 for anybody",
+            0, 20, 0, step=1, label=mark("find-shared"), elem_id="sd-min-shared", info=mark("find-shared-info"),
         )  # fmt: skip
     return top, count, shared
 
@@ -251,8 +258,9 @@ def _answer_to_profile(service: Service, artists: int, lists: int) -> Callable[.
         name: str, agreed: bool, least: int, artist_count: int, playlist_count: int, request: gr.Request
     ) -> Iterator[str]:
         """Answer a profile, telling how far it is."""
+        say = texts_for(request)
         if not name.strip():
-            yield cards.message("hint", "Whose profile?", "Paste the link from Spotify: Profile, Share, Copy link.")
+            yield cards.message("hint", say("find-nobody"), say("find-nobody-detail"))
             return
         who, plain = service.identity, plain_request(request)
 
@@ -264,7 +272,7 @@ def _answer_to_profile(service: Service, artists: int, lists: int) -> Callable[.
                 client=client_of(plain.scope),
             )  # fmt: skip
 
-        yield from _followed(service, begin)
+        yield from _followed(say, service, begin)
 
     return by_profile
 
@@ -272,53 +280,61 @@ def _answer_to_profile(service: Service, artists: int, lists: int) -> Callable[.
 def _compare(service: Service) -> _Part:
     with gr.Row():
         first, second = (
-            gr.Textbox(label=label, placeholder="begin to type, or choose", max_length=500, lines=1, max_lines=1,
+            gr.Textbox(label=label, placeholder=mark("compare-begin"), max_length=500, lines=1, max_lines=1,
                        elem_classes="sd-who")
-            for label in ("One listener", "Another")
+            for label in (mark("compare-one"), mark("compare-other"))
         )  # fmt: skip
-    go = gr.Button("Compare", variant="primary")
+    go = gr.Button(mark("compare"), variant="primary")
     answer = html_part(
-        cards.message("empty", "Two listeners, side by side", "What they share, and what each could show the other."),
-        elem_id="sd-comparison",
+        cards.message("empty", mark("compare-empty"), mark("compare-empty-detail")), elem_id="sd-comparison"
     )  # fmt: skip
 
     def show(first: str, second: str, request: gr.Request) -> str:
         """Compare two users."""
+        say = texts_for(request)
         if not first.strip() or not second.strip():
-            return cards.message("hint", "Two listeners are needed", "Give two ids of listeners who are known here.")
+            return cards.message("hint", say("compare-two-needed"), say("compare-two-needed-detail"))
         proven = service.identity.proven(plain_request(request))
-        return or_problem(lambda: cards.comparison(service.compare(first.strip(), second.strip(), 15, proven)))
+        return or_problem(
+            say, lambda: cards.comparison(say, service.compare(first.strip(), second.strip(), 15, proven))
+        )
 
     for trigger in (go.click, second.submit):
         trigger(show, [first, second], answer, api_visibility="private", show_progress="hidden")
     return _Part(first=first, second=second, answer=answer, show=show)
 
 
-def _examples(service: Service) -> str:
+def _examples(say: Texts, service: Service) -> str:
     try:
-        return cards.examples(service.listeners("", EXAMPLES)["listeners"])
+        return cards.examples(say, service.listeners("", EXAMPLES)["listeners"])
     except SpotifyDagError:  # nothing is published yet, and the first question says so
         return ""
 
 
-def _map_frame(user_id: str) -> str:
+def _map_in(say: Texts) -> str:
+    page = static("map.html")
+    said = static("say.js").replace("TEXTS", say.for_scripts(said_by(page)))
+    return filled(page.replace("LANGUAGE", say.language).replace("SAY", said), say)
+
+
+def _map_frame(say: Texts, user_id: str) -> str:
     query = html.escape(urlencode({"user": user_id[:500]}), quote=True)
-    return f'<iframe class="sd-map" title="Taste map" loading="lazy" src="/map?{query}"></iframe>'
+    return f'<iframe class="sd-map" title="{say("tab-map")}" loading="lazy" src="/map?{query}"></iframe>'
 
 
-def _followed(service: Service, begin: Callable[[], Job], *, by_file: bool = False) -> Iterator[str]:
+def _followed(say: Texts, service: Service, begin: Callable[[], Job], *, by_file: bool = False) -> Iterator[str]:
     """Yield how far a job is, then its result."""
     try:
         job = begin()
     except SpotifyDagError as error:
-        yield cards.problem({"detail": str(error)})
+        yield cards.problem(say, {"detail": str(error)})
         return
     for name, data in follow(job):
         if name == "problem":
-            yield cards.problem(data)
+            yield cards.problem(say, data)
         elif name == "result":
             how = {"blends": service.tracks.available(), "by_file": by_file}
-            yield cards.matches(data, **how)
-            yield cards.matches(service.with_top_tracks(data), **how)
+            yield cards.matches(say, data, **how)
+            yield cards.matches(say, service.with_top_tracks(data), **how)
         else:
-            yield cards.progress(data)
+            yield cards.progress(say, data)

@@ -8,34 +8,34 @@ import gradio as gr
 
 from spotify_dag.app import cards
 from spotify_dag.app.identity import TOKEN_HEADER
-from spotify_dag.app.page_parts import FILE_ENDINGS, HEAVY, or_problem, savable, static
+from spotify_dag.app.page_parts import FILE_ENDINGS, HEAVY, or_problem, savable, script, static, texts_for
 from spotify_dag.app.service import Service
+from spotify_dag.app.texts import mark
 from spotify_dag.app.track_questions import Continuation, TrackSearch
 from spotify_dag.tracks.blend_answers import MOST_TRACKS, BlendWish
-from spotify_dag.tracks.text_search import POPULAR
-
-CONTINUED = "What comes next"
-"""Title of a list that continues one without a title."""
 
 
 def search_page(service: Service) -> None:
     """Lay out the page on which tracks are searched for, and connect it."""
-    query = gr.Textbox(label="Search tracks", placeholder="title, artist, album, or a mood", max_length=1_000, lines=1)
-    go = gr.Button("Search", variant="primary")
-    answer = savable(
-        "search", cards.message("empty", "Any song", "Typos do not matter. An empty search shows what is popular.")
-    )
+    query = gr.Textbox(label=mark("search-tracks"), placeholder=mark("search-tracks-begin"), max_length=1_000, lines=1)
+    go = gr.Button(mark("search"), variant="primary")
+    answer = savable("search", cards.message("empty", mark("search-empty"), mark("search-empty-detail")))
 
-    def show(text: str) -> str:
+    def show(text: str, request: gr.Request) -> str:
         """Find tracks."""
+        say = texts_for(request)
 
         def found() -> str:
             tracks = service.tracks.search(TrackSearch(q=text, k=20))["tracks"]
             return cards.tracks(
-                tracks, title=text.strip() or POPULAR, account=service.account_playlists.available, picks=True
+                say,
+                tracks,
+                title=text.strip() or say("search-popular"),
+                account=service.account_playlists.available,
+                picks=True,
             )
 
-        return or_problem(found)
+        return or_problem(say, found)
 
     for trigger in (go.click, query.submit):
         trigger(show, query, answer, api_visibility="private", show_progress="minimal", **HEAVY)
@@ -44,21 +44,25 @@ def search_page(service: Service) -> None:
 def continue_page(service: Service) -> None:
     """Lay out the page on which a playlist is continued, and connect it."""
     seeds = gr.Textbox(
-        label="Tracks", lines=4, max_length=100_000, placeholder="Links, URIs or ids of tracks, one a line",
-        info="Picked by “Add” at a search, too; may stay empty where a title or a mood says enough",
-        elem_id="sd-seeds",
+        label=mark("continue-tracks"), lines=4, max_length=100_000, placeholder=mark("continue-tracks-begin"),
+        info=mark("continue-tracks-info"), elem_id="sd-seeds",
     )  # fmt: skip
     with gr.Row():
-        title = gr.Textbox(label="Title of the playlist", max_length=500, lines=1)
-        mood = gr.Textbox(label="Mood", placeholder="calm acoustic evening", max_length=500, lines=1)
+        title = gr.Textbox(label=mark("continue-title"), max_length=500, lines=1)
+        mood = gr.Textbox(
+            label=mark("continue-mood"), placeholder=mark("continue-mood-begin"), max_length=500, lines=1
+        )  # fmt: skip
     with gr.Row():
-        popularity = gr.Slider(-1, 1, 0, step=0.1, label="Popularity", info="-1: unknown tracks; 1: hits")
-        diversity = gr.Slider(0, 1, 0, step=0.1, label="Diversity")
-    go = gr.Button("Continue", variant="primary")
-    answer = savable("continue", cards.message("empty", "What comes next?", "Give some tracks, a title or a mood."))
+        popularity = gr.Slider(
+            -1, 1, 0, step=0.1, label=mark("continue-popularity"), info=mark("continue-popularity-info")
+        )  # fmt: skip
+        diversity = gr.Slider(0, 1, 0, step=0.1, label=mark("continue-diversity"))
+    go = gr.Button(mark("continue"), variant="primary")
+    answer = savable("continue", cards.message("empty", mark("continue-empty"), mark("continue-empty-detail")))
 
-    def show(listed: str, name: str, feeling: str, popular: float, diverse: float) -> str:
+    def show(listed: str, name: str, feeling: str, popular: float, diverse: float, request: gr.Request) -> str:
         """Continue a playlist."""
+        say = texts_for(request)
         tracks = [line[:200] for line in re.split(r"[\n,]+", listed) if line.strip()][:1_000]
         asked = Continuation(
             tracks=tracks, title=name or None, mood=feeling or None, popularity=popular, diversity=diverse
@@ -66,15 +70,16 @@ def continue_page(service: Service) -> None:
 
         def found() -> str:
             continued = service.tracks.continued(asked)
-            title = name or feeling or CONTINUED
+            title = name or feeling or say("continue-next")
             return cards.tracks(
+                say,
                 continued["recommendations"],
                 continued["unknown"],
                 title=title,
                 account=service.account_playlists.available,
             )
 
-        return or_problem(found)
+        return or_problem(say, found)
 
     go.click(
         show, [seeds, title, mood, popularity, diversity], answer, api_visibility="private", show_progress="minimal",
@@ -91,26 +96,21 @@ def blend_page(service: Service) -> None:
         html_template=static("blend.html")
         .replace("ACCEPT", FILE_ENDINGS)
         .replace("MOST_TRACKS", str(MOST_TRACKS)),
-        js_on_load=static("blend.js").replace("TOKEN_HEADER", TOKEN_HEADER),
+        js_on_load=script("blend.js").replace("TOKEN_HEADER", TOKEN_HEADER),
         apply_default_css=False,
     )  # fmt: skip
-    answer = savable(
-        "blend",
-        cards.message(
-            "empty", "One list for all of you", "It serves whoever is served least as well as can be. Up to 20 people."
-        ),
-    )
+    answer = savable("blend", cards.message("empty", mark("blend-empty"), mark("blend-empty-detail")))
 
-    def show(event: gr.EventData) -> str:
+    def show(event: gr.EventData, request: gr.Request) -> str:
         """Make the list of a blend."""
+        say = texts_for(request)
         named = [name.strip()[:500] for name in str(event.without).split(",") if name.strip()]
 
         def listed() -> str:
             wish = BlendWish(tracks=int(event.tracks), known=float(event.known), without_artists=named)
-            return cards.blend(
-                service.guest_blends.listed(str(event.code), wish), account=service.account_playlists.available
-            )
+            answer = service.guest_blends.listed(str(event.code), wish)
+            return cards.blend(say, answer, account=service.account_playlists.available)
 
-        return or_problem(listed)
+        return or_problem(say, listed)
 
     people.submit(show, None, answer, api_visibility="private", show_progress="minimal", **HEAVY)

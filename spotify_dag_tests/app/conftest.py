@@ -16,6 +16,7 @@ import pytest
 
 from samples.app_world import WORLD, add_tracks, make_world
 from spotify_dag.app.asgi import Server, create_app
+from spotify_dag.app.texts import language_of, texts_in
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from spotify_dag.simulator.faults_and_limits import SimulatorSettings
@@ -159,9 +160,11 @@ def visit(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
     contexts, wrong = [], []
 
     def open_page(
-        path: str = "/", *, size: dict[str, int] = DESKTOP, dark: bool = False, served: Served = served
-    ) -> Any:
-        context = chromium.new_context(viewport=size, color_scheme="dark" if dark else "light", accept_downloads=True)
+        path: str = "/", *, size: dict[str, int] = DESKTOP, dark: bool = False, served: Served = served,
+        locale: str = "en-US",
+    ) -> Any:  # fmt: skip
+        colours: Any = "dark" if dark else "light"
+        context = chromium.new_context(viewport=size, color_scheme=colours, accept_downloads=True, locale=locale)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
@@ -170,7 +173,7 @@ def visit(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
         page.on("request", lambda asked: None if "127.0.0.1" in asked.url or asked.url.startswith(("data:", "blob:"))
                 else wrong.append(f"asked for {asked.url}"))  # fmt: skip
         page.goto(served.url + path)
-        page.get_by_role("tab", name="Find my people").wait_for()
+        page.get_by_role("tab", name=texts_in(language_of(locale))("find")).wait_for()
         return page
 
     yield open_page

@@ -16,7 +16,7 @@ import pytest
 from samples.app_world import user_id
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
-from spotify_dag_tests.app.browsing import profile_box, show_what_is_stored
+from spotify_dag_tests.app.browsing import ENGLISH, PAGES, open_tab, profile_box
 from spotify_dag_tests.app.conftest import DESKTOP, PHONE, Served, serving
 from spotify_dag_tests.conftest import REPOSITORY
 
@@ -70,59 +70,6 @@ def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield running
 
 
-def _compare(page: Any, served: Served) -> None:
-    (nearest,) = served.client.get(f"/api/v1/users/{user_id(7)}/matches", params={"k": 1}).json()["matches"]
-    page.get_by_label("One listener").fill(user_id(7))
-    page.get_by_label("Another").fill(nearest["user_id"])
-    page.get_by_role("button", name="Compare", exact=True).click()
-    page.locator(".sd-compare").wait_for()
-
-
-def _blend(page: Any, served: Served) -> None:
-    for number in (7, 8):
-        page.get_by_label("Who is it for?").fill(user_id(number))
-        page.keyboard.press("Enter")
-        page.locator(".sd-people li", has_text=user_id(number)).wait_for()
-    page.get_by_role("button", name="Make our list").click()
-    page.locator(".sd-tracks:visible li").first.wait_for()
-
-
-def _map(page: Any, served: Served) -> None:
-    page.frame_locator("iframe.sd-map").locator("#legend li").first.wait_for()
-
-
-def _search(page: Any, served: Served) -> None:
-    page.get_by_label("Search tracks").fill("Frank Ocen")
-    page.get_by_role("button", name="Search", exact=True).click()
-    page.locator(".sd-tracks:visible li").first.wait_for()
-
-
-def _continue(page: Any, served: Served) -> None:
-    found = served.client.get("/api/v1/search", params={"q": "Frank Ocean", "k": 3}).json()["tracks"]
-    page.get_by_placeholder("Links, URIs or ids").fill(
-        "\n".join(f"spotify:track:{track['track_id']}" for track in found)
-    )
-    page.get_by_placeholder("calm acoustic evening").fill("calm evening")
-    page.get_by_role("button", name="Continue", exact=True).click()
-    page.locator(".sd-tracks:visible li").first.wait_for()
-
-
-def _mine(page: Any, served: Served) -> None:
-    show_what_is_stored(page, served, user_id(7))
-
-
-PAGES: dict[str, tuple[str, Callable[[Any, Served], None]]] = {
-    "Find my people": ("find", lambda page, served: None),
-    "Compare two": ("compare", _compare),
-    "Blend": ("blend", _blend),
-    "Taste map": ("map", _map),
-    "Search": ("search", _search),
-    "Continue a playlist": ("continue", _continue),
-    "My data": ("mine", _mine),
-}
-"""Titles of the pages, names of their pictures, and what is done on them first."""
-
-
 class TestForEverybody:
     @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
     @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -132,12 +79,8 @@ class TestForEverybody:
         page = visit(f"/?user={user_id(7)}", size=size, dark=dark, served=shown)
         page.locator(".sd-card").first.wait_for()
         for title, (name, use) in PAGES.items():
-            if page.get_by_role("tab", name=title).is_visible():
-                page.get_by_role("tab", name=title).click()
-            else:  # on a phone, behind a menu
-                page.locator(".overflow-menu > button").click()
-                page.locator(".overflow-dropdown button", has_text=title).click()
-            use(page, shown)
+            open_tab(page, ENGLISH(title))
+            use(page, shown, ENGLISH)
             page.wait_for_function(STILL)
             assert page.evaluate(CONTRAST) == []
             wide = page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")

@@ -67,7 +67,7 @@ class TestNewUser:
         page = visit()
         with file_of("one.csv", exportify(["Prince"]), tmp_path) as path:
             page.locator(".sd-drop input[type=file]").set_input_files(path)
-            page.get_by_text("Only 1 items to go by").wait_for()
+            page.get_by_text("Only 1 item to go by").wait_for()
 
     def test_several_files_are_one_person_and_the_report_is_shown(
         self, visit: Callable[..., Any], tmp_path: Path

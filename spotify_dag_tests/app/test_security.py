@@ -29,6 +29,7 @@ from spotify_dag.app.workspace import Workspace, file_name
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS
 from spotify_dag.settings import Settings
+from spotify_dag_tests.app.browsing import ENGLISH
 from spotify_dag_tests.app.conftest import Served, exportify
 from spotify_dag_tests.waiting import GUARD
 
@@ -361,9 +362,9 @@ class TestNames:
             "shared_eras": [], "new_to_you": [{"name": name, "theirs": 0.1}],
             "top_tracks": [{"title": name, "artist": name}],
         }  # fmt: skip
-        shown = cards.matches({"user_id": name, "tracks": 50, "matches": [match]})
-        shown += cards.comparison({**match, "other_id": name, "new_to_other": []})
-        shown += cards.problem({"detail": name})
+        shown = cards.matches(ENGLISH, {"user_id": name, "tracks": 50, "matches": [match]})
+        shown += cards.comparison(ENGLISH, {**match, "other_id": name, "new_to_other": []})
+        shown += cards.problem(ENGLISH, {"detail": name})
         assert "<img" not in shown
         assert "<script" not in shown
         assert '"onmouseover' not in shown

@@ -36,8 +36,8 @@ function show() {
     label.textContent = name; row.append(label);
     if (key) {
       const out = document.createElement('button');
-      Object.assign(out, { type: 'button', className: 'sd-toggle', textContent: 'Take out' });
-      out.setAttribute('aria-label', `Take ${name} out`);
+      Object.assign(out, { type: 'button', className: 'sd-toggle', textContent: say('blend-out') });
+      out.setAttribute('aria-label', say('blend-out-of', { name }));
       out.addEventListener('click', () => work('', async () => { await ask(`/${code}/people/${encodeURIComponent(key)}`, { method: 'DELETE' }); }));
       row.append(' ', out);
     }
@@ -50,7 +50,7 @@ function work(telling, task) {
     note.textContent = telling;
     let said = '';
     try { await task(); if (code) await look(); } catch (error) {
-      said = error instanceof TypeError ? 'That did not work. Is the connection gone? Try again.' : error.message;
+      said = error instanceof TypeError ? say('failed') : error.message;
     }
     note.textContent = said;
     show();
@@ -76,12 +76,12 @@ async function addFiles(files, name) {
 }
 async function make() {
   if (code) await open();
-  if (people.size < 2) throw new Error('Add at least two people.');
+  if (people.size < 2) throw new Error(say('blend-two-needed'));
   const inputs = [...find('.sd-how').querySelectorAll('input')], wrong = inputs.find((input) => !input.checkValidity());
   if (wrong) {
     find('details').open = true;
     wrong.reportValidity();
-    throw new Error(`“${wrong.value}” is not possible. See “How it shall be”.`);
+    throw new Error(say('blend-impossible', { value: wrong.value }));
   }
   const how = Object.fromEntries(inputs.map((input) => [input.name, input.value]));
   trigger('submit', { code, tracks: +how.tracks, known: how.known / 100, without: how.without });
@@ -89,18 +89,18 @@ async function make() {
 find('.sd-pick').addEventListener('submit', (event) => {
   event.preventDefault();
   const input = event.target.elements.who, user = input.value.trim();
-  if (user) work('Adding …', () => addUser(user)).then(() => { if (people.has(user)) input.value = ''; });
+  if (user) work(say('blend-adding'), () => addUser(user)).then(() => { if (people.has(user)) input.value = ''; });
 });
 find('input[type=file]').addEventListener('change', (event) => {
   const files = [...event.target.files];
-  if (files.length) work('Reading the file …', () => addFiles(files, files[0].name.replace(/\.\w+$/, ''))).then(() => { event.target.value = ''; });
+  if (files.length) work(say('blend-reading'), () => addFiles(files, files[0].name.replace(/\.\w+$/, ''))).then(() => { event.target.value = ''; });
 });
-find('[data-make]').addEventListener('click', () => work('Making the list …', make));
+find('[data-make]').addEventListener('click', () => work(say('blend-making'), make));
 find('[data-copy]').addEventListener('click', async () => {
   const link = find('.sd-invite a');
   // A page without https may not copy: the link is marked then.
-  try { await navigator.clipboard.writeText(link.href); find('[data-copy]').textContent = 'Copied'; } catch (error) {
-    getSelection().selectAllChildren(link); note.textContent = 'It is marked: copy it with Ctrl+C.';
+  try { await navigator.clipboard.writeText(link.href); find('[data-copy]').textContent = say('blend-copied'); } catch (error) {
+    getSelection().selectAllChildren(link); note.textContent = say('blend-marked');
   }
 });
 // "Blend with them" on the card of a match: see pick.js.
@@ -108,8 +108,8 @@ function take() {
   const wish = window.sdBlend;
   if (!wish) return;
   window.sdBlend = null;
-  work('Adding …', async () => {
-    await (wish.asker ? addUser(wish.asker) : addFiles(window.sdHandedIn, 'You'));
+  work(say('blend-adding'), async () => {
+    await (wish.asker ? addUser(wish.asker) : addFiles(window.sdHandedIn, say('blend-you')));
     await addUser(wish.user);
     await make();
   });

@@ -40,8 +40,8 @@ document.addEventListener('click', (event) => {
   }
   if (blended) {
     window.sdBlend = { user: blended.dataset.blend, asker: blended.dataset.asker };
-    // On a narrow screen the tab is in the menu of those that have no room.
-    [...document.querySelectorAll('button[role=tab], .overflow-dropdown button')].find((tab) => tab.textContent.trim() === 'Blend').click();
+    // On a narrow screen the tab is in the menu of those that have no room: there it has its text, and no id.
+    [...document.querySelectorAll('button[role=tab], .overflow-dropdown button')].find((tab) => tab.textContent.trim() === say('tab-blend')).click();
     document.dispatchEvent(new Event('sd-blend'));
   }
 });

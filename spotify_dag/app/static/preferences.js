@@ -12,7 +12,7 @@ element.addEventListener('click', async (event) => {
     const told = await answer.json();
     if (answer.ok) button.ariaPressed = String(!undo);
     tell(answer.ok
-      ? `Said. ${told.items_left_out.toLocaleString()} of your ${told.items.toLocaleString()} items do not count.` : told.detail);
-  } catch (error) { tell('That did not work. Is the connection gone? Press again.'); }
+      ? say('counts-said', { count: told.items_left_out, items: told.items }) : told.detail);
+  } catch (error) { tell(say('counts-failed')); }
   button.ariaBusy = 'false';
 });

@@ -8,7 +8,7 @@ function tell(text) {
   place.textContent = text;
 }
 async function save(wanted, mayAsk) {
-  tell('Adding it to your account …');
+  tell(say('save-adding'));
   try {
     const answer = await fetch('/api/v1/playlists', {
       method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(wanted),
@@ -19,9 +19,9 @@ async function save(wanted, mayAsk) {
       location.href = '/login?playlists=true&after=' + encodeURIComponent('/?saved=PAGE');
       return;
     }
-    const missing = answer.ok && said.left_out.length ? ` ${said.left_out.length} are not at Spotify.` : '';
-    tell(answer.ok ? `“${said.title}” is in your account: ${said.tracks} tracks.${missing}` : said.detail);
-  } catch (error) { tell('That did not work. Is the connection gone? Try again: no track is added twice.'); }
+    const missing = answer.ok && said.left_out.length ? ` ${say('save-missing', { count: said.left_out.length })}` : '';
+    tell(answer.ok ? say('save-done', { title: said.title, count: said.tracks }) + missing : said.detail);
+  } catch (error) { tell(say('save-failed')); }
 }
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-playlist]');

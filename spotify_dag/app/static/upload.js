@@ -3,7 +3,7 @@ const note = element.querySelector('.sd-note');
 const value = (id) => { const found = document.querySelector(`#${id} input`); return found ? found.value : ''; };
 const checked = (id) => { const found = document.querySelector(`#${id} input[type=checkbox]`); return !!found && found.checked; };
 async function send(files) {
-  note.textContent = 'Sending …';
+  note.textContent = say('upload-sending');
   const form = new FormData();
   for (const file of files) form.append('file', file);
   form.append('consent', checked('sd-consent'));
@@ -17,7 +17,7 @@ async function send(files) {
     note.textContent = answer.ok ? '' : said.detail;
     if (answer.ok) window.sdHandedIn = files;
     if (answer.ok) trigger('submit', { job: said.job });
-  } catch (error) { note.textContent = 'The files could not be sent. Are they too large, or the connection gone?'; }
+  } catch (error) { note.textContent = say('upload-failed'); }
   input.value = '';
 }
 input.addEventListener('change', () => { if (input.files.length) send([...input.files]); });

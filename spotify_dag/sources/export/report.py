@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 SHOWN = 20
 """Files named one by one."""
-COUNTED = (
-    ("left_out", "rows left out"),
-    ("rejected", "rows rejected"),
-    ("values_left_out", "values left out"),
-)
+LINES = {
+    "file": "read {file}: {what}",
+    "file-encoding": "read {file}: {what}, read as {encoding}",
+    "not": "not read {file}: {reason}",
+    "more": "and {count:,} more files read",
+    "more-not": "and {count:,} more files not read",
+    "left-out": "{count:,} rows left out: {reason}",
+    "rejected": "{count:,} rows rejected: {reason}",
+    "values-left-out": "{count:,} values left out: {reason}",
+    "mended": "{count:,} names mended: their letters had been decoded wrongly",
+}
+"""What `details` tells, in English."""
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -25,16 +32,24 @@ def lines(report: Mapping[str, Any]) -> list[str]:
 
     File names and reasons are as they stand in the files: escape them where they are shown.
     """
-    shown = []
+    return [LINES[kind].format(**values) for kind, values in details(report)] + list(report["notes"])
+
+
+def details(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each detail of a report but its notes: its kind, of `LINES`, and the values that belong to it."""
     for file in report["files_read"][:SHOWN]:
-        encoding = "" if file["encoding"] == "utf-8" else f", read as {file['encoding']}"
-        shown.append(f"read {file['file']}: {file['what']}{encoding}")
-    shown += [f"not read {file['file']}: {file['reason']}" for file in report["files_not_read"][:SHOWN]]
-    for name, what in (("files_read", "read"), ("files_not_read", "not read")):
+        told = {"file": file["file"], "what": file["what"]}
+        if file["encoding"] == "utf-8":
+            yield "file", told
+        else:
+            yield "file-encoding", told | {"encoding": file["encoding"]}
+    for file in report["files_not_read"][:SHOWN]:
+        yield "not", {"file": file["file"], "reason": file["reason"]}
+    for name, kind in (("files_read", "more"), ("files_not_read", "more-not")):
         if (more := report[f"n_{name}"] - min(SHOWN, len(report[name]))) > 0:
-            shown.append(f"and {more:,} more files {what}")
-    for name, what in COUNTED:
-        shown += [f"{count:,} {what}: {reason}" for reason, count in report[name].items()]
+            yield kind, {"count": more}
+    for kind in ("left-out", "rejected", "values-left-out"):
+        for reason, count in report[kind.replace("-", "_")].items():
+            yield kind, {"count": count, "reason": reason}
     if report["names_mended"]:
-        shown.append(f"{report['names_mended']:,} names mended: their letters had been decoded wrongly")
-    return shown + list(report["notes"])
+        yield "mended", {"count": report["names_mended"]}
