@@ -36,7 +36,8 @@ class PageLanguage:
         if scope["type"] != "http" or scope["path"] != PAGE:
             await self.app(scope, receive, send)
             return
-        say, start, body = texts_of(Request(scope)), {}, b""
+        say, body = texts_of(Request(scope)), b""
+        start: Message = {}
 
         async def sending(message: Message) -> None:
             nonlocal body

@@ -53,8 +53,9 @@ def use_all(page: Any, served: Served, say: Texts) -> set[str]:
         for frame in page.frames:
             seen.update(frame.evaluate(SEEN))
 
-    def press(name: str, answer: str) -> None:
-        page.get_by_role("button", name=say(name), exact=True).last.click()
+    def press(name: str, answer: str, *, opens: bool = False) -> None:
+        buttons = page.get_by_role("button", name=say(name), exact=not opens)
+        (buttons.first if opens else buttons.last).click()
         page.get_by_text(answer).first.wait_for()
         look()
 
@@ -74,9 +75,9 @@ def use_all(page: Any, served: Served, say: Texts) -> set[str]:
         use(page, served, say)
         look()
     press("mine-tracks", say("feedback-not-for-me"))
-    press("weekly", say("weekly-begin"))
+    press("weekly", say("weekly-begin"), opens=True)
     press("weekly-show", say("weekly-none"))
-    press("forget", say("forget-sure"))
+    press("forget", say("forget-sure"), opens=True)
     press("forget", say("forget-unsure"))
     return seen
 
