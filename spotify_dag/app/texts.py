@@ -103,10 +103,10 @@ def script_mark(messages: Iterable[str]) -> str:
 def filled(page: str, say: Texts) -> str:
     """Return a page with the messages of a language instead of their marks; scripts stand in it as JSON."""
 
-    def message(found: re.Match[str]) -> str:
-        return say(found[1], **_typed(dict(value.split("=") for value in found[2].split())))
+    def message(marked: re.Match[str]) -> str:
+        return say(marked[1], **_typed(dict(value.split("=") for value in marked[2].split())))
 
-    page = _SCRIPT_MARK.sub(lambda found: json.dumps(say.for_scripts(found[1].split()))[1:-1], page)
+    page = _SCRIPT_MARK.sub(lambda marked: json.dumps(say.for_scripts(marked[1].split()))[1:-1], page)
     return _MARK.sub(message, page)
 
 

@@ -143,7 +143,7 @@ class TestForms:
         assert texts_in("nl")("find") == "x"
         assert texts_in("nl")("login") == "Log in with Spotify"
         for made in (texts.texts_in, texts._bundle, texts._parts):
-            made.cache_clear()  # type: ignore[attr-defined]
+            made.cache_clear()
 
 
 class TestLanguage:

@@ -12,6 +12,7 @@ from samples.export_files import as_json, folder, item, playlists
 from spotify_dag.app.cards import what_was_read
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.sources.export.report import lines
+from spotify_dag_tests.app.browsing import ENGLISH
 from spotify_dag_tests.app.conftest import Served
 from spotify_dag_tests.sources.export.people import KINDS, REFUSED, Kind, Refused, zipped
 
@@ -65,7 +66,7 @@ def test_the_page_shows_every_line_of_the_report(served: Served) -> None:
     shown = lines(found["reading"])
     assert [line for line in shown if line.startswith("not read notes.txt: ")]
     assert "1 names mended: their letters had been decoded wrongly" in shown
-    page = what_was_read(found["reading"])
+    page = what_was_read(ENGLISH, found["reading"])
     assert page.count("<li>") == len(shown)
 
 
