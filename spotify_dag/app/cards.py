@@ -305,6 +305,14 @@ def weekly(say: Texts, answer: Mapping[str, Any], *, account: bool) -> str:
     return tracks(say, answer["tracks"], title=say("weekly-title", week=week), account=account)
 
 
+def own_card(say: Texts, address: str, user_id: str) -> str:
+    """Return the card of a user (`card_api`), and what to write on another page to show it there."""
+    path = attribute(f"/api/v1/users/{quote(user_id, safe='')}/card.svg")
+    told, name = message("empty", say("card-begun"), say("card-begun-detail")), attribute(user_id)
+    snippet = text(f'<img src="{attribute(address)}{path}" alt="{name}">')
+    return f'{told}<p><img src="{path}" alt="{name}"></p><pre class="sd-snippet">{snippet}</pre>'
+
+
 def stored(say: Texts, overview: Mapping[str, Any]) -> str:
     """Return what is stored of a user."""
 
@@ -318,6 +326,7 @@ def stored(say: Texts, overview: Mapping[str, Any]) -> str:
         "stored-read": text(read[:16].replace("T", " ") if read else say("stored-not-yet")),
         "stored-told": answered(overview["opted_in"]),
         "stored-weekly": answered(overview["every_week"]),
+        "stored-card": answered(overview["card"]),
         "stored-compared": answered(overview["in_index"], "stored-not-yet"),
         "stored-left-out": say("stored-items", items=overview["items_left_out"]),
         "stored-rows": ", ".join(

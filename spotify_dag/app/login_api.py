@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Cookie, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from spotify_dag.app.api_parts import address_of
 from spotify_dag.app.docs_page import login_problem
 from spotify_dag.app.identity import LOGIN, LOGIN_SECONDS, SESSION, SESSION_SECONDS
 from spotify_dag.app.problems import documented, status_of
@@ -21,9 +22,6 @@ def login_routes(service: Service) -> APIRouter:
     settings = service.project.settings
     secure = bool(settings.app_url and settings.app_url.startswith("https://"))
 
-    def base(request: Request) -> str:
-        return settings.app_url or str(request.base_url).rstrip("/")
-
     def page_of(request: Request, error: SpotifyDagError) -> Response:
         """Return an error as a page to a browser, and to everybody else as a problem."""
         if "text/html" not in request.headers.get("accept", ""):
@@ -37,7 +35,9 @@ def login_routes(service: Service) -> APIRouter:
     ) -> Response:
         """Send somebody to Spotify to log in; with ``playlists`` also to agree that playlists are added."""
         try:
-            url, cookie = service.identity.begin_login(f"{base(request)}/callback", after, adds=playlists)
+            url, cookie = service.identity.begin_login(
+                f"{address_of(request, settings)}/callback", after, adds=playlists
+            )
         except SpotifyDagError as error:
             return page_of(request, error)
         answer = RedirectResponse(url, 303)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from spotify_dag.app import cards, my_data
+from spotify_dag.app.api_parts import address_of
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.page_parts import HEAVY, html_part, or_problem, plain_request, savable, script, texts_for
 from spotify_dag.app.service import Service
@@ -33,6 +34,8 @@ def my_data_page(service: Service) -> gr.HTML:
     )  # fmt: skip
     with gr.Accordion(mark("weekly"), open=False, visible=service.tracks.available()):
         _weekly(service, token)
+    with gr.Accordion(mark("card"), open=False):
+        _card(service, token)
     with gr.Accordion(mark("forget"), open=False):
         sure = gr.Checkbox(False, label=mark("forget-sure"))
         forget = gr.Button(mark("forget"), variant="stop")
@@ -121,6 +124,32 @@ def _weekly(service: Service, token: gr.Textbox) -> None:
     for button, every_week in ((begin, True), (end, False)):
         button.click(wished(every_week), token, weekly, api_visibility="private", show_progress="hidden")
     show.click(monday, token, weekly, api_visibility="private", show_progress="minimal", **HEAVY)
+
+
+def _card(service: Service, token: gr.Textbox) -> None:
+    with gr.Row():
+        begin, end = gr.Button(mark("card-begin")), gr.Button(mark("card-end"))
+    card = html_part("")
+
+    def wished(seen: bool) -> Callable[[str, gr.Request], str]:
+        def wish(given: str, request: gr.Request) -> str:
+            """Let anybody see the card of somebody, or nobody any more."""
+            say, user = texts_for(request), _who(service, given, request)
+            if user is None:
+                return _unproven(say)
+
+            def done() -> str:
+                set_wish(service.project, service.project.inbox.cards, user, seen)
+                if seen:
+                    return cards.own_card(say, address_of(plain_request(request), service.project.settings), user)
+                return cards.message("empty", say("card-ended"), say("card-ended-detail"))
+
+            return or_problem(say, done)
+
+        return wish
+
+    for button, seen in ((begin, True), (end, False)):
+        button.click(wished(seen), token, card, api_visibility="private", show_progress="hidden")
 
 
 def _who(service: Service, given: str, request: gr.Request) -> str | None:

@@ -51,13 +51,13 @@ class SearchTogether:
         loop, first = asyncio.get_running_loop(), together[0]
         people = [question.person for question in together]
         try:
-            found = await loop.run_in_executor(self._thread, first.snapshot.nearest, people, first.k)
+            answers = await loop.run_in_executor(self._thread, first.snapshot.nearest, people, first.k)
         except Exception as error:  # each of them is told
             for question in together:
                 if not question.answer.done():
                     question.answer.set_exception(error)
             return
-        for question, near in zip(together, found, strict=True):
+        for question, near in zip(together, answers, strict=True):
             # Whoever has left waits no more.
             if not question.answer.done():
                 question.answer.set_result(near)

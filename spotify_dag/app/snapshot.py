@@ -259,7 +259,7 @@ class Snapshot:
         return self.explained(person, self.nearest([person], k, min_shared)[0], limit)
 
     def explained(self, person: Person, near: Nearest, limit: int | None = 10) -> list[Match]:
-        """Return the users whom `nearest` named as matches, with at most ``limit`` entries per list of reasons."""
+        """Return the users that `nearest` named as matches, with at most ``limit`` entries per list of reasons."""
         rows = near.rows.tolist()
         reasons = self.tastes.explain(person.taste, [self._taste(row) for row in rows], limit)
         return [

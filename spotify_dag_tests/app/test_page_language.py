@@ -77,6 +77,9 @@ def use_all(page: Any, served: Served, say: Texts) -> set[str]:
     press("mine-tracks", say("feedback-not-for-me"))
     press("weekly", say("weekly-begin"), opens=True)
     press("weekly-show", say("weekly-none"))
+    press("card", say("card-begin"), opens=True)
+    press("card-begin", say("card-begun"))
+    press("card-end", say("card-ended"))
     press("forget", say("forget-sure"), opens=True)
     press("forget", say("forget-unsure"))
     return seen

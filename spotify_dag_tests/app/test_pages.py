@@ -174,6 +174,25 @@ class TestOwnTaste:
         page.get_by_text("Those that were made go with the next run.").wait_for()
         assert user not in with_tracks.project.inbox.weekly.users()
 
+    def test_a_card_is_shown_with_what_shows_it_elsewhere_and_taken_back(
+        self, visit: Callable[..., Any], served: Served
+    ) -> None:
+        user, page = user_id(12), visit()
+        page.get_by_role("tab", name="My data").click()
+        page.locator("#sd-token-box input").fill(served.service.identity.file_token(user))
+        page.get_by_role("button", name="A card to show elsewhere").click()
+        page.get_by_role("button", name="Anybody may see my card").click()
+        picture = page.get_by_role("img", name=user)
+        picture.wait_for()
+        page.wait_for_function("image => image.complete && image.naturalWidth === 420", arg=picture.element_handle())
+        # What is written on another site shows the same picture there.
+        shown = page.context.new_page()
+        shown.set_content(page.locator(".sd-snippet").inner_text())
+        shown.wait_for_function("document.images[0].complete && document.images[0].naturalWidth === 420")
+        page.get_by_role("button", name="Nobody any more").click()
+        page.get_by_text("Nobody sees it any more").wait_for()
+        assert user not in served.project.inbox.cards.users()
+
     def test_names_that_others_chose_are_shown_and_never_run(self, visit: Callable[..., Any], served: Served) -> None:
         user, page = user_id(11), visit()
         said = [Preference(kind, name) for kind in LEFT_OUT for name in EVIL]
