@@ -58,7 +58,7 @@ class SearchTogether:
                     question.answer.set_exception(error)
             return
         for question, near in zip(together, answers, strict=True):
-            # Whoever has left waits no more.
+            # One who has left waits no more.
             if not question.answer.done():
                 question.answer.set_result(near)
 
