@@ -35,17 +35,21 @@ CONTRAST = """
     }
     return document.body.classList.contains('dark') ? [0, 0, 0, 1] : [255, 255, 255, 1];
   };
-  const bad = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement, style = getComputedStyle(element), box = element.getBoundingClientRect();
-    if (!node.data.trim() || !box.width || style.visibility === 'hidden') continue;
+  const bad = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), texts = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) texts.push([node.parentElement, node.data]);
+  // What stands in a field is no text of the page.
+  for (const field of document.querySelectorAll('input:not([type=checkbox], [type=range]), textarea, select'))
+    texts.push([field, field.type === 'file' ? 'a field for files' : field.value]);
+  for (const [element, words] of texts) {
+    const style = getComputedStyle(element), box = element.getBoundingClientRect();
+    if (!words.trim() || !box.width || style.visibility === 'hidden') continue;
     if (element.closest('script,style,noscript')) continue;
     if (!element.checkVisibility({ opacityProperty: true })) continue;
     const [a, b] = [light(colour(style.color)), light(behind(element))].sort((x, y) => y - x);
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700);
     const ratio = (a + 0.05) / (b + 0.05);
     if (ratio < (large ? 3 : 4.5))
-      bad.push(`${ratio.toFixed(2)}: ${node.data.trim().slice(0, 40)} ${style.color} on ${behind(element)}`);
+      bad.push(`${ratio.toFixed(2)}: ${words.trim().slice(0, 40)} ${style.color} on ${behind(element)}`);
   }
   return [...new Set(bad)];
 }
