@@ -150,7 +150,7 @@ class Snapshot:
     def with_revised(self, revised: Mapping[int, Revised]) -> Snapshot:
         """Return the same users with these in the place of what is indexed. The map stays until it is read anew."""
         copy = replace(self, revised=revised)
-        copy.__dict__.update({name: self.__dict__[name] for name in ("row_of", "taste_map") if name in self.__dict__})
+        copy.__dict__.update({name: self.__dict__[name] for name in ("row_of", "_map") if name in self.__dict__})
         return copy
 
     @cached_property
@@ -159,11 +159,14 @@ class Snapshot:
         return {user: row for row, user in enumerate(self.user_ids)}
 
     def hide(self, user_id: str) -> None:
-        """Show a user to nobody any more: they were forgotten, and what is read next is without them."""
+        """Show a user to nobody any more: they were forgotten, and what is read next is without them.
+
+        What another thread finds or makes at this moment may still hold them: who uses it looks at ``public`` again.
+        """
         row = self.row_of.pop(user_id, None)
         if row is not None:
             self.public[row] = False
-        for made in ("taste_map", "_hidden", "_shown_ids", "_examples"):
+        for made in ("_map", "_shown_ids", "_examples"):
             self.__dict__.pop(made, None)
 
     def listeners(self, beginning: str, k: int) -> list[dict[str, Any]]:
@@ -172,7 +175,7 @@ class Snapshot:
         For no text, examples of different tastes.
         """
         if not beginning:
-            rows = self._examples[:k]
+            rows = [row for row in self._examples if self.public[row]][:k]
         else:
             folded, users = self._shown_ids
             first = bisect_left(folded, beginning.casefold())
@@ -202,16 +205,25 @@ class Snapshot:
         common = sorted(lovers, key=lambda genre: (-len(lovers[genre]), genre))
         return [max(lovers[genre], key=lambda row: (self.tracks[row], -row)) for genre in common]
 
-    @cached_property
+    @property
     def taste_map(self) -> dict[str, Any]:
         """All who are shown, on a plane: see `models.MapAnswer`. The plane is made once per snapshot."""
+        shown, made = self._map
+        if not self.public[shown].all():
+            self.__dict__.pop("_map", None)
+            return self.taste_map
+        return made
+
+    @cached_property
+    def _map(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """The rows of all who are shown, and `taste_map`."""
         shown = np.flatnonzero(self.public)
         x, y = _on_a_plane(self.vectors[shown])
         dominant = self.tastes.dominant_genre()
         named = [dominant[row] for row in shown.tolist()]
         common = [genre for genre, _ in Counter(name for name in named if name).most_common(MAP_GENRES)]
         place = {genre: number for number, genre in enumerate(common)}
-        return {
+        made = {
             "model_version": self.model_version,
             "genres": [*common, "other"],
             "user_ids": [self.user_ids[row] for row in shown.tolist()],
@@ -219,6 +231,7 @@ class Snapshot:
             "y": np.round(y, 4).tolist(),
             "genre": [place.get(name or "", len(common)) for name in named],
         }
+        return shown, made
 
     def person(self, user_id: str, *, shown: bool = True) -> Person:
         """Return a user of the index.
@@ -260,12 +273,10 @@ class Snapshot:
 
     def explained(self, person: Person, near: Nearest, limit: int | None = 10) -> list[Match]:
         """Return the users that `nearest` named as matches, with at most ``limit`` entries per list of reasons."""
-        rows = near.rows.tolist()
+        shown = self.public[near.rows]
+        rows, scores = near.rows[shown].tolist(), near.scores[shown].tolist()
         reasons = self.tastes.explain(person.taste, [self._taste(row) for row in rows], limit)
-        return [
-            self.match(person, row, score, why)
-            for row, score, why in zip(rows, near.scores.tolist(), reasons, strict=True)
-        ]
+        return [self.match(person, row, score, why) for row, score, why in zip(rows, scores, reasons, strict=True)]
 
     def compare(self, person: Person, other: Person, limit: int | None = None) -> tuple[Match, Explanation]:
         """Return how somebody matches a user of the index, and why seen from the other side."""
@@ -288,20 +299,17 @@ class Snapshot:
         """
         vectors = np.stack([person.vector for person in people])
         rough = vectors @ self.axes @ self.reduced.T if len(self.reduced) else vectors @ self.vectors.T
+        rough[:, ~self.public] = -np.inf
         return [self._chosen(person, scores, k, min_shared) for person, scores in zip(people, rough, strict=True)]
 
     def _chosen(self, person: Person, rough: np.ndarray, k: int, min_shared: int) -> Nearest:
-        """Return the nearest by rough scores of all users, ``[users]``, which are changed."""
-        again = {row: revised.vector for row, revised in self.revised.items() if self.public[row]}
+        """Return the nearest by rough scores of all users, ``[users]``, minus infinity for who is not shown."""
+        again = {row: revised.vector for row, revised in self.revised.items() if rough[row] > -np.inf}
         for row, vector in again.items():
             rough[row] = -np.inf if vector is None else vector @ person.vector
-        rough[self._hidden] = -np.inf
         if person.row is not None:
             rough[person.row] = -np.inf
-        nobody = {row for row, vector in again.items() if vector is None}
-        if person.row is not None and self.public[person.row]:
-            nobody.add(person.row)
-        people = len(rough) - len(self._hidden) - len(nobody)
+        people = int((rough > -np.inf).sum())
         count = min(k, people)
         size = max(SHORTLIST, 10 * k)
         while True:
@@ -319,11 +327,6 @@ class Snapshot:
         # Equal scores in the order of rows: the same question always gets the same answer.
         order = np.lexsort((rows, -scores))[:k]
         return Nearest(rows[order], scores[order])
-
-    @cached_property
-    def _hidden(self) -> np.ndarray:
-        """The rows of all who are shown to nobody."""
-        return np.flatnonzero(~self.public)
 
     def _genres(self, taste: Taste, k: int) -> list[str]:
         return [name for name, _ in self.tastes.heaviest(taste, "genre", k)]

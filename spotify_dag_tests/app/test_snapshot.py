@@ -129,6 +129,22 @@ class TestMatches:
         examples = snapshot.listeners("", 3)
         assert len({listener["genres"][0] for listener in examples}) == len(examples) == 3
 
+    def test_somebody_hidden_at_the_very_moment_is_in_nothing_that_is_told(self, project: Project) -> None:
+        snapshot = Snapshot.read(project)
+        me = snapshot.person(user_id(7))
+        (near,), user = snapshot.nearest([me], 5), snapshot.listeners("", 1)[0]["user_id"]
+        nearest = snapshot.user_ids[near.rows[0]]
+        # What other threads had begun is there only after somebody was hidden.
+        assert {user, nearest} <= set(snapshot.taste_map["user_ids"])
+        begun = {name: snapshot.__dict__[name] for name in ("_map", "_examples")}
+        for hidden in {user, nearest}:
+            snapshot.hide(hidden)
+        snapshot.__dict__.update(begun)
+        assert not {user, nearest} & set(snapshot.taste_map["user_ids"])
+        assert not {user, nearest} & {listener["user_id"] for listener in snapshot.listeners("", 100)}
+        told = [match.user_id for match in snapshot.explained(me, near)]
+        assert told == [who for who in map(snapshot.user_ids.__getitem__, near.rows) if who not in (user, nearest)]
+
     def test_somebody_who_is_hidden_is_no_example_and_not_offered(self, project: Project) -> None:
         snapshot = Snapshot.read(project)
         hidden = snapshot.listeners("", 1)[0]["user_id"]
