@@ -47,6 +47,15 @@ class DamagedFileError(SpotifyDagError):
     """A file that this program wrote is damaged. The message names the file and the remedy."""
 
 
+def file_version(path: Path) -> tuple[int, ...]:
+    """Return what differs once a file is replaced; nothing where there is none. To hold what was read until then."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def read_own_json(path: Path, kind: type[T], remedy: str) -> T | None:
     """Return the content of a JSON file that this program wrote, or None if there is no file.
 

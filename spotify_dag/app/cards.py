@@ -8,40 +8,22 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from spotify_dag.app.html_pieces import MOST_NAME, attribute, bullets, chips, long_text, message, section, text, toggle
 from spotify_dag.app.texts import Texts
 from spotify_dag.playlists_out.forms import FORMS
 from spotify_dag.sources.export.report import details
 from spotify_dag.sources.track_links import SPOTIFY_ID
 
-MOST_NAME = 120
-"""Characters of a name that are shown."""
 BAR = 48
 """Share of its cell that the longest bar of a chart takes, in percent; the number stands beside it."""
 FEW_TRACKS = 30
 """With fewer items than this, a page says that its matches are a hint."""
+FEEDBACK = ("not-for-me", "more-like")
 STAGES = ("reading", "read", "embedding", "searching")
-
-
-def text(value: Any) -> str:
-    """Return a value as HTML that shows it: escaped, cut to `MOST_NAME`, and with its own direction of writing."""
-    plain = str(value)
-    cut = plain if len(plain) <= MOST_NAME else f"{plain[: MOST_NAME - 1]}…"
-    return f"<bdi>{html.escape(cut)}</bdi>"
-
-
-def attribute(value: Any) -> str:
-    """Return a value as it may stand in a quoted attribute."""
-    return html.escape(str(value), quote=True)
-
-
-def message(kind: str, title: str, detail: str) -> str:
-    """Return a state of a page that is no result: ``empty``, ``loading``, ``error`` or ``hint``."""
-    role = "alert" if kind == "error" else "status"
-    return f'<div class="sd-message sd-{kind}" role="{role}"><strong>{text(title)}</strong><p>{_long(detail)}</p></div>'
 
 
 def progress(say: Texts, data: Mapping[str, Any]) -> str:
@@ -98,9 +80,9 @@ def what_was_read(say: Texts, reading: Mapping[str, Any]) -> str:
     summary = say(
         "read-summary-plays" if plays else "read-summary", items=reading["rows_kept"], lists=reading["lists"], **plays
     )
-    shown = [_long(say(f"read-{kind}", **values)) for kind, values in details(reading)]
-    notes = [_long(note) for note in reading["notes"]]
-    return f"<details class='sd-read'><summary>{summary}</summary>{_list(shown + notes)}</details>"
+    shown = [long_text(say(f"read-{kind}", **values)) for kind, values in details(reading)]
+    notes = [long_text(note) for note in reading["notes"]]
+    return f"<details class='sd-read'><summary>{summary}</summary>{bullets(shown + notes)}</details>"
 
 
 def match_card(say: Texts, place: int, match: Mapping[str, Any], user_id: str, more: str = "") -> str:
@@ -110,16 +92,16 @@ def match_card(say: Texts, place: int, match: Mapping[str, Any], user_id: str, m
         name = f'<a href="{attribute(match["profile"])}" rel="noopener noreferrer" target="_blank">{name}</a>'
     tracks = match.get("top_tracks") or []
     first = (
-        _section(say("match-genres"), _shared(say, match["shared_genres"][:3])),
-        _section(say("match-artists"), _shared(say, match["shared_artists"][:3])),
-        _section(say("match-new"), _chips(entry["name"] for entry in match["new_to_you"][:4])),
+        section(say("match-genres"), _shared(say, match["shared_genres"][:3])),
+        section(say("match-artists"), _shared(say, match["shared_artists"][:3])),
+        section(say("match-new"), chips(entry["name"] for entry in match["new_to_you"][:4])),
     )
     rest = (
-        _section(say("match-more-genres"), _shared(say, match["shared_genres"][3:5])),
-        _section(say("match-more-artists"), _shared(say, match["shared_artists"][3:6])),
-        _section(say("match-eras"), _shared(say, match["shared_eras"][:4])),
-        _section(say("match-more-new"), _chips(entry["name"] for entry in match["new_to_you"][4:8])),
-        _section(say("match-tracks"), _list(f"{text(t['title'])} – {text(t['artist'])}" for t in tracks)),
+        section(say("match-more-genres"), _shared(say, match["shared_genres"][3:5])),
+        section(say("match-more-artists"), _shared(say, match["shared_artists"][3:6])),
+        section(say("match-eras"), _shared(say, match["shared_eras"][:4])),
+        section(say("match-more-new"), chips(entry["name"] for entry in match["new_to_you"][4:8])),
+        section(say("match-tracks"), bullets(f"{text(t['title'])} – {text(t['artist'])}" for t in tracks)),
     )
     where = urlencode({"a": user_id, "b": match["user_id"]})
     return (
@@ -179,7 +161,7 @@ def comparison(say: Texts, answer: Mapping[str, Any]) -> str:
         for kind in ("genres", "eras", "artists")
     )
     new = "".join(
-        _section(say("compare-new", user=who), _chips(entry["name"] for entry in answer[key][:12]))
+        section(say("compare-new", user=who), chips(entry["name"] for entry in answer[key][:12]))
         for who, key in ((you, "new_to_you"), (other, "new_to_other"))
     )
     return (
@@ -230,7 +212,7 @@ def _track(say: Texts, track: Mapping[str, Any], path: str, *, picks: bool) -> s
     if track.get("track_id"):
         link = f"https://open.spotify.com/track/{quote(str(track['track_id']), safe='')}"
         shown = f'<a href="{attribute(link)}" rel="noopener noreferrer" target="_blank">{shown}</a>'
-    said = "".join(_toggle(path, kind, str(track["track_id"]), say(f"feedback-{kind}")) for kind in FEEDBACK if path)
+    said = "".join(toggle(path, kind, str(track["track_id"]), say(f"feedback-{kind}")) for kind in FEEDBACK if path)
     if picks and track.get("track_id"):
         what = say("tracks-add-this", track=attribute(track["track_name"]))
         said += (
@@ -238,61 +220,6 @@ def _track(say: Texts, track: Mapping[str, Any], path: str, *, picks: bool) -> s
             f'aria-label="{what}">{say("tracks-add")}</button>'
         )
     return f"<li><strong>{shown}</strong> {text(track['artist_name'])}{year}{why}{said}</li>"
-
-
-def what_counts(say: Texts, offered: Mapping[str, Sequence[tuple[str, bool]]], path: str) -> str:
-    """Return buttons that leave artists, genres and playlists out, and let them count again."""
-    lists = "".join(
-        _section(say(f"counts-{kind}"), f"<ul class='sd-chips'>{chips}</ul>" if chips else "")
-        for kind in LEFT_OUT
-        if (chips := "".join(f"<li>{_toggle(path, kind, name, name, out)}</li>" for name, out in offered[kind]))
-    )
-    return (
-        f"<section class='sd-counts'><h3>{say('counts')}</h3>"
-        f"<p role='status' class='sd-said'>{say('counts-hint')}</p>{lists}</section>"
-    )
-
-
-def taste_over_time(say: Texts, answer: Mapping[str, Any]) -> str:
-    """Return how a taste changed as tables of bars, and what came and went."""
-    if not answer["periods"]:
-        return message("hint", say("over-time"), say("over-time-none"))
-    charts = "".join(_over_time(say, kind, answer["periods"], answer[kind]) for kind in OVER_TIME)
-    changes = "".join(
-        _section(
-            say(f"over-time-{kind}"),
-            _list(
-                f"{text(it['name'])} <small>{say.percent(100 * it['then'])} → {say.percent(100 * it['now'])}</small>"
-                for it in answer[kind]
-            ),
-        )
-        for kind in ("came", "went")
-    )
-    spans = ""
-    if changes and answer["then"]:
-        ends = {f"{name}_{end}": answer[name][end] for name in ("then", "now") for end in ("from", "to")}
-        spans = f"<p>{say('over-time-spans', **ends)}</p>"
-    return f"<section class='sd-over-time'><h3>{say('over-time')}</h3>{charts}{spans}{changes}</section>"
-
-
-def _over_time(say: Texts, kind: str, periods: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return shares as a table: a row per name, a column per period, a bar in each cell as high as its share."""
-    if not entries:
-        return ""
-    title = say(f"over-time-{kind}")
-    head = "".join(f"<th scope='col'>{text(period)}</th>" for period in periods)
-    rows = "".join(
-        f"<tr><th scope='row'>{text(entry['name'])}</th>"
-        + "".join(
-            f"<td><span style='height:{TALLEST * share:.1f}rem'></span><b>{say.percent(100 * share)}</b></td>"
-            for share in entry["shares"]
-        )
-        + "</tr>"
-        for entry in entries
-    )
-    table = f"<table><thead><tr><th scope='col'>{title}</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    name = say("over-time-table", kind=title)
-    return f"<div class='sd-wide' tabindex='0' role='region' aria-label=\"{name}\">{table}</div>"
 
 
 def weekly(say: Texts, answer: Mapping[str, Any], *, account: bool) -> str:
@@ -303,57 +230,6 @@ def weekly(say: Texts, answer: Mapping[str, Any], *, account: bool) -> str:
     if answer["unmade_reason"]:
         return message("hint", say("weekly-unmade", week=week), answer["unmade_reason"])
     return tracks(say, answer["tracks"], title=say("weekly-title", week=week), account=account)
-
-
-def own_card(say: Texts, address: str, user_id: str) -> str:
-    """Return the card of a user (`card_api`), and what to write on another page to show it there."""
-    path = attribute(f"/api/v1/users/{quote(user_id, safe='')}/card.svg")
-    told, name = message("empty", say("card-begun"), say("card-begun-detail")), attribute(user_id)
-    snippet = text(f'<img src="{attribute(address)}{path}" alt="{name}">')
-    return f'{told}<p><img src="{path}" alt="{name}"></p><pre class="sd-snippet">{snippet}</pre>'
-
-
-def stored(say: Texts, overview: Mapping[str, Any]) -> str:
-    """Return what is stored of a user."""
-
-    def answered(holds: bool, otherwise: str = "stored-no") -> str:
-        return say("stored-yes" if holds else otherwise)
-
-    read = overview["fetched_at"]
-    facts = {
-        "stored-user": text(overview["user_id"]),
-        "stored-source": text(overview["source"] or say("stored-nowhere")),
-        "stored-read": text(read[:16].replace("T", " ") if read else say("stored-not-yet")),
-        "stored-told": answered(overview["opted_in"]),
-        "stored-weekly": answered(overview["every_week"]),
-        "stored-card": answered(overview["card"]),
-        "stored-compared": answered(overview["in_index"], "stored-not-yet"),
-        "stored-left-out": say("stored-items", items=overview["items_left_out"]),
-        "stored-rows": ", ".join(
-            say("stored-rows-in", count=count, table=text(table)) for table, count in overview["rows"].items()
-        ),
-    }
-    rows = "".join(f"<tr><th scope='row'>{say(name)}</th><td>{value}</td></tr>" for name, value in facts.items())
-    lists = _list(
-        say("stored-playlist", name=text(playlist["name"] or say("stored-nameless")), items=playlist["items"])
-        for playlist in overview["playlists"]
-    )
-    return f"<table class='sd-facts'>{rows}</table>{_section(say('stored-playlists'), lists)}"
-
-
-OVER_TIME = ("genres", "eras")
-TALLEST = 3
-"""Height of a bar of all of the listening, in the size of the letters."""
-LEFT_OUT = ("artist", "genre", "playlist")
-FEEDBACK = ("not-for-me", "more-like")
-
-
-def _toggle(path: str, kind: str, name: str, words: str, pressed: bool = False) -> str:
-    """Return a button that says something, or undoes it: see ``preferences.js``."""
-    return (
-        f'<button type="button" class="sd-toggle" aria-pressed="{str(pressed).lower()}" '
-        f'data-preferences="{attribute(path)}" data-kind="{kind}" data-name="{attribute(name)}">{text(words)}</button>'
-    )
 
 
 def _attribution(say: Texts) -> str:
@@ -398,13 +274,9 @@ def _sure(say: Texts, confidence: float) -> str:
     )
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section><h4>{title}</h4>{content}</section>" if content else ""
-
-
 def _shared(say: Texts, entries: Sequence[Mapping[str, Any]]) -> str:
     most = max((max(entry["yours"], entry["theirs"]) for entry in entries), default=0) or 1
-    return _list(
+    return bullets(
         f"{text(entry['name'])} <small>{_shares(say, entry)}</small>"
         f"<span class='sd-pair' aria-hidden='true'><span style='width:{100 * entry['yours'] / most:.0f}%'></span>"
         f"<span style='width:{100 * entry['theirs'] / most:.0f}%'></span></span>"
@@ -429,17 +301,3 @@ def _two_sides(say: Texts, entries: Sequence[Mapping[str, Any]], you: str, other
     )
     head = f"<tr><th scope='col'>{you}</th><td></td><th scope='col'>{other}</th></tr>"
     return f"<table class='sd-sides'><thead>{head}</thead><tbody>{rows}</tbody></table>"
-
-
-def _chips(names: Iterable[str]) -> str:
-    chips = "".join(f"<li>{text(name)}</li>" for name in names)
-    return f"<ul class='sd-chips'>{chips}</ul>" if chips else ""
-
-
-def _list(entries: Iterable[str]) -> str:
-    rows = "".join(f"<li>{entry}</li>" for entry in entries)
-    return f"<ul>{rows}</ul>" if rows else ""
-
-
-def _long(value: str) -> str:
-    return f"<bdi>{html.escape(value[:1_000])}</bdi>"

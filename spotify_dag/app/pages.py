@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from spotify_dag.app import cards
 from spotify_dag.app.background_jobs import Job, follow
 from spotify_dag.app.guard import client_of
+from spotify_dag.app.html_pieces import message
 from spotify_dag.app.my_data_page import login_state, my_data_page
 from spotify_dag.app.page_language import PageLanguage
 from spotify_dag.app.page_parts import (
@@ -141,7 +142,7 @@ def _blocks(service: Service) -> gr.Blocks:
             if asked.get("saved") in SAVING:
                 shown[tabs] = gr.Tabs(selected=asked["saved"])
             if "denied" in asked:
-                shown[find.answer] = cards.message("hint", say("denied"), say("denied-detail"))
+                shown[find.answer] = message("hint", say("denied"), say("denied-detail"))
             yield shown
             if user:
                 for answer in find.by_profile(user, False, 0, *find.defaults, request):
@@ -208,7 +209,7 @@ def _find(service: Service) -> _Part:
     )  # fmt: skip
     examples = html_part("")
     answer = html_part(
-        cards.message("empty", mark("find-empty"), mark("find-empty-detail")), elem_id="sd-answer"
+        message("empty", mark("find-empty"), mark("find-empty-detail")), elem_id="sd-answer"
     )  # fmt: skip
     by_profile = _answer_to_profile(service, artists, lists)
 
@@ -260,7 +261,7 @@ def _answer_to_profile(service: Service, artists: int, lists: int) -> Callable[.
         """Answer a profile, telling how far it is."""
         say = texts_for(request)
         if not name.strip():
-            yield cards.message("hint", say("find-nobody"), say("find-nobody-detail"))
+            yield message("hint", say("find-nobody"), say("find-nobody-detail"))
             return
         who, plain = service.identity, plain_request(request)
 
@@ -286,14 +287,14 @@ def _compare(service: Service) -> _Part:
         )  # fmt: skip
     go = gr.Button(mark("compare"), variant="primary")
     answer = html_part(
-        cards.message("empty", mark("compare-empty"), mark("compare-empty-detail")), elem_id="sd-comparison"
+        message("empty", mark("compare-empty"), mark("compare-empty-detail")), elem_id="sd-comparison"
     )  # fmt: skip
 
     def show(first: str, second: str, request: gr.Request) -> str:
         """Compare two users."""
         say = texts_for(request)
         if not first.strip() or not second.strip():
-            return cards.message("hint", say("compare-two-needed"), say("compare-two-needed-detail"))
+            return message("hint", say("compare-two-needed"), say("compare-two-needed-detail"))
         proven = service.identity.proven(plain_request(request))
         return or_problem(
             say, lambda: cards.comparison(say, service.compare(first.strip(), second.strip(), 15, proven))

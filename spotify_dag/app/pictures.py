@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
+import orjson
+
 MOST_NAME = 28
+KEPT = 200
+"""Pictures that are kept, some 50 KB each."""
 YOU, OTHER, INK = "#0b6b34", "#2f4fb5", "#14181b"
+
+
+class Pictures:
+    """Pictures of comparisons, each drawn once for as long as the answer is the same."""
+
+    def __init__(self) -> None:
+        self._drawn: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def of(self, answer: Mapping[str, Any]) -> bytes:
+        """Return `comparison` of an answer."""
+        key = hashlib.sha256(orjson.dumps(answer)).digest()
+        drawn = self._drawn.pop(key, None) or comparison(answer)
+        self._drawn[key] = drawn
+        while len(self._drawn) > KEPT:
+            self._drawn.popitem(last=False)
+        return drawn
+
+    def clear(self) -> None:
+        """Keep none: somebody was forgotten, or changed what counts."""
+        self._drawn.clear()
 
 
 def comparison(answer: Mapping[str, Any]) -> bytes:
@@ -15,7 +41,7 @@ def comparison(answer: Mapping[str, Any]) -> bytes:
 
     Parameters
     ----------
-    found
+    answer
         As `service.Service.compare` returns it.
     """
     from matplotlib.figure import Figure

@@ -3,64 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from typing import NamedTuple, Protocol
 
-from spotify_dag.app.snapshot import Nearest, Person, Snapshot
+from spotify_dag.app.snapshot import Nearest, Person
 
 MOST_TOGETHER = 8
+"""More are found a little sooner each, and then all of their answers are written at once: the last one waits."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Question:
-    snapshot: Snapshot
-    person: Person
-    k: int
-    answer: asyncio.Future[Nearest]
+class Searched(Protocol):
+    """What is searched: a `snapshot.Snapshot`."""
+
+    def nearest(self, people: Sequence[Person], k: int) -> list[Nearest]:
+        """Return the nearest of each."""
+
+
+class _Search(NamedTuple):
+    """A search that has not begun: who else comes joins it."""
+
+    people: list[Person]
+    found: asyncio.Task[list[Nearest]]
 
 
 class SearchTogether:
-    """Searches in a thread of its own, for all who wait at once. Used from one event loop."""
+    """Searches one after the other, in a thread of its own. Used from one event loop."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "search")
-        self._waiting: list[_Question] = []
-        self._searching: asyncio.Task[None] | None = None
+        self._alone = asyncio.Lock()
+        self._open: dict[tuple[int, int], _Search] = {}
 
-    async def nearest(self, snapshot: Snapshot, person: Person, k: int) -> Nearest:
+    async def nearest(self, searched: Searched, person: Person, k: int) -> Nearest:
         """Return what `Snapshot.nearest` does for one person."""
-        question = _Question(snapshot, person, k, asyncio.get_running_loop().create_future())
-        self._waiting.append(question)
-        if self._searching is None:
-            self._searching = asyncio.create_task(self._answer_all())
-        return await question.answer
+        search = self._open.get((id(searched), k))
+        if search is None or len(search.people) == MOST_TOGETHER:
+            people: list[Person] = []
+            search = _Search(people, asyncio.create_task(self._search(searched, people, k)))
+            self._open[id(searched), k] = search
+        place = len(search.people)
+        search.people.append(person)
+        # Others wait for the same search: who leaves must not end it.
+        return (await asyncio.shield(search.found))[place]
 
-    async def _answer_all(self) -> None:
-        try:
-            while self._waiting:
-                first = self._waiting[0]
-                alike = (it for it in self._waiting if it.snapshot is first.snapshot and it.k == first.k)
-                together = list(islice(alike, MOST_TOGETHER))
-                self._waiting = [it for it in self._waiting if it not in together]
-                await self._answer(together)
-        finally:
-            self._searching = None
-
-    async def _answer(self, together: list[_Question]) -> None:
-        loop, first = asyncio.get_running_loop(), together[0]
-        people = [question.person for question in together]
-        try:
-            answers = await loop.run_in_executor(self._thread, first.snapshot.nearest, people, first.k)
-        except Exception as error:  # each of them is told
-            for question in together:
-                if not question.answer.done():
-                    question.answer.set_exception(error)
-            return
-        for question, near in zip(together, answers, strict=True):
-            # One who has left waits no more.
-            if not question.answer.done():
-                question.answer.set_result(near)
+    async def _search(self, searched: Searched, people: list[Person], k: int) -> list[Nearest]:
+        async with self._alone:
+            if (search := self._open.get((id(searched), k))) is not None and search.people is people:
+                del self._open[id(searched), k]
+            return await asyncio.get_running_loop().run_in_executor(self._thread, searched.nearest, people, k)
 
     def stop(self) -> None:
         """End the thread."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import shutil
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from spotify_dag.app.account_playlists import AccountPlaylists
 from spotify_dag.app.background_jobs import Job, Jobs, Lane
@@ -23,11 +20,13 @@ from spotify_dag.app.guard import Rate
 from spotify_dag.app.guest_blends import GuestBlends
 from spotify_dag.app.heavy_work import HeavyWork
 from spotify_dag.app.identity import Identity, Session, Signer
+from spotify_dag.app.match_answers import match_answer, top_tracks
 from spotify_dag.app.newcomers import Newcomer, Newcomers, hand_in, hand_in_login, handed_in
+from spotify_dag.app.pictures import Pictures
 from spotify_dag.app.problems import AppError
 from spotify_dag.app.published_version import Serving
 from spotify_dag.app.search_together import SearchTogether
-from spotify_dag.app.snapshot import Person, Snapshot
+from spotify_dag.app.snapshot import Snapshot
 from spotify_dag.app.telemetry import Telemetry
 from spotify_dag.app.track_questions import Tracks
 from spotify_dag.app.workspace import Workspace
@@ -35,7 +34,6 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.change_preferences import change_preferences
 from spotify_dag.matching.matcher import Match, UnknownUserError
 from spotify_dag.schemas import ARTIST_GENRES, USERS, buckets_of
-from spotify_dag.sources.lastfm_api import lastfm_profile_url
 from spotify_dag.sources.listenbrainz import one_listener
 from spotify_dag.sources.listenbrainz.names import names_profile, parse_name, user_id_of
 from spotify_dag.sources.spotify import drop_user
@@ -44,8 +42,6 @@ from spotify_dag.sources.spotify.one import one_user
 from spotify_dag.stores.preferences import Preference
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from spotify_dag.project import Project
 
 REFINED = 50
@@ -53,8 +49,6 @@ REFINED = 50
 TOP_TRACKS = 3
 MOST_FILES = 20
 """Files named one by one in an answer."""
-PICTURES = 200
-"""Pictures that are kept, some 50 KB each."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ class Service:
         self.heavy = HeavyWork(at_once=4, waiting=40)
         self.drawing = HeavyWork(at_once=1, waiting=20)
         self.account_playlists = AccountPlaylists(project.settings)
-        self._pictures: OrderedDict[bytes, bytes] = OrderedDict()
+        self.pictures = Pictures()
         self.identity = Identity(project.settings, Signer(project.settings.data / "app" / "key"))
         self.telemetry = Telemetry(self.serving)
         self.workspace = Workspace(project.settings.data / "app")
@@ -120,14 +114,14 @@ class Service:
         """
         snapshot = self.serving.snapshot()
         person = snapshot.person(user_id, shown=user_id not in proven)
-        return _answer(snapshot, user_id, person, snapshot.matches(person, k, min_shared=min_shared))
+        return match_answer(snapshot, user_id, person, snapshot.matches(person, k, min_shared=min_shared))
 
     async def matches_together(self, user_id: str, k: int, proven: Iterable[str] = ()) -> dict[str, Any]:
         """Return what `matches` does, looking for all who ask at the same time at once."""
         snapshot = self.serving.snapshot()
         person = snapshot.person(user_id, shown=user_id not in proven)
         near = await self.search_together.nearest(snapshot, person, k)
-        return _answer(snapshot, user_id, person, snapshot.explained(person, near))
+        return match_answer(snapshot, user_id, person, snapshot.explained(person, near))
 
     def listeners(self, beginning: str, k: int) -> dict[str, Any]:
         """Return ``listeners`` who are shown and whose ids begin with a text; for no text, examples."""
@@ -155,15 +149,7 @@ class Service:
         UnknownUserError
             If one of them is not known, or not shown to this client.
         """
-        from spotify_dag.app.pictures import comparison
-
-        answer = self.compare(first, second, 6, proven)
-        key = hashlib.sha256(orjson.dumps(answer)).digest()
-        drawn = self._pictures.pop(key, None) or comparison(answer)
-        self._pictures[key] = drawn
-        while len(self._pictures) > PICTURES:
-            self._pictures.popitem(last=False)
-        return drawn
+        return self.pictures.of(self.compare(first, second, 6, proven))
 
     def add_profile(self, profile: str, wish: Wish, *, login: Session | None, client: str) -> Job:
         """Begin to answer a user of Spotify or ListenBrainz, by id, URI or profile URL; it is read, never fetched.
@@ -248,7 +234,7 @@ class Service:
     def with_top_tracks(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return matches with the tracks that each of them has most often: read from the lake, and so not at once."""
         users = [match["user_id"] for match in answer["matches"]]
-        tracks = _top_tracks(self.project.preferences.counted_of(self.project.lake, users), TOP_TRACKS)
+        tracks = top_tracks(self.project.preferences.counted_of(self.project.lake, users), TOP_TRACKS)
         return answer | {
             "matches": [match | {"top_tracks": tracks.get(match["user_id"], [])} for match in answer["matches"]]
         }
@@ -268,7 +254,7 @@ class Service:
         self._refuse_to_keep(Wish(consent=True))
         answer = change_preferences(self.project, user_id, add, remove)
         self.serving.revise()
-        self._pictures.clear()
+        self.pictures.clear()
         return answer
 
     def forget(self, user_id: str) -> dict[str, int]:
@@ -289,7 +275,7 @@ class Service:
         self.serving.hide(user_id)
         self.guest_blends.rooms.forget(user_id)
         self.newcomers.drop_model()
-        self._pictures.clear()
+        self.pictures.clear()
         return done.deleted
 
     def _warm(self) -> None:
@@ -390,7 +376,7 @@ class Service:
             matches = self._refined(job, snapshot, newcomer, wish)
         else:
             matches = snapshot.matches(newcomer.person, wish.k, min_shared=wish.min_shared)
-        answer = _answer(snapshot, newcomer.user_id, newcomer.person, matches)
+        answer = match_answer(snapshot, newcomer.user_id, newcomer.person, matches)
         answer |= {"playlists": newcomer.playlists, "known_genres": round(newcomer.known_genres, 3)}
         # The code that keeps something also says so.
         return answer | {"kept": False, "stored": {}}
@@ -414,10 +400,12 @@ class Service:
             playlists_count=wish.playlists_count or settings.playlists_count or 1_000_000, check=job.check,
         )  # fmt: skip
         place = {user: number for number, user in enumerate(everybody["user_id"].to_list())}
-        here = [match for match in near if match.user_id in place]
+        # Users who were forgotten meanwhile have no row any more.
+        rows = {user: row for user in place if (row := snapshot.row_of.get(user)) is not None}
+        here = [match for match in near if match.user_id in rows]
         scores = vectors[[place[match.user_id] for match in here]] @ vectors[0] if here else np.zeros(0)
         again = [
-            snapshot.match(newcomer.person, snapshot.row_of[match.user_id], float(score), match.why)
+            snapshot.match(newcomer.person, rows[match.user_id], float(score), match.why)
             for match, score in zip(here, scores, strict=True)
         ]
         return sorted(again, key=lambda match: (-match.score, match.user_id))[: wish.k]
@@ -447,46 +435,4 @@ def _of_shown_user(job: Job, snapshot: Snapshot, user_id: str, wish: Wish) -> di
     """Return the answer for a user that others may see: from memory, without reading anything."""
     job.progress("searching", user_id=user_id)
     person = snapshot.person(user_id)
-    return _answer(snapshot, user_id, person, snapshot.matches(person, wish.k, min_shared=wish.min_shared))
-
-
-def _answer(snapshot: Snapshot, user_id: str, person: Person, matches: list[Match]) -> dict[str, Any]:
-    sources = [snapshot.sources[snapshot.row_of[match.user_id]] for match in matches]
-    return {
-        "user_id": user_id,
-        "model_version": snapshot.model_version,
-        "tracks": person.tracks,
-        "matches": [
-            match.as_dict() | {"profile": profile_url(match.user_id, source)}
-            for match, source in zip(matches, sources, strict=True)
-        ],
-    }
-
-
-def profile_url(user_id: str, source: str = "spotify") -> str | None:
-    """Return where a user's profile is at the service that their listening comes from; None where there is none."""
-    from urllib.parse import quote
-
-    if source.startswith("listenbrainz"):
-        return f"https://listenbrainz.org/user/{quote(parse_name(user_id), safe='')}"
-    if source == "lastfm-api":
-        return lastfm_profile_url(user_id)
-    return f"https://open.spotify.com/user/{quote(user_id, safe='')}" if source == "spotify" else None
-
-
-def _top_tracks(raw: pl.LazyFrame, limit: int) -> dict[str, list[dict[str, str]]]:
-    import polars as pl
-
-    rows = (
-        raw.filter(pl.col("track_name").is_not_null())
-        .group_by("user_id", "track_name", "artist_name")
-        .agg(pl.col("plays").fill_null(1).sum())
-        .sort("user_id", "plays", "track_name", "artist_name", descending=[False, True, False, False])
-        .group_by("user_id", maintain_order=True)
-        .head(limit)
-        .collect()
-    )
-    tracks_of: dict[str, list[dict[str, str]]] = {}
-    for user, title, artist in rows.select("user_id", "track_name", "artist_name").iter_rows():
-        tracks_of.setdefault(user, []).append({"title": title, "artist": artist})
-    return tracks_of
+    return match_answer(snapshot, user_id, person, snapshot.matches(person, wish.k, min_shared=wish.min_shared))

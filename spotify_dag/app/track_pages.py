@@ -7,6 +7,7 @@ import re
 import gradio as gr
 
 from spotify_dag.app import cards
+from spotify_dag.app.html_pieces import message
 from spotify_dag.app.identity import TOKEN_HEADER
 from spotify_dag.app.page_parts import FILE_ENDINGS, HEAVY, or_problem, savable, script, static, texts_for
 from spotify_dag.app.service import Service
@@ -19,7 +20,7 @@ def search_page(service: Service) -> None:
     """Lay out the page on which tracks are searched for, and connect it."""
     query = gr.Textbox(label=mark("search-tracks"), placeholder=mark("search-tracks-begin"), max_length=1_000, lines=1)
     go = gr.Button(mark("search"), variant="primary")
-    answer = savable("search", cards.message("empty", mark("search-empty"), mark("search-empty-detail")))
+    answer = savable("search", message("empty", mark("search-empty"), mark("search-empty-detail")))
 
     def show(text: str, request: gr.Request) -> str:
         """Find tracks."""
@@ -58,7 +59,7 @@ def continue_page(service: Service) -> None:
         )  # fmt: skip
         diversity = gr.Slider(0, 1, 0, step=0.1, label=mark("continue-diversity"))
     go = gr.Button(mark("continue"), variant="primary")
-    answer = savable("continue", cards.message("empty", mark("continue-empty"), mark("continue-empty-detail")))
+    answer = savable("continue", message("empty", mark("continue-empty"), mark("continue-empty-detail")))
 
     def show(listed: str, name: str, feeling: str, popular: float, diverse: float, request: gr.Request) -> str:
         """Continue a playlist."""
@@ -99,7 +100,7 @@ def blend_page(service: Service) -> None:
         js_on_load=script("blend.js").replace("TOKEN_HEADER", TOKEN_HEADER),
         apply_default_css=False,
     )  # fmt: skip
-    answer = savable("blend", cards.message("empty", mark("blend-empty"), mark("blend-empty-detail")))
+    answer = savable("blend", message("empty", mark("blend-empty"), mark("blend-empty-detail")))
 
     def show(event: gr.EventData, request: gr.Request) -> str:
         """Make the list of a blend."""

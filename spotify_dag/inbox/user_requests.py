@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from spotify_dag.files import DamagedFileError, write_atomically
+from spotify_dag.files import DamagedFileError, file_version, write_atomically
 from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
 from spotify_dag.stores.user_id_search import UserIdSearch
 from spotify_dag.tombstones import Tombstones
@@ -112,11 +112,8 @@ class UserRequests:
         A process that asks again and again reads the table again only when it was written anew.
         """
         file = self.root / "users.parquet"
-        try:
-            status = file.stat()
-        except FileNotFoundError:
-            return []
-        return list(_taken_in(file, status.st_ino, status.st_mtime_ns, status.st_size))
+        version = file_version(file)
+        return list(_taken_in(file, *version)) if version else []
 
     def has(self, user_id: str) -> bool:
         """Return whether there is a request for a user, new or taken in."""

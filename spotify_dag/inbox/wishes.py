@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from spotify_dag.files import locked, read_own_json, write_atomically
+from spotify_dag.files import file_version, locked, read_own_json, write_atomically
 from spotify_dag.sources.base import SourceError
 from spotify_dag.tombstones import Tombstones
+
+HELD = 8
+"""Files whose content is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,10 @@ class Wishes:
         """Where they are."""
         return self.root / "users.json"
 
-    def users(self) -> set[str]:
-        """Return the users who asked."""
-        return set(read_own_json(self.file, list[str], self.remedy) or ())
+    def users(self) -> frozenset[str]:
+        """Return the users who asked; read when the file has changed."""
+        version = file_version(self.file)
+        return _read(self.file, self.remedy, *version) if version else frozenset()
 
     def wish(self, user_id: str) -> None:
         """Let a user have it from now on.
@@ -57,5 +62,10 @@ class Wishes:
     def _alone(self) -> AbstractContextManager[bool]:
         return locked(self.root / ".lock")
 
-    def _write(self, users: set[str]) -> None:
+    def _write(self, users: frozenset[str]) -> None:
         write_atomically(self.file, json.dumps(sorted(users)).encode())
+
+
+@lru_cache(HELD)
+def _read(file: Path, remedy: str, *_version: int) -> frozenset[str]:
+    return frozenset(read_own_json(file, list[str], remedy) or ())

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.genres import artist_key
 from spotify_dag.features.left_out import counted_items, same_name
-from spotify_dag.files import locked, read_own_json, write_atomically
+from spotify_dag.files import file_version, locked, read_own_json, write_atomically
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, buckets_of, user_buckets
 from spotify_dag.stores.lake import Lake
 from spotify_dag.tombstones import Tombstones
@@ -131,7 +131,7 @@ class Preferences:
 
     def versions(self) -> list[tuple[object, ...]]:
         """Return what differs once anybody's preferences do; it costs nothing."""
-        return [(file.name, *_version(file)) for file in sorted(self.root.glob("*.json"))]
+        return [(file.name, *file_version(file)) for file in sorted(self.root.glob("*.json"))]
 
     def digests(self, buckets: Iterable[int] | None = None) -> dict[str, int]:
         """Return, for every user who ever said something, a digest of what they leave out; 0 for nothing."""
@@ -194,25 +194,17 @@ class Preferences:
 
     def _entries(self, bucket: int) -> dict[str, tuple[Preference, ...]]:
         file = self._file(bucket)
-        version = _version(file)
+        version = file_version(file)
         return _read(file, *version) if version else {}
 
     def _digests(self, bucket: int) -> dict[str, int]:
         file = self._file(bucket)
-        version = _version(file)
+        version = file_version(file)
         return _digested(file, *version) if version else {}
 
     def _write(self, bucket: int, entries: dict[str, tuple[Preference, ...]]) -> None:
         plain = {user: [asdict(preference) for preference in said] for user, said in sorted(entries.items())}
         write_atomically(self._file(bucket), json.dumps(plain, ensure_ascii=False).encode())
-
-
-def _version(file: Path) -> tuple[int, ...]:
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return ()
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @lru_cache(HELD)

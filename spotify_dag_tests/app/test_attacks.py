@@ -436,9 +436,9 @@ class TestSmaller:
         with fresh() as served:
             ask = {"a": user_id(7), "b": user_id(8)}
             first = served.client.get("/api/v1/compare.png", params=ask)
-            drawn = dict(served.service._pictures)
+            drawn = dict(served.service.pictures._drawn)
             assert served.client.get("/api/v1/compare.png", params=ask).content == first.content
-            assert served.service._pictures == drawn
+            assert served.service.pictures._drawn == drawn
 
             def picture(number: int) -> int:
                 asked = {"a": user_id(number % 29), "b": user_id((number + 1 + number // 29) % 29)}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from samples.app_world import user_id
 from spotify_dag.app.card_api import drawn
 from spotify_dag.app.identity import TOKEN_HEADER
+from spotify_dag.app.my_data_cards import own_card
+from spotify_dag.app.texts import texts_in
 from spotify_dag.lifecycle.find_mentions import find_mentions
 from spotify_dag.schemas import USERS
 from spotify_dag_tests.app.conftest import Served
@@ -44,6 +48,14 @@ def test_names_are_text_and_nothing_else() -> None:
 
 def test_without_listening_it_is_a_name() -> None:
     assert texts(drawn("anna", [], [])) == ["anna", "", ""]
+
+
+def test_what_shows_it_elsewhere_is_whole_and_escaped() -> None:
+    user = "long" * 50 + '"><b>'
+    snippet = own_card(texts_in("en"), "https://sound.example", user).partition('<pre class="sd-snippet">')[2]
+    written = ET.fromstring(html.unescape(snippet.removesuffix("</pre>")).replace(">", "/>", 1))
+    assert "<" not in snippet.removesuffix("</pre>")
+    assert written.attrib == {"src": f"https://sound.example/api/v1/users/{quote(user, safe='')}/card.svg", "alt": user}
 
 
 @pytest.mark.medium

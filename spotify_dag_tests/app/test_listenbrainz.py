@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spotify_dag.app.service import profile_url
+from spotify_dag.app.match_answers import profile_url
 from spotify_dag_tests.app.conftest import Served
 
 pytestmark = pytest.mark.medium

@@ -29,12 +29,12 @@ class Counting:
         return [Nearest(np.arange(person, person + k), np.zeros(k, np.float32)) for person in people]
 
 
-async def asked(search: SearchTogether, snapshot: Counting, numbers: Sequence[int], k: int = 2) -> list[Any]:
+async def asked(search: SearchTogether, snapshot: Counting, numbers: Sequence[Any], k: int = 2) -> list[Any]:
     """Ask the first, then all others while it is answered; return all answers."""
-    first = asyncio.create_task(search.nearest(snapshot, numbers[0], k))  # type: ignore[arg-type]
+    first = asyncio.create_task(search.nearest(snapshot, numbers[0], k))
     while not snapshot.together:
         await asyncio.sleep(0.001)
-    others = [asyncio.create_task(search.nearest(snapshot, number, k)) for number in numbers[1:]]  # type: ignore[arg-type]
+    others = [asyncio.create_task(search.nearest(snapshot, number, k)) for number in numbers[1:]]
     await asyncio.sleep(0.01)
     snapshot.let.set()
     return await asyncio.gather(first, *others, return_exceptions=True)
@@ -54,7 +54,9 @@ def test_other_users_and_other_numbers_are_looked_for_apart() -> None:
     other.let.set()
 
     async def all_of_them() -> list[Any]:
-        others = [search.nearest(other, 5, 1), search.nearest(one, 6, 3)]  # type: ignore[arg-type]
+        five: Any = 5
+        six: Any = 6
+        others = [search.nearest(other, five, 1), search.nearest(one, six, 3)]
         return [*await asyncio.gather(asked(search, one, [1, 2]), *others)]
 
     (first, second), third, fourth = asyncio.run(all_of_them())
@@ -64,11 +66,13 @@ def test_other_users_and_other_numbers_are_looked_for_apart() -> None:
 
 def test_an_error_is_told_to_all_of_them_and_the_next_are_answered() -> None:
     search, snapshot = SearchTogether(), Counting()
-    first, *failed = asyncio.run(asked(search, snapshot, [0, -1, 2]))
-    assert first.rows.tolist() == [0, 1]
+
+    async def both() -> list[Any]:
+        return [*await asked(search, snapshot, [0, -1, 2]), *await asked(search, Counting(), [4])]
+
+    first, *failed, last = asyncio.run(both())
+    assert [first.rows.tolist(), last.rows.tolist()] == [[0, 1], [4, 5]]
     assert [str(error) for error in failed] == ["nobody is like -1"] * 2
-    (answer,) = asyncio.run(asked(search, Counting(), [4]))
-    assert answer.rows.tolist() == [4, 5]
     search.stop()
 
 
@@ -77,7 +81,8 @@ def test_who_leaves_stops_nobody(left: int) -> None:
     search, snapshot = SearchTogether(), Counting()
 
     async def with_one_who_leaves() -> list[int]:
-        asking = [asyncio.create_task(search.nearest(snapshot, number, 1)) for number in (7, 8, 9)]  # type: ignore[arg-type]
+        people: tuple[Any, ...] = (7, 8, 9)
+        asking = [asyncio.create_task(search.nearest(snapshot, person, 1)) for person in people]
         while not snapshot.together:
             await asyncio.sleep(0.001)
         asking[left].cancel()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fluent.runtime import FluentResource
 
-from spotify_dag.app import cards, texts
+from spotify_dag.app import cards, html_pieces, my_data_cards, texts
 from spotify_dag.app.page_parts import said_by, script, static
 from spotify_dag.app.texts import LANGUAGES, filled, language_of, mark, resource, texts_in
 from spotify_dag.matching.taste_over_time import NOTHING
@@ -84,12 +84,12 @@ class TestFiles:
     def test_what_is_asked_for_is_said_and_nothing_else(self) -> None:
         names, patterns = asked_for()
         english = set(messages_in("en"))
-        facts = set(re.findall(r'"(stored-[a-z-]+)"', (APP / "cards.py").read_text()))
+        facts = set(re.findall(r'"(stored-[a-z-]+)"', (APP / "my_data_cards.py").read_text()))
         reasons = {name for name in english if name.startswith("reason-")}
         made_up = {
             *(f"progress-{stage}" for stage in (*cards.STAGES, "working")), *(f"read-{kind}" for kind in LINES),
-            *(f"counts-{kind}" for kind in cards.LEFT_OUT), *(f"feedback-{kind}" for kind in cards.FEEDBACK),
-            *(f"over-time-{kind}" for kind in (*cards.OVER_TIME, "came", "went")),
+            *(f"counts-{kind}" for kind in my_data_cards.LEFT_OUT), *(f"feedback-{kind}" for kind in cards.FEEDBACK),
+            *(f"over-time-{kind}" for kind in (*my_data_cards.OVER_TIME, "came", "went")),
             *(f"compare-{kind}" for kind in ("genres", "eras", "artists")),
             *(f"match-{how}" for how in ("surely", "probably", "perhaps")),
         }  # fmt: skip
@@ -185,7 +185,7 @@ class TestValues:
         token = {"user_id": name, "token": "t", "tracks": 1, "matches": []}
         shown = cards.comparison(say, answer) + cards.tracks(say, [track], [name], title=name, picks=True)
         shown += cards.matches(say, token) + cards.problem(say, {"detail": name})
-        cut = name if len(name) <= cards.MOST_NAME else f"{name[: cards.MOST_NAME - 1]}…"
+        cut = name if len(name) <= html_pieces.MOST_NAME else f"{name[: html_pieces.MOST_NAME - 1]}…"
         assert shown.count(f"<bdi>{html.escape(cut)}</bdi>") >= 8
         assert "<script" not in shown
 
