@@ -71,13 +71,28 @@ def _over_time(say: Texts, kind: str, periods: Sequence[str], entries: Sequence[
     return f"<div class='sd-wide' tabindex='0' role='region' aria-label=\"{name}\">{table}</div>"
 
 
-def own_card(say: Texts, address: str, user_id: str) -> str:
-    """Return the card of a user (`card_api`), and what to write on another page to show it there."""
-    path = attribute(f"/api/v1/users/{quote(user_id, safe='')}/card.svg")
-    told, name = message("empty", say("card-begun"), say("card-begun-detail")), attribute(user_id)
+def own_card(say: Texts, address: str, user_id: str, *, shown: bool) -> str:
+    """Return the card of a user (`card_api`), and what to write on another page to show it there.
+
+    Parameters
+    ----------
+    say
+        The language.
+    address
+        Of the app, for others.
+    user_id
+        Whose card it is.
+    shown
+        Whether it can be seen already: not before a run has taken the user in, and never of who is private.
+    """
+    path, name = attribute(f"/api/v1/users/{quote(user_id, safe='')}/card.svg"), attribute(user_id)
     # To be copied whole, however long the id is.
     snippet = html.escape(f'<img src="{attribute(address)}{path}" alt="{name}">')
-    return f'{told}<p><img src="{path}" alt="{name}"></p><pre class="sd-snippet">{snippet}</pre>'
+    how = f'<pre class="sd-snippet">{snippet}</pre>'
+    if not shown:
+        return message("hint", say("card-later"), say("card-later-detail")) + how
+    told = message("empty", say("card-begun"), say("card-begun-detail"))
+    return f'{told}<p><img src="{path}" alt="{name}"></p>{how}'
 
 
 def stored(say: Texts, overview: Mapping[str, Any]) -> str:

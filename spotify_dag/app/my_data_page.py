@@ -110,7 +110,7 @@ def _card(service: Service, token: gr.Textbox) -> None:
 
         def shown(say: Texts, user: str) -> str:
             set_wish(service.project, wishes, user, True)
-            return my_data_cards.own_card(say, address, user)
+            return my_data_cards.own_card(say, address, user, shown=service.is_shown(user))
 
         return _own(service, shown)(given, request)
 

@@ -52,10 +52,19 @@ def test_without_listening_it_is_a_name() -> None:
 
 def test_what_shows_it_elsewhere_is_whole_and_escaped() -> None:
     user = "long" * 50 + '"><b>'
-    snippet = own_card(texts_in("en"), "https://sound.example", user).partition('<pre class="sd-snippet">')[2]
+    snippet = own_card(texts_in("en"), "https://sound.example", user, shown=True).partition('<pre class="sd-snippet">')[
+        2
+    ]
     written = ET.fromstring(html.unescape(snippet.removesuffix("</pre>")).replace(">", "/>", 1))
     assert "<" not in snippet.removesuffix("</pre>")
     assert written.attrib == {"src": f"https://sound.example/api/v1/users/{quote(user, safe='')}/card.svg", "alt": user}
+
+
+def test_a_card_that_nobody_can_see_yet_is_not_said_to_be_seen() -> None:
+    later = own_card(texts_in("en"), "http://127.0.0.1:7860", "anna", shown=False)
+    assert "It is not there yet" in later
+    assert "Anybody may see it" not in later
+    assert "<img" not in later
 
 
 @pytest.mark.medium
