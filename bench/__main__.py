@@ -20,6 +20,7 @@ BENCHES = {
     "arrival": "10 new users on bases of 1,000 and 100,000: seconds, ratio, where the time goes",
     "findable": "from spotify-dag add to the index under a warm spotify-dag up: seconds, where they go",
     "crash": "a load of 1,000 users killed 30 times; 8 processes that add, refresh, forget, run and ask at once",
+    "rebucket": "64 buckets of 20,000 users split into 256: seconds, bytes, three kills, no answer that changes",
     "writers": "4 processes that replace users, and one that adds some, for 60 s at once: errors, lost rows",
     "seed_loop": "the feature loop of the seed system beside ours on the same 200 users: users per second",
     "continuation": "10,000 playlists without audio and genres: seconds to learn and to answer, gain over item-kNN",

@@ -242,14 +242,12 @@ def world(users: int) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     import polars as pl
 
-    from spotify_dag.settings import Settings
+    from spotify_dag.layout import DEFAULT_BUCKETS
     from spotify_dag.sources.ingestion import Ingestion
     from spotify_dag.sources.synthetic import SyntheticSource
 
-    source, n_buckets = SyntheticSource(users=users, playlists=PLAYLISTS, tracks=TRACKS), Settings().n_buckets
-    ingestion = Ingestion(
-        [source], buckets=range(n_buckets), n_buckets=n_buckets, profiles_count=None, now=datetime.now(UTC)
-    )
+    source, buckets = SyntheticSource(users=users, playlists=PLAYLISTS, tracks=TRACKS), range(DEFAULT_BUCKETS)
+    ingestion = Ingestion([source], buckets=buckets, n_buckets=len(buckets), profiles_count=None, now=datetime.now(UTC))
     return pl.concat(ingestion.records()), source.artist_genres()
 
 

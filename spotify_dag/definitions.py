@@ -26,6 +26,7 @@ from spotify_dag.orchestration.automation import AUTOMATION_SENSOR, automated
 from spotify_dag.orchestration.bucket_locks import with_buckets_locked
 from spotify_dag.orchestration.checks.table import asset_checks
 from spotify_dag.orchestration.freshness import freshness
+from spotify_dag.orchestration.partitions import user_bucket_partitions
 from spotify_dag.orchestration.schedules import LIFECYCLE_JOBS, SCHEDULES
 from spotify_dag.orchestration.sensors import arrivals, catch_up
 from spotify_dag.orchestration.stages import STAGE_JOBS
@@ -51,20 +52,21 @@ def build_definitions(
     """
     settings = settings or Settings()
     resources = {"project": Project.open(settings), "progress": Progress(), **(overrides or {})}
+    buckets = user_bucket_partitions(resources["project"].lake.n_buckets)
     with warnings.catch_warnings():
         # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.Definitions(
             assets=automated(
-                *ingest_assets(settings),
-                *feature_assets(settings),
+                *ingest_assets(buckets),
+                *feature_assets(settings, buckets),
                 *track_assets(),
                 *training_assets(),
-                *serving_assets(settings),
-                *weekly_assets(settings),
+                *serving_assets(buckets),
+                *weekly_assets(buckets),
             ),
-            asset_checks=asset_checks(settings),
+            asset_checks=asset_checks(buckets),
             jobs=[*STAGE_JOBS.values(), *LIFECYCLE_JOBS],
             sensors=[AUTOMATION_SENSOR, arrivals, catch_up, alert_on_failure, freshness],
             schedules=SCHEDULES,

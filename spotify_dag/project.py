@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.registered_sources import Inbox
+from spotify_dag.layout import Layout, layout_of, read_layout, refuse_other_layout
 from spotify_dag.matching.matcher import Matcher, UnknownUserError
 from spotify_dag.settings import Settings
 from spotify_dag.sources.artist_genres import read_artist_genres
@@ -30,20 +30,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-class LayoutError(SpotifyDagError):
-    """The data root was made with another number of buckets. The message names both and the remedy."""
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What a data root was made with, and keeps."""
-
-    n_buckets: int
-
-
 @dataclass(frozen=True)
 class Project:
-    """Everything under one data root."""
+    """Everything under one data root, as it was divided when it was opened."""
 
     settings: Settings
     lake: Lake
@@ -54,15 +43,31 @@ class Project:
 
     @classmethod
     def open(cls, settings: Settings) -> Project:
-        """Return the parts of a data root. Nothing is created or read."""
+        """Return the parts of a data root. Nothing is created, and nothing read but its number of buckets.
+
+        Raises
+        ------
+        LayoutError
+            If the settings name another number of buckets than the root has.
+        """
+        layout = layout_of(settings)
         return cls(
             settings=settings,
-            lake=Lake(settings.data / "lake", settings.n_buckets, Tombstones(settings.data)),
+            lake=Lake(settings.data / "lake", layout.n_buckets, Tombstones(settings.data), layout.made_with),
             inbox=Inbox(settings.data / "inbox", settings),
             encoder=Encoder(settings.encoder),
             registry=Registry(settings.data / "models", settings.mlflow_uri),
             vectors=settings.data / "vectors",
         )
+
+    def now(self) -> Project:
+        """Return this data root as it is divided now: itself, unless the buckets were split since it was opened."""
+        present = read_layout(self.settings.data)
+        return self if present in (None, self.layout()) else Project.open(self.settings)
+
+    def divided(self, n_buckets: int) -> Project:
+        """Return the same data root with the tables of another number of buckets, which are not those that answer."""
+        return replace(self, lake=self.lake.divided(n_buckets))
 
     @property
     def tombstones(self) -> Tombstones:
@@ -72,12 +77,15 @@ class Project:
     @property
     def preferences(self) -> Preferences:
         """What users said about their own taste."""
-        return Preferences(self.settings.data / "inbox" / "preferences", self.settings.n_buckets, self.tombstones)
+        return self._preferences(self.settings.data / "inbox" / "preferences")
 
     @property
     def used_preferences(self) -> Preferences:
         """The preferences that features are made with, all of them alike: users may change theirs meanwhile."""
-        return Preferences(self.lake.root / ".preferences", self.settings.n_buckets, self.tombstones)
+        return self._preferences(self.lake.root / ".preferences")
+
+    def _preferences(self, root: Path) -> Preferences:
+        return Preferences(root, self.lake.n_buckets, self.tombstones, self.lake.of_origin)
 
     @property
     def matcher(self) -> Matcher:
@@ -86,7 +94,7 @@ class Project:
 
     def user_index(self, model_version: str) -> UserIndex:
         """Return the user index of a model version."""
-        return UserIndex(self.vectors, model_version, self.tombstones)
+        return UserIndex(self.vectors, model_version, self.tombstones, self.lake.n_buckets)
 
     def user_indexes(self) -> list[UserIndex]:
         """Return the user indexes of all model versions, sorted by the time of the last write."""
@@ -171,30 +179,18 @@ class Project:
         path = self.inbox.artist_genres()
         return tables if path is None else [*tables, (None, read_artist_genres(path))]
 
-    @property
-    def _layout(self) -> Path:
-        return self.settings.data / "layout.json"
-
-    def layout(self) -> int | None:
-        """Return the number of buckets that the data root was made with; None before it was used."""
-        remedy = "Delete it, if SPOTIFY_DAG_N_BUCKETS is what it was when this data root was made (64 if never set)"
-        layout = read_own_json(self._layout, _Layout, remedy)
-        return layout.n_buckets if layout else None
+    def layout(self) -> Layout:
+        """Return how the data root is divided for this process."""
+        return Layout(self.lake.n_buckets, self.lake.of_origin)
 
     def check_layout(self) -> None:
         """Remember the number of buckets on first use, and refuse another one later.
 
         Raises
         ------
-        LayoutError
-            If the data root was made with another number of buckets: users would be searched in the wrong buckets.
+        LayoutChangedError
+            If the buckets were split since the root was opened: users would be searched in the wrong buckets.
         """
-        made_with = self.layout()
-        if made_with is None:
-            made_with = self.settings.n_buckets
-            write_atomically(self._layout, json.dumps({"n_buckets": made_with}).encode())
-        if made_with != self.settings.n_buckets:
-            raise LayoutError(
-                f"{self.settings.data} was made with SPOTIFY_DAG_N_BUCKETS={made_with}, not {self.settings.n_buckets}. "
-                "Set it back, or choose another SPOTIFY_DAG_DATA."
-            )
+        if read_layout(self.settings.data) is None:
+            self.layout().write(self.settings.data)
+        refuse_other_layout(self.settings.data, self.lake.n_buckets)

@@ -21,7 +21,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SPOTIFY_DAG_", extra="ignore", populate_by_name=True)
 
     data: Path = Field(Path("data"), description="Root of everything generated: lake, vectors, models, Dagster's state")
-    n_buckets: int = Field(64, ge=1, le=4096, description="Number of user buckets. Fixed for the life of a data root")
+    n_buckets: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Number of user buckets of a new data root; default: 64. A data root remembers it; more later with "
+        "spotify-dag rebucket",
+    )
     encoder: str | None = Field(
         None,
         description="Sentence-transformer: a hub name or a local folder; default: the installed all-MiniLM-L6-v2",

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.partitions import WEEKS, weekly_bucket_partitions
+from spotify_dag.orchestration.partitions import WEEKS, user_bucket_partitions, weekly_bucket_partitions
 from spotify_dag.orchestration.stages import STAGES
 from spotify_dag.settings import Settings
 
@@ -117,7 +117,7 @@ def test_user_assets_share_one_set_of_buckets(definitions: dg.Definitions) -> No
     keys = {name: graph.get(dg.AssetKey(name)).partitions_def for name in LINEAGE}
     assert {keys.pop(name) for name in ("artist_factors", "user_tower", "tower_evaluation")} == {WEEKS}
     assert all(keys.pop(name) is None for name in OF_NO_BUCKET)
-    assert keys.pop("weekly_playlist") == weekly_bucket_partitions(64)
+    assert keys.pop("weekly_playlist") == weekly_bucket_partitions(user_bucket_partitions(64))
     assert {tuple(partitions.get_partition_keys()) for partitions in keys.values()} == {
         tuple(f"{n:02d}" for n in range(64))
     }

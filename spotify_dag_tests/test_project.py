@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from spotify_dag.project import LayoutError, Project
+from spotify_dag.layout import Layout, LayoutChangedError, LayoutError
+from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import SourceError
 from spotify_dag.stores.user_index import UserIndex
@@ -45,13 +46,30 @@ class TestLayout:
         opened(tmp_path, n_buckets=16).check_layout()
         for _ in range(2):
             with pytest.raises(LayoutError) as refused:
-                opened(tmp_path, n_buckets=32).check_layout()
+                opened(tmp_path, n_buckets=32)
         assert str(refused.value) == (
-            f"{tmp_path} was made with SPOTIFY_DAG_N_BUCKETS=16, not 32. "
-            "Set it back, or choose another SPOTIFY_DAG_DATA."
+            f"{tmp_path} has 16 user buckets, and SPOTIFY_DAG_N_BUCKETS says 32. Unset it: a data root remembers its "
+            "own number. Or choose another SPOTIFY_DAG_DATA."
         )
         assert json.loads((tmp_path / "layout.json").read_text()) == {"n_buckets": 16}
         opened(tmp_path / "other", n_buckets=32).check_layout()
+
+    def test_a_root_remembers_its_number(self, tmp_path: Path) -> None:
+        assert opened(tmp_path).lake.n_buckets == 64
+        opened(tmp_path, n_buckets=16).check_layout()
+        assert opened(tmp_path).lake.n_buckets == 16
+
+    def test_who_opened_it_before_a_split_notices(self, tmp_path: Path) -> None:
+        before = opened(tmp_path)
+        before.check_layout()
+        assert before.now() is before
+        Layout(128, 64).write(tmp_path)
+        with pytest.raises(LayoutChangedError, match=r"The 64 user buckets of .* were split into 128 meanwhile"):
+            before.check_layout()
+        after = before.now()
+        assert (after.lake.n_buckets, after.lake.of_origin) == (128, 64)
+        after.check_layout()
+        assert json.loads((tmp_path / "layout.json").read_text()) == {"n_buckets": 128, "made_with": 64}
 
 
 class TestGenreTables:

@@ -25,7 +25,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_defaults(tmp_path: Path) -> None:
     assert Settings().model_dump() == {
         "data": tmp_path.resolve() / "data",
-        "n_buckets": 64,
+        "n_buckets": None,
         "encoder": None,
         "profiles_count": None,
         "playlists_count": None,

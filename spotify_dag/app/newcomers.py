@@ -115,7 +115,8 @@ class Newcomers:
             )
         users, raw = self._read(user_id, source, check)
         genres = self.artist_genres(snapshot, raw, source.artist_genres())
-        left_out = self.project.preferences.left_out(raw["user_bucket"].unique()).filter(pl.col("user_id") == user_id)
+        said = self.project.preferences
+        left_out = said.left_out(buckets_of([user_id], said.n_buckets)).filter(pl.col("user_id") == user_id)
         raw = counted_items(raw.lazy(), genres.lazy(), left_out).collect()
         check()
         embedded, tastes, texts = self._embedded(users, raw, genres, check=check)
@@ -228,14 +229,14 @@ class Newcomers:
                 revised[row] = before
             again.append(is_stale and row not in revised)
         changed = users.filter(pl.Series(again, dtype=pl.Boolean))
-        return revised | (self._made_again(snapshot, changed) if changed.height else {})
+        return revised | (self._made_again(project, snapshot, changed) if changed.height else {})
 
-    def _made_again(self, snapshot: Snapshot, users: pl.DataFrame) -> dict[int, Revised]:
+    def _made_again(self, project: Project, snapshot: Snapshot, users: pl.DataFrame) -> dict[int, Revised]:
         """Return users as they are with what they leave out now, by row of the snapshot."""
         import polars as pl
 
-        lake, names = self.project.lake, users["user_id"].to_list()
-        raw = self.project.preferences.counted_of(lake, names).collect()
+        lake, names = project.lake, users["user_id"].to_list()
+        raw = project.preferences.counted_of(lake, names).collect()
         heard = raw.select("user_bucket", artist_key(pl.col("artist_name")).alias("artist_key")).lazy()
         stored = lake.scan(ARTIST_GENRES, buckets_of(names, lake.n_buckets))
         genres = stored.join(heard, on=["user_bucket", "artist_key"], how="semi").collect()

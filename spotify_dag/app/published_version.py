@@ -36,11 +36,17 @@ class Serving:
         The data root.
     revised
         Tells which users of a snapshot changed what they leave out since they were indexed, and how they are now.
+    divided
+        Called with the data root when its buckets were split: from now on it is to be read so.
     """
 
-    def __init__(self, project: Project, revised: Callable[[Snapshot], Mapping[int, Revised]]) -> None:
+    def __init__(
+        self, project: Project, revised: Callable[[Snapshot], Mapping[int, Revised]],
+        divided: Callable[[Project], None] = lambda _project: None,
+    ) -> None:  # fmt: skip
         self.project = project
         self._revised = revised
+        self._divided = divided
         self._revising = threading.Lock()
         self._revised_at: object = ()
         self.problem = "The app is still reading its users."
@@ -89,6 +95,7 @@ class Serving:
     def refresh(self) -> None:
         """Read what is published if it is not what was read last."""
         try:
+            self._follow_layout()
             stamp = self._stamp()
             if stamp == self._read_at:
                 self.revise()
@@ -103,6 +110,16 @@ class Serving:
             self._read_at = stamp
         except SpotifyDagError as error:
             self.problem = str(error)
+
+    def _follow_layout(self) -> None:
+        project = self.project.now()
+        if project is not self.project:
+            log.warning(
+                "The %d user buckets were split into %d: from now on they are read so.",
+                self.project.lake.n_buckets, project.lake.n_buckets,
+            )  # fmt: skip
+            self.project = project
+            self._divided(project)
 
     def revise(self, read: Snapshot | None = None) -> None:
         """Answer with what users leave out now; ``read`` is a snapshot to answer from in place of the current one."""

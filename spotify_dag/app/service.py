@@ -75,7 +75,7 @@ class Service:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.newcomers = Newcomers(project)
-        self.serving = Serving(project, self.newcomers.revised)
+        self.serving = Serving(project, self.newcomers.revised, self.use)
         self.newcomer_rate = Rate(project.settings.app_newcomers_per_minute)
         self.tracks = Tracks(project)
         self.jobs = Jobs()
@@ -89,6 +89,11 @@ class Service:
         self.telemetry = Telemetry(self.serving)
         self.workspace = Workspace(project.settings.data / "app")
         self.warm = threading.Event()
+
+    def use(self, project: Project) -> None:
+        """Answer from the data root as it is divided now; what is being answered goes on from the tables before."""
+        self.project = self.newcomers.project = project
+        self.tracks.use(project)
 
     def start(self) -> None:
         """Read what is published, and load what newcomers need, both beside."""
@@ -234,7 +239,8 @@ class Service:
     def with_top_tracks(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return matches with the tracks that each of them has most often: read from the lake, and so not at once."""
         users = [match["user_id"] for match in answer["matches"]]
-        tracks = top_tracks(self.project.preferences.counted_of(self.project.lake, users), TOP_TRACKS)
+        project = self.project
+        tracks = top_tracks(project.preferences.counted_of(project.lake, users), TOP_TRACKS)
         return answer | {
             "matches": [match | {"top_tracks": tracks.get(match["user_id"], [])} for match in answer["matches"]]
         }
@@ -387,11 +393,12 @@ class Service:
 
         near = snapshot.matches(newcomer.person, max(REFINED, wish.k), min_shared=wish.min_shared)
         users = [match.user_id for match in near]
-        lake, settings = self.project.lake, self.project.settings
+        project = self.project
+        lake, settings = project.lake, project.settings
         buckets = buckets_of(users, lake.n_buckets)
         chosen = pl.col("user_id").is_in(users)
         everybody = pl.concat([newcomer.users, lake.scan(USERS, buckets).filter(chosen).collect()], how="diagonal")
-        raw = pl.concat([newcomer.raw, self.project.preferences.counted_of(lake, users).collect()])
+        raw = pl.concat([newcomer.raw, project.preferences.counted_of(lake, users).collect()])
         genres = pl.concat([newcomer.artist_genres, lake.scan(ARTIST_GENRES, buckets).collect()])
         vectors = self.newcomers.vectors(
             snapshot, everybody.unique("user_id", keep="first", maintain_order=True), raw,

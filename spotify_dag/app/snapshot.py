@@ -110,10 +110,11 @@ class Snapshot:
         import polars as pl
 
         index, scale = project.matcher.index()
-        order = ("user_bucket", "user_id")
+        # Buckets that were split follow each other: who is as near as somebody else stays before or behind them.
+        order = (pl.col("user_bucket") % project.lake.of_origin, pl.col("user_id"))
         rows_of_index = index.rows().sort(order)
         about = (
-            rows_of_index.select(order)
+            rows_of_index.select("user_bucket", "user_id")
             .join(
                 project.lake.scan(USERS).select("user_id", "opted_in", "source").collect(),
                 on="user_id", how="left", maintain_order="left",

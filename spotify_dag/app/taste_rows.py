@@ -58,7 +58,7 @@ class Tastes:
         lake
             With the table of tastes.
         users
-            ``user_bucket, user_id``, sorted by them: the order of the rows.
+            ``user_bucket, user_id``: the order of the rows. Sorted by the bucket as the data root was made, and the id.
         """
         names = lake.scan(USER_TASTES).select("kind", in_decades()).unique().collect()
         vocabulary = names.sort("kind", "name").with_row_index("code")
@@ -66,7 +66,7 @@ class Tastes:
         counts = np.zeros(users.height + 1, np.int64)
         codes, weights = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
         buckets = users["user_bucket"].unique().sort().to_list()
-        for chunk in lake.chunks(USER_TASTES, buckets, CHUNK_ROWS):
+        for chunk in lake.chunks(USER_TASTES, buckets, CHUNK_ROWS, whole_origins=True):
             # In the order of the buckets, so that the rows of one chunk follow those of the one before.
             entries = (
                 lake.scan(USER_TASTES, chunk)

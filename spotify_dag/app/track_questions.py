@@ -64,9 +64,13 @@ class Tracks:
     """
 
     def __init__(self, project: Project) -> None:
-        self._project = project
         # One for all requests: it holds the model that serves, and follows it.
         self._answers = project.track_answers
+        self.use(project)
+
+    def use(self, project: Project) -> None:
+        """Read the listening of users from a data root, which was divided otherwise before."""
+        self._project = project
         self._listeners = Listeners(project.lake, project.preferences)
         self._blends = Blends(self._answers, self._listeners)
         self._for = TracksFor(self._answers, self._listeners)

@@ -12,7 +12,6 @@ from spotify_dag.orchestration.step_failures import TERMINAL_TAG
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS, LISTENING_MONTHS, RAW_PLAYLISTS, REJECTS, USERS
-from spotify_dag.settings import Settings
 from spotify_dag.sources.base import ResumeLaterError
 from spotify_dag.sources.ingestion import Ingestion, carried_over
 from spotify_dag.staleness.changed_users import changed_requests, read_requests
@@ -22,11 +21,11 @@ RESUMES = 100
 """Times that Dagster goes on with a source that was not at its end: large lists take days."""
 
 
-def ingest_assets(settings: Settings) -> list[Any]:
+def ingest_assets(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
     """Return the assets of this stage."""
     known_users = dg.observable_source_asset(
         name="known_users",
-        partitions_def=user_bucket_partitions(settings.n_buckets),
+        partitions_def=buckets,
         group_name="ingest",
         description="Everything handed in to the inbox. Its data version changes when a source has something new.",
         # Dagster takes neither kinds nor owners of an observed asset as such.
@@ -34,7 +33,7 @@ def ingest_assets(settings: Settings) -> list[Any]:
         metadata={"owners": ", ".join(OWNERS)},
     )(observe_known_users)
     raw_playlists = lake_asset(
-        compute_raw_playlists, RAW_PLAYLISTS, settings=settings, group="ingest", deps=["known_users"], code_version="1"
+        compute_raw_playlists, RAW_PLAYLISTS, partitions=buckets, group="ingest", deps=["known_users"], code_version="1"
     )
     return [known_users, raw_playlists]
 

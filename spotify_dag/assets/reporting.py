@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 
-from spotify_dag.orchestration.partitions import bucket_of, user_bucket_partitions
+from spotify_dag.orchestration.partitions import bucket_of
 from spotify_dag.orchestration.step_failures import resilient
 from spotify_dag.schemas import Table
-from spotify_dag.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,13 +23,12 @@ def lake_asset(
     compute: Callable[..., dg.MaterializeResult],
     table: Table,
     *,
-    settings: Settings,
+    partitions: dg.PartitionsDefinition[Any],
     group: str,
     deps: Sequence[str | dg.AssetDep],
     code_version: str,
-    partitions: dg.PartitionsDefinition[Any] | None = None,
 ) -> Any:
-    """Return ``compute`` as the asset that writes ``table`` bucket by bucket, or by other partitions that have one."""
+    """Return ``compute`` as the asset that writes ``table`` by partitions that name buckets."""
     decorate = dg.asset(
         name=table.name,
         description=table.doc,
@@ -39,7 +37,7 @@ def lake_asset(
         kinds={"deltalake", "polars"},
         owners=OWNERS,
         code_version=code_version,
-        partitions_def=partitions or user_bucket_partitions(settings.n_buckets),
+        partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={"dagster/column_schema": table_schema(table), "unique_key": ", ".join(table.key)},
     )

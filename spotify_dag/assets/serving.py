@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from spotify_dag.assets.reporting import OWNERS, report
-from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.orchestration.step_failures import resilient
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
-from spotify_dag.settings import Settings
 from spotify_dag.staleness.changed_users import changed_vectors
 from spotify_dag.staleness.stale_buckets import indexed_versions, stale_index
 from spotify_dag.training_data.listening import read_listening
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def serving_assets(settings: Settings) -> list[Any]:
+def serving_assets(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
     """Return the assets of this stage."""
     latest = [
         dg.AssetDep(name, partition_mapping=dg.LastPartitionMapping()) for name in ("user_tower", "tower_evaluation")
@@ -32,7 +31,7 @@ def serving_assets(settings: Settings) -> list[Any]:
         kinds={"lancedb"},
         owners=OWNERS,
         code_version="1",
-        partitions_def=user_bucket_partitions(settings.n_buckets),
+        partitions_def=buckets,
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,  # without a champion there is nothing to index with
         description="The user vectors of the champion, searched by cosine. Once every user is in it, it is "

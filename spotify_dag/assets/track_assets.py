@@ -13,7 +13,7 @@ from spotify_dag.progress import Progress
 from spotify_dag.project import Project
 from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS, Table
 from spotify_dag.sources.base import HasAudioFeatures
-from spotify_dag.staleness.changed_tracks import among, catalogue_inputs, genres_of_artists, touched_tracks
+from spotify_dag.staleness.changed_tracks import among, catalogue_inputs, genres_of_artists, made_from, touched_tracks
 from spotify_dag.staleness.stale_buckets import index_difference, stale_audio, stale_continuation
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.text_encoder import encode_missing, encoded, load_vectors, unknown_texts
@@ -111,9 +111,10 @@ def compute_track_catalogue(project: dg.ResourceParam[Project]) -> dg.Materializ
     card, before = project.track_catalogue_card(), lake.scan(TRACK_CATALOGUE)
     last = before.select(pl.col("catalogue_number").max().fill_null(-1)).collect().item()
     first_free = max(last + 1, card.get("first_free_number", 0))
-    if first_free > LARGE and card.get("made_from") != inputs:
+    origin = made_from(card, inputs)
+    if first_free > LARGE and origin != inputs:
         project.encoder.load_ahead()  # for the names of new tracks
-    touched = touched_tracks(lake, card.get("made_from"), inputs)
+    touched = touched_tracks(lake, origin, inputs)
     rows, new = _write_touched(lake, touched, first_free)
     counts = lake.scan(TRACK_CATALOGUE).select(pl.len(), pl.col("catalogue_number").max().fill_null(-1)).collect()
     total, last = counts.row(0)

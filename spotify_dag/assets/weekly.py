@@ -10,7 +10,6 @@ from spotify_dag.orchestration.partitions import run_buckets, run_week, weekly_b
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
 from spotify_dag.schemas import WEEKLY_PLAYLISTS
-from spotify_dag.settings import Settings
 from spotify_dag.staleness.due_weekly_lists import missing_lists, surplus_lists
 from spotify_dag.tracks.tracks_for import NEAR
 from spotify_dag.tracks.weekly_lists import kept_weeks, weekly_list
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def weekly_assets(settings: Settings) -> list[Any]:
+def weekly_assets(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
     """Return the assets of this stage."""
     by_bucket = dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name="bucket")
     of_users = [dg.AssetDep(name, partition_mapping=by_bucket) for name in ("raw_playlists", "user_index")]
     return [
         lake_asset(
-            compute_weekly_playlist, WEEKLY_PLAYLISTS, settings=settings, group="serving", code_version="1",
-            deps=[*of_users, "track_factors"], partitions=weekly_bucket_partitions(settings.n_buckets),
+            compute_weekly_playlist, WEEKLY_PLAYLISTS, partitions=weekly_bucket_partitions(buckets), group="serving",
+            deps=[*of_users, "track_factors"], code_version="1",
         )
     ]  # fmt: skip
 

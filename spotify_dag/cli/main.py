@@ -18,6 +18,7 @@ from spotify_dag.cli.lifecycle_commands import forget, retention, tidy
 from spotify_dag.cli.models import models, quality
 from spotify_dag.cli.own_taste import leave_out, taste
 from spotify_dag.cli.people_commands import blend, tracks_for
+from spotify_dag.cli.rebucket import rebucket
 from spotify_dag.cli.serve_app import app as serve_app
 from spotify_dag.cli.serve_mcp import mcp
 from spotify_dag.cli.simulate import simulate
@@ -45,6 +46,7 @@ app.command()(add)
 app.command()(forget)
 app.command()(retention)
 app.command()(tidy)
+app.command()(rebucket)
 app.command()(search)
 app.command()(blend)
 app.command("tracks-for")(tracks_for)

@@ -27,6 +27,7 @@ import yaml
 from spotify_dag.console import clear_errors, err, open_project, out
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import locked
+from spotify_dag.layout import Layout, read_layout
 from spotify_dag.project import Project
 
 HOST = "127.0.0.1"
@@ -138,14 +139,23 @@ def up(
                 raise UpError(f"spotify-dag up is running already on {project.settings.data}. End it first.")
             for name, number in ports.items():
                 _check_free(name, number)
-            keep_running(_parts(project, folder, ports))
+            keep_running(_parts(project, folder, ports), lambda: read_layout(project.settings.data))
 
 
-def keep_running(parts: list[Part]) -> None:
-    """Start parts, tell of every change of their health, and end them when interrupted."""
+def keep_running(parts: list[Part], layout: Callable[[], Layout | None] = lambda: None) -> None:
+    """Start parts, tell of every change of their health, and end them when interrupted.
+
+    The code server knows the partitions that there were when it started. It is started again once the layout is
+    another; the app follows by itself.
+    """
+    known = layout()
     with _until_interrupted() as interrupted:
         try:
             while interrupted():
+                if (present := layout()) != known and present is not None:
+                    known = present
+                    out.print(f"There are {present.n_buckets} user buckets now. The code server is started again.")
+                    _stop(next(part for part in parts if part.name == "code"))
                 for part in parts:
                     if not interrupted():
                         break

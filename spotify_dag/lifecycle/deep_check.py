@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError, on_one_line
+from spotify_dag.layout import read_layout
 from spotify_dag.project import Project
 from spotify_dag.schemas import TABLES, Table
 from spotify_dag.stores.user_id_search import is_sqlite
@@ -49,7 +50,8 @@ def _own_files(project: Project) -> Iterator[str]:
     from spotify_dag.training_data.training_settings import load_training_settings
 
     reads: tuple[Callable[[], object], ...] = (
-        project.layout, project.published, project.inbox.sources, project.inbox.artist_genres,
+        lambda: read_layout(project.settings.data), project.published, project.inbox.sources,
+        project.inbox.artist_genres,
         project.inbox.requests.all, project.preferences.digests, project.track_catalogue_card, project.track_model.card,
         lambda: load_training_settings(project),
     )  # fmt: skip

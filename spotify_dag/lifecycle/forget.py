@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import write_atomically
+from spotify_dag.layout import LayoutChangedError
 from spotify_dag.lifecycle.orphaned_text import OrphanedText
 from spotify_dag.lifecycle.postgres_records import replace_in_postgres
 from spotify_dag.schemas import INGESTS, TABLES, USERS, Table, user_buckets
@@ -29,6 +30,7 @@ from spotify_dag.stores.user_id_search import UserIdSearch, is_sqlite, sqlite_co
 
 if TYPE_CHECKING:
     from spotify_dag.project import Project
+    from spotify_dag.stores.lake import Lake
 
 FORGOTTEN = "[forgotten]"
 """What stands in Dagster's records where an id was."""
@@ -84,7 +86,14 @@ def forget(project: Project, user_id: str) -> Forgotten:
     NobodyToForgetError
         If nothing is known of such a user, and they were not forgotten before.
     """
-    user_id = _as_returned(project, user_id)
+    while True:
+        try:
+            return _forget(project, _as_returned(project, user_id))
+        except LayoutChangedError:  # the buckets were split on the way: it goes on where the user is now
+            project = project.now()
+
+
+def _forget(project: Project, user_id: str) -> Forgotten:
     if user_id not in project.tombstones and not is_known(project, user_id):
         raise NobodyToForgetError(
             f"Unknown user '{user_id}': there is nothing to forget. Who is known: "  # noqa: S608
@@ -151,6 +160,7 @@ def remove(project: Project, user_id: str) -> Forgotten:
     for table in TABLES:
         if "user_id" in table.column_names:
             steps[f"lake/{table.name}"] = _from_table(project, table, bucket, user_id)
+    steps["lake, another number of buckets"] = _from_left_over(project.lake, user_id)
     for index in project.user_indexes():
         steps[f"vectors/{index.name}"] = index.expunge(user_id)
     steps["models/tracks"] = project.track_model.forget(user_id)
@@ -203,7 +213,7 @@ def _from_table(project: Project, table: Table, bucket: int, user_id: str) -> in
 
     lake = project.lake
     count = lake.expunge(table, bucket, pl.col("user_id") == user_id)
-    log = lake.root / table.name / "_delta_log"
+    log = lake.folder(table) / "_delta_log"
     # A user who was replaced stands there by digest (an older version wrote another); in tables made before their logs
     # left users out, by name.
     digests = (user_digest(user_id).encode(), hashlib.sha256(user_id.encode()).hexdigest().encode())
@@ -214,6 +224,25 @@ def _from_table(project: Project, table: Table, bucket: int, user_id: str) -> in
     if any(UserIdSearch(user_id).in_file(file) or named_in(file.read_bytes()) for file in log.glob("*.*")):
         lake.cut_log(table)
     return count
+
+
+def _from_left_over(lake: Lake, user_id: str) -> int:
+    """Delete a user's bucket of a split that is being made, and all tables that one left behind; return the rows.
+
+    The split copies the bucket again. Who still reads the tables left behind is told to begin again.
+    """
+    import polars as pl
+
+    rows = 0
+    for other in lake.left_over():
+        if other.n_buckets < lake.n_buckets:
+            other.drop()
+            continue
+        (bucket,) = user_buckets([user_id], other.n_buckets)
+        for table in TABLES:
+            if table.partition_by == "user_bucket":
+                rows += other.expunge(table, bucket, pl.col("user_bucket").is_not_null())
+    return rows
 
 
 def _from_dagster(project: Project, user_id: str) -> int:

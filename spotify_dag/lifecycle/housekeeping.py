@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.inbox.user_requests import ABANDONED_SECONDS
+from spotify_dag.lifecycle.rebucket import drop_left_over
 from spotify_dag.schemas import TABLES
 from spotify_dag.stores.user_index import KEEP_VERSIONS
 
@@ -49,14 +50,15 @@ class Tidied:
 def tidy(project: Project, keep: timedelta = KEEP_VERSIONS) -> Tidied:
     """Join small files, fold new rows into the indexes, and delete versions older than ``keep`` with all they need.
 
-    Also deleted: the indexes of all model versions but the last ones, and what killed processes left. Safe beside
-    everything else, and to kill.
+    Also deleted: the indexes of all model versions but the last ones, tables that a split of buckets left behind, and
+    what killed processes left. Safe beside everything else, and to kill.
     """
     done = Tidied()
     done.files_before, done.bytes_before = usage(project)
     for table in TABLES:
         if project.lake.tidy(table, keep) is None:
             done.busy.append(table.name)
+    drop_left_over(project, keep)
     for version in _unneeded_indexes(project):
         project.user_index(version).drop()
         done.indexes_dropped.append(version)

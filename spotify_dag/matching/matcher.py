@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +72,8 @@ class Matcher:
         published = UserIndex.published(self.vectors)
         if published is None:
             raise NoModelError("There is no model yet. Make one with: spotify-dag run --source synthetic")
-        return published
+        index, scale = published
+        return replace(index, n_buckets=self.lake.n_buckets), scale
 
     def recommend(self, user_ids: Sequence[str], k: int, limit: int | None = 10) -> tuple[str, list[list[Match]]]:
         """Return the model version, and for each user the ``k`` nearest other users who opted in, best first.

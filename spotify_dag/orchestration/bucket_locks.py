@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from spotify_dag.layout import refuse_other_layout
 from spotify_dag.orchestration.partitions import tagged_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS
@@ -20,6 +21,8 @@ def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
 
     @dg.resource
     def locked_project(context: dg.InitResourceContext) -> Iterator[Project]:
+        # The partitions of a process that knew the root before its buckets were split mean other buckets now.
+        refuse_other_layout(project.settings.data, project.lake.n_buckets)
         buckets = tagged_buckets(context.run.tags) if context.run else []
         if not buckets:
             yield project  # a sensor, or a run without buckets
@@ -35,6 +38,7 @@ def with_buckets_locked(project: Project) -> dg.ResourceDefinition:
                 "(spotify-dag run --source synthetic), or set SPOTIFY_DAG_DATA to the data root that is meant."
             )
         with project.lake.buckets_locked(buckets, waiting):
+            refuse_other_layout(project.settings.data, project.lake.n_buckets)  # again: it may have waited for a split
             yield project
 
     return locked_project

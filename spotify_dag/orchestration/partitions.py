@@ -27,9 +27,9 @@ def current_week(now: datetime | None = None) -> str:
     return f"{now - timedelta(days=(now.weekday() + 1) % 7):%Y-%m-%d}"
 
 
-def weekly_bucket_partitions(n_buckets: int) -> dg.MultiPartitionsDefinition:
+def weekly_bucket_partitions(buckets: dg.StaticPartitionsDefinition) -> dg.MultiPartitionsDefinition:
     """Return the partitions of what is made anew each Monday: ``00|2026-01-05``, a bucket and a week."""
-    return dg.MultiPartitionsDefinition({"bucket": user_bucket_partitions(n_buckets), "week": MONDAYS})
+    return dg.MultiPartitionsDefinition({"bucket": buckets, "week": MONDAYS})
 
 
 def bucket_of(key: str) -> int:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from spotify_dag.layout import Layout
 from spotify_dag.lifecycle.housekeeping import tidy
 from spotify_dag.lifecycle.retention import retain
 from spotify_dag.orchestration.bring_up_to_date import stage_tags
@@ -40,7 +41,7 @@ def weekly_training(
     return dg.RunRequest(partition_key=current_week(context.scheduled_execution_time))
 
 
-def buckets_of_the_day(now: float, n_buckets: int, period: float) -> list[int]:
+def buckets_of_the_day(now: float, layout: Layout, period: float) -> list[int]:
     """Return the buckets whose turn came in the last 24 hours: a seventh each day, where the period is a week.
 
     Parameters
@@ -48,7 +49,9 @@ def buckets_of_the_day(now: float, n_buckets: int, period: float) -> list[int]:
     now, period
         In seconds; ``now`` since 1970.
     """
-    return [bucket for bucket in range(n_buckets) if now - last_turn(now, bucket, n_buckets, period) < DAY]
+    return [
+        bucket for bucket in range(layout.n_buckets) if now - last_turn(now, bucket, layout.made_with, period) < DAY
+    ]
 
 
 @dg.schedule(
@@ -70,10 +73,9 @@ def refresh(
     if not any(isinstance(source, RefreshedSource) for source in project.inbox.sources()):
         yield dg.SkipReason("No source has users who change by themselves.")
         return
-    n_buckets = project.lake.n_buckets
-    keys = user_bucket_partitions(n_buckets).get_partition_keys()
+    keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
     now = (context.scheduled_execution_time or datetime.fromtimestamp(time.time(), UTC)).timestamp()
-    due = buckets_of_the_day(now, n_buckets, project.settings.spotify_refresh_hours * 3600)
+    due = buckets_of_the_day(now, project.layout(), project.settings.spotify_refresh_hours * 3600)
     for first, last in ranges(due):
         tags = {"dagster/asset_partition_range_start": keys[first], "dagster/asset_partition_range_end": keys[last]}
         yield dg.RunRequest(run_key=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}-{keys[first]}", tags=tags)

@@ -171,18 +171,22 @@ class RefreshedSource(Source, Protocol):
         """Return the time (seconds since 1970) before which what is known of a bucket's users does not count."""
 
 
-def last_turn(now: float, bucket: int, n_buckets: int, period: float) -> float:
+def last_turn(now: float, bucket: int, made_with: int, period: float) -> float:
     """Return when it was a bucket's turn to be looked at again: once in every period, the same moment in each.
 
     The buckets are spread over `REFRESH_SHARES` moments of the period. Nothing is remembered that could be lost: a
-    turn that was missed is one that the data is older than.
+    turn that was missed is one that the data is older than. A bucket that is split keeps its turn.
 
     Parameters
     ----------
     now, period
         In seconds; ``now`` since 1970.
+    bucket
+        Of any number of buckets that is a multiple of ``made_with``.
+    made_with
+        The number of buckets when the data root was made.
     """
-    phase = bucket * REFRESH_SHARES // n_buckets * period / REFRESH_SHARES
+    phase = bucket % made_with * REFRESH_SHARES // made_with * period / REFRESH_SHARES
     return (now - phase) // period * period + phase
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import locked, write_atomically
+from spotify_dag.layout import layout_of
 from spotify_dag.schemas import RAW_PLAYLISTS, user_buckets
 from spotify_dag.settings import Settings, is_loopback
 from spotify_dag.sources.base import (
@@ -152,7 +153,7 @@ class ListedUsersSource(ABC):
 
     def refreshed_since(self, bucket: int) -> float:
         """Return the time since when users of a bucket need not be looked at again."""
-        turn = last_turn(time.time(), bucket, self.settings.n_buckets, TURN_HOURS * 3600)
+        turn = last_turn(time.time(), bucket, layout_of(self.settings).made_with, TURN_HOURS * 3600)
         return max(turn, self.asked)
 
     def n_batches(self) -> int:
@@ -234,7 +235,7 @@ class ListedUsersSource(ABC):
     def _by_turn(self, user_ids: Sequence[str]) -> Mapping[float, list[str]]:
         """Return users by the time since when they need not be looked at again."""
         turns: dict[float, list[str]] = {}
-        for user_id, bucket in zip(user_ids, user_buckets(user_ids, self.settings.n_buckets), strict=True):
+        for user_id, bucket in zip(user_ids, user_buckets(user_ids, layout_of(self.settings).made_with), strict=True):
             turns.setdefault(self.refreshed_since(bucket), []).append(user_id)
         return turns
 

@@ -43,11 +43,41 @@ def catalogue_inputs(project: Project) -> dict[str, Any]:
 
 
 def genres_of_artists(lake: Lake) -> pl.LazyFrame:
-    """Return ``artist_key, genres``, one row per artist with genres. If buckets disagree, the first one counts."""
+    """Return ``artist_key, genres``, one row per artist with genres. If buckets disagree, the first one counts.
+
+    The first as the data root was made: a split changes no answer.
+    """
     import polars as pl
 
     with_genres = lake.scan(ARTIST_GENRES).drop_nulls("genres")
-    return with_genres.group_by("artist_key").agg(pl.col("genres").sort_by("user_bucket").first())
+    order = pl.col("user_bucket") % lake.of_origin, pl.col("user_bucket")
+    return with_genres.group_by("artist_key").agg(pl.col("genres").sort_by(*order).first())
+
+
+def made_from(card: dict[str, Any], now: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the `catalogue_inputs` that the catalogue was made from, by its card; None if they cannot be told.
+
+    Of buckets that were split since, those parts have the present fingerprint that sum up to the one before.
+    """
+    before = card.get("made_from")
+    if not isinstance(before, dict):
+        return None
+    users, parts = before["users"], now["users"]
+    if len(users) == len(parts):
+        return before
+    together = [_sum(parts[bucket :: len(users)]) for bucket in range(len(users))]
+    return before | {
+        "users": [
+            part if together[bucket % len(users)] == users[bucket % len(users)] else None
+            for bucket, part in enumerate(parts)
+        ]
+    }
+
+
+def _sum(fingerprints: list[str]) -> str:
+    """Return the fingerprint of several buckets together; empty for buckets without users."""
+    present = [int(fingerprint) for fingerprint in fingerprints if fingerprint]
+    return str(sum(present) % 2**64) if present else ""
 
 
 def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any]) -> pl.Series | None:
@@ -66,7 +96,7 @@ def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any
     """
     import polars as pl
 
-    if not isinstance(before, dict) or any(before[name] != now[name] for name in ("code", "audio")):
+    if before is None or any(before[name] != now[name] for name in ("code", "audio")):
         return None
     buckets = [bucket for bucket, users in enumerate(now["users"]) if users != before["users"][bucket]]
     if len(buckets) > WHOLE_SHARE * lake.n_buckets:

@@ -16,7 +16,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import HasAudioFeatures, Source
 from spotify_dag.sources.ingestion import source_versions
-from spotify_dag.staleness.changed_tracks import AT_ONCE, catalogue_inputs
+from spotify_dag.staleness.changed_tracks import AT_ONCE, catalogue_inputs, made_from
 from spotify_dag.stores.user_index import UserIndex
 from spotify_dag.tower.gate import soundness
 from spotify_dag.training_data.policy import may_be_trained_on, trainable_users
@@ -177,8 +177,8 @@ def stale_catalogue(project: Project) -> str | None:
     import polars as pl
 
     card, inputs = project.track_catalogue_card(), catalogue_inputs(project)
-    before = card.get("made_from")
-    if not isinstance(before, dict) or any(before.get(name) != inputs[name] for name in AT_ONCE):
+    before = made_from(card, inputs)
+    if before is None or any(before.get(name) != inputs[name] for name in AT_ONCE):
         return "the catalogue of tracks was made by other rules" if card else "there is no catalogue of tracks"
     if before == inputs:
         return None
@@ -193,7 +193,8 @@ def stale_catalogue(project: Project) -> str | None:
 def tracks_wait_until(project: Project) -> datetime | None:
     """Return the time until which tracks of new users wait at the longest; None if no tracks wait."""
     card = project.track_catalogue_card()
-    if "made_at" not in card or card["made_from"] == catalogue_inputs(project):
+    inputs = catalogue_inputs(project)
+    if "made_at" not in card or made_from(card, inputs) == inputs:
         return None
     return datetime.fromisoformat(card["made_at"]) + CATALOGUE_AGE
 

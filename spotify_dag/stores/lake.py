@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import inf
 from pathlib import Path
@@ -24,6 +25,7 @@ from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import locked
+from spotify_dag.layout import refuse_other_layout
 from spotify_dag.schemas import TABLES, USERS, Column, Table, polars_dtype
 from spotify_dag.tombstones import Tombstones
 
@@ -58,10 +60,44 @@ class Lake:
     n_buckets: int
     tombstones: Tombstones | None = None
     """Forgotten users: their rows are never written."""
+    made_with: int | None = None
+    """The number of buckets when the data root was made, if it was another."""
+    is_present: bool = True
+    """False for tables of a split that is being made, or that were left behind by one."""
+
+    @property
+    def of_origin(self) -> int:
+        """The number of buckets when the data root was made: what was one bucket then goes by its remainder."""
+        return self.made_with or self.n_buckets
+
+    def folder(self, table: Table) -> Path:
+        """Return the folder of a table. A table by user bucket has another one after each split."""
+        is_split = table.partition_by == "user_bucket" and self.n_buckets != self.of_origin
+        return self.root / (f"{table.name}-{self.n_buckets}" if is_split else table.name)
 
     def uri(self, table: Table) -> str:
         """Return the path of a table."""
-        return str(self.root / table.name)
+        return str(self.folder(table))
+
+    def divided(self, n_buckets: int) -> Lake:
+        """Return the tables of the same data root with another number of buckets, which are not those that answer."""
+        return replace(self, n_buckets=n_buckets, made_with=self.of_origin, is_present=False)
+
+    def left_over(self) -> list[Lake]:
+        """Return the tables of other numbers of buckets: of a split that is being made, and of one that was made."""
+        names = {table.name for table in TABLES if table.partition_by == "user_bucket"}
+        folders = [folder.name.rpartition("-") for folder in self.root.glob("*-*") if folder.name[0] != "."]
+        numbers = {int(number) for name, _, number in folders if name in names and number.isdigit()}
+        if any((self.root / name).is_dir() for name in names):
+            numbers.add(self.of_origin)
+        return [self.divided(number) for number in sorted(numbers - {self.n_buckets})]
+
+    def drop(self) -> None:
+        """Delete all tables by user bucket, of a lake that does not answer."""
+        for table in TABLES:
+            if table.partition_by == "user_bucket" and self.folder(table).is_dir():
+                with self._writing(table, alone=True):
+                    shutil.rmtree(self.folder(table))
 
     def exists(self, table: Table) -> bool:
         """Whether the table was ever written."""
@@ -74,18 +110,30 @@ class Lake:
 
         It is for callers that ask every second whether something changed. To read rows, open the table with Delta.
         """
-        log = self.root / table.name / "_delta_log"
+        log = self.folder(table) / "_delta_log"
         try:
             names = os.listdir(log)
         except FileNotFoundError:
             return -1
         return max((int(name[:20]) for name in names if name.endswith(".json") and name[:20].isdigit()), default=-1)
 
+    def files(self, table: Table, column: str) -> dict[int, list[Any]]:
+        """Return what the log says of the files of each bucket: ``path``, ``size_bytes`` or ``num_records``."""
+        if not self.exists(table):
+            return {}
+        actions = _open(self.uri(table)).get_add_actions(flatten=True)
+        files: dict[int, list[Any]] = {}
+        columns = (actions.column(name).to_pylist() for name in ("partition.user_bucket", column))
+        for bucket, said in zip(*columns, strict=True):
+            files.setdefault(bucket, []).append(said)
+        return files
+
     def scan(self, table: Table, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
         """Return the present rows of a table, or of some of its buckets; no rows if it was never written."""
         import polars as pl
 
         if not self.exists(table):
+            self._refuse_other_layout()  # else the users would seem to be gone
             return table.empty().lazy()
         opened = _open(self.uri(table))
         new = self._new_columns(table, opened)
@@ -194,7 +242,7 @@ class Lake:
             return 0
         with self._writing(table, alone=True):
             count = self._rewrite(table, bucket, lambda rows: rows.remove(gone))
-            folder = self.root / table.name / f"user_bucket={bucket}"
+            folder = self.folder(table) / f"user_bucket={bucket}"
             current = set(map(Path, _open(self.uri(table)).file_uris()))
             for file in set(folder.glob("*")) - current:
                 file.unlink()
@@ -225,7 +273,7 @@ class Lake:
                 for file in before
             )
             self._commit(table, left, mode="overwrite")
-            folder, current = self.root / table.name, set(map(Path, _open(self.uri(table)).file_uris()))
+            folder, current = self.folder(table), set(map(Path, _open(self.uri(table)).file_uris()))
             for file in set(folder.rglob("*.parquet")) - current:
                 if "_delta_log" not in file.parts:
                     file.unlink()
@@ -274,7 +322,7 @@ class Lake:
             per_partition = Counter(str(Path(file).parent) for file in opened.file_uris())
             if max(per_partition.values(), default=0) > 1:
                 opened.optimize.compact(writer_properties=WriterProperties(compression="ZSTD"))
-            folder, since = self.root / table.name, time.time() - keep.total_seconds()
+            folder, since = self.folder(table), time.time() - keep.total_seconds()
             log = folder / "_delta_log"
             needed = set(map(Path, opened.file_uris())) | {folder / path for path in _removed_since(log, since)}
             unneeded = [file for file in folder.rglob("*.parquet") if file not in needed and log not in file.parents]
@@ -290,7 +338,7 @@ class Lake:
         with self._writing(table, alone=True):
             opened = _open(self.uri(table))
             opened.create_checkpoint()
-            log = self.root / table.name / "_delta_log"
+            log = self.folder(table) / "_delta_log"
             for file in log.glob("*.*"):
                 if file.name.split(".")[0].isdigit() and int(file.name.split(".")[0]) < opened.version():
                     file.unlink()
@@ -341,12 +389,34 @@ class Lake:
         Yields
         ------
         Whether the lock is held. It is False only if ``wait`` is false and there is another writer.
+
+        Raises
+        ------
+        LayoutChangedError
+            If the buckets were split meanwhile: what is written here would be lost.
         """
-        locks = self.root / ".locks"
+        lock = self.root / ".locks" / self.folder(table).name
         with ExitStack() as held:
-            with locked(locks / f"{table.name}.gate", wait=wait) as first:
-                got = first and held.enter_context(locked(locks / table.name, wait=wait, shared=not alone))
+            with locked(lock.with_name(f"{lock.name}.gate"), wait=wait) as first:
+                got = first and held.enter_context(locked(lock, wait=wait, shared=not alone))
+            self._refuse_other_layout()
             yield got
+
+    @contextmanager
+    def all_locked(self) -> Iterator[None]:
+        """Hold the locks of all tables by user bucket, alone: nobody writes to them meanwhile, nor does this process.
+
+        Writers hold one of them at a time, so nobody waits for ever.
+        """
+        with ExitStack() as held:
+            for table in TABLES:
+                if table.partition_by == "user_bucket":
+                    held.enter_context(self._writing(table, alone=True))
+            yield
+
+    def _refuse_other_layout(self) -> None:
+        if self.is_present:
+            refuse_other_layout(self.root.parent, self.n_buckets)
 
     def _without_forgotten(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows without those of forgotten users.
@@ -424,24 +494,33 @@ class Lake:
             configuration: dict[str, str | None] = {"delta.dataSkippingStatsColumns": table.partition_by}
             DeltaTable.create(str(made), schema, partition_by=[table.partition_by], configuration=configuration)
             try:
-                made.rename(self.root / table.name)
+                made.rename(self.folder(table))
             except OSError:
                 if not self.exists(table):
                     raise
 
-    def chunks(self, table: Table, buckets: Sequence[int], rows: int = CHUNK_ROWS) -> Iterator[list[int]]:
-        """Split buckets into groups of about ``rows`` rows of ``table``, at least one bucket each."""
+    def chunks(
+        self, table: Table, buckets: Sequence[int], rows: int = CHUNK_ROWS, *, whole_origins: bool = False
+    ) -> Iterator[list[int]]:
+        """Divide buckets into groups of about ``rows`` rows of ``table``, at least one bucket each.
+
+        With ``whole_origins``, what was one bucket when the data root was made stays together, in that order.
+        """
         import polars as pl
 
         counts = dict(self.scan(table, buckets).group_by("user_bucket").agg(pl.len()).collect().iter_rows())
+        together: dict[int, list[int]] = {}
+        for bucket in buckets:
+            together.setdefault(bucket % self.of_origin if whole_origins else bucket, []).append(bucket)
         group: list[int] = []
         held = 0
-        for bucket in buckets:
-            if group and held + counts.get(bucket, 0) > rows:
+        for _, some in sorted(together.items()) if whole_origins else together.items():
+            count = sum(counts.get(bucket, 0) for bucket in some)
+            if group and held + count > rows:
                 yield group
                 group, held = [], 0
-            group.append(bucket)
-            held += counts.get(bucket, 0)
+            group += some
+            held += count
         if group:
             yield group
 

@@ -1,9 +1,10 @@
 """What users said about their own taste: what does not count, tracks that are not for them, tracks to find more like.
 
-One JSON file per bucket under ``inbox/preferences/``, written under one lock. Nothing else can replace it, so it lies
-in the inbox and not in the lake. A user who undid everything keeps an empty entry: so a reader sees that something
-changed. `Preferences.hashed` puts a digest of what is left out into ``content_hash``. So a user who changed it is stale
-as one whose listening changed, and nobody else is.
+One JSON file per bucket under ``inbox/preferences/``, written under one lock: per bucket as the data root was made, so
+that it stays where it is when buckets are split. Nothing else can replace it, so it lies in the inbox and not in the
+lake. A user who undid everything keeps an empty entry: so a reader sees that something changed. `Preferences.hashed`
+puts a digest of what is left out into ``content_hash``. So a user who changed it is stale as one whose listening
+changed, and nobody else is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.genres import artist_key
@@ -27,6 +28,8 @@ from spotify_dag.tombstones import Tombstones
 
 if TYPE_CHECKING:
     import polars as pl
+
+T = TypeVar("T")
 
 LeftOut = Literal["artist", "genre", "playlist"]
 """What may not count for taste."""
@@ -66,10 +69,12 @@ class Preferences:
     n_buckets: int
     tombstones: Tombstones | None = None
     """Forgotten users: nothing is kept of them."""
+    made_with: int | None = None
+    """The number of buckets when the data root was made, if it was another: that of the files."""
 
     def of(self, user_id: str) -> list[Preference]:
         """Return what a user said, in the order of saying it."""
-        return list(self._entries(user_buckets([user_id], self.n_buckets)[0]).get(user_id, ()))
+        return list(self._entries(self._file_of(user_id)).get(user_id, ()))
 
     def change(
         self, user_id: str, add: Sequence[Preference] = (), remove: Sequence[Preference] = ()
@@ -86,8 +91,8 @@ class Preferences:
         with self._alone():
             if self.tombstones is not None and user_id in self.tombstones:
                 raise PreferenceError(f"'{user_id[:80]}' was forgotten, so nothing is kept. Add them again first.")
-            bucket = user_buckets([user_id], self.n_buckets)[0]
-            entries = dict(self._entries(bucket))
+            file = self._file_of(user_id)
+            entries = dict(self._entries(file))
             before = entries.get(user_id, ())
             said = dict(zip(keys_of(before), before, strict=True))
             for key, preference in zip(keys_of(remove), remove, strict=True):
@@ -105,29 +110,32 @@ class Preferences:
                     "Undo some first."
                 )
             if tuple(said.values()) != before:
-                self._write(bucket, entries | {user_id: tuple(said.values())})
+                self._write(file, entries | {user_id: tuple(said.values())})
             return list(said.values())
 
     def remove_user(self, user_id: str) -> int:
         """Delete all that a user said; return how much it was."""
-        (bucket,) = user_buckets([user_id], self.n_buckets)
-        if not self._file(bucket).is_file():
+        file = self._file_of(user_id)
+        if not file.is_file():
             return 0
         with self._alone():
-            entries = dict(self._entries(bucket))
+            entries = dict(self._entries(file))
             removed = entries.pop(user_id, None)
             if removed is not None:
-                self._write(bucket, entries)
+                self._write(file, entries)
         return len(removed or ())
 
     def take_over(self, others: Preferences, buckets: Iterable[int]) -> None:
         """Have the preferences that others have now, for some buckets, and keep them until this is called again."""
         for bucket in buckets:
             # Files are replaced and never changed, so a read gives one state.
-            entries = others._entries(bucket)
-            if entries != self._entries(bucket):
+            entries = others._of_bucket(bucket)
+            if entries != self._of_bucket(bucket):
                 with self._alone():
-                    self._write(bucket, self._without_forgotten(entries))
+                    file = self._file(bucket)
+                    before = self._of_bucket(bucket)
+                    rest = {user: said for user, said in self._entries(file).items() if user not in before}
+                    self._write(file, rest | self._without_forgotten(entries))
 
     def versions(self) -> list[tuple[object, ...]]:
         """Return what differs once anybody's preferences do; it costs nothing."""
@@ -135,10 +143,13 @@ class Preferences:
 
     def digests(self, buckets: Iterable[int] | None = None) -> dict[str, int]:
         """Return, for every user who ever said something, a digest of what they leave out; 0 for nothing."""
-        every = range(self.n_buckets) if buckets is None else buckets
         if not self.root.is_dir():
             return {}
-        return {user: digest for bucket in every for user, digest in self._digests(bucket).items()}
+        if buckets is None:
+            return {user: digest for bucket in range(self._files) for user, digest in self._digests(bucket).items()}
+        return {
+            user: digest for bucket in buckets for user, digest in self._here(bucket, self._digests(bucket)).items()
+        }
 
     def left_out(self, buckets: Iterable[int]) -> pl.DataFrame:
         """Return what the users of some buckets leave out: ``user_id, kind, key`` for `features.left_out`."""
@@ -148,7 +159,7 @@ class Preferences:
             (user, preference.kind, preference.name)
             for bucket in buckets
             if self.root.is_dir()
-            for user, said in self._entries(bucket).items()
+            for user, said in self._of_bucket(bucket).items()
             for preference in said
             if preference.kind in LEFT_OUT
         ]
@@ -186,25 +197,41 @@ class Preferences:
         forgotten = self.tombstones.among(entries) if self.tombstones is not None else ()
         return {user: said for user, said in entries.items() if user not in forgotten}
 
+    @property
+    def _files(self) -> int:
+        return self.made_with or self.n_buckets
+
     def _file(self, bucket: int) -> Path:
-        return self.root / f"{bucket:04d}.json"
+        return self.root / f"{bucket % self._files:04d}.json"
+
+    def _file_of(self, user_id: str) -> Path:
+        return self._file(user_buckets([user_id], self._files)[0])
 
     def _alone(self) -> AbstractContextManager[bool]:
         return locked(self.root / ".lock")
 
-    def _entries(self, bucket: int) -> dict[str, tuple[Preference, ...]]:
-        file = self._file(bucket)
+    def _entries(self, file: Path) -> dict[str, tuple[Preference, ...]]:
         version = file_version(file)
         return _read(file, *version) if version else {}
+
+    def _of_bucket(self, bucket: int) -> dict[str, tuple[Preference, ...]]:
+        return self._here(bucket, self._entries(self._file(bucket)))
+
+    def _here(self, bucket: int, of_file: dict[str, T]) -> dict[str, T]:
+        """Return what a file says of the users of one bucket."""
+        if self._files == self.n_buckets:
+            return of_file
+        buckets = user_buckets(list(of_file), self.n_buckets)
+        return {user: said for (user, said), own in zip(of_file.items(), buckets, strict=True) if own == bucket}
 
     def _digests(self, bucket: int) -> dict[str, int]:
         file = self._file(bucket)
         version = file_version(file)
         return _digested(file, *version) if version else {}
 
-    def _write(self, bucket: int, entries: dict[str, tuple[Preference, ...]]) -> None:
+    def _write(self, file: Path, entries: dict[str, tuple[Preference, ...]]) -> None:
         plain = {user: [asdict(preference) for preference in said] for user, said in sorted(entries.items())}
-        write_atomically(self._file(bucket), json.dumps(plain, ensure_ascii=False).encode())
+        write_atomically(file, json.dumps(plain, ensure_ascii=False).encode())
 
 
 @lru_cache(HELD)

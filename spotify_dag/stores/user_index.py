@@ -66,6 +66,11 @@ class UserIndex:
     model_version: str
     tombstones: Tombstones | None = field(default=None, compare=False)
     """Forgotten users: their rows are never written."""
+    n_buckets: int | None = field(default=None, compare=False)
+    """The number of buckets that callers speak of; None for those that are stored.
+
+    While buckets are split, some rows hold the bucket they will be in. Modulo the number before, it is the one before.
+    """
 
     @classmethod
     def published(cls, root: Path) -> tuple[UserIndex, ScoreScale] | None:
@@ -120,9 +125,9 @@ class UserIndex:
         table = self._table()
         if rows.is_empty():
             if table is not None:
-                table.delete(_in_buckets(buckets))
+                table.delete(self._in_buckets(buckets))
             return
-        self._matching(rows).when_not_matched_by_source_delete(_in_buckets(buckets)).execute(_conformed(rows))
+        self._matching(rows).when_not_matched_by_source_delete(self._in_buckets(buckets)).execute(_conformed(rows))
 
     def merge(self, rows: pl.DataFrame, gone: Sequence[str]) -> None:
         """Add or change the users of ``rows`` (columns as for `replace`), and delete the users ``gone``.
@@ -277,10 +282,16 @@ class UserIndex:
         present = [name for name in columns if name in table.schema.names]
         search = table.search().select(present).limit(None)
         rows = pl.DataFrame(
-            pl.from_arrow((search if buckets is None else search.where(_in_buckets(buckets))).to_arrow())
+            pl.from_arrow((search if buckets is None else search.where(self._in_buckets(buckets))).to_arrow())
         )
         added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
+        if self.n_buckets is not None:
+            added.append(pl.col("user_bucket") % self.n_buckets)
         return rows.with_columns(added).select(columns).sort("user_id")
+
+    def _in_buckets(self, buckets: Sequence[int]) -> str:
+        bucket = "user_bucket" if self.n_buckets is None else f"user_bucket % {self.n_buckets}"
+        return f"{bucket} in ({', '.join(map(str, buckets))})"
 
     def approximation(self) -> str | None:
         """Return a name of the approximate vector index, or None if searches are exact.
@@ -348,10 +359,6 @@ class UserIndex:
             answers[number].append((user, 1.0 - distance))
         # Equal distances come in storage order. Sorted by id, too, the same question always gets the same answer.
         return [sorted(answer, key=lambda pair: (-pair[1], pair[0])) for answer in answers]
-
-
-def _in_buckets(buckets: Sequence[int]) -> str:
-    return f"user_bucket in ({', '.join(map(str, buckets))})"
 
 
 def _in_users(user_ids: Sequence[str]) -> str:

@@ -100,6 +100,8 @@ def training_buckets(project: Project) -> list[int]:
     """
     import polars as pl
 
-    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort("user_bucket").collect()
+    # Buckets that were split follow each other: the sample stays nearly the same.
+    order = pl.col("user_bucket") % project.lake.of_origin, pl.col("user_bucket")
+    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort(*order).collect()
     within = counts.filter(pl.col("len").cum_sum() <= project.settings.train_users)
     return (within if within.height else counts.head(1))["user_bucket"].to_list()

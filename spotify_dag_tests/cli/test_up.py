@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from spotify_dag.cli.main import app
 from spotify_dag.cli.up import Part, keep_running
 from spotify_dag.files import locked
+from spotify_dag.layout import Layout, read_layout
 from spotify_dag_tests.waiting import until
 
 pytestmark = pytest.mark.process
@@ -54,6 +55,29 @@ def test_parts_are_kept_running_and_end_with_an_interrupt(tmp_path: Path, capsys
     told = capsys.readouterr().out
     assert "steady" in told
     assert "ended with status 0, is started again; see " in told
+
+
+def test_the_code_server_is_started_again_when_buckets_were_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, other = part(tmp_path, "code", STEADY), part(tmp_path, "app", STEADY)
+    Layout(64, 64).write(tmp_path)
+
+    def split() -> None:
+        try:
+            until(lambda: all(each.log.is_file() and "here" in each.log.read_text() for each in (code, other)))
+            Layout(128, 64).write(tmp_path)
+            until(lambda: code.log.read_text().count("here") >= 2)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=split)
+    watcher.start()
+    keep_running([code, other], lambda: read_layout(tmp_path))
+    watcher.join()
+    assert code.log.read_text().count("here") == 2
+    assert other.log.read_text().count("here") == 1
+    assert "There are 128 user buckets now. The code server is started again." in capsys.readouterr().out
 
 
 def up(data: Path, *arguments: object) -> tuple[int, str]:

@@ -12,6 +12,7 @@ import pytest
 
 from spotify_dag.definitions import build_definitions
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.layout import Layout
 from spotify_dag.orchestration import step_failures
 from spotify_dag.orchestration.schedules import buckets_of_the_day
 from spotify_dag.project import Project
@@ -94,12 +95,15 @@ def test_a_week_of_the_schedule_runs_every_bucket_once(
 def test_days_are_even_and_follow_the_period() -> None:
     week = 7 * 86_400
     monday = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
-    days = [buckets_of_the_day(monday + day * 86_400, 64, week) for day in range(14)]
+    days = [buckets_of_the_day(monday + day * 86_400, Layout(64, 64), week) for day in range(14)]
     assert {len(day) for day in days} == {9, 10}
     assert sorted(chain(*days[:7])) == list(range(64))
     assert days[:7] == days[7:]
-    assert buckets_of_the_day(monday, 64, 86_400) == list(range(64))
-    fortnight = [buckets_of_the_day(monday + day * 86_400, 64, 2 * week) for day in range(14)]
+    # A split moves nobody to another day.
+    split = [buckets_of_the_day(monday + day * 86_400, Layout(256, 64), week) for day in range(14)]
+    assert split == [sorted(b + 64 * part for b in day for part in range(4)) for day in days]
+    assert buckets_of_the_day(monday, Layout(64, 64), 86_400) == list(range(64))
+    fortnight = [buckets_of_the_day(monday + day * 86_400, Layout(64, 64), 2 * week) for day in range(14)]
     assert sorted(chain(*fortnight)) == list(range(64))
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -25,7 +26,7 @@ from spotify_dag.schemas import (
     user_buckets,
 )
 from spotify_dag.settings import Settings
-from spotify_dag.staleness.changed_tracks import catalogue_inputs, genres_of_artists, touched_tracks
+from spotify_dag.staleness.changed_tracks import catalogue_inputs, genres_of_artists, made_from, touched_tracks
 from spotify_dag.tracks.catalogue_rows import catalogue, distinct_tracks
 
 pytestmark = pytest.mark.medium
@@ -121,8 +122,8 @@ def brought_up_to_date(project: Project) -> int:
 
 
 def touched(project: Project) -> list[str] | None:
-    before = project.track_catalogue_card()["made_from"]
-    found = touched_tracks(project.lake, before, catalogue_inputs(project))
+    now = catalogue_inputs(project)
+    found = touched_tracks(project.lake, made_from(project.track_catalogue_card(), now), now)
     return None if found is None else found.explode().to_list()
 
 
@@ -135,6 +136,24 @@ CHANGES = {
     "other genres": lambda project: genres(project, 1),
     "a genre that is gone": lambda project: project.lake.overwrite(ARTIST_GENRES, [ARTIST_GENRES.empty()]),
 }
+
+
+def as_split(project: Project) -> dict[str, Any]:
+    """Return the present inputs as they are of twice as many buckets: a bucket is the sum of its parts."""
+    now = catalogue_inputs(project)
+    halves = [(int(users) // 3, int(users) - int(users) // 3) if users else ("", "") for users in now["users"]]
+    return now | {"users": [str(half[part]) for part in (0, 1) for half in halves]}
+
+
+def test_a_catalogue_is_not_older_because_buckets_were_split(project: Project) -> None:
+    card, now = project.track_catalogue_card(), as_split(project)
+    assert made_from(card, now) == now
+    listens(project, {"user-3": -1})
+    changed, after = user_buckets(["user-3"], BUCKETS)[0], as_split(project)
+    before = made_from(card, after)
+    different = [bucket for bucket, users in enumerate(after["users"]) if before["users"][bucket] != users]
+    assert different == [changed, changed + BUCKETS]
+    assert made_from({"made_from": "0123"}, now) is None
 
 
 @pytest.mark.parametrize("change", CHANGES)

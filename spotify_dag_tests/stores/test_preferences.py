@@ -57,6 +57,31 @@ def test_digests_tell_what_is_left_out_and_nothing_else(preferences: Preferences
     assert hashed["content_hash"].to_list() == [5 ^ digests["bob"], 6, -7]
 
 
+def test_files_stay_when_buckets_are_split(preferences: Preferences) -> None:
+    """Of 16 buckets, a file has four; each is told of its own users alone."""
+    users = [f"user-{number}" for number in range(40)]
+    for user in users:
+        preferences.change(user, [Preference("genre", user)])
+    split = Preferences(preferences.root, 16, preferences.tombstones, made_with=4)
+    assert [split.of(user) for user in users] == [preferences.of(user) for user in users]
+    assert split.digests() == preferences.digests()
+    assert split.left_out(range(16)).sort("user_id").equals(preferences.left_out(range(4)).sort("user_id"))
+    for bucket in range(16):
+        here = {user for user, own in zip(users, user_buckets(users, 16), strict=True) if own == bucket}
+        assert set(split.digests([bucket])) == set(split.left_out([bucket])["user_id"]) == here
+    taken = Preferences(preferences.root.parent / "used", 16, preferences.tombstones, made_with=4)
+    taken.take_over(split, [1])
+    taken.take_over(split, [5])
+    split.change(users[0], [ABBA])
+    mine = user_buckets(users[:1], 16)
+    assert set(taken.digests()) == set(split.digests([1, 5]))
+    taken.take_over(split, [*mine, 1])
+    assert taken.of(users[0]) == split.of(users[0])
+    assert set(taken.digests()) == set(split.digests([*mine, 1, 5]))
+    assert split.remove_user(users[0]) == 2
+    assert preferences.of(users[0]) == []
+
+
 def test_a_change_is_seen_by_version(preferences: Preferences) -> None:
     before = preferences.versions()
     preferences.change("ann", [ABBA])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -55,6 +56,19 @@ def held(index: UserIndex) -> list[tuple[str, int, int]]:
 @pytest.fixture
 def index(tmp_path: Path) -> UserIndex:
     return UserIndex(tmp_path / "vectors", "tower-test")
+
+
+@pytest.mark.medium
+def test_rows_may_name_the_bucket_they_will_be_in(index: UserIndex) -> None:
+    """While 2 buckets become 8, bucket 1 is 1, 3, 5 or 7."""
+    index.replace([0, 1], rows(["a", "b", "c", "d"], [0, 6, 1, 5], drawn(4)))
+    of_two = replace(index, n_buckets=2)
+    assert held(of_two) == [("a", 0, 1), ("b", 0, 1), ("c", 1, 1), ("d", 1, 1)]
+    assert of_two.rows([1])["user_id"].to_list() == ["c", "d"]
+    of_two.replace([1], rows(["c"], [1], drawn(1), content=2))
+    assert held(index) == [("a", 0, 1), ("b", 6, 1), ("c", 1, 2)]
+    of_two.replace([0], rows([], [], drawn(0)))
+    assert held(index) == [("c", 1, 2)]
 
 
 @pytest.mark.medium

@@ -30,7 +30,6 @@ from spotify_dag.schemas import (
     USER_EMBEDDINGS,
     USERS,
 )
-from spotify_dag.settings import Settings
 from spotify_dag.staleness.stale_buckets import feature_version
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ DRIFTS = (
 )
 
 
-def drift_check(settings: Settings, drift: Drift) -> Any:
+def drift_check(drift: Drift) -> Any:
     """Return a check of drift."""
 
     # Of no partition, unlike the others: Dagster then keeps one record per run, whatever buckets it was about.
@@ -188,7 +187,7 @@ def drift_check(settings: Settings, drift: Drift) -> Any:
         description=f"{drift.description} (against the last {HISTORY} runs; a warning, blocks nothing).",
     )
     def check(context: dg.AssetCheckExecutionContext, project: dg.ResourceParam[Project]) -> dg.AssetCheckResult:
-        buckets = tagged_buckets(context.run.tags) or list(range(settings.n_buckets))
+        buckets = tagged_buckets(context.run.tags) or list(range(project.lake.n_buckets))
         return compare_with_history(context, project, drift, drift.measure(project, buckets))
 
     return check

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from spotify_dag.features.tastes import items
-from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, RAW_PLAYLISTS, REJECTS, USER_TASTES, USERS, user_buckets
-from spotify_dag.settings import Settings
 from spotify_dag.stores.text_encoder import unknown_texts
 from spotify_dag.training_data.listening import taste_texts
 
@@ -116,14 +115,14 @@ COUNTS: dict[str, tuple[str, Callable[[Project, list[int]], dict[str, int]], str
 """Checks by name: the asset, what counts disagreements, and what the check says."""
 
 
-def counting_check(settings: Settings, name: str) -> Any:
+def counting_check(buckets: dg.StaticPartitionsDefinition, name: str) -> Any:
     """Return the check of `COUNTS` with this name."""
     asset, count, description = COUNTS[name]
 
     @dg.asset_check(
         asset=asset,
         name=name,
-        partitions_def=user_bucket_partitions(settings.n_buckets),
+        partitions_def=buckets,
         blocking=True,
         description=description,
     )

@@ -30,7 +30,7 @@ from spotify_dag.orchestration.checks.user_checks import (
     check_user_index,
 )
 from spotify_dag.orchestration.freshness import freshness_check
-from spotify_dag.orchestration.partitions import user_bucket_partitions, weekly_bucket_partitions
+from spotify_dag.orchestration.partitions import weekly_bucket_partitions
 from spotify_dag.orchestration.stages import STAGES
 from spotify_dag.schemas import (
     ARTIST_GENRES,
@@ -46,7 +46,6 @@ from spotify_dag.schemas import (
     USERS,
     WEEKLY_PLAYLISTS,
 )
-from spotify_dag.settings import Settings
 from spotify_dag.tower.gate import COLLAPSE
 
 
@@ -63,14 +62,14 @@ class Check:
     by_bucket: bool = True
     """Whether it looks at the buckets of a run, not at the whole."""
 
-    def definition(self, settings: Settings) -> dg.AssetChecksDefinition:
+    def definition(self, buckets: dg.StaticPartitionsDefinition) -> dg.AssetChecksDefinition:
         """Return the check as Dagster takes it."""
         return dg.asset_check(
             asset=self.asset,
             name=self.name,
             description=self.description,
             blocking=self.blocking,
-            partitions_def=user_bucket_partitions(settings.n_buckets) if self.by_bucket else None,
+            partitions_def=buckets if self.by_bucket else None,
         )(self.function)
 
 
@@ -164,14 +163,14 @@ TABLES_WRITTEN = (
 TRACK_TABLES_WRITTEN = ((AUDIO_FEATURES,), (TRACK_CATALOGUE,))
 
 
-def asset_checks(settings: Settings) -> list[Any]:
+def asset_checks(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
     """Return every check of the graph."""
     return [
-        *(conformance_check(tables, user_bucket_partitions(settings.n_buckets)) for tables in TABLES_WRITTEN),
+        *(conformance_check(tables, buckets) for tables in TABLES_WRITTEN),
         *(conformance_check(tables) for tables in TRACK_TABLES_WRITTEN),
-        conformance_check((WEEKLY_PLAYLISTS,), weekly_bucket_partitions(settings.n_buckets)),
-        *(check.definition(settings) for check in CHECKS),
-        *(counting_check(settings, name) for name in COUNTS),
-        *(drift_check(settings, drift) for drift in DRIFTS),
+        conformance_check((WEEKLY_PLAYLISTS,), weekly_bucket_partitions(buckets)),
+        *(check.definition(buckets) for check in CHECKS),
+        *(counting_check(buckets, name) for name in COUNTS),
+        *(drift_check(drift) for drift in DRIFTS),
         *(freshness_check(stage) for stage in STAGES.values()),
     ]

@@ -9,17 +9,16 @@ import time
 from typing import Any
 
 import dagster as dg
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
 from dagster._daemon import controller
 from dagster._daemon.asset_daemon import AssetDaemon
 from dagster._daemon.cli import main
 
 from spotify_dag.orchestration.dagster_internals.code_server import ask_less_often
 from spotify_dag.orchestration.dagster_internals.launcher import warm_up
+from spotify_dag.orchestration.dagster_internals.records import unfinished_backfills
 
 LONGEST_SECONDS = 60.0
 """Automation is looked at once in so long, also where nothing has happened: a sensor may have been switched on."""
-UNFINISHED = [status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES]
 
 
 class WatchfulAssetDaemon(AssetDaemon):
@@ -42,8 +41,7 @@ class WatchfulAssetDaemon(AssetDaemon):
 
 def what_happened(instance: dg.DagsterInstance) -> object:
     """Return what is equal to itself as long as there is no new event, and no backfill begins, goes on or ends."""
-    backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=UNFINISHED))
-    return instance.event_log_storage.get_maximum_record_id(), [(each.backfill_id, each.status) for each in backfills]
+    return instance.event_log_storage.get_maximum_record_id(), unfinished_backfills(instance)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,20 @@
-"""What Dagster recorded of asset checks, and which runs hold a place in a pool.
+"""What Dagster recorded of asset checks and backfills, and which runs hold a place in a pool.
 
-Dagster has public names for the last evaluation of a check, but not for its history, nor for pools.
+Dagster has public names for the last evaluation of a check, but not for its history, nor for backfills and pools.
 """
 
 from __future__ import annotations
 
 import dagster as dg
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
+
+UNFINISHED = [status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES]
+
+
+def unfinished_backfills(instance: dg.DagsterInstance) -> list[tuple[str, str]]:
+    """Return the id and the status of each backfill that begins, goes on or ends."""
+    backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=UNFINISHED))
+    return [(backfill.backfill_id, backfill.status.value) for backfill in backfills]
 
 
 def check_history(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.files import locked, write_atomically
+from spotify_dag.layout import layout_of
 from spotify_dag.schemas import user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import (
@@ -170,13 +171,13 @@ class SpotifySource:
     def refreshed_since(self, bucket: int) -> float:
         """Return the time since when users of a bucket need not be looked at again."""
         settings = self.settings
-        turn = last_turn(time.time(), bucket, settings.n_buckets, settings.spotify_refresh_hours * 3600)
+        turn = last_turn(time.time(), bucket, layout_of(settings).made_with, settings.spotify_refresh_hours * 3600)
         return max(turn, self.asked)
 
     def _due(self, mirror: Mirror, user_ids: Sequence[str]) -> set[str]:
         """Return those of the users who have to be looked at again."""
         by_turn: dict[float, list[str]] = {}
-        for user_id, bucket in zip(user_ids, user_buckets(user_ids, self.settings.n_buckets), strict=True):
+        for user_id, bucket in zip(user_ids, user_buckets(user_ids, layout_of(self.settings).made_with), strict=True):
             by_turn.setdefault(self.refreshed_since(bucket), []).append(user_id)
         return {user_id for since, users in by_turn.items() for user_id in mirror.due(users, since)}
 

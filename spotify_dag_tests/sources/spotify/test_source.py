@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from spotify_dag.files import locked
+from spotify_dag.layout import Layout
 from spotify_dag.lifecycle.forget import forget
 from spotify_dag.orchestration.schedules import buckets_of_the_day
 from spotify_dag.project import Project
@@ -185,7 +186,8 @@ class TestSteadyState:
             ingest(source)
             asked = {url.split("/")[3] for url in here.traffic().urls if url.startswith("/v1/users/")}
             assert asked == {user for user in users(12) if user_buckets([user], 8)[0] in turn}
-            assert turn == buckets_of_the_day(clock() // 86_400 * 86_400 + today[0] * 86_400, 8, 7 * 86_400)
+            layout = Layout(8, 8)
+            assert turn == buckets_of_the_day(clock() // 86_400 * 86_400 + today[0] * 86_400, layout, 7 * 86_400)
             looked_at += asked
             ingest(source)
             assert here.traffic().urls.total() == 0
