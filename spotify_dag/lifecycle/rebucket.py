@@ -58,7 +58,7 @@ class Plan:
     indexes: int
     """Model versions whose user index is changed."""
     bytes_to_write: int
-    """Of the tables by bucket as they are now: so much is written beside them, and freed when those are deleted."""
+    """Of the tables by bucket that are not copied yet: so much is written, and freed when those before are deleted."""
     bytes_free: int
     copied: int
     """Buckets that a split that was killed has copied, and that are unchanged."""
@@ -116,9 +116,11 @@ def planned(project: Project, into: int) -> Plan:
             f"{lake.n_buckets} buckets cannot be split into {into}: it takes a multiple of {lake.n_buckets} that is "
             f"larger, {MOST_BUCKETS} at most. {'For example ' + ', '.join(ways) if ways else 'There is none left'}."
         )
-    size = sum(sum(sizes) for table in SPLIT_TABLES for sizes in lake.files(table, "size_bytes").values())
-    copied = lake.n_buckets - len(_stale(lake, lake.divided(into)))
-    plan = Plan(lake.n_buckets, into, users, len(project.user_indexes()), size, shutil.disk_usage(data).free, copied)
+    stale = _stale(lake, lake.divided(into))
+    sizes = [lake.files(table, "size_bytes") for table in SPLIT_TABLES]
+    size = sum(sum(files.get(bucket, ())) for files in sizes for bucket in stale)
+    free, copied = shutil.disk_usage(data).free, lake.n_buckets - len(stale)
+    plan = Plan(lake.n_buckets, into, users, len(project.user_indexes()), size, free, copied)
     if plan.bytes_free < size:
         mib = 2**20
         raise SplitError(
@@ -192,8 +194,8 @@ def drop_left_over(project: Project, keep: timedelta) -> None:
             since = _last_copied(lake, other) if is_unfinished else layout_written_at(project.settings.data)
             if time.time() - since > (ABANDONED if is_unfinished else keep).total_seconds():
                 other.drop()
-                if is_unfinished:
-                    (lake.root / _NOTES).unlink(missing_ok=True)
+        if alone and all(other.n_buckets < lake.n_buckets for other in lake.left_over()):
+            (lake.root / _NOTES).unlink(missing_ok=True)
 
 
 def _last_copied(lake: Lake, there: Lake) -> float:

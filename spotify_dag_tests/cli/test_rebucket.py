@@ -64,7 +64,7 @@ def test_for_machines(data: Path) -> None:
     [
         ("3", "Error: 2 buckets cannot be split into 3: it takes a multiple of 2 that is larger, 4096 at most. "),
         ("8192", "For example 4, 8, 16, 32."),
-        ("many", "many"),
+        ("many", "Invalid value for 'buckets'"),
     ],
 )
 def test_bad_input_is_told(data: Path, number: str, said: str) -> None:

@@ -26,8 +26,12 @@ def root(project: Project) -> Project:
 
 
 def divided(root: Project, daemon: Daemon) -> None:
-    """Split the buckets, and start the code server again: the daemon keeps its cursors."""
+    """Split the buckets, and start the code server again: the daemon keeps its cursors.
+
+    Before that it looks once more, with the partitions of before and records of others.
+    """
     rebucket(root, AFTER, record=lambda there: record_split(daemon.instance, there, BEFORE))
+    assert daemon.requested() == set()
     daemon.project = root.now()
     daemon.definitions = build_definitions(settings=root.settings)
 
