@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SPLIT_TABLES = tuple(table for table in TABLES if table.partition_by == "user_bucket")
 MOST_BUCKETS = 4096
+COPIED_ROWS = 400_000
+"""Playlist items that are copied in one commit, at least one bucket of them: a kill loses at most so much work."""
 INDEX_ROWS = 5_000
 """Rows of an index that are changed in one commit."""
 WAIT_SECONDS = 2.0
@@ -212,7 +214,7 @@ def _bring_up(project: Project, there: Project, done: Split, progress: Progress,
     lake = project.lake
     stale = _stale(lake, there.lake)
     with progress.task("Splitting buckets", len(stale)) as advance:
-        for buckets in lake.chunks(RAW_PLAYLISTS, stale) if stale else ():
+        for buckets in lake.chunks(RAW_PLAYLISTS, stale, COPIED_ROWS) if stale else ():
             with nullcontext() if alone else lake.buckets_locked(buckets):
                 sources = _sources(lake)
                 made = _copy(project, there, buckets)
