@@ -88,7 +88,7 @@ def test_rejects_artists_and_counts_go_where_their_users_go(tmp_path: Path) -> N
     project.tombstones.add(users[8])
 
     (genres,) = divided(project, there, ARTIST_GENRES, [0])
-    heard = Counter((own[item["user_id"]], item["artist_name"].lower().replace(" ", "")) for item in items)
+    heard = Counter((own[str(item["user_id"])], str(item["artist_name"]).lower().replace(" ", "")) for item in items)
     assert {(part, key): rows for part, key, rows in genres.select("user_bucket", "artist_key", "rows").rows()} == heard
     assert genres["genres"].to_list() == [[key] for key in genres["artist_key"]]
 
