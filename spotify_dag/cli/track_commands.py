@@ -67,6 +67,7 @@ def continue_playlist(
     A list of requests gets a list of answers, always as JSON. So do requests of the older form with `search`,
     `playlist`, `recommender_neighbors` and `search_neighbors`.
     """
+    from spotify_dag.als import one_blas_thread
     from spotify_dag.tracks.track_answers import ContinueRequest, list_title, read_requests
 
     with clear_errors():
@@ -78,7 +79,8 @@ def continue_playlist(
             )
         project = open_project(context)
         answers = project.track_answers
-        continued = [answers.answer(request) for request in requests]
+        with one_blas_thread():  # products of one request are small
+            continued = [answers.answer(request) for request in requests]
         if as_json or listed or not isinstance(requests[0], ContinueRequest):
             print_json(continued if listed else continued[0])
             return

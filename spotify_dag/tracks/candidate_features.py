@@ -13,8 +13,9 @@ from spotify_dag.tracks.track_arrays import Request
 WORDS = {
     "item_knn": "in playlists with your tracks", "item_knn_recent": "in playlists with your last tracks",
     "beside": "next to your tracks in playlists", "playlist_knn": "in playlists like yours",
-    "playlist_knn_recent": "in playlists like yours", "ials": "in playlists like yours",
-    "ials_all": "in playlists like yours", "ials_artist": "artist in playlists like yours",
+    "ials": "in playlists like yours", "ials_all": "in playlists like yours",
+    "ials_artist": "artist in playlists like yours", "autoencoder": "in playlists like yours",
+    "autoencoder_artist": "artist in playlists like yours",
     "artist_lists": "in playlists with your artists",
     "artist_near": "artist in playlists with your artists", "same_artist": "an artist of yours",
     "same_artist_recent": "an artist of yours", "title_letters": "in playlists with such a title",

@@ -9,6 +9,7 @@ import numpy as np
 
 from spotify_dag.tracks.incidence import MAX_SEEDS, Incidence, evenly, largest
 from spotify_dag.tracks.methods.artist_knn import ArtistKnn
+from spotify_dag.tracks.methods.autoencoder import Autoencoder
 from spotify_dag.tracks.methods.content import Content, Normal, Seeds
 from spotify_dag.tracks.methods.ials import Ials, learn_ials
 from spotify_dag.tracks.methods.item_knn import ItemKnn, beside
@@ -18,10 +19,11 @@ from spotify_dag.tracks.title_texts import TitleTexts
 from spotify_dag.tracks.track_arrays import Playlists, Request, Tracks
 
 METHODS = {
-    "item_knn": 400, "item_knn_recent": 200, "beside": 200, "playlist_knn": 400, "playlist_knn_recent": 200,
-    "ials": 400, "ials_all": 400, "ials_artist": 200, "artist_lists": 200, "artist_near": 200, "same_artist": 100,
-    "same_artist_recent": 50, "title_letters": 400, "title_meaning": 400, "title_artist": 200, "names": 100,
-    "title_names": 100, "sound": 100, "mood": 100, "genre": 100, "popularity": 200,
+    "item_knn": 400, "item_knn_recent": 200, "beside": 200, "playlist_knn": 400, "ials": 400,
+    "ials_all": 400, "ials_artist": 200, "autoencoder": 200, "autoencoder_artist": 200, "artist_lists": 200,
+    "artist_near": 200, "same_artist": 100, "same_artist_recent": 50, "title_letters": 400,
+    "title_meaning": 400, "title_artist": 200, "names": 100, "title_names": 100, "sound": 100, "mood": 100,
+    "genre": 100, "popularity": 200,
 }  # fmt: skip
 """Every method, and how many candidates it names."""
 NAMES = tuple(METHODS)
@@ -51,30 +53,32 @@ class FirstStage:
         The catalogue and the playlists to learn from, and what these are called.
     ials
         Factors that were learned from them.
+    autoencoder
+        The regression over all tracks that was.
     """
 
-    def __init__(self, incidence: Incidence, titles: TitleTexts, ials: Ials) -> None:
+    def __init__(self, incidence: Incidence, titles: TitleTexts, ials: Ials, autoencoder: Autoencoder) -> None:
         self.tracks, self.playlists = incidence.tracks, incidence.playlists
-        self.incidence, self.titles, self.ials = incidence, titles, ials
+        self.incidence, self.titles, self.ials, self.autoencoder = incidence, titles, ials, autoencoder
         self.content = Content(self.tracks)
         self.item_knn, self.playlist_knn = ItemKnn(incidence), PlaylistKnn(incidence)
         self.title_knn, self.artist_knn = TitleKnn(incidence, titles), ArtistKnn(incidence)
         self.popularity = np.log1p(incidence.track_count).astype(np.float32)
 
     @staticmethod
-    def of(tracks: Tracks, playlists: Playlists, ials: Ials) -> FirstStage:
-        """Return a first stage of factors that were learned from the playlists."""
-        titles = TitleTexts(playlists.titles.tolist(), playlists.title)
-        return FirstStage(Incidence(tracks, playlists), titles, ials)
+    def of(tracks: Tracks, playlists: Playlists, ials: Ials, inverse: np.ndarray) -> FirstStage:
+        """Return a first stage of factors and of `Autoencoder.inverse`, learned from the same playlists."""
+        incidence, titles = Incidence(tracks, playlists), TitleTexts(playlists.titles.tolist(), playlists.title)
+        return FirstStage(incidence, titles, ials, Autoencoder(incidence, inverse))
 
     @staticmethod
     def learn(tracks: Tracks, playlists: Playlists, *, seed: int = 0, threads: int = 0) -> FirstStage:
-        """Return a first stage with factors learned from the playlists; ``threads`` as of `learn_ials`."""
+        """Return a first stage that is learned from the playlists; ``threads`` as of `learn_ials`."""
         incidence, titles = Incidence(tracks, playlists), TitleTexts(playlists.titles.tolist(), playlists.title)
         ials = learn_ials(
             incidence.by_playlist, titles.by_playlist, incidence.artists_by_playlist, seed=seed, threads=threads
         )
-        return FirstStage(incidence, titles, ials)
+        return FirstStage(incidence, titles, ials, Autoencoder(incidence))
 
     @cached_property
     def known_popularity(self) -> np.ndarray:
@@ -115,10 +119,11 @@ class FirstStage:
         seeds = Seeds.of(request, seeds_used, self.content)
         scores = {"popularity": self.popularity}
         if len(seeds_used):
-            scores |= self.item_knn(seeds_used) | self.playlist_knn(seeds_used)
+            scores |= self.item_knn(seeds_used) | {"playlist_knn": self.playlist_knn(seeds_used)}
             scores["beside"] = beside(self.incidence, seeds_used)
         scores |= self._by_factors(request, seeds_used, seeds)
         if len(seeds):
+            scores |= self._by_autoencoder(seeds_used, seeds)
             scores |= self.artist_knn(seeds.artist) | self._by_content(seeds)
         if request.title is not None:
             scores |= self._by_title(request, request.title)
@@ -128,6 +133,13 @@ class FirstStage:
         scores = self.ials(known, self.titles.words_in(request.title_text), seeds.artist)
         if "artists" in scores:
             scores["ials_artist"] = scores.pop("artists")[self.tracks.artist] * self.artist_knn.standing
+        return scores
+
+    def _by_autoencoder(self, known: np.ndarray, seeds: Seeds) -> dict[str, np.ndarray]:
+        scores = self.autoencoder(known, seeds.artist)
+        if "artists" in scores:
+            of_artist = scores.pop("artists")[self.tracks.artist]
+            scores["autoencoder_artist"] = of_artist * self.artist_knn.standing
         return scores
 
     def _by_content(self, seeds: Seeds) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spotify_dag.als import one_blas_thread
 from spotify_dag.tracks.candidate_features import FEATURES, REASONS, features
 from spotify_dag.tracks.candidates import NAMES, Candidates, FirstStage
 from spotify_dag.tracks.methods.ials import NOTHING
@@ -77,8 +78,9 @@ class Continuation:
         progress
             Hears how many playlists have been asked for.
         """
-        ranker = learn_ranker(tracks, playlists, seed=seed, threads=threads, progress=progress)
-        return Continuation(FirstStage.learn(tracks, playlists, seed=seed, threads=threads), ranker)
+        with one_blas_thread():  # thousands of small products: more threads would wait for one another
+            ranker = learn_ranker(tracks, playlists, seed=seed, threads=threads, progress=progress)
+            return Continuation(FirstStage.learn(tracks, playlists, seed=seed, threads=threads), ranker)
 
     def ranked(self, request: Request, count: int = USUAL) -> Ranked:
         """Return the candidates of a request in order, ``count`` or more where the catalogue has them."""

@@ -36,7 +36,7 @@ def playlist_knn(neighbours: int) -> Learn:
 
     def learn(incidence: Incidence) -> Baseline:
         model = PlaylistKnn(incidence, neighbours)
-        return lambda request: model(request.seeds)["playlist_knn"]
+        return lambda request: model(request.seeds)
 
     return learn
 

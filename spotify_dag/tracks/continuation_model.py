@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 TRACK_ARRAYS = ("artist", "album", "song", "audio", "year", "popularity", "text", "genre_text")
 FACTORS = {"factors": "tracks", "word_factors": "words", "artist_factors": "artists"}
 """Files of factors, and what in `Ials` they are."""
+AUTOENCODER = "autoencoder"
+"""File of `Autoencoder.inverse`."""
 LAST_NUMBER = 2**63 - 1
-LAYOUT = 3
+LAYOUT = 4
 """Of a version on disk. One of another layout counts as none, and is learned anew."""
 PLAYLIST_ARRAYS = ("indptr", "indices", "title", "title_vectors", "moods")
 GENRE_ARRAYS = ("data", "indices", "indptr")
-ARRAYS = (*TRACK_ARRAYS, *PLAYLIST_ARRAYS, *(f"genres_{name}" for name in GENRE_ARRAYS), *FACTORS, "weights")
+GENRE_FILES = tuple(f"genres_{name}" for name in GENRE_ARRAYS)
+ARRAYS = (*TRACK_ARRAYS, *PLAYLIST_ARRAYS, *GENRE_FILES, *FACTORS, AUTOENCODER, "weights")
 TABLES = ("tracks", "users", "titles")
 """Files of a version: arrays of numpy, and tables of Parquet."""
 
@@ -75,6 +78,7 @@ class TrackModel:
         arrays |= {name: getattr(playlists, name) for name in PLAYLIST_ARRAYS}
         arrays |= {f"genres_{name}": getattr(tracks.genres, name) for name in GENRE_ARRAYS}
         arrays |= {name: getattr(model.stage.ials, part) for name, part in FACTORS.items()}
+        arrays |= {AUTOENCODER: model.stage.autoencoder.inverse}
         # Without any, ranks are fused.
         arrays |= {"weights": np.empty((0, 0)) if model.ranker.weights is None else model.ranker.weights}
         folder = Path(tempfile.mkdtemp(dir=self.root, prefix="model-"))
@@ -249,6 +253,6 @@ def _load(folder: Path) -> LoadedModel:
     playlists = Playlists(titles=titles, **{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
     weights = _array(folder, "weights")
     ials = Ials(_array(folder, "factors"), _array(folder, "word_factors"), _array(folder, "artist_factors"))
-    stage = FirstStage.of(Tracks(genres=genres, **loaded), playlists, ials)
+    stage = FirstStage.of(Tracks(genres=genres, **loaded), playlists, ials, _array(folder, AUTOENCODER))
     model = Continuation(stage, Ranker(weights if len(weights) else None))
     return LoadedModel(folder.name, model, pl.read_parquet(folder / "tracks.parquet"))

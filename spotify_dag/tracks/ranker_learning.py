@@ -27,7 +27,7 @@ FEWEST_REQUESTS = 20
 """Requests of a size below which another size's weights serve."""
 NEGATIVES = 200
 """Candidates that were not withheld, drawn uniformly, per request. Those from the top of a ranking teach worse."""
-STRENGTH = 0.001
+STRENGTH = 0.003
 """Inverse strength of the regularisation of scikit-learn's logistic regression."""
 
 

@@ -7,7 +7,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import TRACK_CATALOGUE
 from spotify_dag.staleness.stale_buckets import index_difference
 from spotify_dag.stores.text_encoder import unknown_texts
-from spotify_dag.tracks.continuation_model import FACTORS
+from spotify_dag.tracks.continuation_model import AUTOENCODER, FACTORS
 from spotify_dag.tracks.corpus import distinct_texts
 
 
@@ -37,5 +37,6 @@ def check_continuation_model(project: dg.ResourceParam[Project]) -> dg.AssetChec
     """Look for numbers of the continuation model that are not finite."""
     if project.track_model.card() is None:  # nothing to learn from: there are no tracks
         return dg.AssetCheckResult(passed=True, metadata={"model": "none"})
-    strange = [name for name in ("weights", *FACTORS) if not np.isfinite(project.track_model.array(name)).all()]
+    names = ("weights", AUTOENCODER, *FACTORS)
+    strange = [name for name in names if not np.isfinite(project.track_model.array(name)).all()]
     return dg.AssetCheckResult(passed=not strange, metadata={"not_finite": ", ".join(strange) or "none"})
