@@ -7,7 +7,8 @@ whose artists are in the list, beside the best list of as many tracks for them a
 and again by what the model itself expects. *hits* are hidden tracks in the list.
 
 Two other lists are made by turns: of everybody's top tracks, and of the best new tracks by the same factors. HetRec
-knows artists and plays alone: each artist is taken for a track, and half of the plays of each are hidden.
+knows artists and plays alone: each artist is taken for a track. There half of the artists are hidden, as half of the
+tracks elsewhere, and in another row half of the plays of each.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.measure import console, in_fresh_process, print_others, print_table, run
 
@@ -39,11 +40,11 @@ def measure(quick: bool) -> dict[str, Any]:
     users, groups = (QUICK, QUICK_GROUPS) if quick else (USERS, GROUPS)
     report: dict[str, Any] = {}
     costs = {}
-    for name, (source, options) in _worlds(users).items():
+    for name, (source, options, hides) in _worlds(users).items():
         if "path" in options and not Path(options["path"]).exists():
             console.print(f"{name} is left out: {options['path']} is not there. Set SPOTIFY_DAG_TEST_DATA.")
             continue
-        report[name], costs[name] = in_fresh_process(measure_world, source, options, users, groups)
+        report[name], costs[name] = in_fresh_process(measure_world, source, options, hides, users, groups)
         rows = [
             [f"{size} people, {what}", *(f"{row[column]:.3f}" for column in COLUMNS), f"{row['milliseconds']:.0f}"]
             for size, of_size in report[name].items()
@@ -62,18 +63,22 @@ def measure(quick: bool) -> dict[str, Any]:
 COLUMNS = ("least", "mean", "least, expected", "mean, expected", "hits, least", "hits, mean")
 
 
-def _worlds(users: int) -> dict[str, tuple[str, dict[str, Any]]]:
+Hides = Literal["items", "plays"]
+
+
+def _worlds(users: int) -> dict[str, tuple[str, dict[str, Any], Hides]]:
     # Not seed 0: what a further track of an artist adds was chosen on that world.
     drawn = {"users": users, "playlists": 5, "tracks": 50, "seed": 1}
     mpd, hetrec = {"path": str(TEST_DATA / "mpd-part")}, {"path": str(TEST_DATA / "hetrec2011-lastfm-2k")}
     return {
-        "drawn world": ("synthetic", drawn),
-        "mpd-part": ("mpd", mpd),
-        "HetRec-2011, artists": ("lastfm", hetrec),
+        "drawn world": ("synthetic", drawn, "items"),
+        "mpd-part": ("mpd", mpd, "items"),
+        "HetRec-2011, half of the artists hidden": ("lastfm", hetrec, "items"),
+        "HetRec-2011, half of the plays hidden": ("lastfm", hetrec, "plays"),
     }
 
 
-def measure_world(source: str, options: dict[str, Any], users: int, groups: int) -> dict[int, Any]:
+def measure_world(source: str, options: dict[str, Any], hides: Hides, users: int, groups: int) -> dict[int, Any]:
     """Return for each size of group and each way of making a list the means over groups of `COLUMNS`."""
     import numpy as np
 
@@ -81,7 +86,7 @@ def measure_world(source: str, options: dict[str, Any], users: int, groups: int)
     from spotify_dag.tracks.blend_candidates import pool_of
     from spotify_dag.tracks.listeners import Listener
 
-    stage, shown, hidden = _halves(source, options, users)
+    stage, shown, hidden = _halves(source, options, hides, users)
     artist, rng, none = stage.tracks.artist, np.random.default_rng(1), np.zeros(0, np.int64)
     report: dict[int, Any] = {}
     for size in SIZES:
@@ -159,7 +164,9 @@ def _new(stage: FirstStage, person: Listener, artist: np.ndarray) -> np.ndarray:
 Half = tuple["np.ndarray", "np.ndarray"]
 
 
-def _halves(source: str, options: dict[str, Any], users: int) -> tuple[FirstStage, list[Half], list[Half]]:
+def _halves(
+    source: str, options: dict[str, Any], hides: Hides, users: int
+) -> tuple[FirstStage, list[Half], list[Half]]:
     """Return the catalogue with factors of four fifths of the users, and two halves of each of the others."""
     import numpy as np
 
@@ -172,9 +179,9 @@ def _halves(source: str, options: dict[str, Any], users: int) -> tuple[FirstStag
     halves: tuple[list[Half], list[Half]] = ([], [])
     for user in order[:held].tolist():
         tracks, plays = listened[user]
-        if source == "lastfm":
+        if hides == "plays":
             part = rng.binomial(plays.astype(np.int64), 0.5)
-        else:  # an item as a whole
+        else:
             part = plays * rng.permutation(np.arange(len(plays)) < len(plays) // 2)
         for half, own in zip(halves, (part, plays - part), strict=True):
             half.append((tracks[own > 0], own[own > 0].astype(float)))

@@ -51,7 +51,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
     """Add the API and what belongs to it."""
     app.include_router(_answers(service), tags=["answers"])
     app.include_router(_newcomers(service), tags=["new users"])
-    app.include_router(_own(service), tags=["my data"])
+    for own in (_own_taste, _own_tracks, _own_data):
+        app.include_router(own(service), tags=["my data"])
     app.include_router(_tracks(service), tags=["tracks"])
     app.include_router(guest_blends(service), tags=["blends with guests"])
     app.include_router(user_cards(service), tags=["cards"])
@@ -161,7 +162,7 @@ def _newcomers(service: Service) -> APIRouter:
     return router
 
 
-def _own(service: Service) -> APIRouter:
+def _own_taste(service: Service) -> APIRouter:
     router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/users/{user_id}", response_model=api_models.StoredAnswer)
@@ -191,6 +192,12 @@ def _own(service: Service) -> APIRouter:
         service.identity.require(request, user_id)
         add, remove = ([Preference(it.kind, it.name) for it in some] for some in (change.add, change.remove))
         return Json(await service.heavy.run(service.change_preferences, user_id, add, remove))
+
+    return router
+
+
+def _own_tracks(service: Service) -> APIRouter:
+    router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get("/users/{user_id}/tracks", response_model=api_models.SuggestedAnswer, responses={200: DESCRIBED})
     async def suggest(
@@ -234,6 +241,12 @@ def _own(service: Service) -> APIRouter:
         service.identity.require(request, user_id)
         await service.heavy.run(set_wish, service.project, service.project.inbox.weekly, user_id, False)
         return Json({"user_id": user_id, "every_week": False})
+
+    return router
+
+
+def _own_data(service: Service) -> APIRouter:
+    router = APIRouter(prefix=API, default_response_class=Json, responses=documented(404))
 
     @router.get(
         "/users/{user_id}/data",

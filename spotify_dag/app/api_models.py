@@ -189,6 +189,8 @@ class StoredAnswer(BaseModel):
     waits_in_inbox: bool = Field(description="Whether it was handed in and no run has taken it in yet")
     in_index: bool = Field(description="Whether the user is compared with others")
     rows: dict[str, int] = Field(description="Rows in each table")
+    tracks: int = Field(description="Different tracks", ge=0)
+    artists: int = Field(description="Different artists", ge=0)
     playlists: list[PlaylistAnswer]
     preferences: list[PreferenceEntry]
     items_left_out: int = Field(description="Playlist items that the user left out", ge=0)

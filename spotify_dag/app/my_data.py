@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from spotify_dag.features.genres import artist_key
 from spotify_dag.lifecycle.change_preferences import preferences_answer
 from spotify_dag.matching.matcher import UnknownUserError
 from spotify_dag.schemas import (
@@ -23,6 +24,7 @@ from spotify_dag.schemas import (
 )
 from spotify_dag.sources.spreadsheet_cells import harmless
 from spotify_dag.stores.preferences import LEFT_OUT, Preference, keys_of
+from spotify_dag.tracks.catalogue_rows import track_identity
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,13 +52,9 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
     if not any(rows.values()) and not waiting:
         raise UnknownUserError(f"Nothing is stored of '{user_id[:80]}'.")
     about = _rows(project, USERS, user_id).select("source", "fetched_at", "opted_in").collect().to_dicts()
-    playlists = (
-        _rows(project, RAW_PLAYLISTS, user_id)
-        .group_by("playlist_position", "playlist_name")
-        .agg(pl.len().alias("items"))
-        .sort("playlist_position")
-        .collect()
-    )
+    items = _rows(project, RAW_PLAYLISTS, user_id).collect()
+    playlists = items.group_by("playlist_position", "playlist_name").len("items").sort("playlist_position")
+    distinct = {"tracks": track_identity().drop_nulls(), "artists": artist_key(pl.col("artist_name")).drop_nulls()}
     index = project.matcher.index()[0] if project.published() else None
     said = preferences_answer(project, user_id)
     return {
@@ -69,9 +67,8 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
         "waits_in_inbox": bool(waiting),
         "in_index": bool(index and index.vectors([user_id])),
         "rows": rows,
-        "playlists": [
-            {"name": name, "items": items} for name, items in playlists.select("playlist_name", "items").iter_rows()
-        ],
+        **items.select(**{name: values.n_unique() for name, values in distinct.items()}).to_dicts()[0],
+        "playlists": playlists.select("items", name="playlist_name").to_dicts(),
         "preferences": said["preferences"],
         "items_left_out": said["items_left_out"],
     }

@@ -111,13 +111,21 @@ def stored(say: Texts, overview: Mapping[str, Any]) -> str:
         "stored-card": answered(overview["card"]),
         "stored-compared": answered(overview["in_index"], "stored-not-yet"),
         "stored-left-out": say("stored-items", items=overview["items_left_out"]),
-        "stored-rows": ", ".join(
-            say("stored-rows-in", count=count, table=text(table)) for table, count in overview["rows"].items()
-        ),
     }
+    counts = {
+        "stored-tracks": overview["tracks"],
+        "stored-artists": overview["artists"],
+        "stored-lists": len(overview["playlists"]),
+    }
+    figures = "".join(f"<li>{say(name, count=count)}</li>" for name, count in counts.items())
+    tables = bullets(say("stored-rows-in", count=count, table=text(name)) for name, count in overview["rows"].items())
     rows = "".join(f"<tr><th scope='row'>{say(name)}</th><td>{value}</td></tr>" for name, value in facts.items())
     lists = bullets(
         say("stored-playlist", name=text(playlist["name"] or say("stored-nameless")), items=playlist["items"])
         for playlist in overview["playlists"]
     )
-    return f"<table class='sd-facts'>{rows}</table>{section(say('stored-playlists'), lists)}"
+    return (
+        f"<section class='sd-stored'><ul class='sd-figures'>{figures}</ul><table class='sd-facts'>{rows}</table>"
+        f"{section(say('stored-playlists'), lists)}"
+        f"<details><summary>{say('stored-rows')}</summary>{tables}</details></section>"
+    )

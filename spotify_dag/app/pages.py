@@ -121,45 +121,54 @@ def _blocks(service: Service) -> gr.Blocks:
             trigger_mode="always_last",
         )  # fmt: skip
 
-        def arrive(request: gr.Request) -> Iterator[dict[Any, Any]]:
-            """Show what the address asks for: a user, two users, or nothing yet."""
-            asked = {name: value[:500] for name, value in dict(request.query_params).items() if isinstance(value, str)}
-            say, who = texts_for(request), service.identity.logged_in(plain_request(request))
-            user = asked.get("user", "")
-            shown: dict[Any, Any] = {login: login_state(say, who), find.examples: _examples(say, service)}
-            # Only what was asked for: a quick user has begun to type, or went to another page.
-            if user:
-                shown[find.profile] = user
-            if "a" in asked:
-                shown |= {
-                    compare.first: asked["a"],
-                    compare.second: asked.get("b", ""),
-                    tabs: gr.Tabs(selected="compare"),
-                }
-            for tab in ("mine", "blend"):
-                if tab in asked:
-                    shown[tabs] = gr.Tabs(selected=tab)
-            if asked.get("saved") in SAVING:
-                shown[tabs] = gr.Tabs(selected=asked["saved"])
-            if "denied" in asked:
-                shown[find.answer] = message("hint", say("denied"), say("denied-detail"))
-            yield shown
-            if user:
-                for answer in find.by_profile(user, False, 0, *find.defaults, request):
-                    yield {find.answer: answer}
-            if asked.get("a") and asked.get("b"):
-                yield {compare.answer: compare.show(asked["a"], asked["b"], request)}
-
         outputs = [
             login, find.profile, find.examples, find.answer, compare.first, compare.second, compare.answer,
             tabs,
         ]  # fmt: skip
+        arrive = _arrival(service, login, find, compare, tabs)
         blocks.load(arrive, None, outputs, api_visibility="private", show_progress="hidden")
     blocks.queue(api_open=False, max_size=100, default_concurrency_limit=8)
     # Gradio looks a thousand times a second whether somebody asks, and a hundred times whether an answer progresses. As
     # often as on Windows is enough, and costs an idle app nothing.
     blocks._queue.sleep_when_free, blocks._queue.progress_update_sleep_when_free = QUEUE_SECONDS
     return blocks
+
+
+def _arrival(
+    service: Service, login: gr.HTML, find: _Part, compare: _Part, tabs: gr.Tabs
+) -> Callable[[gr.Request], Iterator[dict[Any, Any]]]:
+    """Return what fills a page that was just opened."""
+
+    def arrive(request: gr.Request) -> Iterator[dict[Any, Any]]:
+        """Show what the address asks for: a user, two users, or nothing yet."""
+        asked = {name: value[:500] for name, value in dict(request.query_params).items() if isinstance(value, str)}
+        say, who = texts_for(request), service.identity.logged_in(plain_request(request))
+        user = asked.get("user", "")
+        shown: dict[Any, Any] = {login: login_state(say, who), find.examples: _examples(say, service)}
+        # Only what was asked for: a quick user has begun to type, or went to another page.
+        if user:
+            shown[find.profile] = user
+        if "a" in asked:
+            shown |= {
+                compare.first: asked["a"],
+                compare.second: asked.get("b", ""),
+                tabs: gr.Tabs(selected="compare"),
+            }
+        for tab in ("mine", "blend"):
+            if tab in asked:
+                shown[tabs] = gr.Tabs(selected=tab)
+        if asked.get("saved") in SAVING:
+            shown[tabs] = gr.Tabs(selected=asked["saved"])
+        if "denied" in asked:
+            shown[find.answer] = message("hint", say("denied"), say("denied-detail"))
+        yield shown
+        if user:
+            for answer in find.by_profile(user, False, 0, *find.defaults, request):
+                yield {find.answer: answer}
+        if asked.get("a") and asked.get("b"):
+            yield {compare.answer: compare.show(asked["a"], asked["b"], request)}
+
+    return arrive
 
 
 def _named(profile: str) -> str:

@@ -138,6 +138,14 @@ class TestNewUsers:
         assert again["tracks"] == found["tracks"] + 1
         assert sum(one.user_id == found["user_id"] for one in served.project.inbox.requests.waiting()) == 1
 
+    def test_what_is_stored_of_somebody_is_counted(self, served: Served) -> None:
+        proof = {"X-User-Token": served.service.identity.file_token(user_id(7))}
+        stored = served.client.get(f"/api/v1/users/{user_id(7)}", headers=proof).json()
+        rows = served.client.get(f"/api/v1/users/{user_id(7)}/data", headers=proof).json()["raw_playlists"]
+        assert stored["tracks"] == len({row["track_id"] for row in rows}) > 1
+        assert stored["artists"] == len({row["artist_name"].lower() for row in rows}) > 1
+        assert sum(playlist["items"] for playlist in stored["playlists"]) == len(rows)
+
     def test_a_profile_that_is_known_is_answered_from_memory(self, served: Served) -> None:
         url = f"https://open.spotify.com/user/{user_id(7)}?si=abc"
         _, found, stages = served.follow(served.client.post("/api/v1/users", data={"profile": url, "k": "3"}))

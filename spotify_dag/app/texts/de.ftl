@@ -331,6 +331,17 @@ card-later = Sie ist noch nicht da
 card-later-detail = Sie kommt mit dem nächsten Lauf, wenn andere von dir erfahren dürfen. Setz dann das auf deine Seite.
 card-ended = Niemand sieht sie mehr
 card-ended-detail = Andere Seiten dürfen das Bild eine Stunde lang behalten.
+stored-tracks =
+    { $count ->
+        [one] { $count } Song
+       *[other] { $count } Songs
+    }
+stored-artists = { $count } Künstler
+stored-lists =
+    { $count ->
+        [one] { $count } Playlist
+       *[other] { $count } Playlists
+    }
 stored-user = Du bist
 stored-source = Es kam von
 stored-nowhere = nirgends
@@ -346,7 +357,7 @@ stored-items =
         [one] { $items } Eintrag
        *[other] { $items } Einträge
     }
-stored-rows = Zeilen
+stored-rows = Zeilen in den Tabellen
 stored-rows-in = { $count } in { $table }
 stored-playlists = Deine Listen
 stored-playlist =

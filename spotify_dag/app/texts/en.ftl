@@ -335,6 +335,21 @@ card-later = It is not there yet
 card-later-detail = It comes with the next run, if others may be told of you. Then put this on a page of yours.
 card-ended = Nobody sees it any more
 card-ended-detail = Other sites may keep the picture for an hour.
+stored-tracks =
+    { $count ->
+        [one] { $count } track
+       *[other] { $count } tracks
+    }
+stored-artists =
+    { $count ->
+        [one] { $count } artist
+       *[other] { $count } artists
+    }
+stored-lists =
+    { $count ->
+        [one] { $count } playlist
+       *[other] { $count } playlists
+    }
 stored-user = You are
 stored-source = It came from
 stored-nowhere = nowhere
@@ -350,7 +365,7 @@ stored-items =
         [one] { $items } item
        *[other] { $items } items
     }
-stored-rows = Rows
+stored-rows = Rows in the tables
 stored-rows-in = { $count } in { $table }
 stored-playlists = Playlists
 stored-playlist =

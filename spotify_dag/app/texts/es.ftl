@@ -335,6 +335,21 @@ card-later = Todavía no está
 card-later-detail = Llega con la próxima actualización, si otras personas pueden saber de ti. Entonces pon esto en tu página.
 card-ended = Ya nadie la ve
 card-ended-detail = Otros sitios pueden guardar la imagen una hora.
+stored-tracks =
+    { $count ->
+        [one] { $count } canción
+       *[other] { $count } canciones
+    }
+stored-artists =
+    { $count ->
+        [one] { $count } artista
+       *[other] { $count } artistas
+    }
+stored-lists =
+    { $count ->
+        [one] { $count } lista
+       *[other] { $count } listas
+    }
 stored-user = Eres
 stored-source = Viene de
 stored-nowhere = ninguna parte
@@ -350,7 +365,7 @@ stored-items =
         [one] { $items } elemento
        *[other] { $items } elementos
     }
-stored-rows = Filas
+stored-rows = Filas en las tablas
 stored-rows-in = { $count } en { $table }
 stored-playlists = Listas
 stored-playlist =

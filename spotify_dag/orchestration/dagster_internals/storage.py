@@ -98,14 +98,19 @@ def _hurry(connection: Any, _record: object) -> None:
             return
         file = connection.execute("pragma database_list").fetchone()[2]
         connection.execute("pragma synchronous = normal")
-        with _lock:
-            if file not in _kept:
-                idle = sqlite3.connect(file, timeout=30, check_same_thread=False)
-                _kept[file] = idle
-                _has_log(idle)  # a connection opens the file only with its first query
-            _kept.move_to_end(file)
-            while len(_kept) > KEPT_OPEN:
-                _kept.popitem(last=False)[1].close()
+        _keep_open(file)
+
+
+def _keep_open(file: str) -> None:
+    """Keep an idle connection to a file open: the log then stays from one connection to the next."""
+    with _lock:
+        if file not in _kept:
+            idle = sqlite3.connect(file, timeout=30, check_same_thread=False)
+            _kept[file] = idle
+            _has_log(idle)  # a connection opens the file only with its first query
+        _kept.move_to_end(file)
+        while len(_kept) > KEPT_OPEN:
+            _kept.popitem(last=False)[1].close()
 
 
 def _has_log(connection: sqlite3.Connection) -> bool:
