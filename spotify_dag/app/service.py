@@ -411,10 +411,8 @@ class Service:
         rows = {user: row for user in place if (row := snapshot.row_of.get(user)) is not None}
         here = [match for match in near if match.user_id in rows]
         scores = vectors[[place[match.user_id] for match in here]] @ vectors[0] if here else np.zeros(0)
-        again = [
-            snapshot.match(newcomer.person, rows[match.user_id], float(score), match.why)
-            for match, score in zip(here, scores, strict=True)
-        ]
+        rows_here = np.array([rows[match.user_id] for match in here], np.int64)
+        again = snapshot.as_matches(newcomer.person, rows_here, scores, [match.why for match in here])
         return sorted(again, key=lambda match: (-match.score, match.user_id))[: wish.k]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 400_000
 """Rows read at once."""
 KINDS = ("artist", "genre", "year")
+ARTIST = KINDS.index("artist")
+_Told = tuple[str, float, float]
+"""A name, and what it weighs for who asks and for the other."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,33 @@ class Tastes:
 
     def explain(self, taste: Taste, others: Sequence[Taste], limit: int | None = 10) -> list[Explanation]:
         """Explain the match of a user with each of ``others``, as `matching.explain.explain` does."""
-        yours = np.zeros(len(self.names), np.float32)
-        yours[taste.codes] = taste.weights
-        return [self._explain(yours, other, limit) for other in others]
+        if not others:
+            return []
+        # All at once: numpy takes longer to begin than to sort what one person listens to.
+        owners = np.repeat(np.arange(len(others)), [len(other.codes) for other in others])
+        codes, theirs = (np.concatenate([getattr(other, name) for other in others]) for name in ("codes", "weights"))
+        weights = np.zeros(len(self.names), np.float32)
+        weights[taste.codes] = taste.weights
+        yours, kinds = weights[codes], np.searchsorted(self.ends, codes, side="right")
+        group, groups = owners * len(KINDS) + kinds, np.arange(len(others) * len(KINDS))
+
+        def told(entries: np.ndarray, weights: np.ndarray) -> list[list[_Told]]:
+            """Return entries by group, the heaviest first; those that weigh the same in the order of names."""
+            order = entries[np.lexsort((-weights[entries], group[entries]))]
+            begins = np.searchsorted(group[order], groups)
+            if limit is not None:
+                order = order[np.arange(len(order)) - begins[group[order]] < limit]
+            ends = np.searchsorted(group[order], groups, side="right").tolist()
+            names = [self.names[code] for code in codes[order].tolist()]
+            rows = list(zip(names, yours[order].tolist(), theirs[order].tolist(), strict=True))
+            return [rows[begin:end] for begin, end in pairwise((0, *ends))]
+
+        shared = told(np.flatnonzero(yours), np.minimum(yours, theirs))
+        unheard = told(np.flatnonzero((yours == 0) & (kinds == ARTIST)), theirs)
+        return [
+            _explanation(shared[first : first + len(KINDS)], unheard[first + ARTIST])
+            for first in range(0, len(shared), len(KINDS))
+        ]
 
     def heaviest(self, taste: Taste, kind: str, k: int) -> list[tuple[str, float]]:
         """Return the ``k`` names of one of `KINDS` that weigh most in a taste, each with its weight."""
@@ -157,21 +185,9 @@ class Tastes:
         within = np.arange(len(owners)) - np.repeat(lengths.cumsum() - lengths, lengths)
         return owners, np.repeat(begins, lengths) + within
 
-    def _explain(self, yours: np.ndarray, taste: Taste, limit: int | None) -> Explanation:
-        mine = yours[taste.codes]
-        common = np.minimum(mine, taste.weights)
-        cuts = (0, *np.searchsorted(taste.codes, self.ends).tolist())
-        lists = {}
-        for kind, begin, end in zip(KINDS, cuts, cuts[1:], strict=False):
-            # Stable, and the entries are in the order of names: what weighs the same is in the order of names.
-            order = begin + np.argsort(-common[begin:end], kind="stable")
-            order = order[mine[order] > 0][:limit]
-            triples = zip(taste.codes[order].tolist(), mine[order].tolist(), taste.weights[order].tolist(), strict=True)
-            lists[kind] = tuple(Shared(self.names[code], mine_, theirs) for code, mine_, theirs in triples)
-        artists = slice(0, cuts[1])
-        unheard = np.flatnonzero(mine[artists] == 0)
-        unheard = unheard[np.argsort(-taste.weights[unheard], kind="stable")][:limit]
-        new = zip(taste.codes[unheard].tolist(), taste.weights[unheard].tolist(), strict=True)
-        return Explanation(
-            lists["genre"], lists["artist"], lists["year"], tuple(New(self.names[code], theirs) for code, theirs in new)
-        )
+
+def _explanation(shared: Sequence[Sequence[_Told]], unheard: Sequence[_Told]) -> Explanation:
+    # `_make` takes half the time of a call by fields, and there are hundreds in an answer.
+    kinds = {kind: tuple(map(Shared._make, entries)) for kind, entries in zip(KINDS, shared, strict=True)}
+    new = tuple(New(name, theirs) for name, _, theirs in unheard)
+    return Explanation(kinds["genre"], kinds["artist"], kinds["year"], new)

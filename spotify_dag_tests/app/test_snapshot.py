@@ -10,7 +10,7 @@ import pytest
 
 from samples.app_world import PRIVATE, user_id
 from spotify_dag.app import snapshot as snapshot_module
-from spotify_dag.app.snapshot import Person, Snapshot
+from spotify_dag.app.snapshot import Person, Snapshot, highest
 from spotify_dag.app.taste_rows import Tastes
 from spotify_dag.matching.explain import Explanation, explain
 from spotify_dag.matching.matcher import UnknownUserError
@@ -63,6 +63,23 @@ class TestExplanations:
         tastes = Tastes.read(Lake(tmp_path, 1), users)
         assert lists(tastes.explain(tastes.of(0), [tastes.of(0)])[0]) == [[], [], [], []]
         assert tastes.dominant_genre() == [None]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 40, 200])
+@pytest.mark.parametrize("values", [3, 10**6])
+def test_no_score_outside_is_higher_than_the_highest(count: int, values: int) -> None:
+    rng = np.random.default_rng(count)
+    for size in (200, 203, 2_000):
+        scores = rng.integers(0, values, size).astype(np.float32)
+        scores[rng.random(size) < 0.3] = -np.inf
+        places = highest(scores, min(count, size))
+        seen = int((scores > -np.inf).sum())
+        assert min(count, seen) <= len(places) <= seen
+        assert np.isfinite(scores[places]).all()
+        others = np.delete(scores, places)
+        assert not count or len(places) == seen or others.max() < scores[places].min()
+        # Of many scores that all differ, few are told beside those that were asked for.
+        assert values == 3 or size < 2_000 or len(places) <= 1.3 * count + 8
 
 
 class TestMatches:

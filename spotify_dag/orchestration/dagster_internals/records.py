@@ -33,8 +33,8 @@ def free_places_of_finished_runs(instance: dg.DagsterInstance) -> None:
     """Free the places in pools that finished or deleted runs still hold."""
     storage = instance.event_log_storage
     pools = [storage.get_concurrency_info(pool) for pool in storage.get_concurrency_keys()]
-    held = {place.run_id for pool in pools for place in (*pool.claimed_slots, *pool.pending_steps)}
-    for run_id in held:
+    claimed = {place.run_id for pool in pools for place in pool.claimed_slots}
+    for run_id in claimed | {step.run_id for pool in pools for step in pool.pending_steps}:
         holder = instance.get_run_by_id(run_id)
         if holder is None or holder.is_finished:
             storage.free_concurrency_slots_for_run(run_id)
