@@ -54,11 +54,10 @@ def record_split(
     for observed in known_users_observations(dict(enumerate(known_users_versions(there))), there.lake.n_buckets):
         instance.report_runless_asset_event(observed)
     advance(1)
+    origins = {key: before[part % n_buckets] for part, key in enumerate(after)}
     for asset in AUTOMATED:
         made = instance.get_materialized_partitions(dg.AssetKey(asset))
-        for part, key in enumerate(after):
-            origin = before[part % n_buckets]
-            if origin in made and key not in made:
-                metadata = {"split_from": f"{origin} of {n_buckets}"}
-                instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key, metadata=metadata))
+        for key in (key for key, origin in origins.items() if origin in made and key not in made):
+            metadata = {"split_from": f"{origins[key]} of {n_buckets}"}
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key, metadata=metadata))
         advance(1)
