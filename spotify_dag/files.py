@@ -56,6 +56,15 @@ def file_version(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
+def paths_below(folder: Path) -> Iterator[Path]:
+    """Yield every file and folder below a folder; what is deleted meanwhile is passed over.
+
+    `Path.rglob` ends with an error where another process deletes a folder that it is about to look into.
+    """
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in (*folders, *files))
+
+
 def read_own_json(path: Path, kind: type[T], remedy: str) -> T | None:
     """Return the content of a JSON file that this program wrote, or None if there is no file.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError, on_one_line
+from spotify_dag.files import paths_below
 from spotify_dag.layout import read_layout
 from spotify_dag.project import Project
 from spotify_dag.schemas import TABLES, Table
@@ -33,7 +34,7 @@ def damaged(project: Project) -> Iterator[str]:
     with suppress(SpotifyDagError):  # its card is an own file, told of above
         if wrong := project.track_model.damaged():
             yield f"{wrong}. {AGAIN.format(project.track_model.root / 'serving.json')}"
-    for file in sorted(project.settings.data.rglob("*")):
+    for file in sorted(paths_below(project.settings.data)):
         if file.is_file() and is_sqlite(file):
             yield from _of_sqlite(file)
 

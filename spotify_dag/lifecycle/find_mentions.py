@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spotify_dag.files import paths_below
 from spotify_dag.lifecycle.orphaned_text import OrphanedText
 from spotify_dag.lifecycle.postgres_records import count_in_postgres
 from spotify_dag.stores.user_id_search import UserIdSearch
@@ -44,7 +45,7 @@ def find_mentions(project: Project, user_id: str, progress: Callable[[int], None
     root = project.settings.data
     search = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
     mentions = Mentions()
-    for path in sorted(root.rglob("*")):
+    for path in sorted(paths_below(root)):
         name = str(path.relative_to(root))
         count = search.count(path.name)
         try:

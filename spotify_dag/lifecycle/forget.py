@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import write_atomically
+from spotify_dag.files import paths_below, write_atomically
 from spotify_dag.layout import LayoutChangedError
 from spotify_dag.lifecycle.orphaned_text import OrphanedText
 from spotify_dag.lifecycle.postgres_records import replace_in_postgres
@@ -252,7 +252,7 @@ def _from_dagster(project: Project, user_id: str) -> int:
     changed = 0
     if project.settings.postgres_url is not None:
         changed += replace_in_postgres(project.settings.postgres_url.get_secret_value(), search, FORGOTTEN)
-    for file in sorted(path for path in home.rglob("*") if path.is_file()):
+    for file in sorted(path for path in paths_below(home) if path.is_file()):
         try:
             if is_sqlite(file):
                 changed += _from_sqlite(file, search)

@@ -10,9 +10,11 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spotify_dag.files import paths_below
 from spotify_dag.inbox.user_requests import ABANDONED_SECONDS
 from spotify_dag.lifecycle.rebucket import drop_left_over
 from spotify_dag.schemas import TABLES
@@ -72,7 +74,7 @@ def tidy(project: Project, keep: timedelta = KEEP_VERSIONS) -> Tidied:
 def usage(project: Project) -> tuple[int, int]:
     """Return how many files, and bytes, the lake and the indexes are."""
     sizes = []
-    for file in (file for root in (project.lake.root, project.vectors) for file in root.rglob("*")):
+    for file in chain.from_iterable(map(paths_below, (project.lake.root, project.vectors))):
         try:
             if file.is_file():
                 sizes.append(file.stat().st_size)
@@ -95,7 +97,7 @@ def _delete_abandoned(data: Path) -> int:
     """Delete temporary files and folders so old that the process that made them was killed."""
     before = time.time() - ABANDONED_SECONDS
     deleted = 0
-    for path in list(data.rglob(".*")):
+    for path in list(paths_below(data)):
         if not _TEMPORARY.fullmatch(path.name):
             continue
         try:

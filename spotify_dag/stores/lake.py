@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import locked
+from spotify_dag.files import locked, paths_below
 from spotify_dag.layout import refuse_other_layout
 from spotify_dag.schemas import TABLES, USERS, Column, Table, polars_dtype
 from spotify_dag.tombstones import Tombstones
@@ -274,7 +274,7 @@ class Lake:
             )
             self._commit(table, left, mode="overwrite")
             folder, current = self.folder(table), set(map(Path, _open(self.uri(table)).file_uris()))
-            for file in set(folder.rglob("*.parquet")) - current:
+            for file in {path for path in paths_below(folder) if path.suffix == ".parquet"} - current:
                 if "_delta_log" not in file.parts:
                     file.unlink()
             return rows - int(self.scan(table).select(pl.len()).collect().item())
@@ -325,7 +325,11 @@ class Lake:
             folder, since = self.folder(table), time.time() - keep.total_seconds()
             log = folder / "_delta_log"
             needed = set(map(Path, opened.file_uris())) | {folder / path for path in _removed_since(log, since)}
-            unneeded = [file for file in folder.rglob("*.parquet") if file not in needed and log not in file.parents]
+            unneeded = [
+                file
+                for file in paths_below(folder)
+                if file.suffix == ".parquet" and file not in needed and log not in file.parents
+            ]
             if not (log / f"{opened.version():020d}.checkpoint.parquet").exists():
                 opened.create_checkpoint()
             unneeded += _old_log(log, since)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from spotify_dag.errors import SpotifyDagError, on_one_line
-from spotify_dag.files import write_atomically
+from spotify_dag.files import paths_below, write_atomically
 from spotify_dag.stores.model_card import flat, render
 from spotify_dag.tower.gate import Decision
 
@@ -223,7 +223,7 @@ class Registry:
         from safetensors.numpy import load, save
 
         written = 0
-        for path in sorted(self.root.rglob(WEIGHTS_FILE)):
+        for path in sorted(path for path in paths_below(self.root) if path.name == WEIGHTS_FILE):
             card_path, owners_path = path.with_name(CARD_FILE), path.with_name(LANDMARKS_FILE)
             owners = json.loads(owners_path.read_bytes()) if owners_path.is_file() else []
             changed = change(load(path.read_bytes()), owners)
