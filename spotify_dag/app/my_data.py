@@ -52,7 +52,8 @@ def overview(project: Project, user_id: str) -> dict[str, Any]:
     if not any(rows.values()) and not waiting:
         raise UnknownUserError(f"Nothing is stored of '{user_id[:80]}'.")
     about = _rows(project, USERS, user_id).select("source", "fetched_at", "opted_in").collect().to_dicts()
-    items = _rows(project, RAW_PLAYLISTS, user_id).collect()
+    columns = ("playlist_position", "playlist_name", "track_id", "track_name", "artist_name")
+    items = _rows(project, RAW_PLAYLISTS, user_id).select(columns).collect()
     playlists = items.group_by("playlist_position", "playlist_name").len("items").sort("playlist_position")
     distinct = {"tracks": track_identity().drop_nulls(), "artists": artist_key(pl.col("artist_name")).drop_nulls()}
     index = project.matcher.index()[0] if project.published() else None

@@ -81,6 +81,7 @@ class Autoencoder:
 
 def _inverse(rows: csr_matrix, weight: np.ndarray) -> np.ndarray:
     """Return ``(I + X L^-1 X')^-1`` float32 of rows ``X`` and the diagonal ``weight`` of ``L^-1``."""
+    from scipy.linalg import inv
     from scipy.sparse import diags
 
     count = rows.shape[0]
@@ -89,4 +90,5 @@ def _inverse(rows: csr_matrix, weight: np.ndarray) -> np.ndarray:
     for start in range(0, count, ROWS):  # the product as a sparse matrix would take twice the memory
         kernel[start : start + ROWS] = (rows[start : start + ROWS] @ weighted).toarray()
     kernel[np.diag_indices(count)] += 1
-    return np.linalg.inv(kernel)
+    # By Cholesky: a third of the time of an inverse that knows nothing of the matrix.
+    return inv(kernel, overwrite_a=True, check_finite=False, assume_a="pos")
