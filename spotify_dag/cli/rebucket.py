@@ -67,9 +67,9 @@ def rebucket(
 
 
 def _told(plan: Plan) -> str:
-    copied = f" {plan.copied} buckets are copied already." if plan.copied else ""
+    copied = f" Buckets copied already: {plan.copied}." if plan.copied else ""
     return (
         f"{plan.n_buckets} buckets of {plan.users:,} users become {plan.into}. {plan.bytes_to_write / MIB:,.0f} MiB of "
         f"tables are written beside the present ones, which answer until the switch; {plan.bytes_free / MIB:,.0f} MiB "
-        f"are free. {plan.indexes} user indexes are changed in place.{copied}"
+        f"are free. User indexes to change in place: {plan.indexes}.{copied}"
     )

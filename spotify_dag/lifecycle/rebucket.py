@@ -97,6 +97,8 @@ def planned(project: Project, into: int) -> Plan:
     ------
     SplitError
         If the number cannot be, if there is nobody to split, or if the disk is too full for it.
+    SourceError
+        If a source that users were handed in from cannot be opened: what was read of it is divided, too.
     """
     import polars as pl
 
@@ -118,6 +120,7 @@ def planned(project: Project, into: int) -> Plan:
             f"{lake.n_buckets} buckets cannot be split into {into}: it takes a multiple of {lake.n_buckets} that is "
             f"larger, {MOST_BUCKETS} at most. {'For example ' + ', '.join(ways) if ways else 'There is none left'}."
         )
+    project.inbox.sources()
     stale = _stale(lake, lake.divided(into))
     sizes = [lake.files(table, "size_bytes") for table in SPLIT_TABLES]
     size = sum(sum(files.get(bucket, ())) for files in sizes for bucket in stale)

@@ -34,7 +34,7 @@ def test_it_says_what_it_will_do_and_what_it_did(data: Path) -> None:
     status, printed, told = spotify_dag(data, "rebucket", 8, "--dry-run")
     assert (status, printed) == (0, "")
     assert told.startswith("2 buckets of 40 users become 8. ")
-    assert "1 user indexes are changed in place." in told
+    assert "User indexes to change in place: 1." in told
     assert Project.open(Settings(data=data)).lake.n_buckets == 2
     status, printed, told = spotify_dag(data, "rebucket", 8)
     assert status == 0, told
@@ -78,6 +78,18 @@ def test_an_empty_root_stays_empty(tmp_path: Path) -> None:
     assert (status, told.count("\n")) == (1, 1)
     assert "has no users, so there are no buckets to split" in told
     assert not (tmp_path / "data").exists()
+
+
+def test_a_source_that_cannot_be_opened_is_told_before_anything_is_copied(data: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "users.txt"
+    listed.write_text("somebody\n")
+    with_app = Project.open(Settings(data=data, spotify_client_id="0123456789"))
+    with_app.inbox.register_source("spotify", {"path": str(listed), "asked": 0.0})
+    for arguments in (["--dry-run"], []):
+        status, _, told = spotify_dag(data, "rebucket", 8, *arguments)
+        assert (status, told.count("Error: There is no Spotify app.")) == (1, 1), told
+        assert "'spotify-dag simulate' serves, set the variables that it prints" in " ".join(told.split())
+    assert Project.open(Settings(data=data)).lake.left_over() == []
 
 
 def test_a_variable_that_contradicts_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

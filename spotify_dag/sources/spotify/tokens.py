@@ -295,7 +295,8 @@ def required_client_id(settings: Settings) -> str:
     if not settings.spotify_client_id:
         raise NotPermittedError(
             "There is no Spotify app. Make one at https://developer.spotify.com/dashboard and set "
-            "SPOTIFY_DAG_SPOTIFY_CLIENT_ID (and _CLIENT_SECRET to read users who are not logged in)."
+            "SPOTIFY_DAG_SPOTIFY_CLIENT_ID (and _CLIENT_SECRET to read users who are not logged in). For users of the "
+            "simulated service, which 'spotify-dag simulate' serves, set the variables that it prints."
         )
     return settings.spotify_client_id
 
