@@ -15,7 +15,7 @@ from spotify_dag.schemas import INGESTS, LISTENING_MONTHS, RAW_PLAYLISTS, REJECT
 from spotify_dag.sources.base import ResumeLaterError
 from spotify_dag.sources.ingestion import Ingestion, carried_over
 from spotify_dag.staleness.changed_users import changed_requests, read_requests
-from spotify_dag.staleness.stale_buckets import known_users_versions
+from spotify_dag.staleness.stale_buckets import known_users_versions, read_once
 
 RESUMES = 100
 """Times that Dagster goes on with a source that was not at its end: large lists take days."""
@@ -82,14 +82,16 @@ def compute_raw_playlists(
 
 def _read_whole(project: Project, buckets: list[int], progress: Progress, now: datetime) -> Ingestion:
     """Read every source for some buckets, and write down what they hold."""
-    lake = project.lake
+    lake, sources = project.lake, project.inbox.sources()
+    together = read_once(project, buckets)
     ingestion = Ingestion(
-        project.inbox.sources(),
+        sources,
         buckets=buckets,
         n_buckets=lake.n_buckets,
         profiles_count=project.settings.profiles_count,
         now=now,
         forgotten=project.tombstones.among,
+        batches=together.batches,
     )
     counts = [source.n_batches() for source in ingestion.sources]
     total = None if None in counts else sum(count or 0 for count in counts)
@@ -102,6 +104,7 @@ def _read_whole(project: Project, buckets: list[int], progress: Progress, now: d
     lake.replace(REJECTS, buckets, [ingestion.rejects()])
     # Last: a run killed before this line is a run that has to be made again.
     lake.replace(INGESTS, buckets, [ingestion.ingests()])
+    together.drop_taken(sources)
     return ingestion
 
 
