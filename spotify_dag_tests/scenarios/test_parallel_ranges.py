@@ -62,9 +62,10 @@ def make_range(data: Path, first: str, last: str, file: Path, together: Barrier,
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[..., list[Any]]:
+def start() -> Callable[..., list[Any]]:
+    together = SPAWN.Barrier(RUNS)  # here, since it is gone for the runs once nobody has it
+
     def started(data: Path, file: Path, pause: float = 0) -> list[Any]:
-        together = SPAWN.Barrier(RUNS)
         runs = [SPAWN.Process(target=make_range, args=(data, *ends, file, together, pause)) for ends in RANGES]
         for run in runs:
             run.start()
@@ -114,6 +115,7 @@ def test_all_are_read_once_and_the_tables_are_those_of_one_run(
     # Strings of one length are encoded together: in another company the last digits of a vector are others.
     for name in set(together) - {"text_vectors", "user_embeddings"}:
         assert together[name] == alone[name], name
+    assert len(together["text_vectors"]) == len(alone["text_vectors"])
     assert len(together["user_embeddings"]) == USERS
     assert stale_ingests(project, project.inbox.sources()) == stale_features(project) == []
     assert not list((project.lake.root / ".read-once").glob("synthetic*"))
