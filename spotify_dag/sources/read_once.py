@@ -83,7 +83,7 @@ class ReadOnce:
             return
         place = self._place(source)
         with self._lock(source.name):
-            others = set() if place.is_dir() else set(self.stale(source)) - self.buckets
+            others: set[int] = set() if place.is_dir() else set(self.stale(source)) - self.buckets
             if others:
                 yield from self._leaving(source, place, others)
                 return

@@ -44,7 +44,7 @@ def count_batches(file: Path, pause: float = 0) -> None:
             yield batch
             time.sleep(pause)
 
-    SyntheticSource.batches = counted  # type: ignore[method-assign]
+    SyntheticSource.batches = counted  # type: ignore[assignment, method-assign]
 
 
 def make(data: Path, stage: str, first: str, last: str) -> None:
