@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import inf
@@ -76,7 +76,7 @@ class ReadOnce:
     forgotten: Callable[[list[str]], set[str]]
     profiles_count: int | None = None
 
-    def batches(self, source: Source) -> Iterator[Batch]:
+    def batches(self, source: Source) -> Generator[Batch, None, None]:
         """Yield the batches of a source, with the records of this run's users at least."""
         if isinstance(source, RequestSource):  # it reads no more than it was asked for
             yield from source.batches()

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from spotify_dag.schemas import user_buckets
-from spotify_dag.sources.base import Batch, Source
+from spotify_dag.sources.base import Batch
 from spotify_dag.sources.read_once import ReadOnce, drop_left
 from spotify_dag.sources.synthetic import BLOCK_USERS, SyntheticSource
 
@@ -53,7 +53,7 @@ def mine(batch: Batch, name: str, buckets: set[int]) -> list[tuple[object, ...]]
     return frame.filter(pl.Series([bucket in buckets for bucket in own], dtype=pl.Boolean)).rows()
 
 
-def test_what_the_first_leaves_is_what_the_others_would_have_read(tmp_path: Path, world: Source) -> None:
+def test_what_the_first_leaves_is_what_the_others_would_have_read(tmp_path: Path, world: Counted) -> None:
     first, second, stale = {0, 1, 2}, {3, 4}, {0, 1, 2, 3, 4, 5}
     alone = list(world.batches())
     Counted.read = 0
@@ -71,12 +71,12 @@ def test_what_the_first_leaves_is_what_the_others_would_have_read(tmp_path: Path
     assert set(user_buckets(written.to_list(), BUCKETS)) == stale - first
 
 
-def test_one_who_reads_alone_leaves_nothing(tmp_path: Path, world: Source) -> None:
+def test_one_who_reads_alone_leaves_nothing(tmp_path: Path, world: Counted) -> None:
     assert len(list(run(tmp_path, {0, 1}, {0, 1}).batches(world))) == 2
     assert not list(tmp_path.glob("[!.]*"))
 
 
-def test_another_version_is_read_from_the_source(tmp_path: Path, world: Source) -> None:
+def test_another_version_is_read_from_the_source(tmp_path: Path, world: Counted) -> None:
     list(run(tmp_path, {0}, {0, 1}).batches(world))
     list(run(tmp_path, {1}, {1}).batches(replace(world, seed=1)))
     assert Counted.read == 4
@@ -84,7 +84,7 @@ def test_another_version_is_read_from_the_source(tmp_path: Path, world: Source) 
     assert Counted.read == 6
 
 
-def test_what_could_not_be_read_to_its_end_is_not_left(tmp_path: Path, world: Source) -> None:
+def test_what_could_not_be_read_to_its_end_is_not_left(tmp_path: Path, world: Counted) -> None:
     Counted.fails_after = 1
     with pytest.raises(OSError, match="the disk is gone"):
         list(run(tmp_path, {0}, {0, 1}).batches(world))
@@ -95,13 +95,13 @@ def test_what_could_not_be_read_to_its_end_is_not_left(tmp_path: Path, world: So
     assert not list(tmp_path.glob(".new-*"))
 
 
-def test_the_first_users_are_enough_where_no_more_are_wanted(tmp_path: Path, world: Source) -> None:
+def test_the_first_users_are_enough_where_no_more_are_wanted(tmp_path: Path, world: Counted) -> None:
     assert len(list(run(tmp_path, {0}, {0, 1}, count=5).batches(world))) == 1
     left = list(run(tmp_path, {1}, {1}, count=5).batches(world))
     assert (len(left), left[0].rows_read.height) == (1, BLOCK_USERS)
 
 
-def test_nothing_is_left_of_who_was_forgotten_meanwhile(tmp_path: Path, world: Source) -> None:
+def test_nothing_is_left_of_who_was_forgotten_meanwhile(tmp_path: Path, world: Counted) -> None:
     user = "synthetic-000007"
     everybody, (own,) = set(range(BUCKETS)), user_buckets([user], BUCKETS)
     list(run(tmp_path, everybody - {own}, everybody, {user}).batches(world))
@@ -110,7 +110,7 @@ def test_nothing_is_left_of_who_was_forgotten_meanwhile(tmp_path: Path, world: S
     assert len(list(tmp_path.glob("synthetic-*"))) == 1
 
 
-def test_it_is_deleted_when_nobody_is_stale(tmp_path: Path, world: Source) -> None:
+def test_it_is_deleted_when_nobody_is_stale(tmp_path: Path, world: Counted) -> None:
     list(run(tmp_path, {0}, {0, 1}).batches(world))
     run(tmp_path, {0}, {1}).drop_taken([world])
     assert len(list(tmp_path.glob("synthetic-*"))) == 1
@@ -123,7 +123,7 @@ def test_it_is_deleted_when_nobody_is_stale(tmp_path: Path, world: Source) -> No
     assert not list(tmp_path.glob("[!.]*"))
 
 
-def test_old_ones_are_deleted(tmp_path: Path, world: Source) -> None:
+def test_old_ones_are_deleted(tmp_path: Path, world: Counted) -> None:
     list(run(tmp_path, {0}, {0, 1}).batches(world))
     assert drop_left(tmp_path, 0, seconds=0) == 0
     assert drop_left(tmp_path, seconds=1) == 1
