@@ -243,8 +243,7 @@ USER_TASTES = Table(
 
 TEXT_VECTORS = Table(
     "text_vectors",
-    "The vector of every distinct genre and artist name, encoded once per encoder. Two runs at once may both add a "
-    "string: the vectors are equal, and readers take either.",
+    "The vector of every distinct genre and artist name, encoded once per encoder.",
     key=(),
     partition_by="encoder",
     columns=(

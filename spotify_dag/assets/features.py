@@ -125,11 +125,11 @@ def compute_text_vectors(
     texts = texts.unique("text")
     new = unknown_texts(project.lake, encoder, texts)
     with progress.task("Encoding strings", new.height) as advance:
-        encode_missing(project.lake, encoder, new, advance)
+        encoded = encode_missing(project.lake, encoder, new, advance)
     return dg.MaterializeResult(
         metadata={
             "strings_needed": texts.height,
-            "strings_encoded_in_this_run": new.height,
+            "strings_encoded_in_this_run": encoded,
             "encoder": str(project.settings.encoder or "all-MiniLM-L6-v2"),
             "encoder_digest": encoder.digest,
         }

@@ -8,6 +8,7 @@ import dagster as dg
 
 from spotify_dag.assets.reporting import OWNERS, bar_chart, histogram, lake_asset, report
 from spotify_dag.orchestration.partitions import run_buckets, user_bucket_partitions
+from spotify_dag.orchestration.runs_under_way import buckets_of_other_runs
 from spotify_dag.orchestration.step_failures import TERMINAL_TAG
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
@@ -15,7 +16,7 @@ from spotify_dag.schemas import INGESTS, LISTENING_MONTHS, RAW_PLAYLISTS, REJECT
 from spotify_dag.sources.base import ResumeLaterError
 from spotify_dag.sources.ingestion import Ingestion, carried_over
 from spotify_dag.staleness.changed_users import changed_requests, read_requests
-from spotify_dag.staleness.stale_buckets import known_users_versions
+from spotify_dag.staleness.stale_buckets import known_users_versions, read_once
 
 RESUMES = 100
 """Times that Dagster goes on with a source that was not at its end: large lists take days."""
@@ -56,7 +57,8 @@ def compute_raw_playlists(
     changes = changed_requests(project, buckets)
     passes = []
     if changes.whole:
-        passes.append(_read_whole(project, changes.whole, progress, now))
+        others = buckets_of_other_runs(context.instance, context.run.run_id, RAW_PLAYLISTS.name)
+        passes.append(_read_whole(project, changes.whole, others, progress, now))
     if changes.some:
         passes.append(read_requests(project, changes, now))
     interrupted = [error for ingestion in passes for error in ingestion.interrupted.values()]
@@ -80,16 +82,18 @@ def compute_raw_playlists(
     )
 
 
-def _read_whole(project: Project, buckets: list[int], progress: Progress, now: datetime) -> Ingestion:
-    """Read every source for some buckets, and write down what they hold."""
-    lake = project.lake
+def _read_whole(project: Project, buckets: list[int], others: set[int], progress: Progress, now: datetime) -> Ingestion:
+    """Read every source for some buckets, and write down what they hold; leave what runs of others want."""
+    lake, sources = project.lake, project.inbox.sources()
+    together = read_once(project, buckets, others)
     ingestion = Ingestion(
-        project.inbox.sources(),
+        sources,
         buckets=buckets,
         n_buckets=lake.n_buckets,
         profiles_count=project.settings.profiles_count,
         now=now,
         forgotten=project.tombstones.among,
+        batches=together.batches,
     )
     counts = [source.n_batches() for source in ingestion.sources]
     total = None if None in counts else sum(count or 0 for count in counts)
@@ -102,6 +106,7 @@ def _read_whole(project: Project, buckets: list[int], progress: Progress, now: d
     lake.replace(REJECTS, buckets, [ingestion.rejects()])
     # Last: a run killed before this line is a run that has to be made again.
     lake.replace(INGESTS, buckets, [ingestion.ingests()])
+    together.drop_taken(sources)
     return ingestion
 
 

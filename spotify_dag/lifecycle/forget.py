@@ -23,6 +23,7 @@ from spotify_dag.lifecycle.postgres_records import replace_in_postgres
 from spotify_dag.schemas import INGESTS, TABLES, USERS, Table, user_buckets
 from spotify_dag.sources import LISTED_SOURCES, listed_mirrors, meant_by
 from spotify_dag.sources.listenbrainz.dump import drop_dumped_user
+from spotify_dag.sources.read_once import READ_ONCE, drop_left
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.stores.lake import user_digest
@@ -160,6 +161,7 @@ def remove(project: Project, user_id: str) -> Forgotten:
     for table in TABLES:
         if "user_id" in table.column_names:
             steps[f"lake/{table.name}"] = _from_table(project, table, bucket, user_id)
+    steps["lake/.read-once"] = drop_left(project.lake.root / READ_ONCE, seconds=LONGEST_RUN_SECONDS)
     steps["lake, another number of buckets"] = _from_left_over(project.lake, user_id)
     for index in project.user_indexes():
         steps[f"vectors/{index.name}"] = index.expunge(user_id)

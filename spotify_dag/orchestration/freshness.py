@@ -17,10 +17,10 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.orchestration.alerts import Alert, send
 from spotify_dag.orchestration.automation import WARNING_LAST
 from spotify_dag.orchestration.partitions import spelled, tagged_buckets
+from spotify_dag.orchestration.runs_under_way import stages_under_way
 from spotify_dag.orchestration.stages import HOUR, STAGES, Partitions, Stage, waiting
 from spotify_dag.project import Project
 
-FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 INTERVAL = 300
 CHECK = "nothing_waits_too_long"
 
@@ -80,7 +80,7 @@ def look(context: dg.SensorEvaluationContext, project: Project, now: float) -> d
         return dg.SkipReason(f"What waits cannot be told: {error}")
     cursor = json.loads(context.cursor) if context.cursor else {"since": {}, "late": []}
     since = since_when(now, waits, cursor["since"])
-    late = _late(since, now, besides=_under_way(context.instance))
+    late = _late(since, now, besides=stages_under_way(context.instance))
     events = []
     for name, buckets in late.items():
         if name in cursor["late"]:
@@ -123,17 +123,6 @@ def _evaluation(stage: str, *, passed: bool, **more: Any) -> dg.AssetCheckEvalua
     severity = dg.AssetCheckSeverity.ERROR if passed else dg.AssetCheckSeverity.WARN
     asset = dg.AssetKey(STAGES[stage].assets[-1])
     return dg.AssetCheckEvaluation(asset_key=asset, check_name=CHECK, passed=passed, severity=severity, **more)
-
-
-def _under_way(instance: dg.DagsterInstance) -> set[str]:
-    """Return the stages that a run is making: it may wait for a source that said when to resume."""
-    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
-    busy: set[str] = set()
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
-        stage = STAGES.get(run.job_name)
-        assets = {key.to_user_string() for key in run.asset_selection or ()} or {*(stage.assets if stage else ())}
-        busy |= {name for name, other in STAGES.items() if assets & {*other.assets}}
-    return busy
 
 
 def _counts(waits: Mapping[str, Sequence[int]]) -> str:

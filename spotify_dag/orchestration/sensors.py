@@ -8,6 +8,7 @@ import dagster as dg
 
 from spotify_dag.lifecycle.repair import drop_damaged
 from spotify_dag.orchestration.bring_up_to_date import known_users_observations, stage_tags
+from spotify_dag.orchestration.runs_under_way import UNFINISHED
 from spotify_dag.orchestration.stages import STAGE_JOBS, Due, due_stages
 from spotify_dag.project import Project
 from spotify_dag.staleness.stale_buckets import known_users_versions
@@ -19,15 +20,9 @@ CATCH_UP_SECONDS = 60
 LONGEST_WAIT_SECONDS = 3600
 WHOLE_LOOK_SECONDS = 600
 """Once in so long everything is looked at, also where nothing has changed since nothing was left over."""
-UNFINISHED = dg.RunsFilter(
+ITS_UNFINISHED_RUNS = dg.RunsFilter(
     tags={"dagster/sensor_name": "catch_up"},
-    statuses=[
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-        dg.DagsterRunStatus.CANCELING,
-    ],
+    statuses=UNFINISHED,
 )
 
 
@@ -75,7 +70,7 @@ def catch_up(context: dg.SensorEvaluationContext, project: dg.ResourceParam[Proj
     for damaged in drop_damaged(project):
         context.log.warning(damaged)
     stages = {due.stage: due for due in due_stages(project)}
-    if context.instance.get_runs(UNFINISHED, limit=1):
+    if context.instance.get_runs(ITS_UNFINISHED_RUNS, limit=1):
         return dg.SensorResult(skip_reason="A stage is being run.", cursor=context.cursor)
     seen = state.get("seen", {})
     waits = {stage: wait for stage, wait in state.get("waits", {}).items() if stage in stages}

@@ -14,9 +14,9 @@ import dagster as dg
 from spotify_dag.orchestration.automation import AUTOMATED
 from spotify_dag.orchestration.bring_up_to_date import known_users_observations
 from spotify_dag.orchestration.dagster_internals.records import unfinished_backfills
-from spotify_dag.orchestration.freshness import FINISHED
 from spotify_dag.orchestration.instance import close_runs_of_dead_processes
 from spotify_dag.orchestration.partitions import user_bucket_partitions
+from spotify_dag.orchestration.runs_under_way import runs_under_way
 from spotify_dag.project import Project
 from spotify_dag.staleness.stale_buckets import known_users_versions
 
@@ -27,8 +27,7 @@ RECORDED = 1 + len(AUTOMATED)
 def what_goes_on(instance: dg.DagsterInstance) -> str | None:
     """Return which run or backfill is going on or queued, in a sentence; None if there is none."""
     close_runs_of_dead_processes(instance)
-    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
-    runs = instance.get_runs(dg.RunsFilter(statuses=unfinished))
+    runs = runs_under_way(instance)
     if runs:
         more = f", and {len(runs) - 1} more" if len(runs) > 1 else ""
         return f"A run is going on: '{runs[0].job_name}' ({runs[0].run_id[:8]}, {runs[0].status.value}){more}."

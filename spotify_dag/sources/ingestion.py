@@ -55,13 +55,17 @@ class Ingestion:
         Becomes ``fetched_at``.
     forgotten
         Tells who of some users was forgotten: they are read over, and not counted.
+    batches
+        Reads a source; its own batches by default. `read_once` has those of a run beside others.
     """
 
     def __init__(
         self, sources: Sequence[Source], *, buckets: Sequence[int], n_buckets: int, profiles_count: int | None,
         now: datetime, forgotten: Callable[[list[str]], set[str]] = lambda _users: set(),
+        batches: Callable[[Source], Iterator[Batch]] = lambda source: source.batches(),
     ) -> None:  # fmt: skip
         self._forgotten = forgotten
+        self._batches = batches
         self.buckets = list(buckets)
         self.sources: list[Source] = []
         self._versions: list[tuple[str, int, str]] = []
@@ -98,7 +102,7 @@ class Ingestion:
 
     def _records(self, source: Source, progress: Callable[[int], None]) -> Iterator[pl.DataFrame]:
         seen = 0
-        for batch in source.batches():
+        for batch in self._batches(source):
             # Not before the next batch is asked for: instead of one, the source may say that it is not at its end.
             if self.profiles_count is not None and seen >= self.profiles_count:
                 break

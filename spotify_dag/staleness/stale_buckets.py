@@ -16,6 +16,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import HasAudioFeatures, Source
 from spotify_dag.sources.ingestion import source_versions
+from spotify_dag.sources.read_once import READ_ONCE, ReadOnce
 from spotify_dag.staleness.changed_tracks import AT_ONCE, catalogue_inputs, made_from
 from spotify_dag.stores.user_index import UserIndex
 from spotify_dag.tower.gate import soundness
@@ -73,11 +74,27 @@ def stale_ingests(project: Project, sources: Sequence[Source], buckets: Sequence
     """Return the buckets, of some or of all, that were not read from the sources as they are now."""
     import polars as pl
 
-    schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
-    versions = pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
+    versions = _versions(project, sources)
     if buckets is not None:
         versions = versions.filter(pl.col("user_bucket").is_in(buckets))
     return _differing(versions, project.lake.scan(INGESTS, buckets).select(versions.columns).collect())
+
+
+def read_once(project: Project, buckets: Sequence[int], of_others: set[int]) -> ReadOnce:
+    """Return what a run of some buckets reads of sources beside runs that want others, so that each is read once."""
+
+    def stale(source: Source) -> list[int]:
+        import polars as pl
+
+        versions = _versions(project, [source])
+        read = project.lake.scan(INGESTS).filter(pl.col("source") == source.name)
+        return _differing(versions, read.select(versions.columns).collect())
+
+    lake = project.lake
+    return ReadOnce(
+        lake.root / READ_ONCE, lake.n_buckets, frozenset(buckets), frozenset(of_others), stale, project.tombstones.among,
+        project.settings.profiles_count,
+    )  # fmt: skip
 
 
 def stale_features(project: Project, buckets: Sequence[int] | None = None) -> list[int]:
@@ -264,6 +281,14 @@ def stale_continuation(project: Project) -> str | None:
         },
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _versions(project: Project, sources: Sequence[Source]) -> pl.DataFrame:
+    """Return ``source, user_bucket, source_version`` as they are now."""
+    import polars as pl
+
+    schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
+    return pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
 
 
 def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[str, int, str]]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors
+from spotify_dag.files import locked
 from spotify_dag.schemas import TEXT_DIM, TEXT_VECTORS
 from spotify_dag.stores.lake import Lake
 
@@ -229,11 +230,19 @@ def load_vectors(lake: Lake, encoder: Encoder, texts: pl.DataFrame) -> TextVecto
 def encode_missing(
     lake: Lake, encoder: Encoder, texts: pl.DataFrame, progress: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Encode and store those of ``texts`` (column ``text``) that have no vector yet; return their number."""
-    new = unknown_texts(lake, encoder, texts)
-    for part in new.iter_slices(ENCODE_TEXTS):
-        store_vectors(lake, encoder, part, encoder.encode(part["text"].to_list(), progress))
-    return new.height
+    """Encode and store those of ``texts`` (column ``text``) that have no vector yet; return their number.
+
+    One process at a time: what another one encodes meanwhile is known afterwards.
+    """
+    count = 0
+    for part in unknown_texts(lake, encoder, texts).iter_slices(ENCODE_TEXTS):
+        with locked(lake.root / ".locks" / f"encoding-{encoder.digest}"):
+            new = unknown_texts(lake, encoder, part)
+            if new.height:
+                store_vectors(lake, encoder, new, encoder.encode(new["text"].to_list(), progress))
+        progress(part.height - new.height)
+        count += new.height
+    return count
 
 
 def encoded(

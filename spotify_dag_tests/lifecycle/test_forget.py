@@ -18,8 +18,9 @@ from spotify_dag.lifecycle.forget import NobodyToForgetError, forget
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.orchestration.instance import open_instance
 from spotify_dag.project import Project
-from spotify_dag.schemas import TABLES, USERS
+from spotify_dag.schemas import TABLES, USERS, user_buckets
 from spotify_dag.settings import Settings
+from spotify_dag.staleness.stale_buckets import read_once
 
 pytestmark = pytest.mark.slow
 
@@ -186,6 +187,17 @@ def test_old_index_versions_are_cleared_too(project: Project) -> None:
     old.replace([0, 1], new.rows(with_vectors=True))
     forget(project, USER)
     assert (old.rows().height, new.rows().height) == (39, 39)
+    assert mentions(project) == {}
+
+
+def test_what_runs_leave_each_other_of_sources_is_cleared_too(project: Project) -> None:
+    (own,) = user_buckets([USER], 2)
+    project.inbox.register_source("synthetic", {"users": 60, "playlists": 1, "tracks": 2})
+    (source,) = project.inbox.sources()
+    for _ in read_once(project, [1 - own], {own}).batches(source):
+        pass
+    assert any("/.read-once/" in name for name in mentions(project))
+    forget(project, USER)
     assert mentions(project) == {}
 
 

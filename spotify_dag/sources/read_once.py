@@ -1,0 +1,172 @@
+"""A source that several runs want is read once.
+
+Runs of ranges of buckets each need a part of a source, and every file of it holds users of all buckets. The run that
+reads it first leaves what belongs to others, where they are stale, too: its batches, with the records of those users
+alone. The others wait and read that. It is named after the versions of the source, and in place only once it is whole.
+So after a kill the source is read again, and what it was before is never read. It is deleted when nobody is stale.
+
+A run leaves only what runs want that have begun, or are queued. Where there are none it writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spotify_dag.files import locked
+from spotify_dag.schemas import user_buckets
+from spotify_dag.sources.base import Batch, RequestSource, Source
+from spotify_dag.sources.ingestion import source_versions
+
+if TYPE_CHECKING:
+    import polars as pl
+
+READ_ONCE = ".read-once"
+"""Name of the folder, beside the tables."""
+_BEGUN = ".new-"
+FRAMES = ("records", "rejects", "rows_read", "months")
+"""Frames of a `Batch`, each a file."""
+
+
+def drop_left(folder: Path, older_than: float = inf, *, seconds: float) -> int:
+    """Delete what runs left each other of sources, where it was made before a time; return of how many.
+
+    Waits so many ``seconds`` for somebody who reads it. Who finds it gone reads the source. What a killed run began to
+    leave goes, too. Who still writes it looks for forgotten users at the end.
+    """
+    places = [place for place in folder.glob("[!.]*") if place.stat().st_mtime < older_than]
+    return sum(_drop(place, seconds=seconds) for place in places) + sum(
+        _drop(place, seconds=0) for place in folder.glob(f"{_BEGUN}*")
+    )
+
+
+def _drop(place: Path, *, seconds: float) -> bool:
+    name = place.name.removeprefix(_BEGUN).rpartition("-")[0]
+    with locked(place.parent / ".locks" / name, wait=seconds > 0, seconds=seconds) as alone:
+        if alone or seconds > 0:
+            shutil.rmtree(place, ignore_errors=True)
+        return alone or seconds > 0
+
+
+@dataclass(frozen=True)
+class ReadOnce:
+    """What runs leave each other of sources, as one run sees it.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    n_buckets, buckets
+        How many there are, and those of this run.
+    of_others
+        Those of other runs that are queued, or going on.
+    stale
+        Returns the buckets in which a source is stale.
+    forgotten
+        Tells who of some users was forgotten: nothing of them is left.
+    profiles_count
+        At most this many users of each source, the first ones; None for all.
+    """
+
+    folder: Path
+    n_buckets: int
+    buckets: frozenset[int]
+    of_others: frozenset[int]
+    stale: Callable[[Source], Iterable[int]]
+    forgotten: Callable[[list[str]], set[str]]
+    profiles_count: int | None = None
+
+    def batches(self, source: Source) -> Generator[Batch, None, None]:
+        """Yield the batches of a source, with the records of this run's users at least."""
+        place, beside = self._place(source), self.of_others - self.buckets
+        # Such a source reads no more than it was asked for.
+        if isinstance(source, RequestSource) or not (beside or place.is_dir()):
+            yield from source.batches()
+            return
+        with self._lock(source.name):
+            others = beside.intersection(self.stale(source)) if not place.is_dir() else None
+            if others:
+                yield from self._leaving(source, place, others)
+                return
+        with self._lock(source.name, shared=True):
+            if place.is_dir():
+                yield from self._left(place)
+                return
+        yield from source.batches()
+
+    def drop_taken(self, sources: Iterable[Source]) -> None:
+        """Delete what was left of sources that are stale nowhere or have other versions now, unless somebody reads."""
+        left = {*self.folder.glob("[!.]*"), *self.folder.glob(f"{_BEGUN}*")}
+        shared = [source for source in sources if left and not isinstance(source, RequestSource)]
+        needed = {self._place(source) for source in shared if list(self.stale(source))}
+        for place in left - needed:
+            _drop(place, seconds=0)
+
+    def _place(self, source: Source) -> Path:
+        versions = source_versions(source, n_buckets=self.n_buckets, profiles_count=self.profiles_count)
+        named = json.dumps([self.n_buckets, sorted(set(versions.values()))])
+        return self.folder / f"{source.name}-{hashlib.sha256(named.encode()).hexdigest()[:16]}"
+
+    def _lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[bool]:
+        return locked(self.folder / ".locks" / name, shared=shared)
+
+    def _leaving(self, source: Source, place: Path, others: frozenset[int]) -> Iterator[Batch]:
+        """Yield the batches of a source, and leave those of other buckets once it is read to its end."""
+        made = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{_BEGUN}{source.name}-"))
+        seen, theirs = 0, list[str]()
+        try:
+            for number, batch in enumerate(source.batches()):
+                # As in `Ingestion`: this is the end of what is read, and not a reader who gave up.
+                if self.profiles_count is not None and seen >= self.profiles_count:
+                    break
+                seen += batch.rows_read.height
+                theirs += self._write(made / f"{number:08d}", batch, others)
+                yield batch
+            made.rename(place)
+            if self.forgotten(theirs):  # after it: a user who is forgotten from now on is looked for in there
+                shutil.rmtree(place)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def _write(self, folder: Path, batch: Batch, others: frozenset[int]) -> list[str]:
+        """Write a batch with the records of users of other buckets; return these users."""
+        import polars as pl
+
+        users = batch.rows_read["user_id"].to_list()
+        theirs = [user for user, own in zip(users, user_buckets(users, self.n_buckets), strict=True) if own in others]
+        folder.mkdir()
+        for name in FRAMES:
+            frame: pl.DataFrame | None = getattr(batch, name)
+            if frame is not None:
+                some = frame.filter(pl.col("user_id").is_in(theirs)) if name in ("records", "months") else frame
+                some.write_parquet(folder / f"{name}.parquet", compression="lz4")
+        about = {"marked": batch.marked, "gone": dict(batch.gone), "mended": batch.mended}
+        (folder / "about.json").write_text(json.dumps(about))
+        return theirs
+
+    def _left(self, place: Path) -> Iterator[Batch]:
+        import polars as pl
+
+        for folder in sorted(place.iterdir()):
+            rows_read = pl.read_parquet(folder / "rows_read.parquet")
+            users = rows_read["user_id"].to_list()
+            mine = [
+                user
+                for user, own in zip(users, user_buckets(users, self.n_buckets), strict=True)
+                if own in self.buckets
+            ]
+            records = pl.scan_parquet(folder / "records.parquet").filter(pl.col("user_id").is_in(mine)).collect()
+            months = folder / "months.parquet"
+            yield Batch(
+                records, pl.read_parquet(folder / "rejects.parquet"), rows_read,
+                months=pl.read_parquet(months) if months.exists() else None,
+                **json.loads((folder / "about.json").read_text()),
+            )  # fmt: skip
