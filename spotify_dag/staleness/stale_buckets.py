@@ -92,8 +92,8 @@ def read_once(project: Project, buckets: Sequence[int], of_others: set[int]) -> 
 
     lake = project.lake
     return ReadOnce(
-        lake.root / READ_ONCE, lake.n_buckets, frozenset(buckets), frozenset(of_others), stale, project.tombstones.among,
-        project.settings.profiles_count,
+        lake.root / READ_ONCE, lake.n_buckets, frozenset(buckets), frozenset(of_others), stale,
+        project.tombstones.among, project.settings.profiles_count,
     )  # fmt: skip
 
 
