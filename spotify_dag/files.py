@@ -1,23 +1,17 @@
-"""Files that several processes share: atomic writes, and locks."""
+"""Files that several processes share: atomic writes, and what of them is read."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from math import inf
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 from spotify_dag.errors import SpotifyDagError
 
 T = TypeVar("T")
-
-LOOK_SECONDS = 0.05
-"""Seconds between two attempts to get a lock, if the wait is bounded."""
 
 
 def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
@@ -92,60 +86,3 @@ def read_own_json(path: Path, kind: type[T], remedy: str) -> T | None:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise DamagedFileError(f"{path} is damaged: {place + ': ' if place else ''}{first['msg']}. {remedy}") from error
-
-
-@contextmanager
-def locked(
-    path: Path,
-    *,
-    wait: bool = True,
-    shared: bool = False,
-    seconds: float = inf,
-    waiting: Callable[[], None] = lambda: None,
-) -> Iterator[bool]:
-    """Hold a lock between processes, and between threads of a process. A killed process releases it.
-
-    Yields whether the lock was got.
-
-    Parameters
-    ----------
-    path
-        The lock: an empty file that stays.
-    wait
-        Wait until it is free. If false, the block runs at once, and False is yielded if another process holds the lock.
-    shared
-        Hold it together with other shared holders. An exclusive holder excludes all others.
-    seconds
-        Longest wait. After it the block runs without the lock.
-    waiting
-        Called once if the lock is not free.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    with path.open("a") as file:
-        got = _try(file, kind)
-        if not got and wait:
-            waiting()
-            if seconds == inf:
-                fcntl.flock(file, kind)
-                got = True
-            else:
-                got = _try_until(time.monotonic() + seconds, file, kind)
-        yield got
-
-
-def _try(file: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _try_until(end: float, file: IO[str], kind: int) -> bool:
-    """Try to get a lock until the time ``end`` (monotonic): the kernel has no wait with a limit."""
-    while time.monotonic() < end:
-        if _try(file, kind):
-            return True
-        time.sleep(LOOK_SECONDS)
-    return False

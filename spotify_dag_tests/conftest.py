@@ -92,7 +92,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Return a folder that ``make`` fills, once for all processes that run tests: they read it, and change copies."""
-    from spotify_dag.files import locked
+    from spotify_dag.locks import locked
 
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -1,41 +1,55 @@
-"""The lock files hold what pyproject.toml declares: a fresh checkout then has all that the code imports."""
+"""Locks between threads; what is killed, and waits between processes, are in the scenarios."""
 
 from __future__ import annotations
 
-import tomllib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-from spotify_dag_tests.conftest import REPOSITORY
-
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-EXTRAS = PROJECT["optional-dependencies"]
-RUN = [*PROJECT["dependencies"], *EXTRAS["postgres"], *EXTRAS["tune"]]
+from spotify_dag.locks import locked, locked_in_order
 
 
-def locked(name: str) -> dict[str, str]:
-    lines = (REPOSITORY / name).read_text().splitlines()
-    pins = (line.split("==") for line in lines if "==" in line)
-    return {canonicalize_name(package): version for package, version in pins}
+def is_free(lock: Path, *, shared: bool = False) -> bool:
+    with locked(lock, wait=False, shared=shared) as got:
+        return got
 
 
-@pytest.mark.parametrize(
-    ("lock", "declared"),
-    [("requirements.lock", RUN), ("requirements-dev.lock", [*RUN, *EXTRAS["dev"]])],
-)
-def test_a_lock_has_what_is_declared(lock: str, declared: list[str]) -> None:
-    pins = locked(lock)
-    requirements = map(Requirement, declared)
-    wrong = [
-        str(requirement)
-        for requirement in requirements
-        if not requirement.specifier.contains(pins.get(canonicalize_name(requirement.name), "0"))
-    ]
-    assert wrong == []
+def test_one_holds_it_alone_or_several_share_it(tmp_path: Path) -> None:
+    lock = tmp_path / "locks" / "a"
+    with locked(lock) as got:
+        assert got
+        assert not is_free(lock)
+        assert not is_free(lock, shared=True)
+        assert is_free(tmp_path / "locks" / "b")
+    with locked(lock, shared=True), locked(lock, shared=True, wait=False) as both:
+        assert both
+        assert not is_free(lock)
+    assert is_free(lock)
 
 
-def test_both_locks_agree() -> None:
-    everything = locked("requirements-dev.lock")
-    assert {name: everything.get(name) for name in locked("requirements.lock")} == locked("requirements.lock")
+def test_a_wait_ends_when_it_is_free_or_the_time_is_up(tmp_path: Path) -> None:
+    lock, told = tmp_path / "a", []
+    with ThreadPoolExecutor(1) as pool:
+        with locked(lock):
+            with locked(lock, seconds=0.2, waiting=lambda: told.append("bounded")) as got:
+                assert not got
+            waits = pool.submit(is_got, lock, told)
+            while "unbounded" not in told:
+                time.sleep(0.01)
+            assert not waits.done()
+        assert waits.result(30)
+    assert told == ["bounded", "unbounded"]
+
+
+def is_got(lock: Path, told: list[str]) -> bool:
+    with locked(lock, waiting=lambda: told.append("unbounded")) as got:
+        return got
+
+
+def test_several_are_held_to_the_end_and_a_wait_is_told_of_once(tmp_path: Path) -> None:
+    locks, told = [tmp_path / name for name in "abc"], []
+    with locked_in_order(locks):
+        assert not any(map(is_free, locks))
+        with locked_in_order(locks, seconds=0.1, waiting=lambda: told.append("waits")):
+            assert told == ["waits"]
+    assert all(map(is_free, locks))

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from spotify_dag.app.problems import AppError
-from spotify_dag.files import locked, write_atomically
+from spotify_dag.files import write_atomically
+from spotify_dag.locks import locked
 from spotify_dag.settings import Settings
 from spotify_dag.sources.spotify.login import identify
 from spotify_dag.sources.spotify.tokens import TokenRefusedError, Tokens, asking_for_a_token, may_add

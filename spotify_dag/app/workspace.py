@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from spotify_dag.app.problems import AppError
-from spotify_dag.files import locked
+from spotify_dag.locks import locked
 
 MOST_UPLOADS = 100
 """Files of one person."""
@@ -31,7 +31,7 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._own: Path | None = None
-        self._held: IO[str] | None = None
+        self._held = ExitStack()
 
     def open(self) -> None:
         """Make the folder of this process, and delete those whose processes are gone."""
@@ -40,8 +40,7 @@ class Workspace:
         # Alone, as a folder whose lock is not held yet would be taken for an abandoned one.
         with locked(self.root / ".lock"):
             self._own = Path(tempfile.mkdtemp(dir=self.root, prefix="work-"))
-            self._held = (self._own / ".lock").open("w")
-            fcntl.flock(self._held, fcntl.LOCK_EX)
+            self._held.enter_context(locked(self._own / ".lock"))
             for folder in self.root.glob("work-*"):
                 if folder != self._own and _abandoned(folder):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -78,8 +77,7 @@ class Workspace:
         """Delete the folder of this process."""
         if self._own is not None:
             shutil.rmtree(self._own, ignore_errors=True)
-        if self._held is not None:
-            self._held.close()
+        self._held.close()
 
 
 def file_name(name: str) -> str:
@@ -94,10 +92,7 @@ def file_name(name: str) -> str:
 def _abandoned(folder: Path) -> bool:
     """Return whether nobody holds the lock of a folder; a killed process lets go of it."""
     try:
-        with (folder / ".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        with locked(folder / ".lock", wait=False) as free:
+            return free
     except OSError:
         return True
-    return True

@@ -26,8 +26,8 @@ import yaml
 
 from spotify_dag.console import clear_errors, err, open_project, out
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import locked
 from spotify_dag.layout import Layout, read_layout
+from spotify_dag.locks import locked
 from spotify_dag.project import Project
 
 HOST = "127.0.0.1"

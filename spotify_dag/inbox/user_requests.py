@@ -14,7 +14,6 @@ again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import os
@@ -34,6 +33,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from spotify_dag.files import DamagedFileError, file_version, write_atomically
+from spotify_dag.locks import locked
 from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
 from spotify_dag.stores.user_id_search import UserIdSearch
 from spotify_dag.tombstones import Tombstones
@@ -234,8 +234,7 @@ class UserRequests:
     def _alone(self) -> Iterator[None]:
         """Hold the lock of these requests, between processes. A killed holder releases it."""
         self.content.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.root / ".lock"):
             yield
 
     def _new(self) -> list[Path]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from spotify_dag.files import file_version, locked, read_own_json, write_atomically
+from spotify_dag.files import file_version, read_own_json, write_atomically
+from spotify_dag.locks import locked
 from spotify_dag.sources.base import SourceError
 from spotify_dag.tombstones import Tombstones
 

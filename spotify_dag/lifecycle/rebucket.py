@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import locked, read_own_json, write_atomically
+from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.layout import Layout, layout_written_at
 from spotify_dag.lifecycle.divided_rows import divided
+from spotify_dag.locks import locked
 from spotify_dag.progress import Progress
 from spotify_dag.schemas import RAW_PLAYLISTS, TABLES, USERS, user_buckets
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import locked, write_atomically
+from spotify_dag.files import write_atomically
 from spotify_dag.layout import layout_of
+from spotify_dag.locks import locked
 from spotify_dag.schemas import RAW_PLAYLISTS, user_buckets
 from spotify_dag.settings import Settings, is_loopback
 from spotify_dag.sources.base import (

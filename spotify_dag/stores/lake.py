@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import locked, paths_below
+from spotify_dag.files import paths_below
 from spotify_dag.layout import refuse_other_layout
+from spotify_dag.locks import locked, locked_in_order
 from spotify_dag.schemas import TABLES, USERS, Column, Table, polars_dtype
 from spotify_dag.tombstones import Tombstones
 
@@ -371,16 +372,8 @@ class Lake:
         seconds
             Longest wait for one bucket; the block then runs without its lock.
         """
-        told: list[bool] = []
-
-        def tell() -> None:
-            if not told:
-                waiting()
-            told.append(True)
-
-        with ExitStack() as held:
-            for bucket in sorted(set(buckets)):
-                held.enter_context(locked(self.root / ".locks" / f"bucket-{bucket}", seconds=seconds, waiting=tell))
+        locks = (self.root / ".locks" / f"bucket-{bucket}" for bucket in sorted(set(buckets)))
+        with locked_in_order(locks, seconds=seconds, waiting=waiting):
             yield
 
     @contextmanager

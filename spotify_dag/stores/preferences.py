@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.genres import artist_key
 from spotify_dag.features.left_out import counted_items, same_name
-from spotify_dag.files import file_version, locked, read_own_json, write_atomically
+from spotify_dag.files import file_version, read_own_json, write_atomically
+from spotify_dag.locks import locked
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, buckets_of, user_buckets
 from spotify_dag.stores.lake import Lake
 from spotify_dag.tombstones import Tombstones

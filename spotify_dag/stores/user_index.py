@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spotify_dag.files import locked, read_own_json, write_atomically
+from spotify_dag.files import read_own_json, write_atomically
+from spotify_dag.locks import locked
 from spotify_dag.stores.lance_files import damaged_files
 from spotify_dag.tombstones import Tombstones
 from spotify_dag.tower.score import ScoreScale

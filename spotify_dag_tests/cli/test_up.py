@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from spotify_dag.cli.main import app
 from spotify_dag.cli.up import Part, keep_running
-from spotify_dag.files import locked
 from spotify_dag.layout import Layout, read_layout
+from spotify_dag.locks import locked
 from spotify_dag_tests.waiting import until
 
 pytestmark = pytest.mark.process

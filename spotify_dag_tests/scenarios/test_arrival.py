@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.files import locked
+from spotify_dag.locks import locked
 from spotify_dag.orchestration.automation import AUTOMATED
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, report_known_users
 from spotify_dag.orchestration.partitions import WEEKS, current_week

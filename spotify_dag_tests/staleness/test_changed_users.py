@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from samples.export_files import HEADING_A, row_a, table
 from spotify_dag.definitions import build_definitions
-from spotify_dag.files import locked
+from spotify_dag.locks import locked
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.project import Project
 from spotify_dag.schemas import (

@@ -22,7 +22,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from polars.testing import assert_frame_equal
 
-from spotify_dag.files import locked
+from spotify_dag.locks import locked
 from spotify_dag.schemas import (
     ARTIST_GENRES,
     RAW_PLAYLISTS,

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
-from spotify_dag.files import locked, write_atomically
+from spotify_dag.files import write_atomically
+from spotify_dag.locks import locked
 from spotify_dag.schemas import RAW_PLAYLISTS, user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import (

@@ -11,8 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spotify_dag.files import locked, write_atomically
+from spotify_dag.files import write_atomically
 from spotify_dag.layout import layout_of
+from spotify_dag.locks import locked
 from spotify_dag.schemas import user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import (

@@ -16,7 +16,8 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from spotify_dag.files import locked, write_atomically
+from spotify_dag.files import write_atomically
+from spotify_dag.locks import locked
 from spotify_dag.settings import Settings, is_loopback
 from spotify_dag.sources.spotify.spotify_errors import (
     PREMIUM_WANTED,

@@ -17,9 +17,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from spotify_dag.files import locked
 from spotify_dag.layout import Layout
 from spotify_dag.lifecycle.forget import forget
+from spotify_dag.locks import locked
 from spotify_dag.orchestration.schedules import buckets_of_the_day
 from spotify_dag.project import Project
 from spotify_dag.schemas import user_buckets
