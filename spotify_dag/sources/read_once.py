@@ -21,7 +21,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_dag.files import locked
+from spotify_dag.locks import locked
 from spotify_dag.schemas import user_buckets
 from spotify_dag.sources.base import Batch, RequestSource, Source
 from spotify_dag.sources.ingestion import source_versions

@@ -20,7 +20,7 @@ import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors
-from spotify_dag.files import locked
+from spotify_dag.locks import locked
 from spotify_dag.schemas import TEXT_DIM, TEXT_VECTORS
 from spotify_dag.stores.lake import Lake
 
