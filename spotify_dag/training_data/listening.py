@@ -10,7 +10,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, USER_TASTES, USERS
 from spotify_dag.stores.text_encoder import load_vectors
 from spotify_dag.tower.inputs import catalogue, listening
-from spotify_dag.training_data.policy import trainable_users, training_buckets
+from spotify_dag.training_data.policy import training_buckets, training_sample
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,6 +93,6 @@ def read_users(project: Project, buckets: Sequence[int], chosen: pl.LazyFrame) -
 
 
 def training_users(project: Project) -> UserData:
-    """Read the users that a tower is trained and evaluated on: the trainable users of `training_buckets`."""
+    """Read the users that a tower is trained and evaluated on: the `training_sample` of `training_buckets`."""
     buckets = training_buckets(project)
-    return read_users(project, buckets, trainable_users(project, buckets))
+    return read_users(project, buckets, training_sample(project, buckets))
