@@ -18,6 +18,7 @@ from spotify_dag.app.taste_rows import Taste, Tastes
 from spotify_dag.matching.explain import Explanation
 from spotify_dag.matching.matcher import Match, UnknownUserError
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
+from spotify_dag.tower.factors import with_fixed_signs
 from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
@@ -380,7 +381,7 @@ def _on_a_plane(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.full(len(vectors), 0.5), np.full(len(vectors), 0.5)
     sample = vectors[:: -(-len(vectors) // SAMPLE)].astype(np.float64)
     _, directions = np.linalg.eigh(np.cov(sample.T))
-    flat = vectors @ directions[:, ::-1][:, :2].astype(np.float32)
+    flat = vectors @ with_fixed_signs(directions[:, ::-1][:, :2]).astype(np.float32)
     # Half ranks, half distances: ranks alone draw a full square whatever the taste.
     ranks = np.argsort(np.argsort(flat, axis=0), axis=0) / (len(flat) - 1)
     spread = (flat - flat.min(axis=0)) / np.maximum(np.ptp(flat, axis=0), 1e-9)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 
+from spotify_dag.tower.factors import with_fixed_signs
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -52,7 +54,7 @@ def taste_map(vectors: np.ndarray, genres: Sequence[str | None], seed: int = 0) 
         rows = np.random.default_rng(seed).choice(rows, MAP_USERS, replace=False)
     centred = vectors[rows] - vectors[rows].mean(axis=0)
     _, _, components = np.linalg.svd(centred, full_matrices=False)
-    x, y = (centred @ components[:2].T).T
+    x, y = (centred @ with_fixed_signs(components[:2].T)).T
     named = np.array([genre or "unknown" for genre in genres])[rows]
     values, counts = np.unique(named, return_counts=True)
     common = values[np.argsort(-counts)][:MAP_GENRES]

@@ -232,6 +232,16 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.where(length > 0, length, 1)).astype(np.float32)
 
 
+def with_fixed_signs(directions: np.ndarray) -> np.ndarray:
+    """Return eigenvectors, the columns of ``[dim, n]``, with signs of their own: the largest entry is positive.
+
+    Both signs are right, and rounding decides which one a solver gives. Of entries that are as large, the first counts.
+    """
+    size = np.abs(directions)
+    first = (size >= (1 - 1e-6) * size.max(axis=0, initial=0)).argmax(axis=0)
+    return directions * np.where(directions[first, np.arange(directions.shape[1])] < 0, -1, 1).astype(directions.dtype)
+
+
 def _idf(users: np.ndarray, n_users: int) -> np.ndarray:
     return np.log((1 + n_users) / (1 + users)).astype(np.float32)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spotify_dag.als import one_blas_thread
-from spotify_dag.tower.factors import unit
+from spotify_dag.tower.factors import unit, with_fixed_signs
 
 LANDMARKS = 2_000
 """At most so many users are what others are compared with."""
@@ -58,7 +58,7 @@ class KernelComponents:
             values, directions = eigh(kernel, subset_by_index=(max(last - dim + 1, 0), last))
         strengths = np.sqrt(np.maximum(values[::-1], 0))
         strong = np.flatnonzero(strengths > LEAST_STRENGTH * strengths[0])
-        strengths, directions = strengths[strong], directions[:, ::-1][:, strong]
+        strengths, directions = strengths[strong], with_fixed_signs(directions[:, ::-1][:, strong])
         axes = directions / strengths / (strengths / strengths[0]) ** power
         return cls(landmarks, axes.astype(np.float32))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from spotify_dag.tower.factors import PREDICTED_CONFIDENCE, Factors, FactorSettings, Vocabulary, unit
+from spotify_dag.tower.factors import PREDICTED_CONFIDENCE, Factors, FactorSettings, Vocabulary, unit, with_fixed_signs
 
 BLOCKS, PER_BLOCK, USERS = 4, 12, 120
 SETTINGS = FactorSettings(dim=8)
@@ -197,3 +197,14 @@ class TestAligned:
 
 def test_unit_leaves_zero_at_zero() -> None:
     assert unit(np.array([[3.0, 4.0], [0.0, 0.0]])) == pytest.approx(np.array([[0.6, 0.8], [0, 0]]))
+
+
+def test_signs_of_eigenvectors_are_fixed() -> None:
+    directions = np.array([[0.6, 0.7071068, -0.1], [-0.8, -0.7071067, 0.2]], np.float32)
+    expected = [[-0.6, 0.7071068, -0.1], [0.8, -0.7071067, 0.2]]
+    for signs in ([1, 1, 1], [-1, 1, -1], [-1, -1, -1]):
+        found = with_fixed_signs(directions * np.array(signs, np.float32))
+        assert found == pytest.approx(np.array(expected))
+        assert found.dtype == np.float32
+    assert with_fixed_signs(np.empty((3, 0))).shape == (3, 0)
+    assert with_fixed_signs(np.zeros((2, 2))).tolist() == [[0, 0], [0, 0]]
