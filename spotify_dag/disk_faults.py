@@ -6,7 +6,6 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from spotify_dag.errors import SpotifyDagError
 
@@ -42,7 +41,7 @@ class DiskError(SpotifyDagError):
     """The disk refused something. The message says what, where and the remedy."""
 
 
-def disk_error(error: BaseException, root: Path) -> DiskError | None:
+def disk_error(error: BaseException, root: object) -> DiskError | None:
     """Return what an error, or what caused it, says of the disk; None where it says nothing of it.
 
     Parameters
@@ -77,6 +76,8 @@ def _where(error: BaseException) -> str | None:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # what is raised again in another thread may be its own cause
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

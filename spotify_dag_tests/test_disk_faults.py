@@ -58,6 +58,12 @@ def test_what_is_no_fault_of_the_disk_stays_what_it_is(error: Exception) -> None
     assert disk_error(error, ROOT) is None
 
 
+def test_errors_that_are_each_other_s_cause_are_looked_at_once() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert disk_error(first, ROOT) is None
+
+
 WITHOUT_RIGHTS_OF_ROOT = """
 import ctypes, os, sys
 # Root may write everywhere by CAP_DAC_OVERRIDE, 1; what is executed from now on has it no more (PR_CAPBSET_DROP, 24).
