@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from bench.crash import hand_in
+from spotify_dag.root import Root
+from spotify_dag.settings import data_root
 
 FORGETS = 2
 """Users who are handed in and forgotten together: some before a run took them in, some after, some in between."""
@@ -18,11 +19,11 @@ REFRESHED = 9
 
 def main() -> None:
     """Work; print what was done, a word and a value per line. An error ends it with status 1."""
-    root, role, number, until = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    root, role, number, until = data_root(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     {"add": add, "run": run, "refresh": refresh, "forget": forget, "ask": ask}[role](root, number, until)
 
 
-def add(root: Path, number: int, until: float) -> None:
+def add(root: Root, number: int, until: float) -> None:
     """Hand in new users, and some of them again."""
     turn = 0
     while time.time() < until:
@@ -32,7 +33,7 @@ def add(root: Path, number: int, until: float) -> None:
         time.sleep(0.2)
 
 
-def run(root: Path, number: int, until: float) -> None:
+def run(root: Root, number: int, until: float) -> None:
     """Bring the graph up to date, over and over."""
     from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
     from spotify_dag.orchestration.instance import open_instance
@@ -46,7 +47,7 @@ def run(root: Path, number: int, until: float) -> None:
     say("ran", ran)
 
 
-def refresh(root: Path, number: int, until: float) -> None:
+def refresh(root: Root, number: int, until: float) -> None:
     """Read a seventh of the buckets again, over and over, as the schedule does once a day."""
     from spotify_dag.orchestration.instance import open_instance
 
@@ -66,7 +67,7 @@ def refresh(root: Path, number: int, until: float) -> None:
     say("refreshed", refreshed)
 
 
-def forget(root: Path, number: int, until: float) -> None:
+def forget(root: Root, number: int, until: float) -> None:
     """Hand in users and forget them after a while, in which a run may or may not have begun to take them in."""
     from spotify_dag.lifecycle.forget import forget as forget_user
 
@@ -81,7 +82,7 @@ def forget(root: Path, number: int, until: float) -> None:
         turn += 1
 
 
-def ask(root: Path, number: int, until: float) -> None:
+def ask(root: Root, number: int, until: float) -> None:
     """Ask for matches of users of the base."""
     project, _ = opened(root)
     drawn, asked, matcher = random.Random(number), 0, project.matcher
@@ -94,7 +95,7 @@ def ask(root: Path, number: int, until: float) -> None:
     say("asked", asked)
 
 
-def opened(root: Path) -> tuple[Any, Any]:
+def opened(root: Root) -> tuple[Any, Any]:
     """Return the project of a data root, and the graph."""
     from spotify_dag.definitions import build_definitions
     from spotify_dag.project import Project

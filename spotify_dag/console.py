@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import click
@@ -55,10 +54,10 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _data_root() -> Path:
+def _data_root() -> object:
     """Return the data root that the command was given, else that of the settings."""
     context = click.get_current_context(silent=True)
-    return Path(context.find_root().obj or Settings().data) if context else Settings().data
+    return (context and context.find_root().obj) or Settings().data
 
 
 def print_error(message: str) -> None:

@@ -1,24 +1,30 @@
-"""Files that several processes share: atomic writes, and what of them is read."""
+"""Files that several processes share, in a folder or in object storage: written whole, and told apart by version."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 from uuid import uuid4
 
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.root import ObjectPath, Root
 
 T = TypeVar("T")
 
 
-def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+def write_atomically(path: Root, content: bytes, *, private: bool = False) -> None:
     """Write a file in one step: readers, also after a crash, see the old content or the new, never a part.
 
-    A ``private`` file can be read by its owner alone, whatever its rights were before.
+    A ``private`` file can be read by its owner alone, whatever its rights were before; in object storage, by all who
+    have its keys.
     """
+    if isinstance(path, ObjectPath):
+        path.write(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{uuid4().hex}.tmp"
     try:
@@ -37,12 +43,47 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
         raise
 
 
+def create(path: Root, content: bytes, *, private: bool = False) -> bool:
+    """Write a file where there is none, in one step; return whether there was none. Of several at once, one does."""
+    if isinstance(path, ObjectPath):
+        return path.create(content)
+    made = path.parent / f".{uuid4().hex}.tmp"
+    write_atomically(made, content, private=private)
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        return False
+    finally:
+        made.unlink()
+    return True
+
+
+def move(file: Root, path: Root) -> None:
+    """Have a file stand in another place of its file system, or be an object, in one step; then it is gone here."""
+    if isinstance(path, ObjectPath):
+        path.write(file if isinstance(file, Path) else file.read_bytes())
+        file.unlink()
+    elif isinstance(file, Path):
+        file.replace(path)
+
+
+def delete_folder(folder: Root) -> None:
+    """Delete a folder and all below it; nothing if there is none."""
+    if isinstance(folder, ObjectPath):
+        folder.delete()
+        return
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+
+
 class DamagedFileError(SpotifyDagError):
     """A file that this program wrote is damaged. The message names the file and the remedy."""
 
 
-def file_version(path: Path) -> tuple[int, ...]:
+def file_version(path: Root) -> tuple[object, ...]:
     """Return what differs once a file is replaced; nothing where there is none. To hold what was read until then."""
+    if isinstance(path, ObjectPath):
+        return path.version()
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -50,16 +91,44 @@ def file_version(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def paths_below(folder: Path) -> Iterator[Path]:
+def folder_version(folder: Root) -> tuple[object, ...]:
+    """Return what differs once something is put right into a folder; nothing where there is none."""
+    if isinstance(folder, ObjectPath):
+        times = [path.stat().st_mtime for path in folder.objects()]
+        return (max(times), len(times)) if times else ()
+    try:
+        return (folder.stat().st_mtime_ns,)
+    except FileNotFoundError:
+        return ()
+
+
+def names_in(folder: Root) -> list[str]:
+    """Return the names of all that is right in a folder; none if there is none."""
+    if isinstance(folder, ObjectPath):
+        return [path.name for path in folder.iterdir()]
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+@overload
+def paths_below(folder: Path) -> Iterator[Path]: ...
+@overload
+def paths_below(folder: Root) -> Iterator[Root]: ...
+def paths_below(folder: Root) -> Iterator[Root]:
     """Yield every file and folder below a folder; what is deleted meanwhile is passed over.
 
     `Path.rglob` ends with an error where another process deletes a folder that it is about to look into.
     """
+    if isinstance(folder, ObjectPath):
+        yield from folder.walk()
+        return
     for parent, folders, files in os.walk(folder):
         yield from (Path(parent, name) for name in (*folders, *files))
 
 
-def read_own_json(path: Path, kind: type[T], remedy: str) -> T | None:
+def read_own_json(path: Root, kind: type[T], remedy: str) -> T | None:
     """Return the content of a JSON file that this program wrote, or None if there is no file.
 
     Parameters

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import file_version, read_own_json, write_atomically
+from spotify_dag.root import Root
 from spotify_dag.settings import Settings
 
 DEFAULT_BUCKETS = 64
@@ -43,7 +43,7 @@ class Layout:
     made_with: int
     """The number when the root was made; it divides ``n_buckets`` and never changes."""
 
-    def write(self, data: Path) -> None:
+    def write(self, data: Root) -> None:
         """Make this the layout of a data root, in one step."""
         split = {} if self.made_with == self.n_buckets else {"made_with": self.made_with}
         write_atomically(data / LAYOUT, json.dumps({"n_buckets": self.n_buckets, **split}).encode())
@@ -55,7 +55,7 @@ class _File:
     made_with: int | None = None
 
 
-def read_layout(data: Path) -> Layout | None:
+def read_layout(data: Root) -> Layout | None:
     """Return the layout of a data root; None before it was used. It costs next to nothing.
 
     Raises
@@ -68,12 +68,12 @@ def read_layout(data: Path) -> Layout | None:
 
 
 @lru_cache(16)
-def _read(file: Path, *_version: int) -> Layout | None:
+def _read(file: Root, *_version: object) -> Layout | None:
     read = read_own_json(file, _File, _REMEDY)
     return Layout(read.n_buckets, read.made_with or read.n_buckets) if read else None
 
 
-def layout_written_at(data: Path) -> float:
+def layout_written_at(data: Root) -> float:
     """Return when a data root was divided as it is, in seconds since 1970; 0 before its first use."""
     file = data / LAYOUT
     return file.stat().st_mtime if file.exists() else 0.0
@@ -99,7 +99,7 @@ def layout_of(settings: Settings) -> Layout:
     return present
 
 
-def refuse_other_layout(data: Path, n_buckets: int) -> None:
+def refuse_other_layout(data: Root, n_buckets: int) -> None:
     """Raise `LayoutChangedError` if a data root has another number of buckets than this process works with."""
     present = read_layout(data)
     if present is not None and present.n_buckets != n_buckets:

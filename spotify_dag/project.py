@@ -11,8 +11,10 @@ from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.registered_sources import Inbox
 from spotify_dag.layout import Layout, layout_of, read_layout, refuse_other_layout
 from spotify_dag.matching.matcher import Matcher, UnknownUserError
+from spotify_dag.root import Root
 from spotify_dag.settings import Settings
 from spotify_dag.sources.artist_genres import read_artist_genres
+from spotify_dag.sources.read_once import READ_ONCE
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.model_registry import NoModelError, Registry
 from spotify_dag.stores.preferences import Preferences
@@ -39,7 +41,7 @@ class Project:
     inbox: Inbox
     encoder: Encoder
     registry: Registry
-    vectors: Path
+    vectors: Root
 
     @classmethod
     def open(cls, settings: Settings) -> Project:
@@ -56,7 +58,7 @@ class Project:
             lake=Lake(settings.data / "lake", layout.n_buckets, Tombstones(settings.data), layout.made_with),
             inbox=Inbox(settings.data / "inbox", settings),
             encoder=Encoder(settings.encoder),
-            registry=Registry(settings.data / "models", settings.mlflow_uri),
+            registry=Registry(settings.data / "models", settings.mlflow_uri, settings.local_data / "models"),
             vectors=settings.data / "vectors",
         )
 
@@ -84,8 +86,14 @@ class Project:
         """The preferences that features are made with, all of them alike: users may change theirs meanwhile."""
         return self._preferences(self.lake.root / ".preferences")
 
-    def _preferences(self, root: Path) -> Preferences:
+    def _preferences(self, root: Root) -> Preferences:
         return Preferences(root, self.lake.n_buckets, self.tombstones, self.lake.of_origin)
+
+    @property
+    def left_of_sources(self) -> Path:
+        """Folder of what runs of this machine leave each other of sources."""
+        lake = self.lake.root
+        return (lake if isinstance(lake, Path) else self.settings.local_data / "lake") / READ_ONCE
 
     @property
     def matcher(self) -> Matcher:
@@ -128,7 +136,7 @@ class Project:
         write_atomically(self._catalogue_card, json.dumps(card).encode())
 
     @property
-    def _catalogue_card(self) -> Path:
+    def _catalogue_card(self) -> Root:
         return self.settings.data / "models" / "tracks" / "catalogue.json"
 
     @property
@@ -139,7 +147,7 @@ class Project:
     @property
     def track_model(self) -> TrackModel:
         """The model that continues playlists."""
-        return TrackModel(self.settings.data / "models" / "tracks")
+        return TrackModel(self.settings.data / "models" / "tracks", self.settings.local_data / "models" / "tracks")
 
     @property
     def track_answers(self) -> TrackAnswers:

@@ -5,14 +5,40 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, PlainSerializer, PlainValidator, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from spotify_dag.root import SCHEME, ObjectPath, Root, RootError
 
 UNSAFE = frozenset("%[]*?#;\\\n\r\t")
 """Not in the path of a data root: to Delta, LanceDB, DuckDB or SQLite these stand for other letters, files, options."""
+
+
+def data_root(value: Any) -> Root:
+    """Return the root that a text names: the absolute path of a folder, or a place in object storage.
+
+    Raises
+    ------
+    ValueError
+        If it can be neither.
+    """
+    if str(value).lower().startswith(SCHEME) or isinstance(value, ObjectPath):
+        try:
+            return ObjectPath.parse(str(value))
+        except RootError as error:
+            raise ValueError(str(error)) from error
+    if scheme := re.match(r"[a-z][a-z0-9+.-]+:/", str(value), re.IGNORECASE):
+        raise ValueError(f"{scheme[0]}/ is neither a folder of this machine nor s3://BUCKET/PREFIX")
+    path = Path(str(value)).expanduser().resolve()
+    if unsafe := UNSAFE.intersection(str(path)):
+        raise ValueError(
+            f"{path} has {' and '.join(map(repr, sorted(unsafe)))} in it, which stands for something else to what "
+            "writes there; choose another folder"
+        )
+    return path
 
 
 class Settings(BaseSettings):
@@ -20,7 +46,15 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SPOTIFY_DAG_", extra="ignore", populate_by_name=True)
 
-    data: Path = Field(Path("data"), description="Root of everything generated: lake, vectors, models, Dagster's state")
+    data: Annotated[Root, PlainValidator(data_root), PlainSerializer(str, when_used="json")] = Field(
+        Path("data"),
+        description="Root of everything generated: lake, vectors, models, inbox. A folder, or `s3://BUCKET/PREFIX`",
+    )
+    local: Path | None = Field(
+        None,
+        description="Folder for what stays on one machine: uploads, logins, mirrors of services, Dagster's state; "
+        "default: the data root. Must be set for a data root in object storage",
+    )
     n_buckets: int | None = Field(
         None,
         ge=1,
@@ -173,18 +207,28 @@ class Settings(BaseSettings):
             raise ValueError("write it as https://HOST/PATH")  # without the value: the address of a hook is a secret
         return value
 
-    @field_validator("data")
+    @field_validator("local")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        if scheme := re.match(r"[a-z][a-z0-9+.-]+:/", str(value), re.IGNORECASE):
-            raise ValueError(f"{scheme[0]}/… is no folder: a data root is a folder of this machine")
-        path = value.expanduser().resolve()
-        if unsafe := UNSAFE.intersection(str(path)):
+    def _of_this_machine(cls, value: Path | None, settings: ValidationInfo) -> Path | None:
+        data = settings.data.get("data")
+        if value is None and isinstance(data, ObjectPath):
+            # No default: logins and mirrors of two data roots would meet in it, and a container would lose them.
             raise ValueError(
-                f"{path} has {' and '.join(map(repr, sorted(unsafe)))} in it, which stands for something else to what "
-                "writes there; choose another folder"
+                f"it must be set, as {data} is no folder. Name a folder of this machine for uploads, logins and "
+                "Dagster's state"
             )
-        return path
+        return None if value is None else Path(data_root(value))
+
+    @model_validator(mode="after")
+    def _knows_its_locks(self) -> Self:
+        if isinstance(self.data, ObjectPath) and self.postgres_url is not None:
+            self.data = ObjectPath(self.data.bucket, self.data.key, self.postgres_url.get_secret_value())
+        return self
+
+    @property
+    def local_data(self) -> Path:
+        """The folder of what stays on this machine."""
+        return Path(self.local or self.data)
 
     @field_validator("dagster_home")
     @classmethod

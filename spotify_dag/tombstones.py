@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import write_atomically
+from spotify_dag.files import create, names_in
+from spotify_dag.root import ObjectPath, Root
 
 _KEY = "key"
 
@@ -28,19 +28,22 @@ class TombstoneError(SpotifyDagError):
 class Tombstones:
     """The tombstones under one data root, in ``forgotten/``: one empty file per user."""
 
-    data: Path
+    data: Root
 
     @property
-    def _folder(self) -> Path:
+    def _folder(self) -> Root:
         return self.data / "forgotten"
 
     def add(self, user_id: str) -> None:
         """Remember that a user was forgotten, now."""
         key = self._key() if user_id in self else self._key() or self._new_key()
         stone = self._folder / _digest(key or b"", user_id)
-        stone.touch()
         now = time.time()  # the file system's own clock may be some milliseconds late
-        os.utime(stone, (now, now))
+        if isinstance(stone, ObjectPath):
+            stone.write(str(now).encode())  # storage keeps times to the second
+        else:
+            stone.touch()
+            os.utime(stone, (now, now))
 
     def lift(self, user_id: str) -> bool:
         """Remove the tombstone of a user; return whether there was one."""
@@ -59,8 +62,11 @@ class Tombstones:
         """Return when a user was forgotten, in seconds since 1970; None if they were not."""
         if user_id not in self:
             return None
+        stone = self._folder / _digest(self._key() or b"", user_id)
         try:
-            return (self._folder / _digest(self._key() or b"", user_id)).stat().st_mtime
+            if isinstance(stone, ObjectPath):
+                return float(stone.read_bytes() or stone.stat().st_mtime)  # empty where it was copied from a folder
+            return stone.stat().st_mtime
         except FileNotFoundError:  # lifted meanwhile
             return None
 
@@ -75,8 +81,7 @@ class Tombstones:
         TombstoneError
             If the key is gone.
         """
-        names = os.listdir(self._folder) if self._folder.is_dir() else []
-        present = {name for name in names if name != _KEY and not name.startswith(".")}
+        present = {name for name in names_in(self._folder) if name != _KEY and not name.startswith(".")}
         if not present:
             return set()
         key = self._key()
@@ -94,14 +99,7 @@ class Tombstones:
 
     def _new_key(self) -> bytes:
         """Make the key and return it. If several processes do so at once, all get the key of the first."""
-        made = self._folder / f".{secrets.token_hex(8)}.tmp"
-        write_atomically(made, secrets.token_bytes(32), private=True)
-        try:
-            os.link(made, self._folder / _KEY)
-        except FileExistsError:
-            pass
-        finally:
-            made.unlink()
+        create(self._folder / _KEY, secrets.token_bytes(32), private=True)
         return (self._folder / _KEY).read_bytes()
 
 

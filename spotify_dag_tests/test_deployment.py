@@ -71,7 +71,7 @@ def space(base: Path) -> Iterator[tuple[str, psutil.Process]]:
 
 
 def test_the_hosted_demo_answers_and_keeps_nobody(project: Project) -> None:
-    base = project.settings.data
+    base = project.settings.local_data
     with space(base) as (url, process):
         until = time.monotonic() + 60
         while True:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from spotify_dag.cli.main import app
+from spotify_dag.root import ObjectPath
 from spotify_dag.settings import Settings, is_loopback
 
 
@@ -25,6 +26,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_defaults(tmp_path: Path) -> None:
     assert Settings().model_dump() == {
         "data": tmp_path.resolve() / "data",
+        "local": None,
         "n_buckets": None,
         "encoder": None,
         "profiles_count": None,
@@ -122,7 +124,7 @@ def test_a_variable_sets_its_field_and_no_other(
         ("TRAIN_ON_SPOTIFY", "perhaps"),
         ("MLFLOW_URI", "mlflow.example"),
         ("EXECUTOR", "ray"),
-        ("DATA", "s3://bucket/taste"),
+        ("DATA", "gs://bucket/taste"),
     ],
 )
 def test_a_wrong_value_is_refused_and_its_field_named(
@@ -166,6 +168,39 @@ class TestData:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("SPOTIFY_DAG_DATA", "~/listening")
         assert Settings().data == tmp_path.resolve() / "listening"
+
+    def test_what_stays_on_this_machine_is_there_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Settings().local_data == tmp_path.resolve() / "data"
+        monkeypatch.setenv("SPOTIFY_DAG_LOCAL", "here")
+        assert (Settings().data, Settings().local_data) == (tmp_path.resolve() / "data", tmp_path.resolve() / "here")
+
+    def test_in_object_storage_it_knows_its_locks_and_does_not_show_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SPOTIFY_DAG_DATA", "s3://bucket/root")
+        monkeypatch.setenv("SPOTIFY_DAG_LOCAL", str(tmp_path))
+        assert isinstance(data := Settings().data, ObjectPath)
+        assert (str(data), data.locks) == ("s3://bucket/root", None)
+        monkeypatch.setenv("SPOTIFY_DAG_POSTGRES_URL", "postgresql://me:hush@host/db")
+        settings = Settings()
+        assert isinstance(settings.data, ObjectPath)
+        assert (settings.data / "lake").locks == "postgresql://me:hush@host/db"
+        assert settings.local_data == tmp_path.resolve()
+        assert "hush" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+    @pytest.mark.parametrize(
+        ("uri", "expected"),
+        [
+            ("s3://bucket/root", "SPOTIFY_DAG_LOCAL is 'None': Value error, it must be set, as s3://bucket/root is"),
+            ("s3://Bucket", "SPOTIFY_DAG_DATA is 's3://Bucket': Value error, s3://Bucket is no place for a data root"),
+            ("gs://bucket", "SPOTIFY_DAG_DATA is 'gs://bucket': Value error, gs:// is neither a folder of this"),
+        ],
+    )
+    def test_what_cannot_be_is_one_line(self, monkeypatch: pytest.MonkeyPatch, uri: str, expected: str) -> None:
+        monkeypatch.setenv("SPOTIFY_DAG_DATA", uri)
+        done = CliRunner().invoke(app, ["run"])
+        assert done.exit_code == 1
+        assert done.output.startswith(f"Error: {expected}")
 
     def test_nothing_is_created(self, tmp_path: Path) -> None:
         assert not Settings(data=tmp_path / "new").data.exists()

@@ -28,6 +28,8 @@ OTHERS = """\
 |---|---|
 | `FORWARDED_ALLOW_IPS` | addresses of reverse proxies that the app believes (uvicorn) |
 | `SPOTIFY_DAG_TEST_DATA` | folder of real data sets for the tests; default: `../shared/data` |
+| `SPOTIFY_DAG_TEST_USERS` | users of the test of a data root in object storage; default: 60 |
+| `AWS_…` | keys and address of object storage: [how](../how-to/object-storage.md#set-it-up) |
 """
 
 

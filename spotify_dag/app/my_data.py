@@ -136,7 +136,7 @@ def _waiting(project: Project, user_id: str) -> pl.DataFrame:
             continue
         file = requests.content / request.content
         with suppress(FileNotFoundError):  # replaced meanwhile
-            items = pl.read_parquet(file).filter(pl.col("reason").is_null())
+            items = pl.read_parquet(io.BytesIO(file.read_bytes())).filter(pl.col("reason").is_null())
             named = pl.lit(request.source).alias("source"), pl.lit(request.requested_at).alias("requested_at")
             frames.append(items.with_columns(*named))
     return pl.concat(frames, how="diagonal").unique(maintain_order=True)

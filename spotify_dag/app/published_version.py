@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_dag.app.snapshot import Revised, Snapshot
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.files import folder_version
+from spotify_dag.root import Root
 from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.stores.model_registry import NoModelError
 from spotify_dag.stores.user_index import POINTER, UserIndex
@@ -53,7 +54,7 @@ class Serving:
         self.current: Snapshot | None = None
         self._read_at: tuple[object, ...] = ()
         self._pointer = b""
-        self._index_versions: Path | None = None
+        self._index_versions: Root | None = None
         self._hidden: set[str] = set()
         self.looked = threading.Event()
         """Set once it was looked for the first time, whether or not anything was there."""
@@ -159,5 +160,5 @@ class Serving:
             index_and_scale = UserIndex.published(vectors)
             self._index_versions = index_and_scale and vectors / f"{index_and_scale[0].name}.lance" / "_versions"
             self._pointer = pointer
-        written = self._index_versions.stat().st_mtime_ns if self._index_versions else None
+        written = folder_version(self._index_versions) if self._index_versions else None
         return (pointer, written, *(lake.version(table) for table in (USERS, USER_TASTES, USER_EMBEDDINGS)))

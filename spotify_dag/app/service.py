@@ -85,9 +85,9 @@ class Service:
         self.drawing = HeavyWork(at_once=1, waiting=20)
         self.account_playlists = AccountPlaylists(project.settings)
         self.pictures = Pictures()
-        self.identity = Identity(project.settings, Signer(project.settings.data / "app" / "key"))
+        self.identity = Identity(project.settings, Signer(project.settings.local_data / "app" / "key"))
         self.telemetry = Telemetry(self.serving)
-        self.workspace = Workspace(project.settings.data / "app")
+        self.workspace = Workspace(project.settings.local_data / "app")
         self.warm = threading.Event()
 
     def use(self, project: Project) -> None:

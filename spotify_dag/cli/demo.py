@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from spotify_dag.console import clear_errors, out
+from spotify_dag.settings import Settings
 
 ROOT = Path("data/demo")
 ARRIVALS = 5
@@ -25,13 +26,14 @@ def demo(
     """Show everything: generate listeners, run the graph on them, let more arrive, and print matches."""
     with clear_errors():
         # Without --data a root of its own: a demo is not mixed with the user's data.
-        root = Path(context.obj or ROOT)
+        root = context.obj or ROOT
+        local = Settings(data=root).local_data
         command = [sys.executable, "-m", "spotify_dag", "--data", str(root)]
         _run([*command, "run", "--source", "synthetic", "--users", str(users)])
         for place, (source, service) in enumerate(SERVICES.items()):
             out.print(f"{ARRIVALS} more listeners, read from a simulated {service}:")
             first = users + place * ARRIVALS
-            listed = root / f"{source}_users.txt"
+            listed = local / f"{source}_users.txt"
             listed.write_text("".join(f"synthetic-{number:06d}\n" for number in range(first, first + ARRIVALS)))
             arrive = [*command, "run", "--source", source, "--path", str(listed)]
             _run([*command, "simulate", "--users", str(users + len(SERVICES) * ARRIVALS), "--", *arrive])

@@ -155,8 +155,8 @@ def _project_of(project: Project, source: str, path: Path | None, artist_genres:
     from spotify_dag.progress import TerminalProgress
 
     named = "|".join(str(part.resolve() if isinstance(part, Path) else part) for part in (source, path, artist_genres))
-    root = project.settings.data / "evaluation" / f"{source}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
-    own = Project.open(project.settings.model_copy(update={"data": root, "dagster_home": None}))
+    root = project.settings.local_data / "evaluation" / f"{source}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
+    own = Project.open(project.settings.model_copy(update={"data": root, "local": None, "dagster_home": None}))
     own.check_layout()
     with own.inbox.kept_if_readable():
         if artist_genres is not None:

@@ -71,7 +71,12 @@ app.add_typer(measured, name="evaluate")
 def _root(
     context: typer.Context,
     data: Annotated[
-        Path | None, typer.Option(help="Data root. Default: $SPOTIFY_DAG_DATA, else ./data.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Data root, or s3://BUCKET/PREFIX. Default: $SPOTIFY_DAG_DATA, else ./data.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     context.obj = data

@@ -67,9 +67,10 @@ def rebucket(
 
 
 def _told(plan: Plan) -> str:
+    free = "" if plan.bytes_free is None else f"; {plan.bytes_free / MIB:,.0f} MiB are free"
     copied = f" Buckets copied already: {plan.copied}." if plan.copied else ""
     return (
         f"{plan.n_buckets} buckets of {plan.users:,} users become {plan.into}. {plan.bytes_to_write / MIB:,.0f} MiB of "
-        f"tables are written beside the present ones, which answer until the switch; {plan.bytes_free / MIB:,.0f} MiB "
-        f"are free. User indexes to change in place: {plan.indexes}.{copied}"
+        f"tables are written beside the present ones, which answer until the switch{free}. "
+        f"User indexes to change in place: {plan.indexes}.{copied}"
     )

@@ -133,7 +133,7 @@ def up(
             ports["app"] = app_port
         if not no_simulator and project.settings.spotify_client_id is None:
             ports["simulator"] = simulator_port
-        folder = project.settings.data / "up"
+        folder = project.settings.local_data / "up"
         with locked(folder / ".lock", wait=False) as alone:
             if not alone:
                 raise UpError(f"spotify-dag up is running already on {project.settings.data}. End it first.")
@@ -206,6 +206,7 @@ def _parts(project: Project, folder: Path, ports: dict[str, int]) -> list[Part]:
     environment = {
         **os.environ,
         "SPOTIFY_DAG_DATA": str(project.settings.data),
+        "SPOTIFY_DAG_LOCAL": str(project.settings.local_data),
         "DAGSTER_HOME": str(dagster_home(project)),
     }
     if "simulator" in ports:

@@ -16,6 +16,7 @@ from typing import Any
 from spotify_dag.files import read_own_json, write_atomically
 from spotify_dag.inbox.user_requests import UserRequests
 from spotify_dag.inbox.wishes import Wishes
+from spotify_dag.root import Root, listed
 from spotify_dag.settings import Settings
 from spotify_dag.sources import LISTED_SOURCES, REQUEST_SOURCES, open_requests, open_source
 from spotify_dag.sources.base import Source, SourceError, files_version
@@ -40,7 +41,7 @@ class _GenresEntry:
     path: str
 
 
-def _entry(file: Path) -> _SourceEntry | None:
+def _entry(file: Root) -> _SourceEntry | None:
     name = file.stem.removeprefix("source-")
     remedy = f"Delete it and name the source again: spotify-dag run --source {name}"
     return read_own_json(file, _SourceEntry, remedy)
@@ -50,7 +51,7 @@ def _entry(file: Path) -> _SourceEntry | None:
 class Inbox:
     """The inbox under one folder."""
 
-    root: Path
+    root: Root
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -100,12 +101,13 @@ class Inbox:
     @contextmanager
     def kept_if_readable(self) -> Iterator[None]:
         """Restore all entries if the block raises `SourceError`, because a source cannot be read."""
-        before = {file: file.read_bytes() for file in self.root.glob("*.json")}
+        before = {file: file.read_bytes() for file in listed(self.root, "*.json")}
         try:
             yield
         except SourceError:
-            for file in set(self.root.glob("*.json")) - set(before):
-                file.unlink()
+            for file in listed(self.root, "*.json"):
+                if file not in before:
+                    file.unlink()
             for file, entry in before.items():
                 write_atomically(file, entry)
             raise
@@ -146,7 +148,7 @@ class Inbox:
 
     def sources(self) -> list[Source]:
         """Return all registered sources, sorted by name, and the sources whose users a sweep took in."""
-        entries = [_entry(file) for file in sorted(self.root.glob("source-*.json"))]
+        entries = [_entry(file) for file in listed(self.root, "source-*.json")]
         registered = [open_source(entry.source, entry.options, self.settings) for entry in entries if entry]
         taken_in = self.requests.all()
         handed_in = {name: [request for request in taken_in if request.source == name] for name in REQUEST_SOURCES}

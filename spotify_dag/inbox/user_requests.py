@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from spotify_dag.files import DamagedFileError, file_version, write_atomically
+from spotify_dag.files import DamagedFileError, file_version, move, names_in, write_atomically
 from spotify_dag.locks import locked
+from spotify_dag.root import Root
 from spotify_dag.sources.base import RequestSourceName, SourceError, UserRequest
 from spotify_dag.stores.user_id_search import UserIdSearch
 from spotify_dag.tombstones import Tombstones
@@ -66,12 +67,12 @@ class Sweep:
 class UserRequests:
     """The requests under one folder."""
 
-    root: Path
+    root: Root
     tombstones: Tombstones | None = None
     """Forgotten users: they are not taken in."""
 
     @property
-    def content(self) -> Path:
+    def content(self) -> Root:
         """Folder of the files with listening that requests name."""
         return self.root / "content"
 
@@ -100,7 +101,7 @@ class UserRequests:
                     raise SourceError(
                         f"'{user_id}' was forgotten, so nothing was kept. Only spotify-dag add lifts that."
                     )
-                written.replace(self.content / request.content)
+                move(written, self.content / request.content)
                 self._write_new(request)
         finally:
             written.unlink(missing_ok=True)
@@ -204,7 +205,7 @@ class UserRequests:
     def _take_in(self, until: float = inf) -> Sweep:
         users = {request.user_id: request for request in self.all()}
         before, rejected, done = dict(users), [], []
-        present = set(os.listdir(self.content))
+        present = set(names_in(self.content))
         for file in self._new():
             if time.monotonic() > until:
                 break
@@ -237,18 +238,18 @@ class UserRequests:
         with locked(self.root / ".lock"):
             yield
 
-    def _new(self) -> list[Path]:
+    def _new(self) -> list[Root]:
         folder = self.root / "new"
-        return sorted(file for file in folder.glob("*") if not file.name.startswith(".")) if folder.is_dir() else []
+        return [folder / name for name in sorted(names_in(folder)) if not name.startswith(".")]
 
     def _write_new(self, request: UserRequest) -> None:
         name = f"{request.source}-{_key(request.user_id)}.json"
         write_atomically(self.root / "new" / name, REQUEST.dump_json(request, indent=2))
 
-    def _reject(self, file: Path, reason: str) -> None:
+    def _reject(self, file: Root, reason: str) -> None:
         folder = self.root / "rejected"
         write_atomically(folder / f"{file.name}.reason.txt", f"{reason}\n".encode())
-        file.rename(folder / file.name)
+        move(file, folder / file.name)
 
     def _write_users(self, users: dict[str, UserRequest]) -> None:
         import polars as pl
@@ -261,11 +262,13 @@ class UserRequests:
         write_atomically(self.root / "users.parquet", table.getvalue())
 
     def _write_content(self, user_id: str, frames: Iterable[pl.DataFrame]) -> tuple[Path, str]:
-        """Write frames to a temporary file in `content`; return its path and the digest of its bytes."""
+        """Write frames to a temporary file; return its path and the digest of its bytes."""
         import pyarrow.parquet as pq
 
-        self.content.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.content, prefix=f".{_key(user_id)}-", suffix=".tmp")
+        folder = self.content
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder if isinstance(folder, Path) else None  # else the system's, as it is copied from there
+        handle, name = tempfile.mkstemp(dir=beside, prefix=f".{_key(user_id)}-", suffix=".tmp")
         written = Path(name)
         try:
             with os.fdopen(handle, "w+b") as file:
@@ -286,7 +289,7 @@ class UserRequests:
     def _drop_unnamed(self, users: dict[str, UserRequest]) -> None:
         """Delete listening that no user names any more, and old temporary files of killed writers."""
         named = {request.content for request in users.values()}
-        for name in os.listdir(self.content):
+        for name in names_in(self.content):
             file = self.content / name
             if name in named or (name.startswith(".") and time.time() - file.stat().st_mtime < ABANDONED_SECONDS):
                 continue
@@ -294,7 +297,7 @@ class UserRequests:
 
 
 @lru_cache(2)
-def _taken_in(file: Path, *_version: int) -> tuple[UserRequest, ...]:
+def _taken_in(file: Root, *_version: object) -> tuple[UserRequest, ...]:
     """Return the users that a version of the table names."""
     import polars as pl
 
@@ -315,7 +318,7 @@ def _key(user_id: str) -> str:
     return hashlib.blake2b(user_id.encode(), digest_size=8).hexdigest()
 
 
-def _is_of(file: Path, search: UserIdSearch) -> bool:
+def _is_of(file: Root, search: UserIdSearch) -> bool:
     """Return whether a request, valid or not, is of the user that ``search`` looks for."""
     if not file.is_file():
         return False
@@ -330,7 +333,7 @@ def _wish(request: UserRequest) -> tuple[str, str, bool]:
     return request.source, request.content, request.opted_in
 
 
-def _read(file: Path, present: set[str], tombstones: Tombstones | None) -> UserRequest:
+def _read(file: Root, present: set[str], tombstones: Tombstones | None) -> UserRequest:
     """Return a request; ``present`` are the names of all files with listening.
 
     Raises

@@ -6,10 +6,10 @@ import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from spotify_dag.files import file_version, read_own_json, write_atomically
 from spotify_dag.locks import locked
+from spotify_dag.root import Root
 from spotify_dag.sources.base import SourceError
 from spotify_dag.tombstones import Tombstones
 
@@ -21,13 +21,13 @@ HELD = 8
 class Wishes:
     """The users who asked, in one folder."""
 
-    root: Path
+    root: Root
     tombstones: Tombstones
     remedy: str
     """What to do where the file is damaged."""
 
     @property
-    def file(self) -> Path:
+    def file(self) -> Root:
         """Where they are."""
         return self.root / "users.json"
 
@@ -68,5 +68,5 @@ class Wishes:
 
 
 @lru_cache(HELD)
-def _read(file: Path, remedy: str, *_version: int) -> frozenset[str]:
+def _read(file: Root, remedy: str, *_version: object) -> frozenset[str]:
     return frozenset(read_own_json(file, list[str], remedy) or ())

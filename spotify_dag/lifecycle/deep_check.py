@@ -16,6 +16,7 @@ from spotify_dag.errors import SpotifyDagError, on_one_line
 from spotify_dag.files import paths_below
 from spotify_dag.layout import read_layout
 from spotify_dag.project import Project
+from spotify_dag.root import Root, listed
 from spotify_dag.schemas import TABLES, Table
 from spotify_dag.stores.user_id_search import is_sqlite
 
@@ -27,14 +28,14 @@ def damaged(project: Project) -> Iterator[str]:
     yield from _own_files(project)
     for table in TABLES:
         yield from _of_lake(project, table)
-    for folder in sorted(project.vectors.glob("*.lance")):
+    for folder in listed(project.vectors, "*.lance"):
         yield from _of_lance(folder)
-    for card in sorted(project.registry.root.glob("*/model.json")):
+    for card in listed(project.registry.root, "*/model.json"):
         yield from _said(lambda version=card.parent.name: project.registry.load(version))  # type: ignore[misc]
     with suppress(SpotifyDagError):  # its card is an own file, told of above
         if wrong := project.track_model.damaged():
             yield f"{wrong}. {AGAIN.format(project.track_model.root / 'serving.json')}"
-    for file in sorted(paths_below(project.settings.data)):
+    for file in sorted(paths_below(project.settings.local_data)):
         if file.is_file() and is_sqlite(file):
             yield from _of_sqlite(file)
 
@@ -63,7 +64,7 @@ def _of_lake(project: Project, table: Table) -> Iterator[str]:
     import pyarrow.parquet as pq
     from deltalake import DeltaTable
 
-    root = Path(project.lake.uri(table))
+    root = project.lake.folder(table)
     if not root.is_dir():
         return
     try:
@@ -73,14 +74,15 @@ def _of_lake(project: Project, table: Table) -> Iterator[str]:
         return
     for name in map(unquote, files):
         try:
-            with pq.ParquetFile(name) as file:
+            content = name if isinstance(root, Path) else (root / name.removeprefix(f"{root}/")).open()
+            with pq.ParquetFile(content) as file:
                 for _ in file.iter_batches():
                     pass
         except Exception as error:
             yield f"{name} cannot be read: {on_one_line(error)}. {AGAIN.format('it')}"
 
 
-def _of_lance(folder: Path) -> Iterator[str]:
+def _of_lance(folder: Root) -> Iterator[str]:
     import lancedb
 
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.files import paths_below
 from spotify_dag.lifecycle.orphaned_text import OrphanedText
 from spotify_dag.lifecycle.postgres_records import count_in_postgres
+from spotify_dag.root import Root
 from spotify_dag.stores.user_id_search import UserIdSearch
 
 if TYPE_CHECKING:
@@ -38,15 +39,14 @@ class Mentions:
 
 
 def find_mentions(project: Project, user_id: str, progress: Callable[[int], None] = lambda _: None) -> Mentions:
-    """Look for a user in every file under the data root, and in the files' names; ``progress`` hears each file.
+    """Look for a user in every file under the data root and on this machine, and in the files' names.
 
-    And for text that nobody has any more, as may be of a user whose id stands nowhere.
+    ``progress`` hears each file. Text that nobody has any more is looked for, too: it may be of a user whose id stands
+    nowhere.
     """
-    root = project.settings.data
     search = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
     mentions = Mentions()
-    for path in sorted(paths_below(root)):
-        name = str(path.relative_to(root))
+    for path, name in _paths(project):
         count = search.count(path.name)
         try:
             if path.is_dir() and path.suffix == ".lance":
@@ -68,7 +68,15 @@ def find_mentions(project: Project, user_id: str, progress: Callable[[int], None
     return mentions
 
 
-def _lance_texts(path: Path, user_search: UserIdSearch) -> Iterator[str]:
+def _paths(project: Project) -> Iterator[tuple[Root, str]]:
+    """Yield all that is below the data root, and below the folder of what is on this machine, each with its name."""
+    roots: dict[str, Root] = {str(root): root for root in (project.settings.data, project.settings.local_data)}
+    for root in roots.values():
+        for path in sorted(paths_below(root), key=str):
+            yield path, str(PurePath(str(path)).relative_to(str(root)))
+
+
+def _lance_texts(path: Root, user_search: UserIdSearch) -> Iterator[str]:
     """Return the strings that may name the user of every version of a LanceDB table that can still be opened."""
     import lancedb
     import pyarrow as pa

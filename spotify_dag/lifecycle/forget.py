@@ -23,7 +23,7 @@ from spotify_dag.lifecycle.postgres_records import replace_in_postgres
 from spotify_dag.schemas import INGESTS, TABLES, USERS, Table, user_buckets
 from spotify_dag.sources import LISTED_SOURCES, listed_mirrors, meant_by
 from spotify_dag.sources.listenbrainz.dump import drop_dumped_user
-from spotify_dag.sources.read_once import READ_ONCE, drop_left
+from spotify_dag.sources.read_once import drop_left
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.stores.lake import user_digest
@@ -157,11 +157,11 @@ def remove(project: Project, user_id: str) -> Forgotten:
     steps["spotify"] += _off_lists(project, user_id, done.still_named)
     with listed_mirrors(project.settings) as others:
         steps["listed"] = sum(mirror.remove(user_id) for mirror in others)
-    steps["listenbrainz-dump"] = drop_dumped_user(project.settings.data, user_id)
+    steps["listenbrainz-dump"] = drop_dumped_user(project.settings.local_data, user_id)
     for table in TABLES:
         if "user_id" in table.column_names:
             steps[f"lake/{table.name}"] = _from_table(project, table, bucket, user_id)
-    steps["lake/.read-once"] = drop_left(project.lake.root / READ_ONCE, seconds=LONGEST_RUN_SECONDS)
+    steps["lake/.read-once"] = drop_left(project.left_of_sources, seconds=LONGEST_RUN_SECONDS)
     steps["lake, another number of buckets"] = _from_left_over(project.lake, user_id)
     for index in project.user_indexes():
         steps[f"vectors/{index.name}"] = index.expunge(user_id)
@@ -178,7 +178,7 @@ def _mirror(path: Path, ask: Callable[[Mirror], Any]) -> Any:
 
 def _off_lists(project: Project, user_id: str, still_named: list[str]) -> int:
     """Take a user off the lists under the data root; note those lists that are an operator's own."""
-    data = project.settings.data
+    data = project.settings.local_data
     taken = 0
     own = [(name, file) for name in LISTED_SOURCES for file in (data / name).glob("*.txt")]
     for source, file in sorted({*own, *project.inbox.user_lists()}):
@@ -249,7 +249,7 @@ def _from_left_over(lake: Lake, user_id: str) -> int:
 
 def _from_dagster(project: Project, user_id: str) -> int:
     """Replace an id in what Dagster recorded: metadata, messages of errors, what a process printed."""
-    home = project.settings.dagster_home or project.settings.data / "dagster"
+    home = project.settings.dagster_home or project.settings.local_data / "dagster"
     search = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
     changed = 0
     if project.settings.postgres_url is not None:

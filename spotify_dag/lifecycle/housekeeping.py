@@ -18,7 +18,7 @@ from spotify_dag.files import paths_below
 from spotify_dag.inbox.user_requests import ABANDONED_SECONDS
 from spotify_dag.lifecycle.rebucket import drop_left_over
 from spotify_dag.schemas import TABLES
-from spotify_dag.sources.read_once import READ_ONCE, drop_left
+from spotify_dag.sources.read_once import drop_left
 from spotify_dag.stores.user_index import KEEP_VERSIONS
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def tidy(project: Project, keep: timedelta = KEEP_VERSIONS) -> Tidied:
         done.indexes_dropped.append(version)
     for index in project.user_indexes():
         index.optimise(keep)
-    done.abandoned = _delete_abandoned(project.settings.data)
-    done.abandoned += drop_left(project.lake.root / READ_ONCE, time.time() - ABANDONED_SECONDS, seconds=0)
+    folders = {place for place in (project.settings.data, project.settings.local_data) if isinstance(place, Path)}
+    done.abandoned = sum(map(_delete_abandoned, folders))
+    done.abandoned += drop_left(project.left_of_sources, time.time() - ABANDONED_SECONDS, seconds=0)
     done.files, done.bytes = usage(project)
     return done
 

@@ -27,6 +27,7 @@ from spotify_dag.layout import Layout, layout_written_at
 from spotify_dag.lifecycle.divided_rows import divided
 from spotify_dag.locks import locked
 from spotify_dag.progress import Progress
+from spotify_dag.root import Root
 from spotify_dag.schemas import RAW_PLAYLISTS, TABLES, USERS, user_buckets
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ class Plan:
     """Model versions whose user index is changed."""
     bytes_to_write: int
     """Of the tables by bucket that are not copied yet: so much is written, and freed when those before are deleted."""
-    bytes_free: int
+    bytes_free: int | None
+    """On the disk of the data root; None in object storage."""
     copied: int
     """Buckets that a split that was killed has copied, and that are unchanged."""
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, int | None]:
         """Return it as plain values."""
         return asdict(self)
 
@@ -125,13 +127,13 @@ def planned(project: Project, into: int) -> Plan:
     stale = _stale(lake, lake.divided(into))
     sizes = [lake.files(table, "size_bytes") for table in SPLIT_TABLES]
     size = sum(sum(files.get(bucket, ())) for files in sizes for bucket in stale)
-    free, copied = shutil.disk_usage(data).free, lake.n_buckets - len(stale)
-    plan = Plan(lake.n_buckets, into, users, len(project.user_indexes()), size, free, copied)
-    if plan.bytes_free < size:
+    free = shutil.disk_usage(data).free if isinstance(data, Path) else None
+    plan = Plan(lake.n_buckets, into, users, len(project.user_indexes()), size, free, lake.n_buckets - len(stale))
+    if free is not None and free < size:
         mib = 2**20
         raise SplitError(
             f"The split writes {size / mib:,.0f} MiB of tables beside the present ones, and the disk of {data} has "
-            f"{plan.bytes_free / mib:,.0f} MiB left. Free some: spotify-dag tidy deletes old versions."
+            f"{free / mib:,.0f} MiB left. Free some: spotify-dag tidy deletes old versions."
         )
     return plan
 
@@ -209,7 +211,7 @@ def _last_copied(lake: Lake, there: Lake) -> float:
     return max(place.stat().st_mtime for place in places if place.exists())
 
 
-def _lock(lake: Lake) -> Path:
+def _lock(lake: Lake) -> Root:
     return lake.root / ".locks" / "split"
 
 

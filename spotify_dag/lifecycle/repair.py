@@ -7,12 +7,12 @@ index is dropped as a whole. Weights are put back from their run in MLflow, else
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from spotify_dag.project import Project
+from spotify_dag.root import ObjectPath, Root
 from spotify_dag.schemas import (
     ARTIST_GENRES,
     INGESTS,
@@ -84,15 +84,24 @@ def _damaged(project: Project) -> Iterator[tuple[Table, Any, str]]:
     for table in TABLES:
         if not project.lake.exists(table):
             continue
-        root = Path(project.lake.uri(table))
+        root = project.lake.folder(table)
         files = DeltaTable(str(root)).get_add_actions(flatten=True)
+        length_of = _lengths(root)
         columns = [files.column(name).to_pylist() for name in ("path", "size_bytes", f"partition.{table.partition_by}")]
         for name, size, part in zip(*columns, strict=True):
             path = root / unquote(name)
-            length = path.stat().st_size if path.is_file() else None
+            length = length_of(path)
             if length != size:
                 how = "is gone" if length is None else f"has {length:,} of {size:,} bytes"
                 yield table, part, f"{path} {how}. It is made anew"
+
+
+def _lengths(folder: Root) -> Callable[[Root], Any]:
+    """Return what tells how long a file below a folder is; None where there is none."""
+    if isinstance(folder, ObjectPath):  # a request for all, not one for each
+        lengths: dict[Root, int] = {path: path.stat().st_size for path in folder.objects()}
+        return lengths.get
+    return lambda path: path.stat().st_size if path.is_file() else None
 
 
 def _drop(project: Project, table: Table, part: Any) -> None:

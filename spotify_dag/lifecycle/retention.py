@@ -118,7 +118,7 @@ def drop_old(project: Project, now: datetime, done: Retained) -> None:
     with listed_mirrors(project.settings) as others:
         for mirror, user_ids in zip(others, listed, strict=True):
             mirror.drop_contents(user_ids)
-    drop_old_bases(project.settings.data, before.timestamp())
+    drop_old_bases(project.settings.local_data, before.timestamp())
 
 
 def remove_gone(project: Project, now: datetime, done: Retained) -> None:

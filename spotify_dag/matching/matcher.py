@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.matching.explain import Explanation, explain
+from spotify_dag.root import Root
 from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, buckets_of
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.model_registry import NoModelError
@@ -59,7 +59,7 @@ class Matcher:
     """Matches users by the published user index. All of an answer comes from one model version."""
 
     lake: Lake
-    vectors: Path
+    vectors: Root
 
     def index(self) -> tuple[UserIndex, ScoreScale]:
         """Return the published user index, and the scale that turns its cosines into percentages.

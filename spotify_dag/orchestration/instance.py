@@ -23,7 +23,7 @@ def dagster_home(project: Project) -> Path:
     It is configured unless DAGSTER_HOME names a folder with something in it, which is somebody else's.
     """
     given = project.settings.dagster_home
-    home = given or project.settings.data / "dagster"
+    home = given or project.settings.local_data / "dagster"
     if given is None or next(given.glob("[!.]*"), None) is None:  # a kill leaves nothing but a hidden file
         config = yaml.safe_load(INSTANCE_CONFIG.read_text())
         config["storage"]["custom"]["config"]["base_dir"] = str(home)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from spotify_dag.errors import SpotifyDagError
+from spotify_dag.root import Root
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import RequestSource, RequestSourceName, Source, SourceError, UserRequest
 
@@ -99,7 +100,9 @@ def listed_mirrors(settings: Settings) -> Iterator[list[UserMirror]]:
     """Give what is kept of listed users, of every service but Spotify; closed when the block ends."""
     from spotify_dag.sources.user_mirror import UserMirror
 
-    files = [file for name in LISTED_SOURCES if name != "spotify" for file in (settings.data / name).glob("*.sqlite")]
+    files = [
+        file for name in LISTED_SOURCES if name != "spotify" for file in (settings.local_data / name).glob("*.sqlite")
+    ]
     with ExitStack() as stack:
         mirrors = [UserMirror.open(file) for file in sorted(files)]
         for mirror in mirrors:
@@ -116,7 +119,7 @@ def meant_by(source: str, line: str) -> str | None:
     return None
 
 
-def open_requests(name: str, requests: Sequence[UserRequest], content: Path) -> RequestSource:
+def open_requests(name: str, requests: Sequence[UserRequest], content: Root) -> RequestSource:
     """Open one of `REQUEST_SOURCES` with its users; ``content`` is the folder of the listening that they name."""
     from spotify_dag.sources.export.kept import ExportSource
 

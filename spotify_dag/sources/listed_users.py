@@ -133,12 +133,12 @@ class ListedUsersSource(ABC):
         """Return the file of the mirror: one for each host, so that nothing simulated mixes with what is not."""
         url = cls.url_of(settings)
         host = "simulator" if is_loopback(url) else str(urlsplit(url).hostname)
-        return settings.data / cls.name / f"{host}.sqlite"
+        return settings.local_data / cls.name / f"{host}.sqlite"
 
     @classmethod
     def added_to(cls, settings: Settings) -> Path:
         """Return the list of users who were added one by one."""
-        return settings.data / cls.name / "added.txt"
+        return settings.local_data / cls.name / "added.txt"
 
     def version(self) -> str:
         """Return a fingerprint of who is read, and since when; `refreshed_since` says when they are due."""

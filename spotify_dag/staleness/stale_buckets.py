@@ -16,7 +16,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
 from spotify_dag.sources.base import HasAudioFeatures, Source
 from spotify_dag.sources.ingestion import source_versions
-from spotify_dag.sources.read_once import READ_ONCE, ReadOnce
+from spotify_dag.sources.read_once import ReadOnce
 from spotify_dag.staleness.changed_tracks import AT_ONCE, catalogue_inputs, made_from
 from spotify_dag.stores.user_index import UserIndex
 from spotify_dag.tower.gate import soundness
@@ -92,7 +92,7 @@ def read_once(project: Project, buckets: Sequence[int], of_others: set[int]) -> 
 
     lake = project.lake
     return ReadOnce(
-        lake.root / READ_ONCE, lake.n_buckets, frozenset(buckets), frozenset(of_others), stale,
+        project.left_of_sources, lake.n_buckets, frozenset(buckets), frozenset(of_others), stale,
         project.tombstones.among, project.settings.profiles_count,
     )  # fmt: skip
 

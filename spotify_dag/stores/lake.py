@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import paths_below
+from spotify_dag.files import delete_folder, names_in, paths_below
 from spotify_dag.layout import refuse_other_layout
 from spotify_dag.locks import locked, locked_in_order
+from spotify_dag.root import ObjectPath, Root, listed
 from spotify_dag.schemas import TABLES, USERS, Column, Table, polars_dtype
 from spotify_dag.tombstones import Tombstones
 
@@ -48,6 +47,9 @@ CHUNK_ROWS = 2_000_000
 COMMIT_RETRIES = 1_000
 """Versions that others may commit while one commit looks for its place; Delta's own 15 are few beside busy writers."""
 
+CHECKPOINT_COMMITS = "10"
+"""Commits between two checkpoints in object storage: who opens a table asks for each commit since the last one."""
+
 
 class LakeError(SpotifyDagError):
     """The lake was made by another version of this software. The message names the table and the remedy."""
@@ -57,7 +59,7 @@ class LakeError(SpotifyDagError):
 class Lake:
     """The Delta tables under one root."""
 
-    root: Path
+    root: Root
     n_buckets: int
     tombstones: Tombstones | None = None
     """Forgotten users: their rows are never written."""
@@ -71,13 +73,13 @@ class Lake:
         """The number of buckets when the data root was made: what was one bucket then goes by its remainder."""
         return self.made_with or self.n_buckets
 
-    def folder(self, table: Table) -> Path:
+    def folder(self, table: Table) -> Root:
         """Return the folder of a table. A table by user bucket has another one after each split."""
         is_split = table.partition_by == "user_bucket" and self.n_buckets != self.of_origin
         return self.root / (f"{table.name}-{self.n_buckets}" if is_split else table.name)
 
     def uri(self, table: Table) -> str:
-        """Return the path of a table."""
+        """Return the path of a table, or its URI."""
         return str(self.folder(table))
 
     def divided(self, n_buckets: int) -> Lake:
@@ -98,7 +100,7 @@ class Lake:
         for table in TABLES:
             if table.partition_by == "user_bucket" and self.folder(table).is_dir():
                 with self._writing(table, alone=True):
-                    shutil.rmtree(self.folder(table))
+                    delete_folder(self.folder(table))
 
     def exists(self, table: Table) -> bool:
         """Whether the table was ever written."""
@@ -111,11 +113,7 @@ class Lake:
 
         It is for callers that ask every second whether something changed. To read rows, open the table with Delta.
         """
-        log = self.folder(table) / "_delta_log"
-        try:
-            names = os.listdir(log)
-        except FileNotFoundError:
-            return -1
+        names = names_in(self.folder(table) / "_delta_log")
         return max((int(name[:20]) for name in names if name.endswith(".json") and name[:20].isdigit()), default=-1)
 
     def files(self, table: Table, column: str) -> dict[int, list[Any]]:
@@ -244,8 +242,8 @@ class Lake:
         with self._writing(table, alone=True):
             count = self._rewrite(table, bucket, lambda rows: rows.remove(gone))
             folder = self.folder(table) / f"user_bucket={bucket}"
-            current = set(map(Path, _open(self.uri(table)).file_uris()))
-            for file in set(folder.glob("*")) - current:
+            current = set(_open(self.uri(table)).file_uris())
+            for file in [file for file in folder.glob("*") if str(file) not in current]:
                 file.unlink()
         return count
 
@@ -274,9 +272,9 @@ class Lake:
                 for file in before
             )
             self._commit(table, left, mode="overwrite")
-            folder, current = self.folder(table), set(map(Path, _open(self.uri(table)).file_uris()))
-            for file in {path for path in paths_below(folder) if path.suffix == ".parquet"} - current:
-                if "_delta_log" not in file.parts:
+            current = set(_open(self.uri(table)).file_uris())
+            for file in list(paths_below(self.folder(table))):
+                if file.suffix == ".parquet" and str(file) not in current and "_delta_log" not in file.parts:
                     file.unlink()
             return rows - int(self.scan(table).select(pl.len()).collect().item())
 
@@ -325,11 +323,11 @@ class Lake:
                 opened.optimize.compact(writer_properties=WriterProperties(compression="ZSTD"))
             folder, since = self.folder(table), time.time() - keep.total_seconds()
             log = folder / "_delta_log"
-            needed = set(map(Path, opened.file_uris())) | {folder / path for path in _removed_since(log, since)}
+            needed = set(opened.file_uris()) | {str(folder / path) for path in _removed_since(log, since)}
             unneeded = [
                 file
                 for file in paths_below(folder)
-                if file.suffix == ".parquet" and file not in needed and log not in file.parents
+                if file.suffix == ".parquet" and str(file) not in needed and log not in file.parents
             ]
             if not (log / f"{opened.version():020d}.checkpoint.parquet").exists():
                 opened.create_checkpoint()
@@ -476,25 +474,23 @@ class Lake:
             raise
 
     def _create(self, table: Table, schema: pa.Schema) -> None:
-        """Make an empty table elsewhere and move it into place. If several writers do so at once, the first one stays.
+        """Make an empty table. If several writers do so at once, the others wait for the first one.
 
-        A table created in place would change under writers that race with it, and their commits would fail.
+        A table that two create would change under writers that race with it, and their commits would fail.
         """
         from deltalake import DeltaTable
 
         if self.exists(table):
             return
-        self.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
-            made = Path(scratch) / table.name
+        with locked(self.root / ".locks" / f"{self.folder(table).name}.new"):
+            if self.exists(table):
+                return
+            self.folder(table).mkdir(parents=True, exist_ok=True)
             # Statistics hold the first and last value of each file. Only of the bucket, so the log names no user.
             configuration: dict[str, str | None] = {"delta.dataSkippingStatsColumns": table.partition_by}
-            DeltaTable.create(str(made), schema, partition_by=[table.partition_by], configuration=configuration)
-            try:
-                made.rename(self.folder(table))
-            except OSError:
-                if not self.exists(table):
-                    raise
+            if isinstance(self.root, ObjectPath):
+                configuration["delta.checkpointInterval"] = CHECKPOINT_COMMITS
+            DeltaTable.create(self.uri(table), schema, partition_by=[table.partition_by], configuration=configuration)
 
     def chunks(
         self, table: Table, buckets: Sequence[int], rows: int = CHUNK_ROWS, *, whole_origins: bool = False
@@ -547,29 +543,33 @@ class Lake:
             if not files:
                 connection.register(table.name, table.empty().to_arrow())
                 continue
-            listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
             columns = ", ".join(f"null as {name}" if name in new else name for name in table.column_names)
-            # By name: files written before a column was added lack it.
-            source = f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
+            if isinstance(self.root, ObjectPath):  # DuckDB alone reads S3 only with an extension that it downloads
+                source = f"{table.name}_in_storage"
+                connection.register(source, opened.to_pyarrow_dataset())
+            else:
+                listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+                # By name: files written before a column was added lack it.
+                source = f"read_parquet([{listed}], hive_partitioning = true, union_by_name = true)"
             connection.execute(f"create view {table.name} as select {columns} from {source}")  # noqa: S608
         return connection
 
 
-def _removed_since(log: Path, since: float) -> set[str]:
+def _removed_since(log: Root, since: float) -> set[str]:
     """Return the files, relative to the table, that commits since ``since`` (seconds since 1970) removed."""
     commits = (file for file in log.glob("*.json") if file.stat().st_mtime >= since)
     actions = (json.loads(line) for file in commits for line in file.read_text().splitlines())
     return {unquote(action["remove"]["path"]) for action in actions if "remove" in action}
 
 
-def _old_log(log: Path, since: float) -> list[Path]:
+def _old_log(log: Root, since: float) -> list[Root]:
     """Return the log entries that versions since ``since`` (seconds since 1970) do not need.
 
     These are the entries before the last checkpoint that is older, and abandoned files of that age.
     """
-    numbered = {file: int(file.name[:20]) for file in log.glob("*.*") if file.name[:20].isdigit()}
+    numbered = {file: int(file.name[:20]) for file in listed(log, "*.*") if file.name[:20].isdigit()}
     old = [version for file, version in numbered.items() if ".checkpoint" in file.name and file.stat().st_mtime < since]
-    abandoned = [file for file in set(log.glob("*")) - set(numbered) if file.name != "_last_checkpoint"]
+    abandoned = [file for file in listed(log, "*") if file not in numbered and file.name != "_last_checkpoint"]
     return [file for file, version in numbered.items() if version < max(old, default=0)] + [
         file for file in abandoned if file.is_file() and file.stat().st_mtime < since
     ]

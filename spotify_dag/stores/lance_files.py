@@ -10,25 +10,33 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from spotify_dag.files import names_in
+from spotify_dag.root import ObjectPath, Root
+
 MAGIC = b"LANC"
+PRIMARY_KEY = "lance-schema:unenforced-primary-key"
+"""Metadata of the column that tells rows apart, where rows are merged."""
 _DATA = re.compile(rb"[01]{24}[0-9a-f]{26}\.lance")
 _NEWEST_FIRST = 2**64 - 1
 """Version V is named so minus V, in 20 digits; by older versions of Lance plainly V."""
 
 
-def damaged_files(table: Path) -> list[str]:
+def damaged_files(table: Root) -> list[str]:
     """Return one line for each file of the newest version of a table, ``NAME.lance``, that is gone or cut short."""
     manifests = {_version(file): file for file in (table / "_versions").glob("*.manifest")}
     if not manifests:
         return [f"{table} has no manifest"]
     newest = manifests[max(manifests)]
-    if wrong := _wrong(newest):
+    if isinstance(newest, Path) and (wrong := _wrong(newest)):
         return [wrong]
     needed = sorted({name.decode() for name in _DATA.findall(newest.read_bytes())})
+    if isinstance(table, ObjectPath):  # what was put is whole
+        present = set(names_in(table / "data"))
+        return [f"{table}/data/{name} is gone" for name in needed if name not in present]
     return [wrong for name in needed if (wrong := _wrong(table / "data" / name))]
 
 
-def _version(manifest: Path) -> int:
+def _version(manifest: Root) -> int:
     number = int(manifest.stem) if manifest.stem.isdigit() else -1
     return _NEWEST_FIRST - number if len(manifest.stem) == 20 else number
 

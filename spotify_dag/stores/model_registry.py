@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version as package_version
+from itertools import chain
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from urllib.parse import urlsplit
 
 from spotify_dag.errors import SpotifyDagError, on_one_line
 from spotify_dag.files import paths_below, write_atomically
+from spotify_dag.root import ObjectPath, Root
 from spotify_dag.stores.model_card import flat, render
 from spotify_dag.tower.gate import Decision
 
@@ -72,13 +74,16 @@ class Registry:
     Parameters
     ----------
     root
-        Folder of weights and cards. It also holds MLflow's SQLite store and artifacts, unless ``uri`` is given.
+        Place of weights and cards.
     uri
         Another MLflow: a server (``https://…``) or a database (``postgresql://…``).
+    local
+        Folder of MLflow's SQLite store and artifacts, unless ``uri`` is given; by default the root.
     """
 
-    root: Path
+    root: Root
     uri: str | None = field(default=None, repr=False)  # it may hold a password
+    local: Path | None = None
 
     def save(
         self,
@@ -223,7 +228,8 @@ class Registry:
         from safetensors.numpy import load, save
 
         written = 0
-        for path in sorted(path for path in paths_below(self.root) if path.name == WEIGHTS_FILE):
+        places = chain.from_iterable(map(paths_below, {self.root, self._local}))
+        for path in sorted((path for path in places if path.name == WEIGHTS_FILE), key=str):
             card_path, owners_path = path.with_name(CARD_FILE), path.with_name(LANDMARKS_FILE)
             owners = json.loads(owners_path.read_bytes()) if owners_path.is_file() else []
             changed = change(load(path.read_bytes()), owners)
@@ -395,7 +401,7 @@ class Registry:
             client.set_registered_model_alias(MODEL, CHAMPION, self._entry(client, former).version)
         return former
 
-    def _file(self, version: str, name: str) -> Path:
+    def _file(self, version: str, name: str) -> Root:
         """Return the path of a file of a version; it is fetched from MLflow if it is not here."""
         path = self.root / version / name
         # People type names of versions: a name that is a path must not be followed.
@@ -450,7 +456,8 @@ class Registry:
             client.log_batch(run.info.run_id, params=params[start : start + _PARAMS_PER_CALL])
         for start in range(0, len(metrics), _METRICS_PER_CALL):
             client.log_batch(run.info.run_id, metrics=metrics[start : start + _METRICS_PER_CALL])
-        client.log_artifacts(run.info.run_id, str(self.root / version))
+        with _on_disk(self.root / version) as folder:
+            client.log_artifacts(run.info.run_id, str(folder))
         client.set_terminated(run.info.run_id)
         self._register(client, version, card["weights_sha256"], run)
 
@@ -493,7 +500,7 @@ class Registry:
 
     def _experiment(self, client: MlflowClient) -> str:
         """Return the id of the experiment that runs are logged to; it is made if there is none."""
-        location = None if self._is_server else (self.root / "artifacts").resolve().as_uri()
+        location = None if self._is_server else (self._local / "artifacts").resolve().as_uri()
         experiment = client.get_experiment_by_name(MODEL)
         if experiment is not None and location not in (None, experiment.artifact_location):
             # The data root was copied or moved. MLflow keeps absolute paths, so runs would be written into the old
@@ -507,7 +514,11 @@ class Registry:
 
     @property
     def _database(self) -> Path:
-        return self.root / "mlflow.db"
+        return self._local / "mlflow.db"
+
+    @property
+    def _local(self) -> Path:
+        return self.local or Path(self.root)
 
     @property
     def _is_server(self) -> bool:
@@ -525,7 +536,7 @@ class Registry:
         if self._is_server:
             self._reach()
         else:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._local.mkdir(parents=True, exist_ok=True)
         uri = self.uri or f"sqlite:///{self._database.resolve()}"
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -559,6 +570,20 @@ class Registry:
         parts = urlsplit(self.uri)
         shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # no password in a message
         return RegistryError(f"MLflow at {shown} cannot be used: {what}. Check SPOTIFY_DAG_MLFLOW_URI, or unset it")
+
+
+@contextmanager
+def _on_disk(folder: Root) -> Iterator[Path]:
+    """Yield a folder of this machine with what is in a folder, as MLflow reads files alone."""
+    if isinstance(folder, Path):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in folder.objects():
+            copy = Path(scratch) / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+        yield Path(scratch)
 
 
 def code_version() -> dict[str, str | None]:
@@ -614,8 +639,10 @@ def _finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {name: float(value) if isfinite(value) else None for name, value in metrics.items()}
 
 
-def _is_whole(weights: Path) -> bool:
+def _is_whole(weights: Root) -> bool:
     """Return whether a file of safetensors is as long as its head says (https://github.com/huggingface/safetensors)."""
+    if isinstance(weights, ObjectPath):
+        return True  # it was put as a whole
     with weights.open("rb") as file:
         length = file.read(8)
         size = int.from_bytes(length, "little")

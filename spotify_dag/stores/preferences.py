@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from spotify_dag.errors import SpotifyDagError
@@ -23,6 +22,7 @@ from spotify_dag.features.genres import artist_key
 from spotify_dag.features.left_out import counted_items, same_name
 from spotify_dag.files import file_version, read_own_json, write_atomically
 from spotify_dag.locks import locked
+from spotify_dag.root import Root, listed
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, buckets_of, user_buckets
 from spotify_dag.stores.lake import Lake
 from spotify_dag.tombstones import Tombstones
@@ -66,7 +66,7 @@ class Preference:
 class Preferences:
     """The preferences of all users of one data root."""
 
-    root: Path
+    root: Root
     n_buckets: int
     tombstones: Tombstones | None = None
     """Forgotten users: nothing is kept of them."""
@@ -140,7 +140,7 @@ class Preferences:
 
     def versions(self) -> list[tuple[object, ...]]:
         """Return what differs once anybody's preferences do; it costs nothing."""
-        return [(file.name, *file_version(file)) for file in sorted(self.root.glob("*.json"))]
+        return [(file.name, *file_version(file)) for file in listed(self.root, "*.json")]
 
     def digests(self, buckets: Iterable[int] | None = None) -> dict[str, int]:
         """Return, for every user who ever said something, a digest of what they leave out; 0 for nothing."""
@@ -158,8 +158,7 @@ class Preferences:
 
         rows = [
             (user, preference.kind, preference.name)
-            for bucket in buckets
-            if self.root.is_dir()
+            for bucket in (buckets if self.root.is_dir() else ())
             for user, said in self._of_bucket(bucket).items()
             for preference in said
             if preference.kind in LEFT_OUT
@@ -202,16 +201,16 @@ class Preferences:
     def _files(self) -> int:
         return self.made_with or self.n_buckets
 
-    def _file(self, bucket: int) -> Path:
+    def _file(self, bucket: int) -> Root:
         return self.root / f"{bucket % self._files:04d}.json"
 
-    def _file_of(self, user_id: str) -> Path:
+    def _file_of(self, user_id: str) -> Root:
         return self._file(user_buckets([user_id], self._files)[0])
 
     def _alone(self) -> AbstractContextManager[bool]:
         return locked(self.root / ".lock")
 
-    def _entries(self, file: Path) -> dict[str, tuple[Preference, ...]]:
+    def _entries(self, file: Root) -> dict[str, tuple[Preference, ...]]:
         version = file_version(file)
         return _read(file, *version) if version else {}
 
@@ -230,19 +229,19 @@ class Preferences:
         version = file_version(file)
         return _digested(file, *version) if version else {}
 
-    def _write(self, file: Path, entries: dict[str, tuple[Preference, ...]]) -> None:
+    def _write(self, file: Root, entries: dict[str, tuple[Preference, ...]]) -> None:
         plain = {user: [asdict(preference) for preference in said] for user, said in sorted(entries.items())}
         write_atomically(file, json.dumps(plain, ensure_ascii=False).encode())
 
 
 @lru_cache(HELD)
-def _read(file: Path, *_version: int) -> dict[str, tuple[Preference, ...]]:
+def _read(file: Root, *_version: object) -> dict[str, tuple[Preference, ...]]:
     remedy = "It holds what users left out: put it back from a backup. Without it they count everything again"
     return read_own_json(file, dict[str, tuple[Preference, ...]], remedy) or {}
 
 
 @lru_cache(HELD)
-def _digested(file: Path, *version: int) -> dict[str, int]:
+def _digested(file: Root, *version: object) -> dict[str, int]:
     return {user: _digest(said) for user, said in _read(file, *version).items()}
 
 

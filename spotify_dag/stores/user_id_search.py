@@ -7,6 +7,7 @@ count if the word begins with the longer id of another user.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sqlite3
@@ -16,6 +17,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from spotify_dag.root import ObjectPath, Root
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,8 +65,12 @@ class UserIdSearch:
             return 0
         return self.count(content.decode(errors="replace"))
 
-    def in_file(self, path: Path) -> int:
+    def in_file(self, path: Root) -> int:
         """Return how often a file names the user."""
+        if isinstance(path, ObjectPath):
+            content = path.read_bytes()
+            decoded = _in_parquet(io.BytesIO(content), self) if path.suffix == ".parquet" else 0
+            return self.in_bytes(content) + decoded
         if is_sqlite(path):
             return _in_sqlite(path, self)
         return _in_raw(path, self) + (_in_parquet(path, self) if path.suffix == ".parquet" else 0)
@@ -116,11 +123,11 @@ def _inflated(value: bytes) -> bytes:
         return value
 
 
-def _in_parquet(path: Path, search: UserIdSearch) -> int:
+def _in_parquet(source: Path | io.BytesIO, search: UserIdSearch) -> int:
     import pyarrow.parquet as pq
 
     count = 0
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(source) as file:
         for batch in file.iter_batches():
             count += sum(search.count(text) for column in batch.columns for text in _texts(column, search))
     return count

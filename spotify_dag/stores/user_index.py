@@ -8,20 +8,18 @@ until they are folded into it.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spotify_dag.files import read_own_json, write_atomically
+from spotify_dag.files import delete_folder, read_own_json, write_atomically
 from spotify_dag.locks import locked
-from spotify_dag.stores.lance_files import damaged_files
+from spotify_dag.root import Root, listed
+from spotify_dag.stores.lance_files import PRIMARY_KEY, damaged_files
 from spotify_dag.tombstones import Tombstones
 from spotify_dag.tower.score import ScoreScale
 
@@ -63,7 +61,7 @@ class _Pointer:
 class UserIndex:
     """The user vectors of one model version. A row has the vector, the hashes it was made from, and the opt-in."""
 
-    root: Path
+    root: Root
     model_version: str
     tombstones: Tombstones | None = field(default=None, compare=False)
     """Forgotten users: their rows are never written."""
@@ -74,7 +72,7 @@ class UserIndex:
     """
 
     @classmethod
-    def published(cls, root: Path) -> tuple[UserIndex, ScoreScale] | None:
+    def published(cls, root: Root) -> tuple[UserIndex, ScoreScale] | None:
         """Return the published index and the scale of its cosines, or None."""
         pointer = read_own_json(root / POINTER, _Pointer, "Delete it: spotify-dag run publishes the champion again")
         if pointer is None:
@@ -84,15 +82,15 @@ class UserIndex:
     def publish(self, scale: ScoreScale) -> None:
         """Make this the published index, with the scale of its cosines.
 
-        It is one rename. So an answer never mixes two model versions.
+        It is one write. So an answer never mixes two model versions.
         """
         pointer = {"model_version": self.model_version, "scale": scale.as_dict()}
         write_atomically(self.root / POINTER, json.dumps(pointer).encode())
 
     @classmethod
-    def all(cls, root: Path) -> list[UserIndex]:
+    def all(cls, root: Root) -> list[UserIndex]:
         """Return the indexes of all versions."""
-        return [cls(root, file.stem.removeprefix(PREFIX)) for file in sorted(root.glob(f"{PREFIX}*.lance"))]
+        return [cls(root, file.stem.removeprefix(PREFIX)) for file in listed(root, f"{PREFIX}*.lance")]
 
     @property
     def name(self) -> str:
@@ -165,22 +163,14 @@ class UserIndex:
         return table.merge_insert("user_id").when_matched_update_all().when_not_matched_insert_all()
 
     def _create(self, schema: pa.Schema) -> Any:
-        """Make the table elsewhere and move it into place. If several writers do so at once, the first one stays.
+        """Make the table, in one commit. The lock of this index is held.
 
         The user id is LanceDB's unenforced primary key. Without it, two writers that add the same user at once would
         make two rows. If it is set while others write to the table, their writes fail.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        folder = f"{self.name}.lance"
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
-            table = _connect(Path(scratch)).create_table(self.name, schema=schema)
-            table.set_unenforced_primary_key("user_id")  # type: ignore[attr-defined]
-            try:
-                (Path(scratch) / folder).rename(self.root / folder)
-            except OSError:
-                if not (self.root / folder).is_dir():
-                    raise
-        return self._table()
+        key = schema.field("user_id").with_metadata({PRIMARY_KEY: "true"})
+        return _connect(self.root).create_table(self.name, schema=schema.set(0, key))
 
     def optimise(self, keep: timedelta = KEEP_VERSIONS) -> None:
         """Compact small files, delete versions older than ``keep``, fold new rows into the index, or build it.
@@ -212,7 +202,7 @@ class UserIndex:
         with self._writing():  # again: a writer may have replaced the version that was looked at
             wrong = damaged_files(folder)
             if wrong:
-                shutil.rmtree(folder)
+                delete_folder(folder)
         return wrong
 
     def expunge(self, user_id: str) -> int:
@@ -386,7 +376,7 @@ def _conformed(rows: pl.DataFrame) -> pa.Table:
     return rows.select(schema.names).to_arrow().cast(schema)
 
 
-def _connect(root: Path) -> lancedb.DBConnection:
+def _connect(root: Root) -> lancedb.DBConnection:
     import lancedb
 
     return lancedb.connect(str(root))

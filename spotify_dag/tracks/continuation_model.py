@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import read_own_json, write_atomically
+from spotify_dag.files import delete_folder, names_in, read_own_json, write_atomically
+from spotify_dag.root import ObjectPath, Root
 from spotify_dag.tracks.candidates import FirstStage
 from spotify_dag.tracks.continuation import Continuation
 from spotify_dag.tracks.methods.ials import Ials
@@ -46,9 +47,18 @@ class NoTracksError(SpotifyDagError):
 
 @dataclass(frozen=True)
 class TrackModel:
-    """The versions under one root."""
+    """The versions under one root.
 
-    root: Path
+    Parameters
+    ----------
+    root
+        Where they are.
+    local
+        Folder of copies of the arrays, which are mapped into memory, where the root is none. No names are in it.
+    """
+
+    root: Root
+    local: Path | None = None
 
     def card(self) -> dict[str, Any] | None:
         """Return what is known of the version that serves: its name and what it was made from; None without one."""
@@ -72,7 +82,6 @@ class TrackModel:
         """
         import polars as pl
 
-        self.root.mkdir(parents=True, exist_ok=True)
         tracks, playlists = model.stage.tracks, model.stage.playlists
         arrays = {name: getattr(tracks, name) for name in TRACK_ARRAYS}
         arrays |= {name: getattr(playlists, name) for name in PLAYLIST_ARRAYS}
@@ -81,7 +90,8 @@ class TrackModel:
         arrays |= {AUTOENCODER: model.stage.autoencoder.inverse}
         # Without any, ranks are fused.
         arrays |= {"weights": np.empty((0, 0)) if model.ranker.weights is None else model.ranker.weights}
-        folder = Path(tempfile.mkdtemp(dir=self.root, prefix="model-"))
+        self._local.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._local, prefix="model-"))
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         pl.DataFrame({"title": playlists.titles.tolist()}, schema={"title": pl.String}).write_parquet(
@@ -89,11 +99,12 @@ class TrackModel:
         )
         track_ids.write_parquet(folder / "tracks.parquet")
         users.write_parquet(folder / "users.parquet")
+        if isinstance(self.root, ObjectPath):
+            _put(folder, self.root / folder.name)
         card = {**card, "layout": LAYOUT, "version": folder.name, "tracks": len(tracks), "playlists": len(playlists)}
         write_atomically(self.root / "serving.json", json.dumps(card, indent=2).encode())
-        for old in self.root.glob("model-*"):
-            if old != folder:
-                shutil.rmtree(old, ignore_errors=True)
+        for place in (self.root, self._local):
+            _delete_others(place, folder.name)
 
     def damaged(self) -> str | None:
         """Say which file of the version that serves is gone or cut short; None where all are whole."""
@@ -102,6 +113,10 @@ class TrackModel:
         if not self.card():
             return None
         folder = self._serving
+        if isinstance(folder, ObjectPath):  # what was put is whole
+            files = [*(f"{name}.npy" for name in ARRAYS), *(f"{name}.parquet" for name in TABLES)]
+            gone = set(files) - set(names_in(folder))
+            return f"{folder / min(gone)} is gone" if gone else None
         for name in ARRAYS:
             try:
                 np.load(folder / f"{name}.npy", mmap_mode="r")
@@ -126,7 +141,7 @@ class TrackModel:
         NoTracksError
             If there is none.
         """
-        return _array(self._serving, name)
+        return _array(self._arrays(self._serving, [name]), name)
 
     def users(self) -> pl.DataFrame:
         """Return the ``user_id`` of everybody whose playlists are in the version that serves.
@@ -136,9 +151,7 @@ class TrackModel:
         NoTracksError
             If there is none.
         """
-        import polars as pl
-
-        return pl.read_parquet(self._serving / "users.parquet")
+        return _table(self._serving, "users")
 
     def forget(self, user_id: str) -> int:
         """Take the id of a user out of what it was learned from; return 1, or 0 if it is not there.
@@ -192,19 +205,35 @@ class TrackModel:
         while True:
             folder = self._serving
             try:
-                return _load(folder)
+                return _load(folder, self._arrays(folder, ARRAYS))
             except FileNotFoundError:
                 if folder == self._serving:  # else another version came while this one was read
                     raise
 
     @property
-    def _serving(self) -> Path:
+    def _serving(self) -> Root:
         card = self.card()
         if card is None:
             raise NoTracksError(
                 "There are no tracks to continue with yet. Run: spotify-dag run --source spotify-songs …"
             )
         return self.root / card["version"]
+
+    @property
+    def _local(self) -> Path:
+        return self.root if isinstance(self.root, Path) else Path(self.local or "")
+
+    def _arrays(self, folder: Root, names: Sequence[str]) -> Path:
+        """Return the folder with some arrays of a version; they are fetched to this machine if they are not here."""
+        if isinstance(folder, Path):
+            return folder
+        copies = self._local / folder.name
+        missing = [name for name in names if not (copies / f"{name}.npy").is_file()]
+        for name in missing:
+            write_atomically(copies / f"{name}.npy", (folder / f"{name}.npy").read_bytes())
+        if missing:
+            _delete_others(self._local, folder.name)
+        return copies
 
 
 @dataclass(frozen=True)
@@ -242,17 +271,38 @@ def _array(folder: Path, name: str) -> np.ndarray:
     return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
 
-def _load(folder: Path) -> LoadedModel:
+def _table(folder: Root, name: str) -> pl.DataFrame:
     import polars as pl
+
+    file = folder / f"{name}.parquet"
+    return pl.read_parquet(file if isinstance(file, Path) else io.BytesIO(file.read_bytes()))
+
+
+def _delete_others(root: Root, version: str) -> None:
+    for old in root.glob("model-*"):
+        if old.name != version:
+            with suppress(OSError):
+                delete_folder(old)
+
+
+def _put(folder: Path, there: ObjectPath) -> None:
+    """Put the files of a version into object storage; the tables, which have names in them, do not stay here."""
+    for file in sorted(folder.iterdir()):
+        (there / file.name).write(file)
+    for name in TABLES:
+        (folder / f"{name}.parquet").unlink()
+
+
+def _load(folder: Root, arrays: Path) -> LoadedModel:
     from scipy.sparse import csr_matrix
 
-    loaded = {name: _array(folder, name) for name in TRACK_ARRAYS}
-    parts = tuple(_array(folder, f"genres_{name}") for name in GENRE_ARRAYS)
+    loaded = {name: _array(arrays, name) for name in TRACK_ARRAYS}
+    parts = tuple(_array(arrays, f"genres_{name}") for name in GENRE_ARRAYS)
     genres = csr_matrix(parts, shape=(len(parts[2]) - 1, len(loaded["genre_text"])))
-    titles = pl.read_parquet(folder / "titles.parquet")["title"].to_numpy()
-    playlists = Playlists(titles=titles, **{name: _array(folder, name) for name in PLAYLIST_ARRAYS})
-    weights = _array(folder, "weights")
-    ials = Ials(_array(folder, "factors"), _array(folder, "word_factors"), _array(folder, "artist_factors"))
-    stage = FirstStage.of(Tracks(genres=genres, **loaded), playlists, ials, _array(folder, AUTOENCODER))
+    titles = _table(folder, "titles")["title"].to_numpy()
+    playlists = Playlists(titles=titles, **{name: _array(arrays, name) for name in PLAYLIST_ARRAYS})
+    weights = _array(arrays, "weights")
+    ials = Ials(_array(arrays, "factors"), _array(arrays, "word_factors"), _array(arrays, "artist_factors"))
+    stage = FirstStage.of(Tracks(genres=genres, **loaded), playlists, ials, _array(arrays, AUTOENCODER))
     model = Continuation(stage, Ranker(weights if len(weights) else None))
-    return LoadedModel(folder.name, model, pl.read_parquet(folder / "tracks.parquet"))
+    return LoadedModel(folder.name, model, _table(folder, "tracks"))

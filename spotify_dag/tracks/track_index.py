@@ -9,16 +9,22 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+from uuid import uuid4
 
 import numpy as np
 
 from spotify_dag.features.audio import RANGES
-from spotify_dag.stores.lance_files import damaged_files
+from spotify_dag.files import delete_folder
+from spotify_dag.locks import locked
+from spotify_dag.root import ObjectPath, Root
+from spotify_dag.stores.lance_files import PRIMARY_KEY, damaged_files
 from spotify_dag.tracks.catalogue_rows import folded
 from spotify_dag.tracks.text_search import (
     QUERY_CHARS,
@@ -67,6 +73,8 @@ SHOWN = (
 COMPARED = ("song_key", "title", "artist", "album", "playlists")
 CARDS_KEPT = 200_000
 """Cards kept in memory, about 300 bytes each; those of a catalogue that is no larger are read at once."""
+MADE = b"made"
+"""In the metadata of a schema: what is another one for each table that was made anew."""
 CARD = "card"
 """JSON of the columns `SHOWN` and `COMPARED`: one column is read in a third of the time of thirteen."""
 
@@ -92,8 +100,9 @@ class _Opened:
     """
 
     table: Any
-    made: tuple[int, int]
-    """Inode of its folder, and when something was last made or renamed in it."""
+    made: object
+    """Which table it is. In a folder its inode, and when something was last made or renamed in it; in object storage
+    the `MADE` of its schema."""
     kept: dict[int, str] = field(default_factory=dict)
 
     def cards(self, row_ids: Sequence[int]) -> list[Any]:
@@ -116,7 +125,7 @@ class _Opened:
 class TrackIndex:
     """The index under one root: ``tracks.lance``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Root) -> None:
         self.root = root
         self._opened: _Opened | None = None
 
@@ -127,6 +136,8 @@ class TrackIndex:
         return opened and opened.table
 
     def _open(self) -> _Opened | None:
+        if isinstance(self.root, ObjectPath):
+            return self._open_in_storage()
         try:
             folder = (self.root / "tracks.lance").stat()
         except FileNotFoundError:
@@ -135,8 +146,26 @@ class TrackIndex:
         # was deleted, which costs no more than a second look.
         made = (folder.st_ino, folder.st_ctime_ns)
         if self._opened is None or self._opened.made != made:
-            self._opened = _Opened(_connect(self.root).open_table("tracks"), made)
+            table = _table(self.root)
+            if table is None:  # its folder is there, and its first version not yet
+                return None
+            self._opened = _Opened(table, made)
         self._opened.table.checkout_latest()
+        return self._opened
+
+    def _open_in_storage(self) -> _Opened | None:
+        opened = self._opened
+        table = _table(self.root) if opened is None else opened.table
+        if table is not None:
+            try:
+                table.checkout_latest()
+            except (ValueError, RuntimeError) as error:
+                if "not found" not in str(error):
+                    raise
+                table = None  # it was dropped
+        made = None if table is None else (table.schema.metadata or {}).get(MADE)
+        if opened is None or table is None or opened.made != made:
+            self._opened = None if table is None else _Opened(table, made)
         return self._opened
 
     def column(self, name: Literal["track_id", "content_hash"]) -> pl.DataFrame:
@@ -180,19 +209,26 @@ class TrackIndex:
             ``[rows, dim]`` float32, unit length.
         """
         data = _arrow(rows, vectors)
-        table = self.table
-        if table is None:
-            self._create(data.schema)
+        with self._writing():
             table = self.table
-        if table.count_rows() == 0:
-            table.add(data)
-            return
-        table.merge_insert("track_id").when_matched_update_all().when_not_matched_insert_all().execute(data)
+            if table is None:
+                self.root.mkdir(parents=True, exist_ok=True)
+                _connect(self.root).create_table("tracks", schema=_keyed(data.schema))
+                table = self.table
+            if table.count_rows() == 0:
+                table.add(data)
+                return
+            table.merge_insert("track_id").when_matched_update_all().when_not_matched_insert_all().execute(data)
 
     def remove(self, track_ids: Sequence[str]) -> None:
         """Take tracks out."""
-        if self.table is not None and track_ids:
-            self.table.delete(f"track_id in ({_listed(track_ids)})")
+        with self._writing():
+            if self.table is not None and track_ids:
+                self.table.delete(f"track_id in ({_listed(track_ids)})")
+
+    def _writing(self) -> AbstractContextManager[bool]:
+        """Hold the lock of this index: one writer at a time. Readers need no lock."""
+        return locked(self.root / ".locks" / "tracks")
 
     def expunge(self, track_ids: Sequence[str]) -> int:
         """Remove tracks from the index, from all of its older versions and from the disk; return how many there were.
@@ -200,16 +236,22 @@ class TrackIndex:
         The table is written anew: deleting a row only marks it, and indexes go on holding its words. A reader of
         the old one finds its files gone.
         """
+        with self._writing():
+            if isinstance(self.root, ObjectPath):
+                return self._without_in_storage(track_ids)
+            return self._without(self.root, track_ids)
+
+    def _without(self, root: Path, track_ids: Sequence[str]) -> int:
         import pyarrow as pa
 
-        for left_over in (*self.root.glob(".new-*"), *self.root.glob(".old-*")):
+        for left_over in (*root.glob(".new-*"), *root.glob(".old-*")):
             shutil.rmtree(left_over, ignore_errors=True)
         table = self.table
         if table is None or not track_ids:
             return 0
         rows = table.count_rows()
         remaining = table.search().where(f"track_id not in ({_listed(track_ids)})").limit(None)
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
+        with tempfile.TemporaryDirectory(dir=root, prefix=".new-") as scratch:
             reader = remaining.to_batches(batch_size=SCAN_ROWS)
             # The schema as it was read says what the primary key is.
             batches = (batch.select(table.schema.names) for batch in reader)
@@ -218,40 +260,41 @@ class TrackIndex:
             made = TrackIndex(Path(scratch))
             made.optimise()
             left = made.table.count_rows()
-            old = Path(tempfile.mkdtemp(dir=self.root, prefix=".old-"))
-            (self.root / "tracks.lance").rename(old / "tracks.lance")
-            (Path(scratch) / "tracks.lance").rename(self.root / "tracks.lance")
+            old = Path(tempfile.mkdtemp(dir=root, prefix=".old-"))
+            (root / "tracks.lance").rename(old / "tracks.lance")
+            (Path(scratch) / "tracks.lance").rename(root / "tracks.lance")
         shutil.rmtree(old, ignore_errors=True)
         self._opened = None
         return int(rows - left)
+
+    def _without_in_storage(self, track_ids: Sequence[str]) -> int:
+        """Write the table as its next version, and delete those before, also without any tracks to remove.
+
+        So who was killed before all was deleted ends it by doing it again.
+        """
+        table = self.table
+        if table is None:
+            return 0
+        gone = table.count_rows(f"track_id in ({_listed(track_ids)})") if track_ids else 0
+        if gone:
+            rows = table.search().where(f"track_id not in ({_listed(track_ids)})").limit(None).to_arrow()
+            rows = rows.select(table.schema.names).cast(_keyed(table.schema))
+            table = _connect(self.root).create_table("tracks", rows, mode="overwrite")
+            _index(table)
+        with warnings.catch_warnings():
+            # It warns that readers of older versions will fail, which is meant here.
+            warnings.simplefilter("ignore", UserWarning)
+            table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        return int(gone)
 
     def optimise(self) -> None:
         """Build the indexes that are missing; fold in new rows once they are many, and drop old versions.
 
         Rows that are in no index yet are found all the same: they are looked through one by one.
         """
-        from lancedb.index import FTS, Bitmap, BTree, IvfSq, LabelList
-
-        table = self.table
-        if table is None:
-            return
-        missing = {
-            "track_id": BTree(),
-            "grams": FTS(
-                base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False
-            ),
-            "words": FTS(base_tokenizer="simple", stem=True, remove_stop_words=False, ascii_folding=True),
-            "release_year": BTree(),
-            "explicit": Bitmap(),
-            "genres": LabelList(),
-        }
-        if (rows := table.count_rows()) > EXACT_ROWS:
-            missing["vector"] = IvfSq(distance_type=METRIC, num_partitions=max(1, round(rows**0.5 / 2)))
-        present = {column for index in table.list_indices() for column in index.columns}
-        for column in missing.keys() - present:
-            table.create_index(column, config=missing[column])
-        if missing.keys() - present or table.index_stats("grams_idx").num_unindexed_rows > UNINDEXED_ROWS:
-            table.optimize(cleanup_older_than=timedelta(hours=1))
+        with self._writing():
+            if (table := self.table) is not None:
+                _index(table)
 
     def search(
         self, text: str, k: int, encode: Callable[[list[str]], np.ndarray], filters: Filters | None = None
@@ -332,18 +375,6 @@ class TrackIndex:
             for recordings in list(songs.values())[:k]
         ]
 
-    def _create(self, schema: pa.Schema) -> None:
-        """Make the table elsewhere and move it into place, so that of several writers all find the first one's."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as scratch:
-            table = _connect(Path(scratch)).create_table("tracks", schema=schema)
-            table.set_unenforced_primary_key("track_id")
-            try:
-                (Path(scratch) / "tracks.lance").rename(self.root / "tracks.lance")
-            except OSError:
-                if not (self.root / "tracks.lance").is_dir():
-                    raise
-
     def drop_damaged(self) -> list[str]:
         """Delete the index where a file of it is damaged; return what was."""
         folder = self.root / "tracks.lance"
@@ -355,7 +386,47 @@ class TrackIndex:
     def drop(self) -> None:
         """Delete the index."""
         self._opened = None
-        shutil.rmtree(self.root / "tracks.lance", ignore_errors=True)
+        delete_folder(self.root / "tracks.lance")
+
+
+def _table(root: Root) -> Any:
+    """Return the table, or None."""
+    try:
+        return _connect(root).open_table("tracks")
+    except ValueError as error:
+        if "was not found" in str(error):
+            return None
+        raise
+
+
+def _keyed(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of a new table: the track id is its primary key, and it is another table than any before."""
+    place = schema.get_field_index("track_id")
+    key = schema.field(place).with_metadata({PRIMARY_KEY: "true"})
+    return schema.set(place, key).with_metadata({MADE: uuid4().hex.encode()})
+
+
+def _index(table: Any) -> None:
+    """Build the indexes that are missing; fold in new rows once they are many."""
+    from lancedb.index import FTS, Bitmap, BTree, IvfSq, LabelList
+
+    missing = {
+        "track_id": BTree(),
+        "grams": FTS(
+            base_tokenizer="whitespace", lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False
+        ),
+        "words": FTS(base_tokenizer="simple", stem=True, remove_stop_words=False, ascii_folding=True),
+        "release_year": BTree(),
+        "explicit": Bitmap(),
+        "genres": LabelList(),
+    }
+    if (rows := table.count_rows()) > EXACT_ROWS:
+        missing["vector"] = IvfSq(distance_type=METRIC, num_partitions=max(1, round(rows**0.5 / 2)))
+    present = {column for index in table.list_indices() for column in index.columns}
+    for column in missing.keys() - present:
+        table.create_index(column, config=missing[column])
+    if missing.keys() - present or table.index_stats("grams_idx").num_unindexed_rows > UNINDEXED_ROWS:
+        table.optimize(cleanup_older_than=timedelta(hours=1))
 
 
 def fold(text: str) -> str:
@@ -434,7 +505,7 @@ def _listed(track_ids: Sequence[str]) -> str:
     return ", ".join("'" + track.replace("'", "''") + "'" for track in track_ids)
 
 
-def _connect(root: Path) -> Any:
+def _connect(root: Root) -> Any:
     import lancedb
 
     # Without a limit, what was read while a large index was built stays in memory.

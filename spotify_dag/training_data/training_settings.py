@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import write_atomically
 from spotify_dag.project import Project
+from spotify_dag.root import Root
 from spotify_dag.tower.tuning import SPACE, Tuned
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class TrainingConfigError(SpotifyDagError):
     """Settings of training that cannot be used. The message names the file, the value and the remedy."""
 
 
-def training_config(project: Project) -> Path:
+def training_config(project: Project) -> Root:
     """Return the file of the settings that ``tune`` found."""
     return project.settings.data / "training.json"
 
@@ -47,7 +47,7 @@ def load_training_settings(project: Project) -> TrainingSettings:
     return replace(TrainingSettings(), **_tuned(training_config(project)), seed=project.settings.seed)
 
 
-def _tuned(path: Path) -> dict[str, Any]:
+def _tuned(path: Root) -> dict[str, Any]:
     """Return the settings in a file; empty if there is no file."""
     try:
         content = json.loads(path.read_bytes())
@@ -68,7 +68,7 @@ def _tuned(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _unusable(path: Path, what: str) -> TrainingConfigError:
+def _unusable(path: Root, what: str) -> TrainingConfigError:
     return TrainingConfigError(
         f"The training settings {path} cannot be used: {what}. Delete the file to train with the defaults, or make it "
         "anew: spotify-dag tune"

@@ -220,7 +220,7 @@ class TestWhatIsLeft:
         assert all(answer.json()["detail"].startswith("That blend is over") for answer in answers)
 
     def test_no_file_is_on_disk(self, with_tracks: Served, room: Room) -> None:
-        root = with_tracks.project.settings.data
+        root = with_tracks.project.settings.local_data
         before = {path: path.stat().st_mtime_ns for path in _files(root)}
         assert room.file(file_of(with_tracks, user_id(5)), MARK).status_code == 201
         room.user(user_id(7))

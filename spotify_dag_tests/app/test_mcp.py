@@ -91,7 +91,7 @@ def assistant(data: Path, *users: str) -> Iterator[Assistant]:
 @pytest.fixture(scope="module")
 def stranger(with_tracks: Served) -> Iterator[Assistant]:
     """An assistant that nobody is named to."""
-    with assistant(with_tracks.project.settings.data) as running:
+    with assistant(with_tracks.project.settings.local_data) as running:
         yield running
 
 

@@ -336,7 +336,7 @@ class TestFiles:
         project = Project.open(Settings(data=data, n_buckets=2))
         requests = project.inbox.requests
         for request in requests.waiting():
-            assert pl.read_parquet(requests.content / request.content).height == len(artists)
+            assert pl.read_parquet(str(requests.content / request.content)).height == len(artists)
         Workspace(data / "app").open()
         assert list((data / "app").rglob("*.csv")) == []
         assert len(list((data / "app").glob("work-*"))) == 1

@@ -22,7 +22,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def data(project: Project) -> Path:
     project.check_layout()
-    return project.settings.data
+    return project.settings.local_data
 
 
 def spotify_dag(data: Path, *arguments: object) -> tuple[int, str, str]:

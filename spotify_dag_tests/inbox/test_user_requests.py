@@ -66,7 +66,7 @@ def files(requests: UserRequests, folder: str) -> list[str]:
 
 def put(requests: UserRequests, name: str, content: bytes | dict[str, Any]) -> Path:
     """Put a request there by hand."""
-    file = requests.root / "new" / name
+    file = Path(requests.root) / "new" / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return file

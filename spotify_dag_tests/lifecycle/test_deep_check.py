@@ -46,20 +46,20 @@ def lake_file(project: Project) -> Path:
 
 
 def index_file(project: Project) -> Path:
-    folder = project.vectors / f"user_index_{project.published()}.lance"
+    folder = Path(project.vectors) / f"user_index_{project.published()}.lance"
     return max((folder / "data").glob("*.lance"), key=lambda file: file.stat().st_size)
 
 
 def track_file(project: Project) -> Path:
-    return max((project.vectors / "tracks.lance" / "data").glob("*.lance"), key=lambda file: file.stat().st_size)
+    return max((Path(project.vectors) / "tracks.lance" / "data").glob("*.lance"), key=lambda file: file.stat().st_size)
 
 
 def weights(project: Project) -> Path:
-    return project.registry.root / str(project.published()) / "tower.safetensors"
+    return Path(project.registry.root) / str(project.published()) / "tower.safetensors"
 
 
 def continuation(project: Project) -> Path:
-    return next(project.track_model.root.glob("model-*/factors.npy"))
+    return next(Path(project.track_model.root).glob("model-*/factors.npy"))
 
 
 def run(project: Project) -> list[str]:

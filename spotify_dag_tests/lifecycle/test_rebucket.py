@@ -28,6 +28,7 @@ from spotify_dag.lifecycle.housekeeping import tidy
 from spotify_dag.lifecycle.rebucket import SplitError, planned, rebucket
 from spotify_dag.orchestration.stages import due_stages
 from spotify_dag.project import Project
+from spotify_dag.root import Root
 from spotify_dag.schemas import (
     ARTIST_GENRES,
     INGESTS,
@@ -62,7 +63,7 @@ def root(project: Project) -> Project:
     return opened(project.settings.data)
 
 
-def opened(data: Path) -> Project:
+def opened(data: Root) -> Project:
     return Project.open(Settings(data=data))
 
 

@@ -219,7 +219,7 @@ def test_a_search_that_finds_the_nearest_passes_and_one_that_does_not_is_found(
     from lancedb.index import IvfFlat, IvfPq
 
     index, name = project.user_index(project.registry.latest()), "user_index:index_finds_the_nearest"
-    table = connect(project.vectors).open_table(index.name)
+    table = connect(str(project.vectors)).open_table(index.name)
     assert index.approximation() is None
     assert passes(project, instance, name)
     table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=4))
@@ -245,7 +245,7 @@ def test_recall_is_measured_once_for_each_state_of_the_index(project: Project, i
         return record.event.asset_check_evaluation.metadata["users_asked"].value
 
     index = project.user_index(project.registry.latest())
-    table = connect(project.vectors).open_table(index.name)
+    table = connect(str(project.vectors)).open_table(index.name)
     table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=4))
     assert asked() == 40
     somebody = index.rows(with_vectors=True).head(1)

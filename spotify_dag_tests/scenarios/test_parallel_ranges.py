@@ -65,7 +65,7 @@ def make_range(data: Path, first: str, last: str, file: Path, pause: float) -> N
 
 def start(project: Project, file: Path, pause: float = 0) -> list[Any]:
     """Start the runs. Their buckets are locked until all of them are on record, so that none is done before."""
-    runs = [SPAWN.Process(target=make_range, args=(project.settings.data, *ends, file, pause)) for ends in RANGES]
+    runs = [SPAWN.Process(target=make_range, args=(project.settings.local_data, *ends, file, pause)) for ends in RANGES]
     with project.lake.buckets_locked(range(BUCKETS)), open_instance(project) as instance:
         for run in runs:
             run.start()
@@ -89,8 +89,8 @@ def rows_of(project: Project) -> dict[str, list[str]]:
 def alone(tmp_path: Path) -> dict[str, list[str]]:
     """The tables as one run makes them."""
     project = base(tmp_path / "alone")
-    make(project.settings.data, "ingest", "00", "15")
-    make(project.settings.data, "features", "00", "15")
+    make(project.settings.local_data, "ingest", "00", "15")
+    make(project.settings.local_data, "features", "00", "15")
     assert not list((project.lake.root / ".read-once").glob("synthetic*"))
     return rows_of(project)
 
@@ -135,6 +135,6 @@ def test_the_one_who_reads_is_killed_and_another_reads(tmp_path: Path) -> None:
     assert lines.count(lines[-1]) == batches
     assert len(set(lines)) == 2
     # What is left of the killed run is left there for it, and read once more by nobody.
-    make(project.settings.data, "ingest", *killed)
+    make(project.settings.local_data, "ingest", *killed)
     assert len(file.read_text().split()) == len(lines)
     assert stale_ingests(project, project.inbox.sources()) == []

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
 import socket
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -24,64 +17,12 @@ from spotify_dag.orchestration.instance import INSTANCE_CONFIG, open_instance
 from spotify_dag.project import Project
 from spotify_dag.settings import Settings
 from spotify_dag_tests.conftest import REPOSITORY
+from spotify_dag_tests.scenarios.servers import Postgres
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 CONFIG = REPOSITORY / "deploy" / "dagster-postgres.yaml"
-PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-class Postgres:
-    """A server of one's own, in a temporary folder, on a free port of loopback."""
-
-    def __init__(self, folder: Path, user: str) -> None:
-        self.folder, self.user = folder, user
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.url = f"postgresql+psycopg2://dagster@127.0.0.1:{self.port}/postgres"
-        self.call("initdb", "--auth=trust", "--username=dagster", "--no-sync", "-D", folder / "data")
-
-    def call(self, program: str, *arguments: object) -> None:
-        # It refuses to run as root, who runs tests in a container.
-        user: dict[str, Any] = {}
-        if os.getuid() == 0:
-            user = {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
-        done = subprocess.run(
-            [PROGRAMS / program, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True, check=False,
-            **user,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        # Its own log: with a pipe, the call would wait for the server to end.
-        self.call("pg_ctl", "start", "-w", "-D", self.folder / "data", "-l", self.folder / "log", "-o", options)
-
-    def stop(self, mode: str) -> None:
-        self.call("pg_ctl", "stop", "-w", "-m", mode, "-D", self.folder / "data")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    if PROGRAMS is None or not (PROGRAMS / "initdb").is_file():
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    pytest.importorskip("dagster_postgres", reason="it is not installed: pip install 'spotify-dag[postgres]'")
-    user = next((name for name in ("postgres", "nobody") if name in {entry.pw_name for entry in pwd.getpwall()}), None)
-    if os.getuid() == 0 and user is None:
-        pytest.skip("PostgreSQL does not run as root, and there is no user 'postgres' or 'nobody'")
-    # Not under pytest's folder, which nobody else may enter.
-    folder = Path(tempfile.mkdtemp(prefix="spotify-dag-postgres-"))
-    try:
-        if os.getuid() == 0:
-            shutil.chown(folder, user)
-        server = Postgres(folder, user or "")
-        server.start()
-        yield server
-        with suppress(AssertionError):
-            server.stop("immediate")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_run_is_recorded_and_outlives_a_crash_of_the_server(

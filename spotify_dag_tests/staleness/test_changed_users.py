@@ -38,7 +38,7 @@ MADE = (RAW_PLAYLISTS, USERS, INGESTS, REJECTS, ARTIST_GENRES, USER_TASTES, USER
 
 def hand_in(project: Project, name: str, artists: list[str], *, opted_in: bool = True) -> None:
     """Hand in a playlist of some artists; an empty name is a row that is left out."""
-    file = project.settings.data / "in.csv"
+    file = project.settings.local_data / "in.csv"
     file.write_bytes(table(HEADING_A, [row_a(number, [artist]) for number, artist in enumerate(artists)]))
     user = f"export-{name}"
     project.inbox.requests.hand_in("export", user, Reading(file, user).frames(), opted_in=opted_in)

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from spotify_dag.root import Root
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
 from spotify_dag.sources.base import RECORD_COLUMNS, REJECT_COLUMNS, Batch, Fault, UserRequest, rejects_of
 
@@ -58,7 +58,7 @@ def _no_rows() -> pl.DataFrame:
     return pl.DataFrame(schema={name: schema[name] for name in KEPT_COLUMNS})
 
 
-def read_kept(file: Path) -> pl.DataFrame:
+def read_kept(file: Root) -> pl.DataFrame:
     """Return a frame of `KEPT_COLUMNS` from a file; columns that it was written without are null.
 
     Raises
@@ -73,7 +73,7 @@ def read_kept(file: Path) -> pl.DataFrame:
     return kept_frame(None, pl.read_parquet(io.BytesIO(content), columns=present))
 
 
-def kept_records(file: Path) -> pl.DataFrame | None:
+def kept_records(file: Root) -> pl.DataFrame | None:
     """Return the records in a file, without the rejects beside them; None where it is gone or damaged."""
     import polars as pl
 
@@ -96,7 +96,7 @@ class ExportSource:
     """
 
     requests: tuple[UserRequest, ...]
-    folder: Path
+    folder: Root
     name = "export"
 
     def only(self, requests: Sequence[UserRequest]) -> Self:
@@ -109,6 +109,12 @@ class ExportSource:
         for request in self.requests:
             digest.update(f"{request.user_id}|{request.content}|{request.opted_in}\\n".encode())
         return digest.hexdigest()[:16]
+
+    def handed_in(self, request: UserRequest) -> pl.DataFrame:
+        """Return what one of its users handed in, as it was written."""
+        import polars as pl
+
+        return pl.read_parquet(io.BytesIO((self.folder / request.content).read_bytes()))
 
     def n_batches(self) -> int:
         """Return the number of batches."""

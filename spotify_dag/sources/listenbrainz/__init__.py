@@ -108,7 +108,9 @@ def one_listener(settings: Settings, name: str, *, folder: Path | None = None) -
         listed.write_text(name)
         here = OneListener(settings, str(listed))
         with closing(UserMirror.open(here.mirror_path)) as shared:
-            yield OneListener(settings.model_copy(update={"data": Path(folder_name)}), str(listed), shared=shared)
+            yield OneListener(
+                settings.model_copy(update={"data": Path(folder_name), "local": None}), str(listed), shared=shared
+            )
 
 
 def fetch_genres(client: ListenBrainzClient, mirror: UserMirror, before: float, requests: int) -> None:

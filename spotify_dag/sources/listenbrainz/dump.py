@@ -169,7 +169,7 @@ class ListenBrainzDump:
     def _folder(self) -> Path:
         full, *_ = self.dumps()
         named = hashlib.sha256(files_version([full]).encode()).hexdigest()[:12]
-        return self.settings.data / self.name / named
+        return self.settings.local_data / self.name / named
 
     def _brought_up_to_date(self, folder: Path) -> _Base:
         """Read what is not in the base yet."""

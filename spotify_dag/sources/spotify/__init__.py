@@ -163,7 +163,7 @@ class SpotifySource:
 
     @property
     def _folder(self) -> Path:
-        return self.settings.data / "spotify"
+        return self.settings.local_data / "spotify"
 
     @property
     def _marked(self) -> str | None:
@@ -327,7 +327,7 @@ class SpotifySource:
 
 def added_users(settings: Settings) -> Path:
     """Return the list of users who agreed to be read, one by one, beside those of the source's own list."""
-    return settings.data / "spotify" / "added.txt"
+    return settings.local_data / "spotify" / "added.txt"
 
 
 def add_user(settings: Settings, user_id: str) -> None:

@@ -81,7 +81,7 @@ def one_user(
         closing(Database(database_path(settings))) as shared,
     ):
         most = min(settings.playlists_count or MOST_PLAYLISTS, MOST_PLAYLISTS)
-        own = settings.model_copy(update={"data": Path(scratch), "playlists_count": most})
+        own = settings.model_copy(update={"data": Path(scratch), "local": None, "playlists_count": most})
         if token is not None:
             Logins(own).keep(user_id, dict(token), time.time())
         listed = Path(scratch) / "user.txt"

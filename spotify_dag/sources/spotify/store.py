@@ -68,12 +68,12 @@ class MirroredUser:
 
 def database_path(settings: Settings) -> Path:
     """Return where the file is: one for each service, so that nothing simulated mixes with what is not."""
-    return settings.data / "spotify" / f"{service(settings)}.sqlite"
+    return settings.local_data / "spotify" / f"{service(settings)}.sqlite"
 
 
 def mirrors(settings: Settings) -> list[Path]:
     """Return the files of all services."""
-    return sorted((settings.data / "spotify").glob("*.sqlite"))
+    return sorted((settings.local_data / "spotify").glob("*.sqlite"))
 
 
 class Database(request_ledger.Database):

@@ -68,7 +68,7 @@ class Logins:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = settings.data / "spotify" / "tokens"
+        self._folder = settings.local_data / "spotify" / "tokens"
 
     def all(self) -> dict[str, Login]:
         """Return the logins at the configured service by user, ended ones included."""
