@@ -2,7 +2,7 @@
 
 Runs of ranges of buckets each need a part of a source, and every file of it holds users of all buckets. The run that
 reads it first leaves what belongs to others, where they are stale, too: its batches, with the records of those users
-alone. The others wait and read that. It is named after the versions of the source, and in place only once it is whole.
+alone. The others wait and read that. It is named after the versions of the source, and counts only once it is whole.
 So after a kill the source is read again, and what it was before is never read. It is deleted when nobody is stale.
 
 A run leaves only what runs want that have begun, or are queued. Where there are none it writes nothing.
@@ -11,17 +11,17 @@ A run leaves only what runs want that have begun, or are queued. Where there are
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from spotify_dag.files import delete_folder, names_in, write_atomically
 from spotify_dag.locks import locked
+from spotify_dag.root import Root, listed
 from spotify_dag.schemas import user_buckets
 from spotify_dag.sources.base import Batch, RequestSource, Source
 from spotify_dag.sources.ingestion import source_versions
@@ -31,28 +31,31 @@ if TYPE_CHECKING:
 
 READ_ONCE = ".read-once"
 """Name of the folder, beside the tables."""
-_BEGUN = ".new-"
 FRAMES = ("records", "rejects", "rows_read", "months")
 """Frames of a `Batch`, each a file."""
+_WHOLE = "whole"
+"""Name of the file that is written last."""
 
 
-def drop_left(folder: Path, older_than: float = inf, *, seconds: float) -> int:
+def drop_left(folder: Root, older_than: float = inf, *, seconds: float) -> int:
     """Delete what runs left each other of sources, where it was made before a time; return of how many.
 
     Waits so many ``seconds`` for somebody who reads it. Who finds it gone reads the source. What a killed run began to
     leave goes, too. Who still writes it looks for forgotten users at the end.
     """
-    places = [place for place in folder.glob("[!.]*") if place.stat().st_mtime < older_than]
-    return sum(_drop(place, seconds=seconds) for place in places) + sum(
-        _drop(place, seconds=0) for place in folder.glob(f"{_BEGUN}*")
-    )
+    places = [place for place in listed(folder, "[!.]*") if place.stat().st_mtime < older_than]
+    return sum(_drop(place, seconds=seconds if _is_whole(place) else 0) for place in places)
 
 
-def _drop(place: Path, *, seconds: float) -> bool:
-    name = place.name.removeprefix(_BEGUN).rpartition("-")[0]
+def _is_whole(place: Root) -> bool:
+    return (place / _WHOLE).is_file()
+
+
+def _drop(place: Root, *, seconds: float) -> bool:
+    name = place.name.rpartition("-")[0]
     with locked(place.parent / ".locks" / name, wait=seconds > 0, seconds=seconds) as alone:
         if alone or seconds > 0:
-            shutil.rmtree(place, ignore_errors=True)
+            delete_folder(place)
         return alone or seconds > 0
 
 
@@ -76,7 +79,7 @@ class ReadOnce:
         At most this many users of each source, the first ones; None for all.
     """
 
-    folder: Path
+    folder: Root
     n_buckets: int
     buckets: frozenset[int]
     of_others: frozenset[int]
@@ -88,29 +91,29 @@ class ReadOnce:
         """Yield the batches of a source, with the records of this run's users at least."""
         place, beside = self._place(source), self.of_others - self.buckets
         # Such a source reads no more than it was asked for.
-        if isinstance(source, RequestSource) or not (beside or place.is_dir()):
+        if isinstance(source, RequestSource) or not (beside or _is_whole(place)):
             yield from source.batches()
             return
         with self._lock(source.name):
-            others = beside.intersection(self.stale(source)) if not place.is_dir() else None
+            others = beside.intersection(self.stale(source)) if not _is_whole(place) else None
             if others:
                 yield from self._leaving(source, place, others)
                 return
         with self._lock(source.name, shared=True):
-            if place.is_dir():
+            if _is_whole(place):
                 yield from self._left(place)
                 return
         yield from source.batches()
 
     def drop_taken(self, sources: Iterable[Source]) -> None:
         """Delete what was left of sources that are stale nowhere or have other versions now, unless somebody reads."""
-        left = {*self.folder.glob("[!.]*"), *self.folder.glob(f"{_BEGUN}*")}
+        left = set(listed(self.folder, "[!.]*"))
         shared = [source for source in sources if left and not isinstance(source, RequestSource)]
         needed = {self._place(source) for source in shared if list(self.stale(source))}
         for place in left - needed:
             _drop(place, seconds=0)
 
-    def _place(self, source: Source) -> Path:
+    def _place(self, source: Source) -> Root:
         versions = source_versions(source, n_buckets=self.n_buckets, profiles_count=self.profiles_count)
         named = json.dumps([self.n_buckets, sorted(set(versions.values()))])
         return self.folder / f"{source.name}-{hashlib.sha256(named.encode()).hexdigest()[:16]}"
@@ -118,9 +121,9 @@ class ReadOnce:
     def _lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[bool]:
         return locked(self.folder / ".locks" / name, shared=shared)
 
-    def _leaving(self, source: Source, place: Path, others: frozenset[int]) -> Iterator[Batch]:
+    def _leaving(self, source: Source, place: Root, others: frozenset[int]) -> Iterator[Batch]:
         """Yield the batches of a source, and leave those of other buckets once it is read to its end."""
-        made = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{_BEGUN}{source.name}-"))
+        delete_folder(place)  # what a killed run began
         seen, theirs = 0, list[str]()
         try:
             for number, batch in enumerate(source.batches()):
@@ -128,45 +131,43 @@ class ReadOnce:
                 if self.profiles_count is not None and seen >= self.profiles_count:
                     break
                 seen += batch.rows_read.height
-                theirs += self._write(made / f"{number:08d}", batch, others)
+                theirs += self._write(place / f"{number:08d}", batch, others)
                 yield batch
-            made.rename(place)
-            if self.forgotten(theirs):  # after it: a user who is forgotten from now on is looked for in there
-                shutil.rmtree(place)
+            write_atomically(place / _WHOLE, b"")
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            # After it is whole: a user who is forgotten from now on is looked for in there.
+            if not _is_whole(place) or self.forgotten(theirs):
+                delete_folder(place)
 
-    def _write(self, folder: Path, batch: Batch, others: frozenset[int]) -> list[str]:
+    def _write(self, folder: Root, batch: Batch, others: frozenset[int]) -> list[str]:
         """Write a batch with the records of users of other buckets; return these users."""
         import polars as pl
 
         users = batch.rows_read["user_id"].to_list()
         theirs = [user for user, own in zip(users, user_buckets(users, self.n_buckets), strict=True) if own in others]
-        folder.mkdir()
         for name in FRAMES:
             frame: pl.DataFrame | None = getattr(batch, name)
             if frame is not None:
                 some = frame.filter(pl.col("user_id").is_in(theirs)) if name in ("records", "months") else frame
-                some.write_parquet(folder / f"{name}.parquet", compression="lz4")
+                content = io.BytesIO()
+                some.write_parquet(content, compression="lz4")
+                write_atomically(folder / f"{name}.parquet", content.getvalue())
         about = {"marked": batch.marked, "gone": dict(batch.gone), "mended": batch.mended}
-        (folder / "about.json").write_text(json.dumps(about))
+        write_atomically(folder / "about.json", json.dumps(about).encode())
         return theirs
 
-    def _left(self, place: Path) -> Iterator[Batch]:
+    def _left(self, place: Root) -> Iterator[Batch]:
         import polars as pl
 
-        for folder in sorted(place.iterdir()):
-            rows_read = pl.read_parquet(folder / "rows_read.parquet")
-            users = rows_read["user_id"].to_list()
-            mine = [
-                user
-                for user, own in zip(users, user_buckets(users, self.n_buckets), strict=True)
-                if own in self.buckets
-            ]
-            records = pl.scan_parquet(folder / "records.parquet").filter(pl.col("user_id").is_in(mine)).collect()
-            months = folder / "months.parquet"
-            yield Batch(
-                records, pl.read_parquet(folder / "rejects.parquet"), rows_read,
-                months=pl.read_parquet(months) if months.exists() else None,
-                **json.loads((folder / "about.json").read_text()),
-            )  # fmt: skip
+        for number in sorted(set(names_in(place)) - {_WHOLE}):
+            folder = place / number
+            names = [name for name in FRAMES if (folder / f"{name}.parquet").is_file()]
+            frames: dict[str, Any] = {
+                name: pl.read_parquet(io.BytesIO((folder / f"{name}.parquet").read_bytes())) for name in names
+            }
+            users = frames["rows_read"]["user_id"].to_list()
+            own = user_buckets(users, self.n_buckets)
+            mine = [user for user, bucket in zip(users, own, strict=True) if bucket in self.buckets]
+            frames["records"] = frames["records"].filter(pl.col("user_id").is_in(mine))
+            about: dict[str, Any] = json.loads((folder / "about.json").read_bytes())
+            yield Batch(**about, **frames)

@@ -101,7 +101,6 @@ def test_what_could_not_be_read_to_its_end_is_not_left(tmp_path: Path, world: Co
     next(reading)
     reading.close()  # who asked gave up
     assert not list(tmp_path.glob("[!.]*"))
-    assert not list(tmp_path.glob(".new-*"))
 
 
 def test_the_first_users_are_enough_where_no_more_are_wanted(tmp_path: Path, world: Counted) -> None:
@@ -132,15 +131,23 @@ def test_it_is_deleted_when_nobody_is_stale(tmp_path: Path, world: Counted) -> N
     assert not list(tmp_path.glob("[!.]*"))
 
 
-def test_what_a_killed_run_began_is_deleted(tmp_path: Path, world: Counted) -> None:
+def test_what_a_killed_run_began_is_not_read_and_deleted(tmp_path: Path, world: Counted) -> None:
     reading = run(tmp_path, {0}, {0, 1}).batches(world)
     next(reading)
     assert drop_left(tmp_path, seconds=0) == 0  # it is being written
-    (begun,) = tmp_path.glob(".new-synthetic-*")
-    shutil.copytree(begun, tmp_path / ".new-synthetic-killed")
-    list(reading)
-    assert drop_left(tmp_path, 0, seconds=0) == 1
-    assert not list(tmp_path.glob(".new-*"))
+    (begun,) = tmp_path.glob("synthetic-*")
+    shutil.copytree(begun, tmp_path / "killed")
+    reading.close()
+    shutil.move(tmp_path / "killed", begun)
+    left = [batch.records.rows() for batch in run(tmp_path, {1}, {1}).batches(world)]
+    assert left == [batch.records.rows() for batch in WORLD.batches()]
+    assert drop_left(tmp_path, seconds=0) == 1
+    assert not list(tmp_path.glob("[!.]*"))
+    shutil.rmtree(begun, ignore_errors=True)
+    begun.mkdir()
+    (begun / "of an earlier one").write_text("")
+    list(run(tmp_path, {0}, {0, 1}).batches(world))
+    assert sorted(path.name for path in begun.iterdir()) == ["00000000", "00000001", "whole"]
 
 
 def test_old_ones_are_deleted(tmp_path: Path, world: Counted) -> None:
