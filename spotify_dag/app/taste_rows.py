@@ -64,8 +64,11 @@ class Tastes:
         users
             ``user_bucket, user_id``: the order of the rows. Sorted by the bucket as the data root was made, and the id.
         """
+        import polars as pl
+
         names = lake.scan(USER_TASTES).select("kind", in_decades()).unique().collect()
         vocabulary = names.sort("kind", "name").with_row_index("code")
+        place = pl.col("row").cast(pl.Int64) * vocabulary.height + pl.col("code")
         rows = users.select("user_bucket", "user_id").with_row_index("row")
         counts = np.zeros(users.height + 1, np.int64)
         codes, weights = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
@@ -78,13 +81,15 @@ class Tastes:
                 .collect()
                 .join(rows, on="user_id")
                 .join(vocabulary, on=["kind", "name"])
-                .group_by("row", "code")
-                .agg(summed_weight())
-                .sort("row", "code")
+                .select(place.alias("place"), pl.col("weight").cast(pl.Float64))
+                .sort("place")
             )
-            counts[1:] += np.bincount(entries["row"].to_numpy(), minlength=users.height)
-            codes.append(entries["code"].to_numpy().astype(np.int32))
-            weights.append(entries["weight"].to_numpy())
+            # Sums of what is sorted by one number anyway take half the time of groups by two columns.
+            places = entries["place"].to_numpy()
+            first = np.flatnonzero(np.diff(places, prepend=-1))
+            counts[1:] += np.bincount(places[first] // vocabulary.height, minlength=users.height)
+            codes.append((places[first] % vocabulary.height).astype(np.int32))
+            weights.append(np.add.reduceat(entries["weight"].to_numpy(), first).astype(np.float32))
         per_kind = dict(vocabulary.group_by("kind").len().iter_rows())
         ends = np.cumsum([per_kind.get(kind, 0) for kind in KINDS])
         return cls(
