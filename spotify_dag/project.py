@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.files import read_own_json, write_atomically
@@ -90,10 +89,9 @@ class Project:
         return Preferences(root, self.lake.n_buckets, self.tombstones, self.lake.of_origin)
 
     @property
-    def left_of_sources(self) -> Path:
-        """Folder of what runs of this machine leave each other of sources."""
-        lake = self.lake.root
-        return (lake if isinstance(lake, Path) else self.settings.local_data / "lake") / READ_ONCE
+    def left_of_sources(self) -> Root:
+        """Where runs leave each other what they read of sources."""
+        return self.lake.root / READ_ONCE
 
     @property
     def matcher(self) -> Matcher:
