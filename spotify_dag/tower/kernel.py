@@ -55,6 +55,7 @@ class KernelComponents:
         with one_blas_thread():
             kernel = _kernel(landmarks, landmarks).astype(np.float64)
             last = len(kernel) - 1
+            # Unlike a solver for all of them, one for some gives other signs in another run of the same bits.
             values, directions = eigh(kernel, subset_by_index=(max(last - dim + 1, 0), last))
         strengths = np.sqrt(np.maximum(values[::-1], 0))
         strong = np.flatnonzero(strengths > LEAST_STRENGTH * strengths[0])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spotify_dag.schemas import EMBEDDINGS
-from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, Loadings, project, unit, with_fixed_signs
+from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, Loadings, project, unit
 from spotify_dag.tower.inputs import STATISTICS, Catalogue, Listening
 
 PARTS = (*EMBEDDINGS, "artist_factors", "genre_factors")
@@ -232,7 +232,7 @@ def _principal_axes(centred: np.ndarray, dim: int) -> np.ndarray:
     if width <= dim:
         return np.eye(width, dtype=np.float32)
     _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
-    return with_fixed_signs(vectors[:, ::-1][:, :dim]).astype(np.float32)
+    return vectors[:, ::-1][:, :dim].astype(np.float32)
 
 
 def _scaled(

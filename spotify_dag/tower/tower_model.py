@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, unit, with_fixed_signs
+from spotify_dag.tower.factors import Factors, FactorSettings, LatentAxes, unit
 from spotify_dag.tower.inputs import Catalogue, Listening
 from spotify_dag.tower.kernel import KernelComponents
 from spotify_dag.tower.mix import DEFAULT_MIX, Mix
@@ -117,7 +117,7 @@ class UserTower(nn.Module):
         width = min(self.config["anchor_dim"], len(ratio))
         weight = np.maximum(ratio[::-1][:width], 0) ** self.config["anchor_power"]
         self.anchor.zero_()
-        self.anchor[:, :width] = torch.from_numpy(with_fixed_signs(directions[:, ::-1][:, :width]) * weight)
+        self.anchor[:, :width] = torch.from_numpy(directions[:, ::-1][:, :width] * weight)
         self.anchor_centre.copy_(torch.from_numpy(np.asarray(centre)))
 
     @property
