@@ -60,11 +60,14 @@ def create(path: Root, content: bytes, *, private: bool = False) -> bool:
 
 def move(file: Root, path: Root) -> None:
     """Have a file stand in another place of its file system, or be an object, in one step; then it is gone here."""
-    if isinstance(path, ObjectPath):
-        path.write(file if isinstance(file, Path) else file.read_bytes())
-        file.unlink()
-    elif isinstance(file, Path):
+    if isinstance(path, Path) and isinstance(file, Path):
         file.replace(path)
+        return
+    if isinstance(path, ObjectPath) and isinstance(file, Path):
+        path.write(file)  # in parts: what a person hands in may be large
+    else:
+        write_atomically(path, file.read_bytes())
+    file.unlink()
 
 
 def delete_folder(folder: Root) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.05
 """Seconds between two attempts to get a lock of a file, if the wait is bounded."""
-NOTICE = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+KEEP_ALIVE = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 """Options of a connection: the locks of a machine that is gone are free after a minute."""
 _CONNECTIONS: WeakSet[Connection] = WeakSet()
 _IDLE: dict[str, list[Connection]] = {}
@@ -218,7 +218,7 @@ def _connected(path: ObjectPath) -> Connection:
     address = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", path.locks)
     try:
         # Asynchronous: Ctrl-C does not end a wait inside of libpq.
-        connection: Connection = psycopg2.connect(address, async_=True, options=NOTICE)
+        connection: Connection = psycopg2.connect(address, async_=True, options=KEEP_ALIVE)
         _wait(connection)
     except psycopg2.Error as error:
         raise LockError(f"PostgreSQL, which has the locks of {path.parent}: {on_one_line(error)}") from error

@@ -89,11 +89,12 @@ class ReadOnce:
 
     def batches(self, source: Source) -> Generator[Batch, None, None]:
         """Yield the batches of a source, with the records of this run's users at least."""
-        place, beside = self._place(source), self.of_others - self.buckets
+        beside = self.of_others - self.buckets
         # Such a source reads no more than it was asked for.
-        if isinstance(source, RequestSource) or not (beside or _is_whole(place)):
+        if isinstance(source, RequestSource) or not (beside or listed(self.folder, "[!.]*")):
             yield from source.batches()
             return
+        place = self._place(source)
         with self._lock(source.name):
             others = beside.intersection(self.stale(source)) if not _is_whole(place) else None
             if others:

@@ -378,9 +378,12 @@ class TrackIndex:
     def drop_damaged(self) -> list[str]:
         """Delete the index where a file of it is damaged; return what was."""
         folder = self.root / "tracks.lance"
-        wrong = damaged_files(folder) if folder.is_dir() else []
-        if wrong and (wrong := damaged_files(folder)):  # again: a writer may have replaced what was looked at
-            self.drop()
+        if not folder.is_dir() or not damaged_files(folder):
+            return []
+        with self._writing():  # again: a writer may have replaced what was looked at, or be making it
+            wrong = damaged_files(folder) if folder.is_dir() else []
+            if wrong:
+                self.drop()
         return wrong
 
     def drop(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import polars as pl
 import pytest
 
 from spotify_dag.features.audio import RANGES
+from spotify_dag.locks import locked
 from spotify_dag.tracks.catalogue_rows import with_song_keys
 from spotify_dag.tracks.text_search import Filters
 from spotify_dag.tracks.track_index import TrackIndex
@@ -143,6 +147,24 @@ def test_what_was_read_before_is_never_shown_again_once_it_changed(tmp_path: Pat
     writer.write(rows(TRACKS[::-1]), np.eye(DIM, dtype=np.float32)[::-1])
     writer.optimise()
     assert [ids(reader, text, 1) for text in ("hello adele", "jump van halen")] == [["a"], ["d"]]
+
+
+def test_an_index_that_another_process_is_making_is_not_dropped(tmp_path: Path) -> None:
+    made = TrackIndex(tmp_path / "made")
+    made.write(rows(TRACKS), np.eye(DIM, dtype=np.float32))
+    index, folder = TrackIndex(tmp_path), tmp_path / "tracks.lance"
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path / ".locks" / "tracks"):
+            folder.mkdir()  # begun, without its first version
+            dropped = pool.submit(index.drop_damaged)
+            with suppress(TimeoutError):
+                dropped.result(1)
+            shutil.copytree(tmp_path / "made" / "tracks.lance", folder, dirs_exist_ok=True)
+        assert dropped.result() == []
+    assert index.table.count_rows() == len(TRACKS)
+    shutil.rmtree(folder / "_versions")
+    assert index.drop_damaged() == [f"{folder} has no manifest"]
+    assert not folder.exists()
 
 
 def test_it_does_not_matter_how_many_cards_are_kept(index: TrackIndex, monkeypatch: pytest.MonkeyPatch) -> None:
