@@ -1,8 +1,11 @@
 """User vectors in LanceDB: one table per model version, because vectors of two versions cannot be compared.
 
+A row holds all that an answer tells of a user, too: so the app reads nothing else.
+
 The metric of a query must equal that of the index, or LanceDB silently scans everything: both are `METRIC`. Up to
-`EXACT_ROWS` rows a scan is exact and fast enough. Beyond, an IVF index answers. Rows added later are searched exactly
-until they are folded into it.
+`EXACT_ROWS` rows a scan is exact and fast enough. Beyond, an IVF index names candidates, and their vectors put them in
+order: one of a bit per coordinate (RaBitQ, Gao and Long 2024), of a byte, or of the vectors themselves, the first that
+is good enough. Rows added later are searched exactly until they are folded into it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,16 +32,30 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 METRIC: Final = "cosine"
-EXACT_ROWS = 100_000
+EXACT_ROWS = 10_000
 KEEP_VERSIONS = timedelta(minutes=15)
 """How long an older version of a table can still be read."""
 PROBES = 32
+"""Parts of the IVF index that are searched at least."""
+REFINED = 4
+"""For each user asked for, so many candidates are compared by their vectors."""
+RECALL, ASKED = 0.97, 50
+"""An index of vectors is good enough if it finds this share of the ten nearest of so many users."""
+SPARE = 6
+"""Users found beyond those asked for, in the place of users who are not shown."""
 POINTER = "published.json"
 PREFIX = "user_index_"
 FOLD_FRAGMENTS = 48
 FOLD_ROWS = 2_000
 """Up to so many small files, and rows beside the IVF index, are searched exactly. More of them are folded in."""
 _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
+_ADDED = {
+    "opted_in": "false", "shown_as": "cast(null as string)", "source": "cast(null as string)",
+    "tracks": "cast(null as int)", "taste": "cast(null as binary)",
+}  # fmt: skip
+"""Columns that tables of older versions lack, and what stands there until a row is made again."""
+Found = dict[str, Any]
+"""A row that was found, by column, and its ``score``: the cosine."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,14 @@ class _Pointer:
 
 
 @dataclass(frozen=True)
+class _Held:
+    """A table that stays open, at the version it had, with what was read of its indexes in memory."""
+
+    connection: lancedb.DBConnection
+    table: Any
+
+
+@dataclass(frozen=True)
 class UserIndex:
     """The user vectors of one model version. A row has the vector, the hashes it was made from, and the opt-in."""
 
@@ -70,6 +95,7 @@ class UserIndex:
 
     While buckets are split, some rows hold the bucket they will be in. Modulo the number before, it is the one before.
     """
+    _held: _Held | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def published(cls, root: Root) -> tuple[UserIndex, ScoreScale] | None:
@@ -97,10 +123,26 @@ class UserIndex:
         """Name of the LanceDB table."""
         return f"{PREFIX}{self.model_version}"
 
+    def held(self, before: UserIndex | None = None) -> UserIndex:
+        """Return this index with its table open, for many questions; they are answered from the rows as they are now.
+
+        Parameters
+        ----------
+        before
+            One that was held before: what it has in memory of parts that did not change is not read again.
+        """
+        known = before is not None and before.root == self.root and before._held
+        connection = known.connection if known else _connect(self.root)
+        table = replace(self, _held=None)._opened(connection)
+        return replace(self, _held=_Held(connection, table))
+
     def _table(self) -> Any:
         """Return the table, or None."""
+        return self._held.table if self._held is not None else self._opened(_connect(self.root))
+
+    def _opened(self, connection: lancedb.DBConnection) -> Any:
         try:
-            return _connect(self.root).open_table(self.name)
+            return connection.open_table(self.name)
         except ValueError as error:
             if "was not found" in str(error):
                 return None
@@ -115,7 +157,8 @@ class UserIndex:
             The buckets to replace.
         rows
             ``user_id, user_bucket, content_hash, feature_version, opted_in, vector``; vectors are arrays of float32, of
-            one length. Users of these buckets who are not in ``rows`` are deleted.
+            one length, and are kept in half precision. What answers tell of users may stand beside: ``source, tracks,
+            taste``. Users of these buckets who are not in ``rows`` are deleted.
         """
         with self._writing():
             self._replace(buckets, self._without_forgotten(rows))
@@ -126,7 +169,7 @@ class UserIndex:
             if table is not None:
                 table.delete(self._in_buckets(buckets))
             return
-        self._matching(rows).when_not_matched_by_source_delete(self._in_buckets(buckets)).execute(_conformed(rows))
+        self._matching(rows).when_not_matched_by_source_delete(self._in_buckets(buckets)).execute(self._conformed(rows))
 
     def merge(self, rows: pl.DataFrame, gone: Sequence[str]) -> None:
         """Add or change the users of ``rows`` (columns as for `replace`), and delete the users ``gone``.
@@ -138,7 +181,7 @@ class UserIndex:
             if gone and table is not None:
                 table.delete(_in_users(gone))
             if allowed.height:
-                self._matching(allowed).execute(_conformed(allowed))
+                self._matching(allowed).execute(self._conformed(allowed))
 
     def mark_stale(self, user_ids: Sequence[str]) -> None:
         """Mark users as stale: their vectors must be made again. Until then the present vectors answer."""
@@ -157,9 +200,10 @@ class UserIndex:
         table = self._table()
         if table is None:
             table = self._create(_arrow_schema(rows))
-        elif "opted_in" not in table.schema.names:
-            # The table is of an older version. Nobody is shown until their bucket is replaced.
-            table.add_columns({"opted_in": "false"})
+        elif missing := {name: value for name, value in _ADDED.items() if name not in table.schema.names}:
+            # The table is of an older version. Every row is to be made again; until then the vectors answer.
+            table.update(values={"feature_version": ""})
+            table.add_columns(missing)
         return table.merge_insert("user_id").when_matched_update_all().when_not_matched_insert_all()
 
     def _create(self, schema: pa.Schema) -> Any:
@@ -181,7 +225,7 @@ class UserIndex:
             return
         with self._writing():
             table = self._table()
-            self._fold(table)
+            self._fold()
             # Unverified files are those of killed writers: no other writer is active now.
             table.optimize(cleanup_older_than=keep, delete_unverified=True)
 
@@ -224,20 +268,41 @@ class UserIndex:
             if left.num_rows < rows.num_rows:
                 # The schema that was read holds the primary key.
                 table = _connect(self.root).create_table(self.name, left, schema=rows.schema, mode="overwrite")
-                self._fold(table)
+                self._fold()
             with warnings.catch_warnings():
                 # It warns that readers of older versions will fail, which is meant here.
                 warnings.simplefilter("ignore", UserWarning)
                 table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
             return rows.num_rows - left.num_rows
 
-    @staticmethod
-    def _fold(table: Any) -> None:
-        """Build the IVF index if the table needs one and has none."""
-        if table.count_rows() > EXACT_ROWS and not table.list_indices():
-            from lancedb.index import IvfFlat
+    def _conformed(self, rows: pl.DataFrame) -> pa.Table:
+        """Return rows as the table holds them; one of an older version has longer vectors."""
+        import polars as pl
 
-            table.create_index("vector", config=IvfFlat(distance_type=METRIC))
+        table = self._table()
+        schema = _arrow_schema(rows) if table is None else table.schema
+        absent = [pl.lit(None).alias(name) for name in _ADDED if name not in rows.columns]
+        shown = pl.when("opted_in").then("user_id").map_elements(str.casefold, pl.String).alias("shown_as")
+        return rows.with_columns(absent).with_columns(shown).select(schema.names).to_arrow().cast(schema)
+
+    def _fold(self) -> None:
+        """Build the indexes that the table needs and has not: of vectors the smallest that finds enough of them."""
+        import lancedb.index as kinds
+
+        table = self._table()
+        if table.count_rows() <= EXACT_ROWS:
+            return
+        there = {column for index in table.list_indices() for column in index.columns}
+        for column in {"user_id", "shown_as"} - there:
+            table.create_index(column, config=kinds.BTree())
+        if "vector" in there:
+            return
+        asked = np.stack([row["vector"] for row in self.sample(["vector"], ASKED)] or [np.zeros(0)])
+        in_bytes = table.schema.field("vector").type.list_size % 8 == 0
+        for kind in (kinds.IvfRq, kinds.IvfSq, kinds.IvfFlat)[0 if in_bytes else 1 :]:
+            table.create_index("vector", config=kind(distance_type=METRIC), replace=True)
+            if kind is kinds.IvfFlat or self.recall(asked, 10) >= RECALL:
+                return
 
     def fold(self) -> bool:
         """Call `optimise` if many rows came since the last time; return whether it was called."""
@@ -271,11 +336,16 @@ class UserIndex:
             return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
         columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
         present = [name for name in columns if name in table.schema.names]
+        before = not set(_ADDED) <= set(table.schema.names)
         search = table.search().select(present).limit(None)
         rows = pl.DataFrame(
             pl.from_arrow((search if buckets is None else search.where(self._in_buckets(buckets))).to_arrow())
         )
         added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
+        if before:  # what an older version wrote is to be made again
+            added.append(pl.lit("").alias("feature_version"))
+        if with_vectors:
+            added.append(pl.col("vector").cast(pl.Array(pl.Float32, table.schema.field("vector").type.list_size)))
         if self.n_buckets is not None:
             added.append(pl.col("user_bucket") % self.n_buckets)
         return rows.with_columns(added).select(columns).sort("user_id")
@@ -313,14 +383,41 @@ class UserIndex:
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of some users, ``[dim]`` float32 each; users who are not in the index are left out."""
+        return {row["user_id"]: np.asarray(row["vector"], np.float32) for row in self.of(user_ids, ("vector",))}
+
+    def of(self, user_ids: Sequence[str], columns: Sequence[str]) -> list[Found]:
+        """Return some columns of the rows of some users, beside ``user_id``; users who are not in it are left out."""
+        return self._found(_in_users(user_ids), columns) if user_ids else []
+
+    def beginning_with(self, text: str, columns: Sequence[str], most: int) -> list[Found]:
+        """Return users who are shown and whose ids begin with a text, whatever its case; ``most`` of them."""
+        begins, table = text.casefold().replace("'", "''"), self._table()
+        if table is None or "shown_as" not in table.schema.names:
+            return []
+        return self._found(f"shown_as >= '{begins}' and starts_with(shown_as, '{begins}')", columns, most)
+
+    def sample(self, columns: Sequence[str], most: int) -> list[Found]:
+        """Return users who are shown: all of them, or about ``most``, evenly from the whole table."""
         table = self._table()
-        if table is None or not user_ids:
-            return {}
-        rows = table.search().where(_in_users(user_ids)).select(["user_id", "vector"]).limit(None).to_arrow()
-        return {
-            user: np.asarray(vector, np.float32)
-            for user, vector in zip(rows["user_id"].to_pylist(), rows["vector"].to_pylist(), strict=True)
-        }
+        rows = 0 if table is None else table.count_rows()
+        if rows <= most:
+            return self._found("opted_in", columns)
+        offsets = np.linspace(0, rows - 1, most).astype(int).tolist()
+        found = table.take_offsets(offsets).select(["user_id", "opted_in", *columns]).to_arrow()
+        return [row for row in _as_rows(found) if row["opted_in"]]
+
+    def shown(self) -> int:
+        """Return the number of users who are shown."""
+        table = self._table()
+        return 0 if table is None or "opted_in" not in table.schema.names else table.count_rows("opted_in")
+
+    def _found(self, where: str, columns: Sequence[str], most: int | None = None) -> list[Found]:
+        table = self._table()
+        if table is None:
+            return []
+        present = ["user_id", *(name for name in columns if name in table.schema.names)]
+        found = _as_rows(table.search().where(where).select(present).limit(most).to_arrow())
+        return [dict.fromkeys(columns) | row for row in found]
 
     def nearest(self, queries: np.ndarray, k: int, *, exact: bool = False) -> list[list[tuple[str, float]]]:
         """Return the ``k`` nearest users who opted in, for each query, as (user id, cosine), best first.
@@ -334,22 +431,70 @@ class UserIndex:
         exact
             Compare with all users, past any vector index.
         """
+        found = self.search(queries, k, exact=exact)
+        return [[(row["user_id"], row["score"]) for row in rows] for rows in found]
+
+    def search(
+        self, queries: np.ndarray, k: int, columns: Sequence[str] = (), *, exact: bool = False
+    ) -> list[list[Found]]:
+        """Return the ``k`` nearest users who opted in, for each query, best first, with some columns of their rows.
+
+        Parameters
+        ----------
+        queries, k, exact
+            As for `nearest`.
+        columns
+            Beside ``user_id`` and ``score``.
+        """
         table = self._table()
         if table is None or not len(queries):
             return [[] for _ in queries]
-        search = table.search(list(queries)).distance_type(METRIC).select(["user_id", "_distance"]).limit(k)
-        if "opted_in" in table.schema.names:
-            search = search.where("opted_in", prefilter=True)
-        # If the nearest parts of the index hold too few users who opted in, more parts are searched.
-        search = search.bypass_vector_index() if exact else search.minimum_nprobes(PROBES).maximum_nprobes(0)
-        rows = search.to_arrow()
-        answers: list[list[tuple[str, float]]] = [[] for _ in queries]
-        numbers = rows["query_index"].to_pylist() if "query_index" in rows.column_names else [0] * len(rows)
-        pairs = zip(numbers, rows["user_id"].to_pylist(), rows["_distance"].to_pylist(), strict=True)
-        for number, user, distance in pairs:
-            answers[number].append((user, 1.0 - distance))
-        # Equal distances come in storage order. Sorted by id, too, the same question always gets the same answer.
-        return [sorted(answer, key=lambda pair: (-pair[1], pair[0])) for answer in answers]
+        if exact or self.approximation() is None:
+            return _searched(table, queries, k, columns, shown=True, exact=exact)
+        # Looking up who is shown takes time for all users, so it is done only where too few of the nearest are.
+        wide = _searched(table, queries, k + SPARE, [*columns, "opted_in"], shown=False)
+        found = [[row for row in rows if row["opted_in"]][:k] for rows in wide]
+        short = [number for number, rows in enumerate(found) if len(rows) < k]
+        if short:
+            again = _searched(table, queries[short], k, columns, shown=True)
+            for number, rows in zip(short, again, strict=True):
+                found[number] = rows
+        return found
+
+
+def as_kept(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors as the index has them, in half precision; float32."""
+    return vectors.astype(np.float16).astype(np.float32)
+
+
+def _searched(
+    table: Any, queries: np.ndarray, k: int, columns: Sequence[str], *, shown: bool, exact: bool = False
+) -> list[list[Found]]:
+    """Return the rows nearest to each query; those of older versions have no columns but the first."""
+    present = ["user_id", *(name for name in columns if name in table.schema.names)]
+    search = table.search(list(queries)).distance_type(METRIC).select([*present, "_distance"]).limit(k)
+    if shown and "opted_in" in table.schema.names:
+        search = search.where("opted_in", prefilter=True)
+    # If the nearest parts of the index hold too few users who opted in, more parts are searched.
+    search = search.minimum_nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINED)
+    rows = _as_rows((search.bypass_vector_index() if exact else search).to_arrow())
+    answers: list[list[Found]] = [[] for _ in queries]
+    for row in rows:
+        row["score"] = 1.0 - row.pop("_distance")
+        answers[row.pop("query_index", 0)].append(dict.fromkeys(columns) | row)
+    # Equal distances come in storage order. Sorted by id, too, the same question always gets the same answer.
+    return [sorted(answer, key=lambda row: (-row["score"], row["user_id"])) for answer in answers]
+
+
+def _as_rows(table: pa.Table) -> list[Found]:
+    """Return the rows of a table; vectors as arrays."""
+    names = [name for name in table.column_names if name != "vector"]
+    rows: list[Found] = table.select(names).to_pylist()
+    if "vector" in table.column_names and rows:
+        vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        for row, vector in zip(rows, vectors.reshape(len(rows), -1), strict=True):
+            row["vector"] = vector
+    return rows
 
 
 def _in_users(user_ids: Sequence[str]) -> str:
@@ -366,14 +511,13 @@ def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
             pa.field("content_hash", pa.int64(), nullable=False),
             pa.field("feature_version", pa.string(), nullable=False),
             pa.field("opted_in", pa.bool_()),
-            pa.field("vector", pa.list_(pa.float32(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
+            pa.field("shown_as", pa.string()),
+            pa.field("source", pa.string()),
+            pa.field("tracks", pa.int32()),
+            pa.field("taste", pa.binary()),
+            pa.field("vector", pa.list_(pa.float16(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
         ]
     )
-
-
-def _conformed(rows: pl.DataFrame) -> pa.Table:
-    schema = _arrow_schema(rows)
-    return rows.select(schema.names).to_arrow().cast(schema)
 
 
 def _connect(root: Root) -> lancedb.DBConnection:

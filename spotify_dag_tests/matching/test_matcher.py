@@ -13,6 +13,7 @@ from spotify_dag.matching.matcher import Matcher, PrivateUserError, UnknownUserE
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS, user_buckets
 from spotify_dag.settings import Settings
+from spotify_dag.stores.user_index import as_kept
 from spotify_dag.tower.score import SHARES, ScoreScale
 
 pytestmark = pytest.mark.medium
@@ -25,7 +26,7 @@ SCALE = ScoreScale(np.linspace(-1, 1, len(SHARES), dtype=np.float32), 5.0)
 
 def vectors() -> np.ndarray:
     drawn = np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return as_kept(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
 
 
 def put_users(project: Project, private: set[str], ids: list[str] = IDS) -> None:
