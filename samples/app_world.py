@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from spotify_dag.assets.serving import index_users
 from spotify_dag.features.embeddings import user_embeddings
 from spotify_dag.features.genres import bucket_artists, match_genres
 from spotify_dag.features.tastes import user_tastes
@@ -94,13 +95,7 @@ def publish_model(project: Project, seed: int) -> str:
     scale = ScoreScale(ScoreScale.fit(vectors, vectors, vectors, listening.tracks).cosines, 20.0)
     card = {"feature_version": feature_version(project)}
     version = project.registry.save(UserModel(parts, tower.eval(), scale), card, metrics={}, history=[])
-    index = project.user_index(version)
-    shown = project.lake.scan(USERS).select("user_id", "opted_in").collect()
-    keys = users.select("user_id", "user_bucket", "content_hash", "feature_version").join(
-        shown, on="user_id", maintain_order="left"
-    )
-    column = pl.Series("vector", vectors, dtype=pl.Array(pl.Float32, vectors.shape[1]))
-    index.replace(BUCKETS, keys.with_columns(column))
+    index_users(project, version, BUCKETS, lambda _: None)
     project.publish(version)
     return version
 

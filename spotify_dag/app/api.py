@@ -340,8 +340,9 @@ def _health(service: Service, prefix: str) -> APIRouter:
     async def ready() -> Response:
         """Say that questions can be answered."""
         snapshot = service.serving.snapshot()
+        users = await service.heavy.run(lambda: snapshot.users)
         # Of all users, those on the map taken off would be the private ones: how many they are is told to nobody.
-        return Json({"status": "ready", "model_version": snapshot.model_version, "users": int(snapshot.public.sum())})
+        return Json({"status": "ready", "model_version": snapshot.model_version, "users": users})
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:

@@ -71,8 +71,8 @@ def user_cards(service: Service) -> APIRouter:
             raise UnknownUserError(f"'{user_id[:80]}' has no card. Users ask for theirs under My data.")
         snapshot = service.serving.snapshot()
         taste = snapshot.person(user_id).taste
-        genres = snapshot.tastes.heaviest(taste, "genre", GENRES)
-        artists = [name for name, _ in snapshot.tastes.heaviest(taste, "artist", ARTISTS)]
+        genres = taste.heaviest("genre", GENRES)
+        artists = [name for name, _ in taste.heaviest("artist", ARTISTS)]
         return Response(drawn(user_id, genres, artists), headers=HEADERS, media_type="image/svg+xml")
 
     return router

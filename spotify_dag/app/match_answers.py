@@ -18,15 +18,14 @@ if TYPE_CHECKING:
 
 def match_answer(snapshot: Snapshot, user_id: str, person: Person, matches: Sequence[Match]) -> dict[str, Any]:
     """Return the matches of a user; without those who were forgotten since they were found."""
-    rows = [(match, snapshot.row_of.get(match.user_id)) for match in matches]
     return {
         "user_id": user_id,
         "model_version": snapshot.model_version,
         "tracks": person.tracks,
         "matches": [
-            match.as_dict() | {"profile": profile_url(match.user_id, snapshot.sources[row])}
-            for match, row in rows
-            if row is not None
+            match.as_dict() | {"profile": profile_url(match.user_id, match.source)}
+            for match in matches
+            if match.user_id not in snapshot.hidden
         ],
     }
 

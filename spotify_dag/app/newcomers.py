@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spotify_dag.app.snapshot import Person, Revised, Snapshot
+from spotify_dag.app.snapshot import Person, Snapshot
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.features.embeddings import TextVectors, user_embeddings
 from spotify_dag.features.genres import artist_key, bucket_artists, genre_coverage, match_genres
@@ -29,6 +29,7 @@ from spotify_dag.features.tastes import user_tastes
 from spotify_dag.inbox.user_requests import UserRequests
 from spotify_dag.lifecycle.forget import let_in_again
 from spotify_dag.matching.matcher import UnknownUserError
+from spotify_dag.matching.taste import Taste
 from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, USERS, buckets_of, user_buckets
 from spotify_dag.sources.base import Source, SourceError
 from spotify_dag.sources.export.kept import ExportSource
@@ -39,6 +40,7 @@ from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.staleness.stale_buckets import feature_version
 from spotify_dag.stores.model_registry import NoModelError
 from spotify_dag.stores.text_encoder import load_vectors
+from spotify_dag.stores.user_index import as_kept
 from spotify_dag.tower.inputs import catalogue, listening
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ class Newcomers:
                 f"Nothing to go by: {row['unembedded_reason']}. A public playlist with some music, or a file, will do."
             )
         (vector,) = self._encoded(snapshot, embedded, tastes, genres, texts)
-        person = Person(vector, snapshot.tastes.of_rows(tastes), row["tracks"], snapshot.row_of.get(user_id))
+        person = Person(as_kept(vector), Taste.of_rows(tastes), row["tracks"], user_id)
         share = genre_coverage(genres.lazy()) or 0.0
         return Newcomer(user_id, person, users, raw, genres, tastes, row["playlists"], share)
 
@@ -204,8 +206,8 @@ class Newcomers:
         )
         return self._encoded(snapshot, embedded, tastes, genres, texts)
 
-    def revised(self, snapshot: Snapshot) -> dict[int, Revised]:
-        """Return the users of a snapshot who changed what they leave out since they were indexed, by row.
+    def revised(self, snapshot: Snapshot) -> dict[str, Person | None]:
+        """Return the users of a snapshot who changed what they leave out since they were indexed, by id.
 
         They are as the next run makes them: by the same functions, from the same tables. With other settings than those
         of the snapshot nobody is revised: the next run makes everybody anew.
@@ -213,26 +215,30 @@ class Newcomers:
         import polars as pl
 
         project = self.project
-        said = sorted(user for user in project.preferences.digests() if user in snapshot.row_of)
-        if not said or snapshot.feature_version != feature_version(project):
+        if snapshot.feature_version != feature_version(project):
+            return {}
+        indexed = snapshot.people(sorted(project.preferences.digests()))
+        said = sorted(indexed)
+        if not said:
             return {}
         buckets = buckets_of(said, project.lake.n_buckets)
         hashed = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
         # Nothing can be made anew of users whose listening was dropped.
         users = hashed.filter(pl.col("user_id").is_in(said) & pl.col("dropped_at").is_null()).sort("user_id").collect()
-        rows = [snapshot.row_of[user] for user in users["user_id"]]
-        stale = snapshot.content_hashes[rows] != users["content_hash"].to_numpy()
         revised, again = {}, []
-        for row, content_hash, is_stale in zip(rows, users["content_hash"].to_list(), stale.tolist(), strict=True):
-            before = snapshot.revised.get(row)
+        for user, content_hash in users.select("user_id", "content_hash").iter_rows():
+            before = snapshot.revised.get(user)
+            is_stale = indexed[user].content_hash != content_hash
             if is_stale and before is not None and before.content_hash == content_hash:
-                revised[row] = before
-            again.append(is_stale and row not in revised)
+                revised[user] = before
+            again.append(is_stale and user not in revised)
         changed = users.filter(pl.Series(again, dtype=pl.Boolean))
-        return revised | (self._made_again(project, snapshot, changed) if changed.height else {})
+        return revised | (self._made_again(project, snapshot, changed, indexed) if changed.height else {})
 
-    def _made_again(self, project: Project, snapshot: Snapshot, users: pl.DataFrame) -> dict[int, Revised]:
-        """Return users as they are with what they leave out now, by row of the snapshot."""
+    def _made_again(
+        self, project: Project, snapshot: Snapshot, users: pl.DataFrame, indexed: Mapping[str, Person]
+    ) -> dict[str, Person | None]:
+        """Return users as they are with what they leave out now; None where nothing is left."""
         import polars as pl
 
         lake, names = project.lake, users["user_id"].to_list()
@@ -243,16 +249,15 @@ class Newcomers:
         embedded, tastes, texts = self._embedded(users, raw, genres)
         left = embedded.filter(pl.col("unembedded_reason").is_null())
         vectors = self._encoded(snapshot, left, tastes, genres, texts) if left.height else ()
-        vector_of = dict(zip(left["user_id"], vectors, strict=True))
         rows_of = {str(user): rows for (user,), rows in tastes.partition_by("user_id", as_dict=True).items()}
-        of_users = embedded.select("user_id", "content_hash", "tracks").iter_rows()
-        return {
-            snapshot.row_of[user]: Revised(
-                made_from, vector_of.get(user), snapshot.tastes.of_rows(rows_of.get(user, tastes.clear())), tracks
+        revised: dict[str, Person | None] = dict.fromkeys(names)
+        rows = left.select("user_id", "content_hash", "tracks").iter_rows()
+        for (user, made_from, tracks), vector in zip(rows, vectors, strict=True):
+            taste = Taste.of_rows(rows_of.get(user, tastes.clear()))
+            revised[user] = replace(
+                indexed[user], vector=as_kept(vector), taste=taste, tracks=tracks, content_hash=made_from
             )
-            for user, made_from, tracks in of_users
-            if user in snapshot.row_of
-        }
+        return revised
 
     def _embedded(
         self, users: pl.DataFrame, raw: pl.DataFrame, genres: pl.DataFrame, *, top_artist_count: int | None = None,

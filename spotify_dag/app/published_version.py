@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from spotify_dag.app.snapshot import Revised, Snapshot
+from spotify_dag.app.snapshot import Person, Snapshot
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.files import folder_version
 from spotify_dag.root import Root
-from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.stores.model_registry import NoModelError
 from spotify_dag.stores.user_index import POINTER, UserIndex
 
@@ -42,7 +41,7 @@ class Serving:
     """
 
     def __init__(
-        self, project: Project, revised: Callable[[Snapshot], Mapping[int, Revised]],
+        self, project: Project, revised: Callable[[Snapshot], Mapping[str, Person | None]],
         divided: Callable[[Project], None] = lambda _project: None,
     ) -> None:  # fmt: skip
         self.project = project
@@ -102,7 +101,7 @@ class Serving:
                 self.revise()
                 return
             hidden = set(self._hidden)
-            read = Snapshot.read(self.project)
+            read = Snapshot.read(self.project, self.current)
             # A user that was forgotten while it was read may still be in it.
             for user in self._hidden - hidden:
                 read.hide(user)
@@ -151,7 +150,7 @@ class Serving:
 
     def _stamp(self) -> tuple[object, ...]:
         """Return what changes whenever an answer might; it is asked for every second."""
-        lake, vectors = self.project.lake, self.project.vectors
+        vectors = self.project.vectors
         try:
             pointer = (vectors / POINTER).read_bytes()
         except FileNotFoundError:
@@ -161,4 +160,4 @@ class Serving:
             self._index_versions = index_and_scale and vectors / f"{index_and_scale[0].name}.lance" / "_versions"
             self._pointer = pointer
         written = folder_version(self._index_versions) if self._index_versions else None
-        return (pointer, written, *(lake.version(table) for table in (USERS, USER_TASTES, USER_EMBEDDINGS)))
+        return (pointer, written)

@@ -124,8 +124,7 @@ class Service:
     async def matches_together(self, user_id: str, k: int, proven: Iterable[str] = ()) -> dict[str, Any]:
         """Return what `matches` does, looking for all who ask at the same time at once."""
         snapshot = self.serving.snapshot()
-        person = snapshot.person(user_id, shown=user_id not in proven)
-        near = await self.search_together.nearest(snapshot, person, k)
+        person, near = await self.search_together.matches_of(snapshot, (user_id, user_id not in proven), k)
         return match_answer(snapshot, user_id, person, snapshot.explained(person, near))
 
     def listeners(self, beginning: str, k: int) -> dict[str, Any]:
@@ -309,8 +308,7 @@ class Service:
     def is_shown(self, user_id: str) -> bool:
         """Return whether a user is known here, and others may be told of them."""
         snapshot = self.serving.current
-        row = None if snapshot is None else snapshot.row_of.get(user_id)
-        return snapshot is not None and row is not None and bool(snapshot.public[row])
+        return snapshot is not None and snapshot.is_shown(user_id)
 
     def _profile(self, job: Job, user_id: str, wish: Wish, login: Session | None) -> dict[str, Any]:
         snapshot = self.serving.snapshot()
@@ -407,20 +405,15 @@ class Service:
             playlists_count=wish.playlists_count or settings.playlists_count or 1_000_000, check=job.check,
         )  # fmt: skip
         place = {user: number for number, user in enumerate(everybody["user_id"].to_list())}
-        # Users who were forgotten meanwhile have no row any more.
-        rows = {user: row for user in place if (row := snapshot.row_of.get(user)) is not None}
-        here = [match for match in near if match.user_id in rows]
+        # Users who were forgotten meanwhile have no listening any more.
+        here = [match for match in near if match.user_id in place]
         scores = vectors[[place[match.user_id] for match in here]] @ vectors[0] if here else np.zeros(0)
-        rows_here = np.array([rows[match.user_id] for match in here], np.int64)
-        again = snapshot.as_matches(newcomer.person, rows_here, scores, [match.why for match in here])
+        again = snapshot.rescored(here, scores)
         return sorted(again, key=lambda match: (-match.score, match.user_id))[: wish.k]
 
 
 def keep_what_is_loaded() -> None:
-    """Take what was loaded so far out of the search for garbage, which nearly all of it will never be.
-
-    At 100,000 users each full search stopped all answers for half a second or more, once in a thousand requests.
-    """
+    """Take what was loaded so far out of the search for garbage, which nearly all of it will never be."""
     gc.collect()
     gc.freeze()
 

@@ -1,44 +1,48 @@
-"""One published model version and its users, held in memory: what every answer is given from.
+"""One version of the published user index: what every answer is given from.
 
-A request takes one snapshot and answers from nothing else, so it is wholly of one version.
+A row of the index holds all that is told of a user. So an answer reads a few rows, whatever the number of users, and
+the app holds none of them but those asked for last.
+
+A request takes one snapshot and answers from nothing else, so it is wholly of one model version.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from spotify_dag.app.taste_rows import Taste, Tastes
+from spotify_dag.app.taste_map import placed
 from spotify_dag.matching.explain import Explanation
-from spotify_dag.matching.matcher import Match, UnknownUserError
-from spotify_dag.schemas import USER_EMBEDDINGS, USERS
-from spotify_dag.tower.factors import with_fixed_signs
+from spotify_dag.matching.matcher import Match, UnknownUserError, asked_again
+from spotify_dag.matching.taste import Taste
+from spotify_dag.stores.user_index import Found, UserIndex
 from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
     from spotify_dag.project import Project
 
-EXACT_ROWS = 20_000
-"""Up to so many users all coordinates of all vectors are compared; beyond, those on the principal axes come first."""
-AXES = 64
-"""So few that the vectors of 100,000 users on them stay in a processor's cache: reading them is what a search costs."""
 SHORTLIST = 2_000
-"""At least so many users are chosen by the principal axes, to be compared in full."""
-BLOCK = 8
-"""Scores that are looked at as one where the highest are looked for."""
+"""At least so many users are looked at where they must share artists, and at most ten times as many."""
+REMEMBERED = 2_000
+"""Users whose rows are kept, the last ones asked for: some 6 KB each."""
 MAP_GENRES = 10
-EXAMPLE_ROWS = 2_000
-"""Users that examples are chosen from: so few cost milliseconds, however many there are."""
+MAP_USERS = 20_000
+"""Users on the map: more points than that are not told apart."""
+EXAMPLE_USERS = 2_000
+"""Users that examples are chosen from."""
+OFFERED = 1_000
+"""Of users whose ids begin with a text, so many are looked at, to offer the first."""
 GENRES_TOLD = 3
 """Of a user who is picked from a list."""
-SAMPLE = 20_000
-"""Users that the principal axes are found from."""
+_TOLD = ("tracks", "source", "taste")
+_HELD = (*_TOLD, "opted_in", "content_hash", "vector")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -50,192 +54,101 @@ class Person:
     taste: Taste
     tracks: int
     """Number of playlist items known."""
-    row: int | None = None
-    """Place in the snapshot; None for somebody new."""
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The users most like somebody, best first."""
-
-    rows: np.ndarray
-    """``[k]`` int."""
-    scores: np.ndarray
-    """``[k]`` float32, cosines."""
-
-
-@dataclass(frozen=True)
-class Revised:
-    """A user of the index as they are with what they leave out now; the next run writes the same into the index."""
-
-    content_hash: int
+    user_id: str | None = None
+    """None for somebody who has none."""
+    source: str = ""
+    content_hash: int = 0
     """What it was made from."""
-    vector: np.ndarray | None
-    """``[dim]`` float32, unit length; None where nothing is left that counts."""
-    taste: Taste
+    shown: bool = False
+    """Whether others may be told of them."""
+
+    @classmethod
+    def of(cls, row: Found) -> Person:
+        """Return who a row of the index is about."""
+        return cls(
+            row["vector"].astype(np.float32), Taste.unpacked(row["taste"]), row["tracks"] or 0, row["user_id"],
+            row["source"] or "", row["content_hash"], bool(row["opted_in"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Near:
+    """A user who is like somebody."""
+
+    user_id: str
+    score: float
+    """Cosine of the two vectors."""
     tracks: int
+    source: str
+    taste: Taste
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The users of one model version. Rows are sorted by bucket and id."""
+    """The users of one model version, in the index at one time."""
 
     model_version: str
     feature_version: str
     scale: ScoreScale
-    user_ids: list[str]
-    public: np.ndarray
-    """``[users]`` bool: who agreed that others are told of them."""
-    sources: list[str]
-    tracks: np.ndarray
-    """``[users]`` int64: playlist items known."""
-    vectors: np.ndarray
-    """``[users, dim]`` float32, rows of unit length."""
-    axes: np.ndarray
-    """``[dim, AXES]`` float32: the principal axes."""
-    reduced: np.ndarray
-    """``[users, AXES]`` float32: the vectors on them; no rows where all are compared in full."""
-    tastes: Tastes
-    content_hashes: np.ndarray
-    """``[users]`` int64: what each vector was made from."""
-    revised: Mapping[int, Revised] = field(default_factory=dict)
-    """By row: users who changed what they leave out since they were indexed."""
+    index: UserIndex
+    """It is held open."""
+    revised: Mapping[str, Person | None] = field(default_factory=dict)
+    """Users who changed what they leave out since they were indexed, as they are now; None where nothing is left. The
+    next run writes the same into the index."""
+    hidden: set[str] = field(default_factory=set)
+    """Users who were forgotten since."""
+    _rows: OrderedDict[str, Person] = field(default_factory=OrderedDict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
-    def read(cls, project: Project) -> Snapshot:
-        """Read what is published now.
+    def read(cls, project: Project, before: Snapshot | None = None) -> Snapshot:
+        """Return what is published now; with what one ``before`` has in memory of it.
 
         Raises
         ------
         NoModelError
             If nothing is published yet.
         """
-        import polars as pl
-
         index, scale = project.matcher.index()
-        # Buckets that were split follow each other: who is as near as somebody else stays before or behind them.
-        order = (pl.col("user_bucket") % project.lake.of_origin, pl.col("user_id"))
-        rows_of_index = index.rows().sort(order)
-        about = (
-            rows_of_index.select("user_bucket", "user_id")
-            .join(
-                project.lake.scan(USERS).select("user_id", "opted_in", "source").collect(),
-                on="user_id", how="left", maintain_order="left",
-            )
-            .join(
-                project.lake.scan(USER_EMBEDDINGS).select("user_id", "tracks").collect(),
-                on="user_id", how="left", maintain_order="left",
-            )
-        )  # fmt: skip
-        # Vectors last: with everything else beside them, reading would take twice the memory that answering does.
-        tastes = Tastes.read(project.lake, about)
-        with_vectors = index.rows(with_vectors=True).sort(order)
-        if not with_vectors["user_id"].equals(rows_of_index["user_id"]):
-            raise RuntimeError("The index changed while it was read.")
-        vectors = with_vectors["vector"].to_numpy()
-        del with_vectors
-        axes = _principal_axes(vectors)
-        return cls(
-            model_version=index.model_version,
-            feature_version=next(iter(rows_of_index["feature_version"]), ""),
-            scale=scale,
-            user_ids=about["user_id"].to_list(),
-            # A user that left the lake is not shown, although the index may still have them.
-            public=about["opted_in"].fill_null(False).to_numpy(),
-            sources=about["source"].fill_null("").to_list(),
-            tracks=about["tracks"].fill_null(0).cast(pl.Int64).to_numpy(),
-            vectors=vectors,
-            axes=axes,
-            reduced=vectors @ axes if len(vectors) > EXACT_ROWS else np.empty((0, axes.shape[1]), np.float32),
-            tastes=tastes,
-            content_hashes=rows_of_index["content_hash"].to_numpy(),
-        )
+        index = index.held(before.index if before else None)
+        return cls(index.model_version, index.feature_version(), scale, index)
 
-    def with_revised(self, revised: Mapping[int, Revised]) -> Snapshot:
+    def with_revised(self, revised: Mapping[str, Person | None]) -> Snapshot:
         """Return the same users with these in the place of what is indexed. The map stays until it is read anew."""
         copy = replace(self, revised=revised)
-        copy.__dict__.update({name: self.__dict__[name] for name in ("row_of", "_map") if name in self.__dict__})
+        copy.__dict__.update({name: self.__dict__[name] for name in ("_map", "users") if name in self.__dict__})
         return copy
-
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each user."""
-        return {user: row for row, user in enumerate(self.user_ids)}
 
     def hide(self, user_id: str) -> None:
         """Show a user to nobody any more: they were forgotten, and what is read next is without them.
 
-        What another thread finds or makes at this moment may still hold them: who uses it looks at ``public`` again.
+        What another thread finds or makes at this moment may still hold them: who uses it looks at ``hidden`` again.
         """
-        row = self.row_of.pop(user_id, None)
-        if row is not None:
-            self.public[row] = False
-        for made in ("_map", "_shown_ids", "_examples"):
-            self.__dict__.pop(made, None)
-
-    def listeners(self, beginning: str, k: int) -> list[dict[str, Any]]:
-        """Return users who are shown and whose ids begin with a text, each with the ``genres`` that weigh most.
-
-        For no text, examples of different tastes.
-        """
-        if not beginning:
-            rows = [row for row in self._examples if self.public[row]][:k]
-        else:
-            folded, users = self._shown_ids
-            first = bisect_left(folded, beginning.casefold())
-            rows = [
-                self.row_of[users[place]]
-                for place in range(first, min(first + k, len(folded)))
-                if folded[place].startswith(beginning.casefold()) and users[place] in self.row_of
-            ]
-        return [{"user_id": self.user_ids[row], "genres": self._genres(self._taste(row), GENRES_TOLD)} for row in rows]
+        self.hidden.add(user_id)
+        with self._lock:
+            self._rows.pop(user_id, None)
 
     @cached_property
-    def _shown_ids(self) -> tuple[list[str], list[str]]:
-        """The ids of all who are shown, sorted as they are looked for; and as they are."""
-        shown = sorted(
-            (self.user_ids[row].casefold(), self.user_ids[row]) for row in np.flatnonzero(self.public).tolist()
-        )
-        return [folded for folded, _ in shown], [user for _, user in shown]
+    def users(self) -> int:
+        """The number of users who are shown."""
+        return self._asked(UserIndex.shown)
 
-    @cached_property
-    def _examples(self) -> list[int]:
-        """Of each of the commonest genres, the row of the user who prefers it and has most tracks; among some users."""
-        shown = np.flatnonzero(self.public)
-        lovers: dict[str, list[int]] = {}
-        for row in shown[:: -(-len(shown) // EXAMPLE_ROWS) or 1].tolist():
-            for genre in self._genres(self.tastes.of(row), 1):
-                lovers.setdefault(genre, []).append(row)
-        common = sorted(lovers, key=lambda genre: (-len(lovers[genre]), genre))
-        return [max(lovers[genre], key=lambda row: (self.tracks[row], -row)) for genre in common]
-
-    @property
-    def taste_map(self) -> dict[str, Any]:
-        """All who are shown, on a plane: see `models.MapAnswer`. The plane is made once per snapshot."""
-        shown, made = self._map
-        if not self.public[shown].all():
-            self.__dict__.pop("_map", None)
-            return self.taste_map
-        return made
-
-    @cached_property
-    def _map(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """The rows of all who are shown, and `taste_map`."""
-        shown = np.flatnonzero(self.public)
-        x, y = _on_a_plane(self.vectors[shown])
-        dominant = self.tastes.dominant_genre()
-        named = [dominant[row] for row in shown.tolist()]
-        common = [genre for genre, _ in Counter(name for name in named if name).most_common(MAP_GENRES)]
-        place = {genre: number for number, genre in enumerate(common)}
-        made = {
-            "model_version": self.model_version,
-            "genres": [*common, "other"],
-            "user_ids": [self.user_ids[row] for row in shown.tolist()],
-            "x": np.round(x, 4).tolist(),
-            "y": np.round(y, 4).tolist(),
-            "genre": [place.get(name or "", len(common)) for name in named],
-        }
-        return shown, made
+    def people(self, user_ids: Sequence[str]) -> dict[str, Person]:
+        """Return those of some users who are in the index, shown or not, as they are now."""
+        with self._lock:
+            found = {user: self._rows[user] for user in user_ids if user in self._rows}
+            for user in found:
+                self._rows.move_to_end(user)
+        missing = sorted({user for user in user_ids if user not in found})
+        if missing:
+            rows = self._asked(lambda index: index.of(missing, _HELD))
+            new = {row["user_id"]: Person.of(row) for row in rows}
+            with self._lock:
+                self._rows.update((user, person) for user, person in new.items() if user not in self.hidden)
+                while len(self._rows) > REMEMBERED:
+                    self._rows.popitem(last=False)
+            found |= new
+        return {user: person for user, person in found.items() if user not in self.hidden}
 
     def person(self, user_id: str, *, shown: bool = True) -> Person:
         """Return a user of the index.
@@ -246,18 +159,23 @@ class Snapshot:
             If there is no such user or, where only those ``shown`` count, others must not be told of them: the two
             cannot be told apart.
         """
-        row = self.row_of.get(user_id)
-        if row is None or (shown and not self.public[row]):
+        return self._admitted(user_id, self.people([user_id]).get(user_id), shown)
+
+    def is_shown(self, user_id: str) -> bool:
+        """Return whether a user is known here, and others may be told of them."""
+        person = self.people([user_id]).get(user_id)
+        return person is not None and person.shown
+
+    def _admitted(self, user_id: str, person: Person | None, shown: bool) -> Person:
+        if person is None or (shown and not person.shown):
             raise UnknownUserError(
                 f"Nobody called '{user_id[:80]}' can be shown here. "
                 "Add new users in the app, with POST /api/v1/users, or with: spotify-dag add"
             )
-        if row not in self.revised:
-            return Person(self.vectors[row], self.tastes.of(row), int(self.tracks[row]), row)
-        revised = self.revised[row]
-        if revised.vector is None:
+        person = self.revised.get(user_id, person)
+        if person is None:
             raise UnknownUserError(f"Everything that '{user_id[:80]}' listens to is left out. Undo some of it.")
-        return Person(revised.vector, revised.taste, revised.tracks, row)
+        return person
 
     def matches(self, person: Person, k: int, *, min_shared: int = 0, limit: int | None = 10) -> list[Match]:
         """Return the ``k`` users most like somebody, best first: only those who opted in, and never themselves.
@@ -275,126 +193,173 @@ class Snapshot:
         """
         return self.explained(person, self.nearest([person], k, min_shared)[0], limit)
 
-    def explained(self, person: Person, near: Nearest, limit: int | None = 10) -> list[Match]:
+    def matches_of(self, asking: Sequence[tuple[str, bool]], k: int) -> list[tuple[Person, list[Near]] | Exception]:
+        """Return several users who ask, each with the ``k`` nearest; in their place, why there is no such user.
+
+        Parameters
+        ----------
+        asking
+            Of each the id, and whether only those who are shown count, as for `person`.
+        k
+            As for `matches`.
+        """
+        known = self.people([user for user, _ in asking])
+        answers: list[Any] = []
+        for user, shown in asking:
+            try:
+                answers.append(self._admitted(user, known.get(user), shown))
+            except UnknownUserError as error:
+                answers.append(error)
+        people = [answer for answer in answers if isinstance(answer, Person)]
+        near = iter(self.nearest(people, k) if people else [])
+        return [(answer, next(near)) if isinstance(answer, Person) else answer for answer in answers]
+
+    def explained(self, person: Person, near: Sequence[Near], limit: int | None = 10) -> list[Match]:
         """Return the users that `nearest` named as matches, with at most ``limit`` entries per list of reasons."""
-        shown = self.public[near.rows]
-        rows = near.rows[shown]
-        reasons = self.tastes.explain(person.taste, [self._taste(row) for row in rows.tolist()], limit)
-        return self.as_matches(person, rows, near.scores[shown], reasons)
+        shown = [other for other in near if other.user_id not in self.hidden]
+        return self._as_matches(person, shown, [person.taste.explain(other.taste, limit) for other in shown])
 
     def compare(self, person: Person, other: Person, limit: int | None = None) -> tuple[Match, Explanation]:
         """Return how somebody matches a user of the index, and why seen from the other side."""
-        if other.row is None:
+        if other.user_id is None:
             raise ValueError("The other side must be a user of the index.")
-        (why,) = self.tastes.explain(person.taste, [other.taste], limit)
-        (mirrored,) = self.tastes.explain(other.taste, [person.taste], limit)
-        score = np.atleast_1d(person.vector @ other.vector)
-        (match,) = self.as_matches(person, np.array([other.row]), score, [why])
-        return match, mirrored
+        lengths = np.linalg.norm(person.vector) * np.linalg.norm(other.vector)
+        near = _near(other, float(person.vector @ other.vector / lengths))
+        (match,) = self._as_matches(person, [near], [person.taste.explain(other.taste, limit)])
+        return match, other.taste.explain(person.taste, limit)
 
-    def as_matches(
-        self, person: Person, rows: np.ndarray, scores: np.ndarray, reasons: Sequence[Explanation]
-    ) -> list[Match]:
-        """Return matches with the users in ``rows``, ``[matches]``, by their scores and reasons."""
-        tracks = self.tracks[rows]
-        for row in self.revised.keys() & set(rows.tolist()):
-            tracks[rows == row] = self.revised[row].tracks
-        trust = self.scale.confidence(person.tracks, tracks).tolist()
-        percents, users = self.scale.percent(scores).tolist(), [self.user_ids[row] for row in rows.tolist()]
-        return [Match(*told) for told in zip(users, scores.tolist(), percents, trust, reasons, strict=True)]
-
-    def nearest(self, people: Sequence[Person], k: int, min_shared: int = 0) -> list[Nearest]:
-        """Return the ``k`` users nearest to each of several people who ask, as `matches` does for one.
-
-        Vectors of all users are read once for all of them: that is most of what an answer costs.
-        """
-        vectors = np.stack([person.vector for person in people])
-        # This way round BLAS takes a third of the time: 100,000 users are its rows, and those who ask its columns.
-        rough = self.reduced @ (vectors @ self.axes).T if len(self.reduced) else self.vectors @ vectors.T
-        rough[~self.public] = -np.inf
+    def rescored(self, matches: Sequence[Match], scores: np.ndarray) -> list[Match]:
+        """Return matches with other scores, ``[matches]``."""
+        percents = self.scale.percent(scores).tolist()
         return [
-            self._chosen(person, np.ascontiguousarray(scores), k, min_shared)
-            for person, scores in zip(people, rough.T, strict=True)
+            replace(match, score=score, percent=percent)
+            for match, score, percent in zip(matches, scores.tolist(), percents, strict=True)
         ]
 
-    def _chosen(self, person: Person, rough: np.ndarray, k: int, min_shared: int) -> Nearest:
-        """Return the nearest by rough scores of all users, ``[users]``, minus infinity for who is not shown."""
-        again = {row: revised.vector for row, revised in self.revised.items() if rough[row] > -np.inf}
-        for row, vector in again.items():
-            rough[row] = -np.inf if vector is None else vector @ person.vector
-        if person.row is not None:
-            rough[person.row] = -np.inf
-        people = int((rough > -np.inf).sum())
-        count = min(k, people)
-        size = max(SHORTLIST, 10 * k)
+    def _as_matches(self, person: Person, near: Sequence[Near], reasons: Sequence[Explanation]) -> list[Match]:
+        scores = np.array([other.score for other in near], np.float64)
+        trust = self.scale.confidence(person.tracks, np.array([other.tracks for other in near], np.int64))
+        percents, confident = self.scale.percent(scores).tolist(), trust.tolist()
+        return [
+            Match(other.user_id, other.score, percent, confidence, why, other.source)
+            for other, percent, confidence, why in zip(near, percents, confident, reasons, strict=True)
+        ]
+
+    def nearest(self, people: Sequence[Person], k: int, min_shared: int = 0) -> list[list[Near]]:
+        """Return the ``k`` users nearest to each of several people who ask, as `matches` does for one.
+
+        All are looked for at once: a search costs more to begin than to make.
+        """
+        if min_shared:
+            return [self._nearest_of(person, k, min_shared) for person in people]
+        spare = 1 + min(len(self.hidden) + len(self.revised), SHORTLIST)
+        found = self._searched(people, k + spare)
+        answers = [self._without(person, rows) for person, rows in zip(people, found, strict=True)]
+        for number, (person, rows) in enumerate(zip(people, found, strict=True)):
+            if len(answers[number]) < k and len(rows) == k + spare:
+                answers[number] = self._nearest_of(person, k, 0)
+        return [self._with_revised(person, near, 0)[:k] for person, near in zip(people, answers, strict=True)]
+
+    def _nearest_of(self, person: Person, k: int, min_shared: int) -> list[Near]:
+        """Return the nearest of all who are looked at: more of them, the fewer there are to tell."""
+        size = max(SHORTLIST, 2 * k)
         while True:
-            size = min(size, people)
-            rows = highest(rough, size)
-            if min_shared:
-                rows = rows[self._shared_artists(person.taste, rows) >= min_shared]
-            if len(rows) >= count or size == people:
-                break
+            (rows,) = self._searched([person], size)
+            near = [it for it in self._without(person, rows) if it.taste.shared_artists(person.taste) >= min_shared]
+            if len(near) >= k or len(rows) < size or size >= 10 * SHORTLIST:
+                return self._with_revised(person, near, min_shared)[:k]
             size *= 10
-        scores = self.vectors[rows] @ person.vector
-        for row, vector in again.items():
-            if vector is not None:
-                scores[rows == row] = vector @ person.vector
-        # Equal scores in the order of rows: the same question always gets the same answer.
-        order = np.lexsort((rows, -scores))[:k]
-        return Nearest(rows[order], scores[order])
 
-    def _genres(self, taste: Taste, k: int) -> list[str]:
-        return [name for name, _ in self.tastes.heaviest(taste, "genre", k)]
+    def _searched(self, people: Sequence[Person], k: int) -> list[list[Found]]:
+        vectors = np.stack([person.vector for person in people])
+        return self._asked(lambda index: index.search(vectors, k, _TOLD))
 
-    def _taste(self, row: int) -> Taste:
-        return self.revised[row].taste if row in self.revised else self.tastes.of(row)
+    def _without(self, person: Person, rows: Sequence[Found]) -> list[Near]:
+        """Return who was found, but for who asks, who was forgotten, and who is another now."""
+        gone = {person.user_id, *self.hidden, *self.revised}
+        return [
+            Near(row["user_id"], row["score"], row["tracks"] or 0, row["source"] or "", Taste.unpacked(row["taste"]))
+            for row in rows
+            if row["user_id"] not in gone
+        ]
 
-    def _shared_artists(self, taste: Taste, rows: np.ndarray) -> np.ndarray:
-        """Return how many artists of a taste the users in ``rows`` have, ``[rows]``."""
-        shared = self.tastes.shared_artists(taste, rows)
-        for row, revised in self.revised.items():
-            common = np.intersect1d(revised.taste.codes, taste.codes, assume_unique=True)
-            shared[rows == row] = (common < self.tastes.ends[0]).sum()
-        return shared
+    def _with_revised(self, person: Person, near: list[Near], min_shared: int) -> list[Near]:
+        """Return users with those who changed what they leave out, as they are now."""
+        others = [
+            other
+            for user, other in self.revised.items()
+            if other is not None and other.shown and user != person.user_id and user not in self.hidden
+            and other.taste.shared_artists(person.taste) >= min_shared
+        ]  # fmt: skip
+        if not others:
+            return near
+        scores = np.stack([other.vector for other in others]) @ person.vector
+        revised = [_near(other, score) for other, score in zip(others, scores.tolist(), strict=True)]
+        return sorted([*near, *revised], key=lambda other: (-other.score, other.user_id))
+
+    def listeners(self, beginning: str, k: int) -> list[dict[str, Any]]:
+        """Return users who are shown and whose ids begin with a text, each with the ``genres`` that weigh most.
+
+        For no text, examples of different tastes.
+        """
+        if not beginning:
+            return [it for it in self._examples if it["user_id"] not in self.hidden][:k]
+        rows = self._asked(lambda index: index.beginning_with(beginning, ("shown_as", "taste"), OFFERED))
+        rows = sorted((row for row in rows if row["user_id"] not in self.hidden), key=lambda row: row["shown_as"])
+        return [_listener(row["user_id"], self._taste(row)) for row in rows[:k]]
+
+    @cached_property
+    def _examples(self) -> list[dict[str, Any]]:
+        """Of each of the commonest genres, the user who prefers it and has most tracks; among some users."""
+        rows = self._asked(lambda index: index.sample(("tracks", "taste"), EXAMPLE_USERS))
+        lovers: dict[str, list[Found]] = {}
+        for row in sorted(rows, key=lambda row: (-(row["tracks"] or 0), row["user_id"])):
+            for genre, _ in Taste.unpacked(row["taste"]).heaviest("genre", 1):
+                lovers.setdefault(genre, []).append(row)
+        common = sorted(lovers, key=lambda genre: (-len(lovers[genre]), genre))
+        return [_listener(row["user_id"], self._taste(row)) for row in (lovers[genre][0] for genre in common)]
+
+    def _taste(self, row: Found) -> Taste:
+        revised = self.revised.get(row["user_id"])
+        return Taste.unpacked(row["taste"]) if revised is None else revised.taste
+
+    @property
+    def taste_map(self) -> dict[str, Any]:
+        """Users who are shown, on a plane: see `api_models.MapAnswer`. The plane is made once per snapshot."""
+        gone = self.hidden
+        if not gone.intersection(self._map["user_ids"]):
+            return self._map
+        left = [place for place, user in enumerate(self._map["user_ids"]) if user not in gone]
+        parts = {name: [self._map[name][place] for place in left] for name in ("user_ids", "x", "y", "genre")}
+        return self._map | parts
+
+    @cached_property
+    def _map(self) -> dict[str, Any]:
+        rows = sorted(
+            self._asked(lambda index: index.sample(("vector", "taste"), MAP_USERS)), key=lambda row: row["user_id"]
+        )
+        x, y = placed(np.stack([row["vector"] for row in rows]).astype(np.float32) if rows else np.zeros((0, 1)))
+        heaviest = [Taste.unpacked(row["taste"]).heaviest("genre", 1) for row in rows]
+        common = [genre for genre, _ in Counter(told[0][0] for told in heaviest if told).most_common(MAP_GENRES)]
+        number = {genre: place for place, genre in enumerate(common)}
+        return {
+            "model_version": self.model_version,
+            "genres": [*common, "other"],
+            "user_ids": [row["user_id"] for row in rows],
+            "x": np.round(x, 4).tolist(),
+            "y": np.round(y, 4).tolist(),
+            "genre": [number.get(told[0][0], len(common)) if told else len(common) for told in heaviest],
+        }
+
+    def _asked(self, ask: Callable[[UserIndex], Answer]) -> Answer:
+        """Ask the index; again as it is now, where files of it were deleted because somebody was forgotten."""
+        indexes = iter([self.index])
+        return asked_again(lambda: ask(next(indexes, None) or self.index.held(self.index)))
 
 
-def highest(scores: np.ndarray, count: int) -> np.ndarray:
-    """Return the places of the ``count`` highest of some scores, and at times of the next ones.
-
-    The maxima of blocks say which score is high enough: of as many blocks as are asked for, each holds one no lower
-    than the lowest of their maxima. `numpy.argpartition` of all scores takes nine times as long. Places of minus
-    infinity are not told.
-    """
-    if not count:
-        return np.zeros(0, np.int64)
-    whole = len(scores) // BLOCK * BLOCK
-    # With fewer blocks most of them would be wanted, and their lowest maximum says little.
-    among = scores[:whole].reshape(BLOCK, -1).max(axis=0) if whole >= 4 * BLOCK * count else scores
-    last = np.partition(among, len(among) - count)[len(among) - count]
-    places = np.flatnonzero(scores >= last)
-    return places[scores[places] > -np.inf]
+def _near(other: Person, score: float) -> Near:
+    return Near(other.user_id or "", score, other.tracks, other.source, other.taste)
 
 
-def _on_a_plane(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first two principal components of vectors as ranks, 0 to 1, so that no crowd hides another."""
-    if len(vectors) < 2:
-        return np.full(len(vectors), 0.5), np.full(len(vectors), 0.5)
-    sample = vectors[:: -(-len(vectors) // SAMPLE)].astype(np.float64)
-    _, directions = np.linalg.eigh(np.cov(sample.T))
-    flat = vectors @ with_fixed_signs(directions[:, ::-1][:, :2]).astype(np.float32)
-    # Half ranks, half distances: ranks alone draw a full square whatever the taste.
-    ranks = np.argsort(np.argsort(flat, axis=0), axis=0) / (len(flat) - 1)
-    spread = (flat - flat.min(axis=0)) / np.maximum(np.ptp(flat, axis=0), 1e-9)
-    x, y = ((ranks + spread) / 2).T
-    return x, y
-
-
-def _principal_axes(vectors: np.ndarray) -> np.ndarray:
-    """Return the axes on which vectors differ most, ``[dim, min(dim, AXES)]``."""
-    dim = vectors.shape[1] if vectors.ndim == 2 else 0
-    if len(vectors) <= EXACT_ROWS:
-        return np.empty((dim, 0), np.float32)
-    sample = vectors[:: -(-len(vectors) // SAMPLE)].astype(np.float64)
-    # About zero, not the mean: inner products are what is to be kept.
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    return directions[:, ::-1][:, :AXES].astype(np.float32)
+def _listener(user_id: str, taste: Taste) -> dict[str, Any]:
+    return {"user_id": user_id, "genres": [name for name, _ in taste.heaviest("genre", GENRES_TOLD)]}

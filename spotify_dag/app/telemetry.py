@@ -51,7 +51,7 @@ class Telemetry:
         """Return all metrics as text, and its media type."""
         self._version.clear()
         if (snapshot := self._serving.current) is not None:
-            self._users.set(int(snapshot.public.sum()))
+            self._users.set(snapshot.users)
             self._version.labels(snapshot.model_version).set(1)
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from spotify_dag.assets.reporting import OWNERS, report
+from spotify_dag.matching.taste import packed_tastes
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.orchestration.step_failures import resilient
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
-from spotify_dag.schemas import USER_EMBEDDINGS, USERS
+from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS
 from spotify_dag.staleness.changed_users import changed_vectors
 from spotify_dag.staleness.stale_buckets import indexed_versions, stale_index
 from spotify_dag.training_data.listening import read_listening
@@ -70,13 +71,18 @@ def index_users(project: Project, version: str, buckets: list[int], advance: Cal
     embedded = pl.col("unembedded_reason").is_null()
 
     def known(chunk: list[int]) -> "pl.LazyFrame":
-        shown = project.lake.scan(USERS, chunk).select("user_id", "opted_in")
+        shown = project.lake.scan(USERS, chunk).select("user_id", "opted_in", "source")
         return project.lake.scan(USER_EMBEDDINGS, chunk).filter(embedded).join(shown, on="user_id", how="left")
 
     def vectors(chunk: list[int], users: "pl.DataFrame") -> "pl.DataFrame":
         made = model.encode(*read_listening(project, chunk, users))
-        keys = users.select("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
-        return keys.with_columns(pl.Series("vector", made, dtype=pl.Array(pl.Float32, made.shape[1])))
+        columns = "user_id", "user_bucket", "content_hash", "feature_version", "opted_in", "source", "tracks"
+        tastes = project.lake.scan(USER_TASTES, chunk).join(users.lazy().select("user_id"), on="user_id", how="semi")
+        return (
+            users.select(columns)
+            .with_columns(pl.Series("vector", made, dtype=pl.Array(pl.Float32, made.shape[1])))
+            .join(packed_tastes(tastes.collect()), on="user_id", how="left", maintain_order="left")
+        )
 
     written = 0
     for chunk in project.lake.chunks(USER_EMBEDDINGS, changes.whole, rows=50_000):

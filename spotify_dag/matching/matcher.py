@@ -42,6 +42,8 @@ class Match:
     confidence: float
     """How far the score can be trusted, 0 to 1; low if little is known of one of the users."""
     why: Explanation
+    source: str = ""
+    """Where the listening of that user comes from, if it is known here."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -92,7 +94,7 @@ class Matcher:
         UnknownUserError
             If one of the users is not in the index.
         """
-        return _asked_again(lambda: self._recommend(user_ids, k, limit))
+        return asked_again(lambda: self._recommend(user_ids, k, limit))
 
     def _recommend(self, user_ids: Sequence[str], k: int, limit: int | None) -> tuple[str, list[list[Match]]]:
         index, scale = self.index()
@@ -134,7 +136,7 @@ class Matcher:
         PrivateUserError
             If the user who does not ask did not opt in.
         """
-        return _asked_again(lambda: self._compare(user_id, other, limit, asking or user_id))
+        return asked_again(lambda: self._compare(user_id, other, limit, asking or user_id))
 
     def _compare(self, user_id: str, other: str, limit: int | None, asking: str) -> tuple[str, Match]:
         index, scale = self.index()
@@ -222,7 +224,7 @@ class Matcher:
         return f"Unknown user '{user_id}'. {hint}"
 
 
-def _asked_again(ask: Callable[[], Answer]) -> Answer:
+def asked_again(ask: Callable[[], Answer]) -> Answer:
     """Return an answer. Ask again if files were deleted meanwhile, for example because a user was forgotten."""
     for _ in range(ATTEMPTS - 1):
         try:

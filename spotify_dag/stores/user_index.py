@@ -406,6 +406,11 @@ class UserIndex:
         found = table.take_offsets(offsets).select(["user_id", "opted_in", *columns]).to_arrow()
         return [row for row in _as_rows(found) if row["opted_in"]]
 
+    def feature_version(self) -> str:
+        """Return what features vectors were made of; empty if none are up to date."""
+        rows = self._found("feature_version != ''", ("feature_version",), 1)
+        return str(rows[0]["feature_version"]) if rows else ""
+
     def shown(self) -> int:
         """Return the number of users who are shown."""
         table = self._table()

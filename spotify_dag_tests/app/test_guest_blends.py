@@ -189,13 +189,12 @@ class TestWhoJoins:
         for number in (7, 8, 9):
             room.user(user_id(number))
         snapshot = with_tracks.service.serving.snapshot()
-        row = snapshot.row_of[user_id(8)]
-        snapshot.public[row] = False
+        snapshot.hide(user_id(8))
         try:
             assert [name for name, _ in room.people()] == [user_id(7), user_id(9)]
             assert len(room.ask().json()["people"]) == 2
         finally:
-            snapshot.public[row] = True
+            snapshot.hidden.clear()
         _rooms(with_tracks).forget(user_id(9))
         assert [name for name, _ in room.people()] == [user_id(7), user_id(8)]
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
 from samples.app_world import PRIVATE, user_id
-from spotify_dag.app import snapshot as snapshot_module
-from spotify_dag.app.snapshot import Person, Snapshot, highest
-from spotify_dag.app.taste_rows import Tastes
+from spotify_dag.app.snapshot import Snapshot
 from spotify_dag.matching.explain import Explanation, explain
 from spotify_dag.matching.matcher import UnknownUserError
+from spotify_dag.matching.taste import Taste
 from spotify_dag.project import Project
-from spotify_dag.schemas import USER_TASTES, user_buckets
+from spotify_dag.schemas import USER_TASTES
 from spotify_dag.settings import Settings
-from spotify_dag.stores.lake import Lake
 
 pytestmark = pytest.mark.medium
 
@@ -30,6 +27,10 @@ def project(world: Path) -> Project:
 @pytest.fixture(scope="module")
 def snapshot(project: Project) -> Snapshot:
     return Snapshot.read(project)
+
+
+def everybody(snapshot: Snapshot) -> list[str]:
+    return snapshot.index.rows()["user_id"].to_list()
 
 
 def lists(why: Explanation) -> list[list[tuple[object, ...]]]:
@@ -45,41 +46,16 @@ class TestExplanations:
     def test_they_are_those_of_the_tables(self, project: Project, snapshot: Snapshot, limit: int | None) -> None:
         tastes = project.lake.scan(USER_TASTES).collect()
         for number in (0, 7, 11):
-            others = [user for user in snapshot.user_ids if user != user_id(number)]
+            others = [user for user in everybody(snapshot) if user != user_id(number)]
             wanted = explain(tastes, user_id(number), others, limit)
-            me = snapshot.tastes.of(snapshot.row_of[user_id(number)])
-            found = snapshot.tastes.explain(me, [snapshot.tastes.of(snapshot.row_of[user]) for user in others], limit)
+            me, people = snapshot.person(user_id(number)).taste, snapshot.people(others)
+            found = [me.explain(people[user].taste, limit) for user in others]
             assert [lists(why) for why in found] == [lists(why) for why in wanted]
             assert any(why.shared_artists for why in found)
 
     def test_somebody_new_is_explained_by_rows_of_their_own(self, project: Project, snapshot: Snapshot) -> None:
         mine = project.lake.scan(USER_TASTES).filter(pl.col("user_id") == user_id(7)).collect()
-        strange = mine.head(1).with_columns(pl.lit("artist").alias("kind"), pl.lit("nobody knows them").alias("name"))
-        taste = snapshot.tastes.of_rows(pl.concat([mine, strange]))
-        assert taste.codes.tolist() == snapshot.tastes.of(snapshot.row_of[user_id(7)]).codes.tolist()
-
-    def test_no_listening_at_all(self, tmp_path: Path) -> None:
-        users = pl.DataFrame({"user_bucket": [0], "user_id": ["a"]}, schema_overrides={"user_bucket": pl.Int32})
-        tastes = Tastes.read(Lake(tmp_path, 1), users)
-        assert lists(tastes.explain(tastes.of(0), [tastes.of(0)])[0]) == [[], [], [], []]
-        assert tastes.dominant_genre() == [None]
-
-
-@pytest.mark.parametrize("count", [0, 1, 3, 40, 200])
-@pytest.mark.parametrize("values", [3, 10**6])
-def test_no_score_outside_is_higher_than_the_highest(count: int, values: int) -> None:
-    rng = np.random.default_rng(count)
-    for size in (200, 203, 2_000):
-        scores = rng.integers(0, values, size).astype(np.float32)
-        scores[rng.random(size) < 0.3] = -np.inf
-        places = highest(scores, min(count, size))
-        seen = int((scores > -np.inf).sum())
-        assert min(count, seen) <= len(places) <= seen
-        assert np.isfinite(scores[places]).all()
-        others = np.delete(scores, places)
-        assert not count or len(places) == seen or others.max() < scores[places].min()
-        # Of many scores that all differ, few are told beside those that were asked for.
-        assert values == 3 or size < 2_000 or len(places) <= 1.3 * count + 8
+        assert Taste.of_rows(mine.sample(fraction=1, shuffle=True, seed=0)) == snapshot.person(user_id(7)).taste
 
 
 class TestMatches:
@@ -91,6 +67,7 @@ class TestMatches:
             found = snapshot.matches(snapshot.person(user_id(number)), 29)
             shown = [match.user_id for match in wanted if match.user_id != PRIVATE]
             assert [match.user_id for match in found] == shown
+            assert {match.source for match in found} == {"synthetic"}
             assert len(found) == 28
             assert version == snapshot.model_version
             for one, other in zip(found, [match for match in wanted if match.user_id != PRIVATE], strict=True):
@@ -116,7 +93,7 @@ class TestMatches:
         assert snapshot.matches(me, 29, min_shared=500) == []
 
     def test_asked_together_all_are_answered_as_alone(self, snapshot: Snapshot) -> None:
-        people = [snapshot.person(snapshot.user_ids[row], shown=False) for row in (3, 3, 7, 12)]
+        people = [snapshot.person(everybody(snapshot)[row], shown=False) for row in (3, 3, 7, 12)]
         together = snapshot.nearest(people, 5)
         for person, near in zip(people, together, strict=True):
             assert snapshot.explained(person, near) == snapshot.matches(person, 5)
@@ -131,7 +108,7 @@ class TestMatches:
     def test_listeners_to_choose_are_those_who_are_shown(self, project: Project, snapshot: Snapshot) -> None:
         tastes = project.lake.scan(USER_TASTES).filter(pl.col("kind") == "genre").collect()
         heaviest = tastes.sort("weight", "name", descending=[True, False])
-        public = [user for row, user in enumerate(snapshot.user_ids) if snapshot.public[row]]
+        public = set(everybody(snapshot)) - {PRIVATE}
         for beginning in ("synthetic-00000", user_id(1)[:-1].upper(), "nobody"):
             wanted = sorted(user for user in public if user.startswith(beginning.lower()))
             found = snapshot.listeners(beginning, 50)
@@ -150,7 +127,7 @@ class TestMatches:
         snapshot = Snapshot.read(project)
         me = snapshot.person(user_id(7))
         (near,), user = snapshot.nearest([me], 5), snapshot.listeners("", 1)[0]["user_id"]
-        nearest = snapshot.user_ids[near.rows[0]]
+        nearest = near[0].user_id
         # What other threads had begun is there only after somebody was hidden.
         assert {user, nearest} <= set(snapshot.taste_map["user_ids"])
         begun = {name: snapshot.__dict__[name] for name in ("_map", "_examples")}
@@ -160,7 +137,7 @@ class TestMatches:
         assert not {user, nearest} & set(snapshot.taste_map["user_ids"])
         assert not {user, nearest} & {listener["user_id"] for listener in snapshot.listeners("", 100)}
         told = [match.user_id for match in snapshot.explained(me, near)]
-        assert told == [who for who in map(snapshot.user_ids.__getitem__, near.rows) if who not in (user, nearest)]
+        assert told == [other.user_id for other in near if other.user_id not in (user, nearest)]
 
     def test_somebody_who_is_hidden_is_no_example_and_not_offered(self, project: Project) -> None:
         snapshot = Snapshot.read(project)
@@ -172,35 +149,7 @@ class TestMatches:
 
     def test_the_map_shows_all_who_may_be_shown(self, snapshot: Snapshot) -> None:
         found = snapshot.taste_map
-        assert sorted(found["user_ids"]) == sorted(set(snapshot.user_ids) - {PRIVATE})
+        assert sorted(found["user_ids"]) == sorted(set(everybody(snapshot)) - {PRIVATE})
         assert {len(found[name]) for name in ("x", "y", "genre")} == {29}
         assert all(0 <= value <= 1 for name in ("x", "y") for value in found[name])
         assert max(found["genre"]) < len(found["genres"])
-
-
-class TestManyUsers:
-    def test_by_principal_axes_first_the_nearest_are_found_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(snapshot_module, "EXACT_ROWS", 1_000)
-        rng = np.random.default_rng(0)
-        users, dim = 20_000, 256
-        # As user vectors are: variance falls off from direction to direction, and never to zero.
-        vectors = (rng.normal(size=(users, dim)) * (np.arange(dim) + 1) ** -0.5).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        axes = snapshot_module._principal_axes(vectors)
-        nobody = Tastes([], (0, 0, 0), np.zeros(users + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-        ids = [f"u{number}" for number in range(users)]
-        one = Snapshot(
-            "v", "f", None, ids, np.ones(users, bool), [""] * users, np.ones(users, np.int64), vectors, axes,
-            vectors @ axes, nobody, np.zeros(users, np.int64),
-        )  # fmt: skip
-        assert axes.shape == (dim, 64)
-        hits = 0
-        for row in range(50):
-            wanted = np.argsort(-np.where(np.arange(users) == row, -9, vectors @ vectors[row]))[:10]
-            (near,) = one.nearest([Person(vectors[row], nobody.of(row), 1, row)], 10)
-            hits += len(set(near.rows) & set(wanted))
-        assert hits >= 499
-
-    def test_users_are_in_the_buckets_they_are_sorted_by(self, snapshot: Snapshot) -> None:
-        buckets = user_buckets(snapshot.user_ids, 2)
-        assert buckets == sorted(buckets)

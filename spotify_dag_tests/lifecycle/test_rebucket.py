@@ -79,7 +79,7 @@ def answers(project: Project) -> dict[str, Any]:
     return {
         "matches": [[m.as_dict() for m in found] for found in project.matcher.recommend(PEOPLE, 10)[1]],
         "of the app": [[m.as_dict() for m in snapshot.matches(person, 10)] for person in people],
-        "users": snapshot.user_ids,
+        "users": snapshot.users,
         "search": project.track_answers.search("love", 10),
         "continued": project.track_answers.continued(ContinueRequest(tracks=[seed], count=10)),
         "blend": project.blends.blended(PEOPLE[:3], BlendWish(tracks=10)),

@@ -40,7 +40,8 @@ def embeddings(project: Project) -> pl.DataFrame:
 
 
 def vectors(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    return {user: snapshot.person(user, shown=False).vector for user in snapshot.user_ids}
+    users = snapshot.index.rows()["user_id"].to_list()
+    return {user: snapshot.person(user, shown=False).vector for user in users}
 
 
 def matches_of(served: Served, user: str, other: str) -> list[tuple[str, float]]:
@@ -107,7 +108,7 @@ def test_everything_left_out_and_nothing(project: Project, instance: dg.DagsterI
         assert (found.status_code, "left out" in found.json()["detail"]) == (404, True)
         assert USER not in [name for name, _ in matches_of(served, OTHER, "all")]
         assert run(project, instance) == ["features", "index"]
-        until(lambda: USER not in served.service.serving.snapshot().row_of)
+        until(lambda: not served.service.serving.snapshot().people([USER]))
     row = embeddings(project).filter(user_id=USER).row(0, named=True)
     assert (row["tracks"], row["unembedded_reason"]) == (0, "no usable playlist item")
     change_preferences(project, USER, remove=titles)
