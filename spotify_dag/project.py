@@ -28,6 +28,8 @@ from spotify_dag.tracks.track_index import TrackIndex
 from spotify_dag.tracks.tracks_for import TracksFor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
 
@@ -92,6 +94,11 @@ class Project:
     def left_of_sources(self) -> Root:
         """Where runs leave each other what they read of sources."""
         return self.lake.root / READ_ONCE
+
+    @property
+    def index_copies(self) -> Path:
+        """Where this machine keeps a copy of an index in object storage that it answers from."""
+        return self.settings.local_data / "index"
 
     @property
     def matcher(self) -> Matcher:

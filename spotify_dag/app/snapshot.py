@@ -21,6 +21,7 @@ from spotify_dag.app.taste_map import placed
 from spotify_dag.matching.explain import Explanation
 from spotify_dag.matching.matcher import Match, UnknownUserError, asked_again
 from spotify_dag.matching.taste import Taste
+from spotify_dag.stores.index_copy import on_this_machine
 from spotify_dag.stores.user_index import Found, UserIndex
 from spotify_dag.tower.score import ScoreScale
 
@@ -110,7 +111,7 @@ class Snapshot:
             If nothing is published yet.
         """
         index, scale = project.matcher.index()
-        index = index.held(before.index if before else None)
+        index = on_this_machine(index, project.index_copies).held(before.index if before else None)
         return cls(index.model_version, index.feature_version(), scale, index)
 
     def with_revised(self, revised: Mapping[str, Person | None]) -> Snapshot:
@@ -136,10 +137,10 @@ class Snapshot:
     def people(self, user_ids: Sequence[str]) -> dict[str, Person]:
         """Return those of some users who are in the index, shown or not, as they are now."""
         with self._lock:
-            found = {user: self._rows[user] for user in user_ids if user in self._rows}
-            for user in found:
+            people = {user: self._rows[user] for user in user_ids if user in self._rows}
+            for user in people:
                 self._rows.move_to_end(user)
-        missing = sorted({user for user in user_ids if user not in found})
+        missing = sorted({user for user in user_ids if user not in people})
         if missing:
             rows = self._asked(lambda index: index.of(missing, _HELD))
             new = {row["user_id"]: Person.of(row) for row in rows}
@@ -147,8 +148,8 @@ class Snapshot:
                 self._rows.update((user, person) for user, person in new.items() if user not in self.hidden)
                 while len(self._rows) > REMEMBERED:
                     self._rows.popitem(last=False)
-            found |= new
-        return {user: person for user, person in found.items() if user not in self.hidden}
+            people |= new
+        return {user: person for user, person in people.items() if user not in self.hidden}
 
     def person(self, user_id: str, *, shown: bool = True) -> Person:
         """Return a user of the index.
@@ -253,9 +254,9 @@ class Snapshot:
         if min_shared:
             return [self._nearest_of(person, k, min_shared) for person in people]
         spare = 1 + min(len(self.hidden) + len(self.revised), SHORTLIST)
-        found = self._searched(people, k + spare)
-        answers = [self._without(person, rows) for person, rows in zip(people, found, strict=True)]
-        for number, (person, rows) in enumerate(zip(people, found, strict=True)):
+        rows_of = self._searched(people, k + spare)
+        answers = [self._without(person, rows) for person, rows in zip(people, rows_of, strict=True)]
+        for number, (person, rows) in enumerate(zip(people, rows_of, strict=True)):
             if len(answers[number]) < k and len(rows) == k + spare:
                 answers[number] = self._nearest_of(person, k, 0)
         return [self._with_revised(person, near, 0)[:k] for person, near in zip(people, answers, strict=True)]

@@ -26,8 +26,10 @@ from spotify_dag.sources.listenbrainz.dump import drop_dumped_user
 from spotify_dag.sources.read_once import drop_left
 from spotify_dag.sources.spotify.store import Database, Mirror, mirrors
 from spotify_dag.sources.spotify.tokens import Logins
+from spotify_dag.stores.index_copy import on_this_machine
 from spotify_dag.stores.lake import user_digest
 from spotify_dag.stores.user_id_search import UserIdSearch, is_sqlite, sqlite_columns
+from spotify_dag.stores.user_index import UserIndex
 
 if TYPE_CHECKING:
     from spotify_dag.project import Project
@@ -165,6 +167,8 @@ def remove(project: Project, user_id: str) -> Forgotten:
     steps["lake, another number of buckets"] = _from_left_over(project.lake, user_id)
     for index in project.user_indexes():
         steps[f"vectors/{index.name}"] = index.expunge(user_id)
+    if project.index_copies.exists() and (published := UserIndex.published(project.vectors)):
+        on_this_machine(published[0], project.index_copies)
     steps["models/tracks"] = project.track_model.forget(user_id)
     steps["dagster"] = _from_dagster(project, user_id)
     done.deleted = {place: count for place, count in steps.items() if count}

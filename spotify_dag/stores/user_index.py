@@ -35,7 +35,7 @@ METRIC: Final = "cosine"
 EXACT_ROWS = 10_000
 KEEP_VERSIONS = timedelta(minutes=15)
 """How long an older version of a table can still be read."""
-PROBES = 32
+PROBES = 20
 """Parts of the IVF index that are searched at least."""
 REFINED = 4
 """For each user asked for, so many candidates are compared by their vectors."""
@@ -80,6 +80,7 @@ class _Held:
 
     connection: lancedb.DBConnection
     table: Any
+    approximation: str | None
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ class UserIndex:
         """
         known = before is not None and before.root == self.root and before._held
         connection = known.connection if known else _connect(self.root)
-        table = replace(self, _held=None)._opened(connection)
-        return replace(self, _held=_Held(connection, table))
+        table = self._opened(connection)
+        return replace(self, _held=_Held(connection, table, _approximation(table)))
 
     def _table(self) -> Any:
         """Return the table, or None."""
@@ -224,10 +225,9 @@ class UserIndex:
         if self._table() is None:
             return
         with self._writing():
-            table = self._table()
             self._fold()
             # Unverified files are those of killed writers: no other writer is active now.
-            table.optimize(cleanup_older_than=keep, delete_unverified=True)
+            self._table().optimize(cleanup_older_than=keep, delete_unverified=True)
 
     def written_at(self) -> float:
         """Return the time of the last write, in seconds since 1970."""
@@ -267,12 +267,12 @@ class UserIndex:
             left = rows.filter(pc.not_equal(rows["user_id"], user_id))
             if left.num_rows < rows.num_rows:
                 # The schema that was read holds the primary key.
-                table = _connect(self.root).create_table(self.name, left, schema=rows.schema, mode="overwrite")
+                _connect(self.root).create_table(self.name, left, schema=rows.schema, mode="overwrite")
                 self._fold()
             with warnings.catch_warnings():
                 # It warns that readers of older versions will fail, which is meant here.
                 warnings.simplefilter("ignore", UserWarning)
-                table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+                self._table().optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
             return rows.num_rows - left.num_rows
 
     def _conformed(self, rows: pl.DataFrame) -> pa.Table:
@@ -360,10 +360,7 @@ class UserIndex:
         The name changes when the index is built anew, and when rows are folded into it. Rows beside it are compared one
         by one. So the recall of searches cannot fall while the name stays the same.
         """
-        table = self._table()
-        indices = table.list_indices() if table is not None else []
-        of_vectors = [index for index in indices if index.columns == ["vector"]]
-        return " ".join(str(index.index_uuid) for index in of_vectors) or None
+        return self._held.approximation if self._held is not None else _approximation(self._table())
 
     def recall(self, queries: np.ndarray, k: int) -> float:
         """Return the recall at ``k`` of searches against exact searches, 0 to 1; 1 without queries.
@@ -403,8 +400,8 @@ class UserIndex:
         if rows <= most:
             return self._found("opted_in", columns)
         offsets = np.linspace(0, rows - 1, most).astype(int).tolist()
-        found = table.take_offsets(offsets).select(["user_id", "opted_in", *columns]).to_arrow()
-        return [row for row in _as_rows(found) if row["opted_in"]]
+        rows_there = table.take_offsets(offsets).select(["user_id", "opted_in", *columns]).to_arrow()
+        return [row for row in _as_rows(rows_there) if row["opted_in"]]
 
     def feature_version(self) -> str:
         """Return what features vectors were made of; empty if none are up to date."""
@@ -421,8 +418,8 @@ class UserIndex:
         if table is None:
             return []
         present = ["user_id", *(name for name in columns if name in table.schema.names)]
-        found = _as_rows(table.search().where(where).select(present).limit(most).to_arrow())
-        return [dict.fromkeys(columns) | row for row in found]
+        rows = _as_rows(table.search().where(where).select(present).limit(most).to_arrow())
+        return [dict.fromkeys(columns) | row for row in rows]
 
     def nearest(self, queries: np.ndarray, k: int, *, exact: bool = False) -> list[list[tuple[str, float]]]:
         """Return the ``k`` nearest users who opted in, for each query, as (user id, cosine), best first.
@@ -436,8 +433,8 @@ class UserIndex:
         exact
             Compare with all users, past any vector index.
         """
-        found = self.search(queries, k, exact=exact)
-        return [[(row["user_id"], row["score"]) for row in rows] for rows in found]
+        answers = self.search(queries, k, exact=exact)
+        return [[(row["user_id"], row["score"]) for row in rows] for rows in answers]
 
     def search(
         self, queries: np.ndarray, k: int, columns: Sequence[str] = (), *, exact: bool = False
@@ -458,18 +455,24 @@ class UserIndex:
             return _searched(table, queries, k, columns, shown=True, exact=exact)
         # Looking up who is shown takes time for all users, so it is done only where too few of the nearest are.
         wide = _searched(table, queries, k + SPARE, [*columns, "opted_in"], shown=False)
-        found = [[row for row in rows if row["opted_in"]][:k] for rows in wide]
-        short = [number for number, rows in enumerate(found) if len(rows) < k]
+        answers = [[row for row in rows if row["opted_in"]][:k] for rows in wide]
+        short = [number for number, rows in enumerate(answers) if len(rows) < k]
         if short:
             again = _searched(table, queries[short], k, columns, shown=True)
             for number, rows in zip(short, again, strict=True):
-                found[number] = rows
-        return found
+                answers[number] = rows
+        return answers
 
 
 def as_kept(vectors: np.ndarray) -> np.ndarray:
     """Return vectors as the index has them, in half precision; float32."""
     return vectors.astype(np.float16).astype(np.float32)
+
+
+def _approximation(table: Any) -> str | None:
+    indices = table.list_indices() if table is not None else []
+    of_vectors = [index for index in indices if index.columns == ["vector"]]
+    return " ".join(str(index.index_uuid) for index in of_vectors) or None
 
 
 def _searched(
@@ -479,9 +482,11 @@ def _searched(
     present = ["user_id", *(name for name in columns if name in table.schema.names)]
     search = table.search(list(queries)).distance_type(METRIC).select([*present, "_distance"]).limit(k)
     if shown and "opted_in" in table.schema.names:
-        search = search.where("opted_in", prefilter=True)
-    # If the nearest parts of the index hold too few users who opted in, more parts are searched.
-    search = search.minimum_nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINED)
+        # If the nearest parts of the index hold too few users who opted in, more parts are searched.
+        search = search.where("opted_in", prefilter=True).minimum_nprobes(PROBES).maximum_nprobes(0)
+    else:
+        search = search.nprobes(PROBES)
+    search = search.refine_factor(REFINED)
     rows = _as_rows((search.bypass_vector_index() if exact else search).to_arrow())
     answers: list[list[Found]] = [[] for _ in queries]
     for row in rows:

@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from spotify_dag.app.snapshot import Snapshot
 from spotify_dag.definitions import build_definitions
 from spotify_dag.lifecycle.find_mentions import find_mentions
 from spotify_dag.lifecycle.forget import forget
@@ -71,6 +72,11 @@ def matches(project: Project) -> dict[str, list[dict[str, Any]]]:
     return {user: [match.as_dict() for match in answer] for user, answer in zip(users, answers, strict=True)}
 
 
+def snapshot_matches(project: Project, user: str) -> list[dict[str, Any]]:
+    snapshot = Snapshot.read(project)
+    return [match.as_dict() for match in snapshot.matches(snapshot.person(user, shown=False), 10)]
+
+
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("users", [USERS])
 def test_the_graph_makes_there_what_it_makes_in_a_folder(
@@ -88,6 +94,10 @@ def test_the_graph_makes_there_what_it_makes_in_a_folder(
     assert there.registry.card(version)["weights_sha256"] == here.registry.card(version)["weights_sha256"]
     assert matches(there) == matches(here)
     assert len(matches(there)) == users
+    of_the_app = [[snapshot_matches(project, user) for user in matches(here)] for project in (there, here)]
+    assert of_the_app[0] == of_the_app[1]
+    assert list(there.index_copies.glob("*.lance"))
+    assert not here.index_copies.exists()
     _stays_the_same(there)
     _forgets(there)
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import lancedb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from spotify_dag.stores import user_index as vectors_module
@@ -278,6 +280,52 @@ class TestReading:
             assert best[0] == user
         index.replace([1], rows(odd[:2], 1, vectors[:2], content=2))
         assert [content for _, _, content in held(index)] == [2, 2]
+
+
+ABOUT = {"source": "synthetic", "tracks": 5, "taste": b"packed"}
+
+
+@pytest.mark.medium
+class TestWhatIsTold:
+    def test_what_stands_beside_a_vector_is_found_with_it(self, index: UserIndex) -> None:
+        vectors = drawn(4)
+        index.replace([1], told(["Anna", "anton", "bert", "private"], vectors))
+        (found,) = index.search(vectors[:1], 3, ["source", "tracks", "taste", "vector"])
+        assert [row["user_id"] for row in found if row["user_id"] == "private"] == []
+        assert {name: found[0][name] for name in ("user_id", *ABOUT)} == {"user_id": "Anna", **ABOUT}
+        np.testing.assert_array_equal(found[0]["vector"].astype("f4"), vectors[0])
+        assert index.of(["private", "nobody"], ["tracks"]) == [{"user_id": "private", "tracks": 5}]
+        assert sorted(row["user_id"] for row in index.beginning_with("AN", ["taste"], 5)) == ["Anna", "anton"]
+        assert len(index.beginning_with("an", [], 1)) == 1
+        assert index.beginning_with("priv", [], 5) == index.beginning_with("an' or true --", [], 5) == []
+        assert sorted(row["user_id"] for row in index.sample(["tracks"], 100)) == ["Anna", "anton", "bert"]
+        assert len(index.sample(["tracks"], 2)) <= 2
+        assert (index.shown(), index.feature_version()) == (3, "features")
+
+    def test_a_table_of_an_older_version_answers_and_is_made_again_whole(self, index: UserIndex) -> None:
+        before = rows(["a", "b"], [1, 2], drawn(2)).to_arrow()
+        vector = before["vector"].combine_chunks().cast(pa.list_(pa.float32(), 16))
+        lancedb.connect(str(index.root)).create_table(index.name, before.set_column(5, "vector", vector))
+        assert index.rows()["feature_version"].to_list() == ["", ""]
+        assert [user for user, _ in index.nearest(drawn(2)[1:], 2)[0]] == ["b", "a"]
+        assert index.search(drawn(1), 1, ["tracks"])[0][0]["tracks"] is None
+        assert index.beginning_with("a", [], 5) == []
+        index.merge(told(["a"], drawn(2)[:1]), [])
+        assert index.rows()["feature_version"].to_list() == ["features", ""]
+        known = {row["user_id"]: row["tracks"] for row in index.of(["b", "a"], ["tracks"])}
+        assert known == {"a": 5, "b": None}
+        assert [user for user, _ in index.nearest(drawn(2)[1:], 2)[0]] == ["b", "a"]
+
+    def test_an_index_that_is_held_stays_as_it_was(self, index: UserIndex) -> None:
+        index.replace([1], told(["a"], drawn(1)))
+        held_open = index.held()
+        index.replace([1], told(["a", "b"], drawn(2)))
+        assert (held_open.shown(), index.shown(), held_open.held(held_open).shown()) == (1, 2, 2)
+
+
+def told(users: Sequence[str], vectors: np.ndarray) -> pl.DataFrame:
+    about = [pl.lit(value).alias(name) for name, value in ABOUT.items()]
+    return rows(users, 1, vectors).with_columns(*about, opted_in=pl.col("user_id") != "private")
 
 
 @pytest.mark.medium
