@@ -23,6 +23,7 @@ from spotify_dag.matching.matcher import Match, UnknownUserError, asked_again
 from spotify_dag.matching.taste import Taste
 from spotify_dag.stores.index_copy import on_this_machine
 from spotify_dag.stores.user_index import Found, UserIndex
+from spotify_dag.tower.factors import unit
 from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Person:
     def of(cls, row: Found) -> Person:
         """Return who a row of the index is about."""
         return cls(
-            row["vector"].astype(np.float32), Taste.unpacked(row["taste"]), row["tracks"] or 0, row["user_id"],
+            unit(row["vector"]), Taste.unpacked(row["taste"]), row["tracks"] or 0, row["user_id"],
             row["source"] or "", row["content_hash"], bool(row["opted_in"]),
         )  # fmt: skip
 
@@ -224,8 +225,7 @@ class Snapshot:
         """Return how somebody matches a user of the index, and why seen from the other side."""
         if other.user_id is None:
             raise ValueError("The other side must be a user of the index.")
-        lengths = np.linalg.norm(person.vector) * np.linalg.norm(other.vector)
-        near = _near(other, float(person.vector @ other.vector / lengths))
+        near = _near(other, float(person.vector @ other.vector))
         (match,) = self._as_matches(person, [near], [person.taste.explain(other.taste, limit)])
         return match, other.taste.explain(person.taste, limit)
 

@@ -54,6 +54,8 @@ _ADDED = {
     "tracks": "cast(null as int)", "taste": "cast(null as binary)",
 }  # fmt: skip
 """Columns that tables of older versions lack, and what stands there until a row is made again."""
+_TOLD = ("source", "tracks", "taste")
+"""What answers tell of a user."""
 Found = dict[str, Any]
 """A row that was found, by column, and its ``score``: the cosine."""
 
@@ -203,6 +205,8 @@ class UserIndex:
             table = self._create(_arrow_schema(rows))
         elif missing := {name: value for name, value in _ADDED.items() if name not in table.schema.names}:
             # The table is of an older version. Every row is to be made again; until then the vectors answer.
+            for index in table.list_indices():  # of a kind that is slower; the next `fold` builds others
+                table.drop_index(index.name)
             table.update(values={"feature_version": ""})
             table.add_columns(missing)
         return table.merge_insert("user_id").when_matched_update_all().when_not_matched_insert_all()
@@ -326,7 +330,8 @@ class UserIndex:
 
         Returns
         -------
-        ``user_id, user_bucket, content_hash, feature_version, opted_in`` and, if asked for, ``vector``.
+        ``user_id, user_bucket, content_hash, feature_version, opted_in`` and, if asked for, ``source, tracks, taste,
+        vector``: what `replace` takes.
         """
         import polars as pl
 
@@ -334,14 +339,18 @@ class UserIndex:
         if table is None:
             kinds = (pl.String, pl.Int32, pl.Int64, pl.String, pl.Boolean)
             return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
-        columns = [*_ROW_COLUMNS, "vector"] if with_vectors else [*_ROW_COLUMNS]
+        columns = [*_ROW_COLUMNS, *_TOLD, "vector"] if with_vectors else [*_ROW_COLUMNS]
         present = [name for name in columns if name in table.schema.names]
         before = not set(_ADDED) <= set(table.schema.names)
         search = table.search().select(present).limit(None)
         rows = pl.DataFrame(
             pl.from_arrow((search if buckets is None else search.where(self._in_buckets(buckets))).to_arrow())
         )
-        added = [pl.lit(None, pl.Boolean).alias(name) for name in columns if name not in present]
+        added = [
+            pl.lit(None, pl.Boolean if name == "opted_in" else None).alias(name)
+            for name in columns
+            if name not in present
+        ]
         if before:  # what an older version wrote is to be made again
             added.append(pl.lit("").alias("feature_version"))
         if with_vectors:

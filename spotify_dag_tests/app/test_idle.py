@@ -9,7 +9,6 @@ from typing import Any
 import psutil
 import pytest
 
-from spotify_dag.schemas import USERS
 from spotify_dag_tests.waiting import until
 
 Start = Callable[..., Any]
@@ -40,6 +39,6 @@ def test_what_changes_is_noticed_without_reading_it(fresh: Start) -> None:
         serving = served.service.serving
         before = serving._stamp()
         assert serving._stamp() == before
-        lake = served.project.lake
-        lake.replace(USERS, [0], [lake.scan(USERS, [0]).collect()])
+        index, _ = served.project.matcher.index()
+        index.replace([0], index.rows([0], with_vectors=True))
         assert serving._stamp() != before
