@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
-import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.measure import in_fresh_process, print_others, print_table, run
 from bench.pipeline import register_world, run_stages
 
 if TYPE_CHECKING:
@@ -53,9 +49,9 @@ def draw(root: Path, users: int) -> None:
     import numpy as np
     import polars as pl
 
+    from spotify_dag.features.genres import bucket_artists, match_genres
     from spotify_dag.schemas import ARTIST_GENRES, INGESTS, RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES, user_buckets
     from spotify_dag.schemas import USERS as USERS_TABLE
-    from spotify_dag.features.genres import bucket_artists, match_genres
     from spotify_dag.stores.model_registry import CARD_FILE
 
     project = opened(root)
@@ -69,9 +65,7 @@ def draw(root: Path, users: int) -> None:
         pl.format("synthetic-{}", (pl.col("number") % SMALL).cast(pl.String).str.zfill(6)).alias("user_id"),
     )
     ids = ids.with_columns(pl.Series("bucket", user_buckets(ids["drawn"].to_list(), lake.n_buckets), dtype=pl.Int32))
-    source = project.inbox.register_source(
-        "synthetic", {"users": users, "playlists": PLAYLISTS, "tracks": TRACKS}
-    )
+    source = project.inbox.register_source("synthetic", {"users": users, "playlists": PLAYLISTS, "tracks": TRACKS})
     index.drop()
     rng = np.random.default_rng(0)
     tables = project.genre_tables()
@@ -80,14 +74,17 @@ def draw(root: Path, users: int) -> None:
         buckets = list(range(first, min(first + CHUNK, lake.n_buckets)))
         here = ids.filter(pl.col("bucket").is_in(buckets))
         whole = here.filter(pl.col("bucket") == WHOLE_BUCKET)
-        items = pl.concat([
-            _copies(small[RAW_PLAYLISTS], whole), _copies(few, here.filter(pl.col("bucket") != WHOLE_BUCKET))
-        ])
+        items = pl.concat(
+            [_copies(small[RAW_PLAYLISTS], whole), _copies(few, here.filter(pl.col("bucket") != WHOLE_BUCKET))]
+        )
         drawn = _copies(small[USERS_TABLE], here)
-        drawn = drawn.drop("rows_kept").join(items.group_by("user_id").agg(pl.len().cast(pl.Int32).alias("rows_kept")), on="user_id")
+        drawn = drawn.drop("rows_kept").join(
+            items.group_by("user_id").agg(pl.len().cast(pl.Int32).alias("rows_kept")), on="user_id"
+        )
         embedded = _copies(small[USER_EMBEDDINGS], here)
         embedded = embedded.with_columns(
-            pl.Series(name, _noisy(embedded[name], rng)) for name in ("genre_embedding", "artist_embedding", "playlist_embedding")
+            pl.Series(name, _noisy(embedded[name], rng))
+            for name in ("genre_embedding", "artist_embedding", "playlist_embedding")
         )
         lake.replace(RAW_PLAYLISTS, buckets, [items])
         lake.replace(USERS_TABLE, buckets, [drawn])
@@ -96,12 +93,20 @@ def draw(root: Path, users: int) -> None:
         lake.replace(USER_EMBEDDINGS, buckets, [embedded])
         rows = _copies(vectors, here).with_columns(opted_in=pl.lit(True))
         width = vectors["vector"].dtype.shape[0]
-        made = rows["vector"].to_numpy() + rng.normal(scale=NOISE / width**0.5, size=(rows.height, width)).astype(np.float32)
+        made = rows["vector"].to_numpy() + rng.normal(scale=NOISE / width**0.5, size=(rows.height, width)).astype(
+            np.float32
+        )
         made /= np.linalg.norm(made, axis=1, keepdims=True)
         index.replace(buckets, rows.with_columns(pl.Series("vector", made, dtype=pl.Array(pl.Float32, width))))
-        ingested = drawn.group_by("user_bucket", "source").agg(
-            pl.col("fetched_at").max(), pl.col("rows_kept").sum().cast(pl.Int64), pl.len().alias("users")
-        ).with_columns(pl.lit(source.version()).alias("source_version"), pl.col("rows_kept").alias("rows_read"), pl.lit(0).alias("rows_rejected"))
+        ingested = (
+            drawn.group_by("user_bucket", "source")
+            .agg(pl.col("fetched_at").max(), pl.col("rows_kept").sum().cast(pl.Int64), pl.len().alias("users"))
+            .with_columns(
+                pl.lit(source.version()).alias("source_version"),
+                pl.col("rows_kept").alias("rows_read"),
+                pl.lit(0).alias("rows_rejected"),
+            )
+        )
         lake.replace(INGESTS, buckets, [ingested])
         print(first, time.strftime("%X"), flush=True)
     card_file = root / "models" / str(version) / CARD_FILE
@@ -120,8 +125,10 @@ def _copies(rows: pl.DataFrame, here: pl.DataFrame) -> pl.DataFrame:
 
     joined = here.join(rows, on="user_id", how="inner").sort("number")
     if "content_hash" in rows.columns:
-        joined = joined.with_columns(pl.col("content_hash") ^ (pl.col("number").cast(pl.Int64)//SMALL))
-    return joined.with_columns(pl.col("bucket").alias("user_bucket"), pl.col("drawn").alias("user_id")).select(rows.columns)
+        joined = joined.with_columns(pl.col("content_hash") ^ (pl.col("number").cast(pl.Int64) // SMALL))
+    return joined.with_columns(pl.col("bucket").alias("user_bucket"), pl.col("drawn").alias("user_id")).select(
+        rows.columns
+    )
 
 
 def _noisy(embeddings: pl.Series, rng: np.random.Generator) -> pl.Series:
@@ -133,7 +140,12 @@ def _noisy(embeddings: pl.Series, rng: np.random.Generator) -> pl.Series:
     known = frame.drop_nulls()
     matrix = np.stack(known["embedding"].to_numpy())
     matrix = matrix + rng.normal(scale=NOISE / matrix.shape[1] ** 0.5, size=matrix.shape).astype(np.float32)
-    made = pl.DataFrame({"row": known["row"], "made": pl.Series(matrix, dtype=pl.Array(pl.Float32, matrix.shape[1])).cast(pl.List(pl.Float32))})
+    made = pl.DataFrame(
+        {
+            "row": known["row"],
+            "made": pl.Series(matrix, dtype=pl.Array(pl.Float32, matrix.shape[1])).cast(pl.List(pl.Float32)),
+        }
+    )
     return frame.join(made, on="row", how="left", maintain_order="left")["made"]
 
 

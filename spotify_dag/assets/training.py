@@ -135,8 +135,6 @@ def compute_user_tower(
 
 def _card(project: Project, data: "UserData", training: "TrainingSettings", *, held_out: int) -> dict[str, Any]:
     """Return what a model card says of the data and the settings a tower was trained with."""
-    import polars as pl
-
     return {
         "feature_version": feature_version(project),
         "users_in_lake": sum(trainable_counts(project).values()),

@@ -61,7 +61,9 @@ def _not_embedded(lake: Lake) -> list[dict[str, Any]]:
     rows = lake.scan(USER_EMBEDDINGS, having).filter(pl.col("unembedded_reason").is_not_null())
     by_reason = rows.group_by(pl.col("unembedded_reason").alias("reason"))
     return (
-        by_reason.agg(pl.len().alias("users"), pl.col("user_id").sort().head(5).alias("for_example")).collect().to_dicts()
+        by_reason.agg(pl.len().alias("users"), pl.col("user_id").sort().head(5).alias("for_example"))
+        .collect()
+        .to_dicts()
     )
 
 

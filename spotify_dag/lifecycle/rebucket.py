@@ -103,8 +103,6 @@ def planned(project: Project, into: int) -> Plan:
     SourceError
         If a source that users were handed in from cannot be opened: what was read of it is divided, too.
     """
-    import polars as pl
-
     lake, data = project.lake, project.settings.data
     users = sum(lake.row_counts(USERS).values())
     if not users:

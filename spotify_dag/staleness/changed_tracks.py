@@ -28,8 +28,6 @@ WHOLE_SHARE = 0.25
 
 def catalogue_inputs(project: Project) -> dict[str, Any]:
     """Return fingerprints of the inputs of the track catalogue; ``users`` is a list by bucket."""
-    import polars as pl
-
     lake = project.lake
     summed = of_buckets(lake, "catalogue", lambda: lake.fingerprints((USERS,)), partial(_users_summed, lake))
     audio = lake.scan(AUDIO_FEATURES).select("source", "source_version").unique().collect()

@@ -68,10 +68,10 @@ def of_buckets(
 
 
 def read_state(file: Root) -> dict[str, Any]:
-    """Return what is remembered in a file; nothing where it was written by other rules, or is damaged."""
+    """Return what is remembered in a file; nothing where it cannot be read, or other rules wrote it."""
     try:
         state = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return state["state"] if isinstance(state, dict) and state.get("rules") == RULES else {}
 

@@ -71,4 +71,6 @@ def _sums(fragment: Any) -> dict[str, int]:
     # A sum does not depend on the order of the rows. It may wrap around.
     compared = pl.struct([name for name in columns if name != "user_bucket"])
     hashed = rows.select("user_bucket", compared.hash().alias("hashed"))
-    return {str(bucket): total for bucket, total in hashed.group_by("user_bucket").agg(pl.col("hashed").sum()).iter_rows()}
+    return {
+        str(bucket): total for bucket, total in hashed.group_by("user_bucket").agg(pl.col("hashed").sum()).iter_rows()
+    }

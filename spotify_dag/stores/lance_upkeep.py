@@ -46,12 +46,15 @@ def drop_versions(table: Root, keep: timedelta) -> None:
 
 def fragments_naming(table: Root, column: str, value: str) -> list[int]:
     """Return the fragments with a row that has a value in a column, also where the row was deleted."""
-    dataset = opened(table)
     literal = value.replace("'", "''")
-    rows = dataset.scanner(
-        columns=[], filter=f"{column} = '{literal}'", with_row_id=True, with_row_address=True, include_deleted_rows=True
-    )
-    return sorted({address >> 32 for address in rows.to_table()["_rowaddr"].to_pylist()})
+    # Fragment by fragment: rows that were deleted come without an address.
+    return [
+        fragment.fragment_id
+        for fragment in opened(table).get_fragments()
+        if fragment.scanner(
+            columns=[column], filter=f"{column} = '{literal}'", with_row_id=True, include_deleted_rows=True
+        ).to_table().num_rows
+    ]  # fmt: skip
 
 
 def rewrite_fragments(table: Root, fragments: Iterable[int]) -> None:
