@@ -18,6 +18,7 @@ BENCHES = {
     "app_contract": "the app against its own description: thousands of generated requests, no server error",
     "updates": "10,000 updates of one user each: files and bytes beside a fresh build, the slowest answer meanwhile",
     "arrival": "10 new users on bases of 1,000 and 100,000: seconds, ratio, where the time goes",
+    "million_users": "1,000,000 drawn users: a tick with nothing new, 10 new users, one forgotten: seconds, memory",
     "findable": "from spotify-dag add to the index under a warm spotify-dag up: seconds, where they go",
     "crash": "a load of 1,000 users killed 30 times; 8 processes that add, refresh, forget, run and ask at once",
     "rebucket": "64 buckets of 20,000 users split into 256: seconds, bytes, three kills, no answer that changes",

@@ -16,7 +16,7 @@ from spotify_dag.schemas import ARTIST_FACTORS, FEWEST_LISTENERS, USER_TASTES
 from spotify_dag.staleness.stale_buckets import feature_version, index_version
 from spotify_dag.tower.gate import decide
 from spotify_dag.training_data.listening import training_users
-from spotify_dag.training_data.policy import nothing_to_train_on, trainable_users, training_buckets, training_digest
+from spotify_dag.training_data.policy import nothing_to_train_on, trainable_counts, training_buckets, training_digest
 from spotify_dag.training_data.training_settings import load_training_settings
 
 EVALUATED_USERS = 2_000
@@ -135,11 +135,9 @@ def compute_user_tower(
 
 def _card(project: Project, data: "UserData", training: "TrainingSettings", *, held_out: int) -> dict[str, Any]:
     """Return what a model card says of the data and the settings a tower was trained with."""
-    import polars as pl
-
     return {
         "feature_version": feature_version(project),
-        "users_in_lake": trainable_users(project).select(pl.len()).collect().item(),
+        "users_in_lake": sum(trainable_counts(project).values()),
         "snapshot": project.lake.snapshot(),
         "trained_on": {
             "users": data.users.height - held_out,

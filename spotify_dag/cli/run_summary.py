@@ -9,6 +9,8 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, REJECTS, TRACK_CATALOGUE, USER_EMBEDDINGS
 from spotify_dag.sources.base import COUNTED
 from spotify_dag.staleness.stale_buckets import index_version, tracks_wait_until
+from spotify_dag.stores.bucket_state import of_buckets
+from spotify_dag.stores.lake import Lake
 from spotify_dag.training_data.policy import nothing_to_train_on
 
 
@@ -31,25 +33,38 @@ def summary(project: Project) -> dict[str, Any]:
         .sort("count", "reason", descending=[True, False])
         .collect()
     )
-    left_out = (
-        lake.scan(USER_EMBEDDINGS)
-        .filter(pl.col("unembedded_reason").is_not_null())
-        .group_by(pl.col("unembedded_reason").alias("reason"))
-        .agg(pl.len().alias("users"), pl.col("user_id").sort().head(5).alias("for_example"))
-        .collect()
-    )
     version = project.published()
     return {
         "sources": sources.to_dicts(),
         "rejects": rejects.to_dicts(),
         "genre_coverage": genre_coverage(lake.scan(ARTIST_GENRES)),
-        "not_embedded": left_out.to_dicts(),
+        "not_embedded": _not_embedded(lake),
         "model_version": version,
         "model": project.registry.measurement(version) if version else None,
         "tracks": lake.scan(TRACK_CATALOGUE).select(pl.len()).collect().item(),
-        "users_in_index": project.user_index(version).rows().height if version else 0,
+        "users_in_index": project.user_index(version).count() if version else 0,
         "notes": _notes(project),
     }
+
+
+def _not_embedded(lake: Lake) -> list[dict[str, Any]]:
+    """Return why users have no embedding: ``reason, users, for_example``. Buckets without any are not read again."""
+    import polars as pl
+
+    def counted(buckets: list[int]) -> dict[int, int]:
+        reasons = lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("unembedded_reason").is_not_null())
+        counts = reasons.group_by("user_bucket").agg(pl.len()).collect()
+        return dict.fromkeys(buckets, 0) | dict(counts.iter_rows())
+
+    counts = of_buckets(lake, "not-embedded", lambda: lake.fingerprints((USER_EMBEDDINGS,)), counted)
+    having = [bucket for bucket, count in counts.items() if count]
+    rows = lake.scan(USER_EMBEDDINGS, having).filter(pl.col("unembedded_reason").is_not_null())
+    by_reason = rows.group_by(pl.col("unembedded_reason").alias("reason"))
+    return (
+        by_reason.agg(pl.len().alias("users"), pl.col("user_id").sort().head(5).alias("for_example"))
+        .collect()
+        .to_dicts()
+    )
 
 
 def _notes(project: Project) -> list[str]:

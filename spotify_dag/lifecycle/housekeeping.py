@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_dag.files import paths_below
 from spotify_dag.inbox.user_requests import ABANDONED_SECONDS
+from spotify_dag.lifecycle.held_names import HeldNames
 from spotify_dag.lifecycle.rebucket import drop_left_over
 from spotify_dag.schemas import TABLES
 from spotify_dag.sources.read_once import drop_left
@@ -67,6 +68,7 @@ def tidy(project: Project, keep: timedelta = KEEP_VERSIONS) -> Tidied:
         done.indexes_dropped.append(version)
     for index in project.user_indexes():
         index.optimise(keep)
+    HeldNames(project.lake).bring_up()  # of files that were joined just now: else the next deletion waits for it
     folders = {place for place in (project.settings.data, project.settings.local_data) if isinstance(place, Path)}
     done.abandoned = sum(map(_delete_abandoned, folders))
     done.abandoned += drop_left(project.left_of_sources, time.time() - ABANDONED_SECONDS, seconds=0)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from spotify_dag.features.genres import artist_key
+from spotify_dag.lifecycle.held_names import OF_TRACKS, HeldNames
 from spotify_dag.schemas import (
     ARTIST_FACTORS,
     ARTIST_GENRES,
@@ -24,7 +25,6 @@ from spotify_dag.schemas import (
     user_buckets,
 )
 from spotify_dag.tower.redaction import redacted
-from spotify_dag.tracks.catalogue_rows import track_identity
 from spotify_dag.tracks.corpus import title_words
 from spotify_dag.tracks.moods import PHRASES
 
@@ -96,55 +96,51 @@ class OrphanedText:
     def _bucket(self) -> int:
         return user_buckets([self.user_id], self.project.lake.n_buckets)[0]
 
+    @property
+    def _held(self) -> HeldNames:
+        return HeldNames(self.project.lake)
+
     @cached_property
     def _artist_keys(self) -> pl.Series:
-        """The artists that somebody listens to."""
-        return self._keys(None)
-
-    def _keys(self, buckets: list[int] | None) -> pl.Series:
+        """The artists that somebody listens to, of all that stand in a table."""
         import polars as pl
 
-        lake = self.project.lake
-        listed = lake.scan(RAW_PLAYLISTS, buckets).select("artist_name")
-        # Of users whose listening was dropped for its age, tastes are left.
-        weighed = lake.scan(USER_TASTES, buckets).filter(pl.col("kind") == "artist").select(artist_name="name")
-        names = pl.concat([listed, weighed]).unique().collect(engine="streaming")
-        return names.select(artist_key(pl.col("artist_name")).alias("artist_key")).to_series().unique()
+        tables = [self.project.lake.scan(table).select("artist_key") for table in (ARTIST_GENRES, ARTIST_FACTORS)]
+        present = pl.concat(tables).unique().collect()
+        return _except(present, self._held.unheld("artist", present, ["artist_key"]))
 
     def _artists_of_bucket(self) -> pl.Series:
         import polars as pl
 
-        present = self.project.lake.scan(ARTIST_GENRES, [self._bucket]).select("artist_key").collect()
-        return present.filter(~pl.col("artist_key").is_in(self._keys([self._bucket]).implode())).to_series()
-
-    def _items(self) -> pl.LazyFrame:
-        import polars as pl
-
-        names = ("track_name", "artist_name", "album_name")
-        items = self.project.lake.scan(RAW_PLAYLISTS).filter(pl.col("track_name").is_not_null())
-        return items.select(track_identity(), *names).unique()
+        lake, bucket = self.project.lake, [self._bucket]
+        listed = lake.scan(RAW_PLAYLISTS, bucket).select("artist_name")
+        # Of users whose listening was dropped for its age, tastes are left.
+        weighed = lake.scan(USER_TASTES, bucket).filter(pl.col("kind") == "artist").select(artist_name="name")
+        names = pl.concat([listed, weighed]).unique().collect(engine="streaming")
+        keys = names.select(artist_key(pl.col("artist_name")).alias("artist_key"))
+        present = lake.scan(ARTIST_GENRES, bucket).select("artist_key").collect()
+        return present.join(keys, on="artist_key", how="anti").to_series()
 
     def _tracks_of_catalogue(self) -> pl.DataFrame:
         """Return the tracks (``track_id``) that nobody has, or has by such a title, artist or album."""
         import polars as pl
 
-        rows, items = self.project.lake.scan(TRACK_CATALOGUE), self._items()
-        gone = [
-            rows.filter(pl.col(name).is_not_null())
-            .join(items, on=["track_id", name], how="anti", nulls_equal=True)
-            .select("track_id")
-            for name in ("track_name", "artist_name", "album_name")
-        ]
-        return pl.concat(gone).unique().collect(engine="streaming")
+        rows = self.project.lake.scan(TRACK_CATALOGUE).select("track_id", *OF_TRACKS).collect()
+        named = ((name, rows.filter(pl.col(name).is_not_null())) for name in OF_TRACKS)
+        gone = [self._held.unheld(name, some, ["track_id", name]).select("track_id") for name, some in named]
+        return pl.concat(gone).unique()
 
     @cached_property
     def _track_ids(self) -> pl.Series:
-        """The tracks that somebody has."""
-        return self._items().select("track_id").unique().collect(engine="streaming").to_series()
+        """The tracks that somebody has, of all that stand in the catalogue or in the index."""
+        import polars as pl
+
+        catalogue = self.project.lake.scan(TRACK_CATALOGUE).select("track_id").collect()
+        present = pl.concat([catalogue, self.project.track_index.column("track_id")]).unique()
+        return _except(present, self._held.unheld("track", present, ["track_id"]))
 
     def _tracks_of_index(self) -> pl.Series:
-        present = self.project.track_index.column("track_id")
-        return present.join(self._track_ids.to_frame(), on="track_id", how="anti").to_series()
+        return self._held.unheld("track", self.project.track_index.column("track_id"), ["track_id"]).to_series()
 
     def _weekly_lists(self) -> pl.DataFrame:
         """Return the lists (``user_id, week``) with a track that nobody has any more: its id may hold its title."""
@@ -152,28 +148,22 @@ class OrphanedText:
 
         listed = self.project.lake.scan(WEEKLY_PLAYLISTS).select("user_id", "week", pl.col("tracks").alias("track_id"))
         tracks = listed.explode("track_id").drop_nulls().collect()
-        return tracks.join(self._track_ids.to_frame(), on="track_id", how="anti").select("user_id", "week").unique()
+        return self._held.unheld("track", tracks, ["track_id"]).select("user_id", "week").unique()
 
     def _factors(self) -> pl.DataFrame:
-        import polars as pl
-
         rows = self.project.lake.scan(ARTIST_FACTORS).select("artist_key").unique().collect()
-        return rows.filter(~pl.col("artist_key").is_in(self._artist_keys.implode()))
+        return self._held.unheld("artist", rows, ["artist_key"])
 
     def _texts(self) -> pl.DataFrame:
         """Return the strings (``text``) that have a vector and that nothing needs."""
         import polars as pl
 
         lake = self.project.lake
-        items, tracks = lake.scan(RAW_PLAYLISTS), lake.scan(TRACK_CATALOGUE)
+        tracks = lake.scan(TRACK_CATALOGUE)
         genres = (
             lake.scan(table).select(pl.col("genres").list.explode()) for table in (ARTIST_GENRES, TRACK_CATALOGUE)
         )
         needed = [
-            items.select("artist_name"),
-            items.select("playlist_name"),
-            items.select(title_words(pl.col("track_name")).explode()),
-            lake.scan(USER_TASTES).select("name"),
             tracks.select("artist_name"),
             tracks.select(title_words(pl.col("track_name")).explode()),
             *genres,
@@ -181,7 +171,8 @@ class OrphanedText:
         ]
         named = pl.concat([frame.select(pl.all().alias("text")) for frame in needed]).unique()
         present = lake.scan(TEXT_VECTORS).select("text").unique()
-        return present.join(named, on="text", how="anti").collect(engine="streaming")
+        others = present.join(named, on="text", how="anti").collect(engine="streaming")
+        return self._held.unheld("text", others, ["text"])
 
     def _change(self, arrays: dict[str, np.ndarray], owners: list[str]) -> dict[str, np.ndarray] | None:
         (digest,) = self.project.tombstones.digests([self.user_id])
@@ -193,3 +184,8 @@ class OrphanedText:
             places["models"] += self._change(arrays, owners) is not None
 
         return note
+
+
+def _except(present: pl.DataFrame, gone: pl.DataFrame) -> pl.Series:
+    """Return the values of a frame of one column that are not in another one."""
+    return present.join(gone, on=present.columns, how="anti").to_series()

@@ -103,10 +103,8 @@ def planned(project: Project, into: int) -> Plan:
     SourceError
         If a source that users were handed in from cannot be opened: what was read of it is divided, too.
     """
-    import polars as pl
-
     lake, data = project.lake, project.settings.data
-    users = lake.scan(USERS).select(pl.len()).collect().item()
+    users = sum(lake.row_counts(USERS).values())
     if not users:
         raise SplitError(
             f"{data} has no users, so there are no buckets to split. A new data root gets its number from "
@@ -222,9 +220,9 @@ def _bring_up(project: Project, there: Project, done: Split, progress: Progress,
     with progress.task("Splitting buckets", len(stale)) as advance:
         for buckets in lake.chunks(RAW_PLAYLISTS, stale, COPIED_ROWS) if stale else ():
             with nullcontext() if alone else lake.buckets_locked(buckets):
-                sources = _sources(lake)
+                sources = lake.fingerprints(SPLIT_TABLES)
                 made = _copy(project, there, buckets)
-                _note(lake, there.lake, {bucket: (sources.get(bucket, ""), made[bucket]) for bucket in buckets})
+                _note(lake, there.lake, {bucket: (sources[bucket], made[bucket]) for bucket in buckets})
             done.copied += len(buckets)
             advance(len(buckets))
     for index in project.user_indexes():
@@ -250,21 +248,12 @@ def _stale(lake: Lake, there: Lake) -> list[int]:
     notes = _notes(lake)
     if notes.get("into") != there.n_buckets:
         return list(range(lake.n_buckets))
-    sources, made = _sources(lake), _made(there, lake.n_buckets)
+    sources, made = lake.fingerprints(SPLIT_TABLES), _made(there, lake.n_buckets)
     return [
         bucket
         for bucket in range(lake.n_buckets)
-        if notes["buckets"].get(str(bucket)) != [sources.get(bucket, ""), made.get(bucket, _digest([]))]
+        if notes["buckets"].get(str(bucket)) != [sources[bucket], made.get(bucket, _digest([]))]
     ]
-
-
-def _sources(lake: Lake) -> dict[int, str]:
-    """Return a fingerprint of the files of each bucket: a bucket that is written has other files."""
-    files: dict[int, list[str]] = {}
-    for table in SPLIT_TABLES:
-        for bucket, paths in lake.files(table, "path").items():
-            files.setdefault(bucket, []).extend(f"{table.name} {path}" for path in paths)
-    return {bucket: _digest(lines) for bucket, lines in files.items()}
 
 
 def _made(there: Lake, n_buckets: int) -> dict[int, str]:

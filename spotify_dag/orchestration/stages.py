@@ -195,9 +195,7 @@ def waiting(project: Project) -> dict[str, list[int]]:
 
     While there is no user, nothing waits for a stage that learns from all of them.
     """
-    import polars as pl
-
-    anybody = project.lake.scan(USERS).select(pl.len()).collect().item() > 0
+    anybody = bool(project.lake.row_counts(USERS))
     waits: dict[str, list[int]] = {}
     for stage in STAGES.values():
         due = stage.due(project) if anybody or stage.partitions == Partitions.BUCKETS else None

@@ -6,10 +6,12 @@ buckets are compared with those that the catalogue was made from.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS
+from spotify_dag.stores.bucket_state import of_buckets
 from spotify_dag.stores.lake import Lake
 from spotify_dag.tracks.catalogue_rows import track_identity
 
@@ -26,20 +28,26 @@ WHOLE_SHARE = 0.25
 
 def catalogue_inputs(project: Project) -> dict[str, Any]:
     """Return fingerprints of the inputs of the track catalogue; ``users`` is a list by bucket."""
-    import polars as pl
-
     lake = project.lake
-    users = lake.scan(USERS).select("user_bucket", hashed=pl.struct("user_id", "content_hash", "opted_in").hash())
-    # A sum does not depend on the order of the rows. It may wrap around.
-    summed = dict(users.group_by("user_bucket").agg(pl.col("hashed").sum()).collect().iter_rows())
+    summed = of_buckets(lake, "catalogue", lambda: lake.fingerprints((USERS,)), partial(_users_summed, lake))
     audio = lake.scan(AUDIO_FEATURES).select("source", "source_version").unique().collect()
     return {
         "code": CATALOGUE_CODE,
         "artist_table": project.inbox.artist_genres_version(),
         "genres": str(genres_of_artists(lake).collect().hash_rows().sum()),
         "audio": str(audio.hash_rows().sum()),
-        "users": [str(summed.get(bucket, "")) for bucket in range(lake.n_buckets)],
+        "users": [summed[bucket] for bucket in range(lake.n_buckets)],
     }
+
+
+def _users_summed(lake: Lake, buckets: list[int]) -> dict[int, str]:
+    import polars as pl
+
+    users = lake.scan(USERS, buckets)
+    hashed = users.select("user_bucket", hashed=pl.struct("user_id", "content_hash", "opted_in").hash())
+    # A sum does not depend on the order of the rows. It may wrap around.
+    summed = hashed.group_by("user_bucket").agg(pl.col("hashed").sum()).collect()
+    return dict.fromkeys(buckets, "") | {bucket: str(total) for bucket, total in summed.iter_rows()}
 
 
 def genres_of_artists(lake: Lake) -> pl.LazyFrame:
@@ -80,6 +88,11 @@ def _sum(fingerprints: list[str]) -> str:
     return str(sum(present) % 2**64) if present else ""
 
 
+def changed_buckets(before: dict[str, Any], now: dict[str, Any]) -> list[int]:
+    """Return the buckets whose users differ between two results of `catalogue_inputs` with as many buckets."""
+    return [bucket for bucket, users in enumerate(now["users"]) if users != before["users"][bucket]]
+
+
 def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any]) -> pl.Series | None:
     """Return the keys of all tracks whose row in the catalogue may have to change; None if any row may.
 
@@ -98,7 +111,7 @@ def touched_tracks(lake: Lake, before: dict[str, Any] | None, now: dict[str, Any
 
     if before is None or any(before[name] != now[name] for name in ("code", "audio")):
         return None
-    buckets = [bucket for bucket, users in enumerate(now["users"]) if users != before["users"][bucket]]
+    buckets = changed_buckets(before, now)
     if len(buckets) > WHOLE_SHARE * lake.n_buckets:
         return None
     items = lake.scan(RAW_PLAYLISTS).filter(pl.col("track_name").is_not_null())

@@ -1,7 +1,8 @@
 """Find stale data by comparing tables.
 
 Each row says what it was made from (`content_hash`, `feature_version`, `model_version`). There is no cursor that could
-be lost. After a kill at any moment the comparison finds what is missing.
+be lost. After a kill at any moment the comparison finds what is missing. Rows are compared in buckets that were written
+since they were compared last (`stores.bucket_state`): where nothing is new, no row is read.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_dag.features.embeddings import FEATURES_CODE
 from spotify_dag.project import Project
-from spotify_dag.schemas import AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS
+from spotify_dag.schemas import AUDIO_FEATURES, INGESTS, TRACK_CATALOGUE, USER_EMBEDDINGS, USERS, user_buckets
 from spotify_dag.sources.base import HasAudioFeatures, Source
 from spotify_dag.sources.ingestion import source_versions
 from spotify_dag.sources.read_once import ReadOnce
-from spotify_dag.staleness.changed_tracks import AT_ONCE, catalogue_inputs, made_from
+from spotify_dag.staleness.changed_tracks import AT_ONCE, catalogue_inputs, changed_buckets, made_from
+from spotify_dag.stores.bucket_state import of_buckets
+from spotify_dag.stores.index_digests import index_digests
 from spotify_dag.stores.user_index import UserIndex
 from spotify_dag.tower.gate import soundness
-from spotify_dag.training_data.policy import may_be_trained_on, trainable_users
+from spotify_dag.training_data.policy import may_be_trained_on, not_trained_on, trainable_counts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -102,14 +105,25 @@ def stale_features(project: Project, buckets: Sequence[int] | None = None) -> li
 
     Old embeddings were not made from the present users and preferences with the present settings.
     """
-    import polars as pl
+    lake, preferences, version = project.lake, project.preferences, feature_version(project)
 
-    columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
-    version = feature_version(project)
-    users = project.preferences.hashed(project.lake.scan(USERS, buckets), buckets)
-    users = users.with_columns(pl.lit(version).alias("feature_version"))
-    embedded = project.lake.scan(USER_EMBEDDINGS, buckets)
-    return _differing(users.select(columns).collect(), embedded.select(columns).collect())
+    def fingerprints() -> dict[int, str]:
+        said = preferences.fingerprints()
+        files = lake.fingerprints((USERS, USER_EMBEDDINGS))
+        return {bucket: f"{version} {files[bucket]} {said[bucket]}" for bucket in files}
+
+    def is_stale(some: list[int]) -> dict[int, bool]:
+        import polars as pl
+
+        columns = ["user_bucket", "user_id", "content_hash", "feature_version"]
+        users = preferences.hashed(lake.scan(USERS, some), some)
+        users = users.with_columns(pl.lit(version).alias("feature_version"))
+        embedded = lake.scan(USER_EMBEDDINGS, some)
+        differing = _differing(users.select(columns).collect(), embedded.select(columns).collect())
+        return {bucket: bucket in differing for bucket in some}
+
+    stale = of_buckets(lake, "features", fingerprints, is_stale, buckets)
+    return sorted(bucket for bucket, differs in stale.items() if differs)
 
 
 def stale_index(project: Project, index: UserIndex, buckets: Sequence[int] | None = None) -> list[int]:
@@ -117,13 +131,24 @@ def stale_index(project: Project, index: UserIndex, buckets: Sequence[int] | Non
 
     Old rows were not made from the present user embeddings, or have another opt-in than the table ``users``.
     """
-    import polars as pl
+    lake = project.lake
 
-    columns = ["user_bucket", "user_id", "content_hash", "feature_version", "opted_in"]
-    embedded = project.lake.scan(USER_EMBEDDINGS, buckets).filter(pl.col("unembedded_reason").is_null())
-    opted = project.lake.scan(USERS, buckets).select("user_id", "opted_in")
-    expected = embedded.join(opted, on="user_id", how="left")
-    return _differing(expected.select(columns).collect(), index.rows(buckets).select(columns))
+    def fingerprints() -> dict[int, str]:
+        files, rows = lake.fingerprints((USERS, USER_EMBEDDINGS)), index_digests(lake, index)
+        return {bucket: f"{files[bucket]} {rows[bucket]:016x}" for bucket in files}
+
+    def is_stale(some: list[int]) -> dict[int, bool]:
+        import polars as pl
+
+        columns = ["user_bucket", "user_id", "content_hash", "feature_version", "opted_in"]
+        embedded = lake.scan(USER_EMBEDDINGS, some).filter(pl.col("unembedded_reason").is_null())
+        opted = lake.scan(USERS, some).select("user_id", "opted_in")
+        expected = embedded.join(opted, on="user_id", how="left").select(columns).collect()
+        differing = _differing(expected, index.rows(some).select(columns))
+        return {bucket: bucket in differing for bucket in some}
+
+    stale = of_buckets(lake, f"stale-{index.name}", fingerprints, is_stale, buckets)
+    return sorted(bucket for bucket, differs in stale.items() if differs)
 
 
 def tower_is_stale(project: Project) -> str | None:
@@ -132,8 +157,6 @@ def tower_is_stale(project: Project) -> str | None:
     Reasons are: no tower, a training that was killed before the gate was asked, other features, or twice as many users
     as at the last training. A single new user is no reason.
     """
-    import polars as pl
-
     version = project.registry.latest()
     if version is None:
         return "there is none"
@@ -144,7 +167,7 @@ def tower_is_stale(project: Project) -> str | None:
     card = project.registry.card(version)
     if not fits_features(project, card):
         return "the features have changed"
-    users = trainable_users(project).select(pl.len()).collect().item()
+    users = sum(trainable_counts(project).values())
     if users >= 2 * card["users_in_lake"]:
         return f"the base has grown from {card['users_in_lake']:,} to {users:,} users"
     return None
@@ -191,8 +214,6 @@ def stale_audio(project: Project) -> dict[str, str | None]:
 
 def stale_catalogue(project: Project) -> str | None:
     """Return why the catalogue of tracks must be brought up to date, or None. A few new users are no reason yet."""
-    import polars as pl
-
     card, inputs = project.track_catalogue_card(), catalogue_inputs(project)
     before = made_from(card, inputs)
     if before is None or any(before.get(name) != inputs[name] for name in AT_ONCE):
@@ -202,9 +223,17 @@ def stale_catalogue(project: Project) -> str | None:
     made_at = datetime.fromisoformat(card["made_at"])
     if datetime.now(UTC) - made_at >= CATALOGUE_AGE:
         return "the catalogue of tracks is a day old, and users are new or changed"
-    read = (pl.col("fetched_at") >= made_at).sum()
-    new, count = project.lake.scan(USERS).select(read, pl.len()).collect().row(0)
+    count = sum(project.lake.row_counts(USERS).values())
+    new = _read_since(project, made_at, changed_buckets(before, inputs))
     return "tracks are new or changed" if new >= max(CATALOGUE_USERS, CATALOGUE_SHARE * count) else None
+
+
+def _read_since(project: Project, since: datetime, buckets: list[int]) -> int:
+    """Return how many users of some buckets were read since a time."""
+    import polars as pl
+
+    users = project.lake.scan(USERS, buckets).filter(pl.col("fetched_at") >= since)
+    return int(users.select(pl.len()).collect().item())
 
 
 def tracks_wait_until(project: Project) -> datetime | None:
@@ -266,8 +295,7 @@ def stale_continuation(project: Project) -> str | None:
     card = project.track_model.card()
     if card is None:
         return "there is none"
-    allowed = project.lake.scan(USERS).filter(may_be_trained_on(project)).select("user_id").collect()
-    lost = project.track_model.users().join(allowed, on="user_id", how="anti").height
+    lost = sum(_lost_users(project).values())
     counts = {"catalogue": tracks, "items": items}
     reasons = {
         "the encoder has changed": card["encoder"] != project.encoder.digest,
@@ -281,6 +309,29 @@ def stale_continuation(project: Project) -> str | None:
         },
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _lost_users(project: Project) -> dict[int, int]:
+    """Return by bucket how many users of the continuation model are gone, or may no longer be learned from."""
+    lake, without = project.lake, sorted(not_trained_on(project))
+    learned = f"{project.track_model.users_version()} {without}"
+
+    def fingerprints() -> dict[int, str]:
+        return {bucket: f"{learned} {files}" for bucket, files in lake.fingerprints((USERS,)).items()}
+
+    def lost(some: list[int]) -> dict[int, int]:
+        import polars as pl
+
+        users = project.track_model.users()
+        # Of somebody who was forgotten a row without a name is left: it is lost in whichever bucket.
+        named = users["user_id"].fill_null("").to_list()
+        places = pl.Series("user_bucket", user_buckets(named, lake.n_buckets), dtype=pl.Int32)
+        theirs = users.with_columns(places).filter(pl.col("user_bucket").is_in(some))
+        allowed = lake.scan(USERS, some).filter(may_be_trained_on(project)).select("user_id").collect()
+        gone = theirs.join(allowed, on="user_id", how="anti")["user_bucket"].value_counts()
+        return dict.fromkeys(some, 0) | dict(gone.iter_rows())
+
+    return of_buckets(lake, "continuation", fingerprints, lost)
 
 
 def _versions(project: Project, sources: Sequence[Source]) -> pl.DataFrame:

@@ -127,6 +127,28 @@ class Lake:
             files.setdefault(bucket, []).append(said)
         return files
 
+    def file_uris(self, table: Table) -> list[str]:
+        """Return the files of the newest version of a table: paths, or URIs."""
+        return list(_open(self.uri(table)).file_uris()) if self.exists(table) else []
+
+    def fingerprints(self, tables: Iterable[Table]) -> dict[int, str]:
+        """Return a fingerprint of the files of each bucket in some tables: a bucket that is written has other files.
+
+        It costs with the number of files, as no row is read.
+        """
+        names: dict[int, list[str]] = {bucket: [] for bucket in range(self.n_buckets)}
+        for table in tables:
+            for bucket, paths in self.files(table, "path").items():
+                names[bucket] += [f"{table.name} {path}" for path in paths]
+        return {
+            bucket: hashlib.sha256("\n".join(sorted(some)).encode()).hexdigest()[:16] for bucket, some in names.items()
+        }
+
+    def row_counts(self, table: Table) -> dict[int, int]:
+        """Return the rows of each bucket that has some, as the log says; no row is read."""
+        counts = {bucket: sum(rows) for bucket, rows in self.files(table, "num_records").items()}
+        return {bucket: count for bucket, count in counts.items() if count}
+
     def scan(self, table: Table, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
         """Return the present rows of a table, or of some of its buckets; no rows if it was never written."""
         import polars as pl

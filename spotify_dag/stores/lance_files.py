@@ -23,10 +23,9 @@ _NEWEST_FIRST = 2**64 - 1
 
 def damaged_files(table: Root) -> list[str]:
     """Return one line for each file of the newest version of a table, ``NAME.lance``, that is gone or cut short."""
-    manifests = {_version(file): file for file in (table / "_versions").glob("*.manifest")}
-    if not manifests:
+    newest = newest_manifest(table)
+    if newest is None:
         return [f"{table} has no manifest"]
-    newest = manifests[max(manifests)]
     if isinstance(newest, Path) and (wrong := _wrong(newest)):
         return [wrong]
     needed = sorted({name.decode() for name in _DATA.findall(newest.read_bytes())})
@@ -34,6 +33,11 @@ def damaged_files(table: Root) -> list[str]:
         present = set(names_in(table / "data"))
         return [f"{table}/data/{name} is gone" for name in needed if name not in present]
     return [wrong for name in needed if (wrong := _wrong(table / "data" / name))]
+
+
+def newest_manifest(table: Root) -> Root | None:
+    """Return the file that says what the newest version of a table is made of, or None. Its content is never reused."""
+    return max((table / "_versions").glob("*.manifest"), key=_version, default=None)
 
 
 def _version(manifest: Root) -> int:

@@ -142,6 +142,11 @@ class Preferences:
         """Return what differs once anybody's preferences do; it costs nothing."""
         return [(file.name, *file_version(file)) for file in listed(self.root, "*.json")]
 
+    def fingerprints(self) -> dict[int, str]:
+        """Return for each bucket what differs once somebody in it says something else; files are not read."""
+        versions = {str(name): str(version) for name, *version in self.versions()}
+        return {bucket: versions.get(self._file(bucket).name, "") for bucket in range(self.n_buckets)}
+
     def digests(self, buckets: Iterable[int] | None = None) -> dict[str, int]:
         """Return, for every user who ever said something, a digest of what they leave out; 0 for nothing."""
         if not self.root.is_dir():

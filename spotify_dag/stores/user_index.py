@@ -23,6 +23,14 @@ from spotify_dag.files import delete_folder, read_own_json, write_atomically
 from spotify_dag.locks import locked
 from spotify_dag.root import Root, listed
 from spotify_dag.stores.lance_files import PRIMARY_KEY, damaged_files
+from spotify_dag.stores.lance_upkeep import (
+    FRAGMENT_ROWS,
+    drop_versions,
+    fold_in,
+    fragments_naming,
+    join_fragments,
+    rewrite_fragments,
+)
 from spotify_dag.tombstones import Tombstones
 from spotify_dag.tower.score import ScoreScale
 
@@ -125,6 +133,10 @@ class UserIndex:
     def name(self) -> str:
         """Name of the LanceDB table."""
         return f"{PREFIX}{self.model_version}"
+
+    @property
+    def _folder(self) -> Root:
+        return self.root / f"{self.name}.lance"
 
     def held(self, before: UserIndex | None = None) -> UserIndex:
         """Return this index with its table open, for many questions; they are answered from the rows as they are now.
@@ -230,12 +242,13 @@ class UserIndex:
             return
         with self._writing():
             self._fold()
-            # Unverified files are those of killed writers: no other writer is active now.
-            self._table().optimize(cleanup_older_than=keep, delete_unverified=True)
+            join_fragments(self._folder)
+            fold_in(self._folder)
+            drop_versions(self._folder, keep)
 
     def written_at(self) -> float:
         """Return the time of the last write, in seconds since 1970."""
-        return (self.root / f"{self.name}.lance" / "_versions").stat().st_mtime
+        return (self._folder / "_versions").stat().st_mtime
 
     def drop(self) -> None:
         """Delete the whole index."""
@@ -244,40 +257,34 @@ class UserIndex:
 
     def drop_damaged(self) -> list[str]:
         """Delete the whole index where a file of it is damaged; return what was."""
-        folder = self.root / f"{self.name}.lance"
-        if not damaged_files(folder):
+        if not damaged_files(self._folder):
             return []
         with self._writing():  # again: a writer may have replaced the version that was looked at
-            wrong = damaged_files(folder)
+            wrong = damaged_files(self._folder)
             if wrong:
-                delete_folder(folder)
+                delete_folder(self._folder)
         return wrong
 
     def expunge(self, user_id: str) -> int:
         """Remove a user from the table, its older versions and the disk; return the number of rows removed, 0 or 1.
 
-        The table is written anew. LanceDB's own deletion would leave the row in its file, and write the id to another
-        file.
+        Fragments that hold the user are written anew, and no others. LanceDB's own deletion would leave the row in its
+        file, and write a condition with the id to another file.
         """
-        import warnings
-
-        import pyarrow.compute as pc
-
         if self._table() is None:
             return 0
         with self._writing():
             table = self._table()
-            rows = table.to_arrow()
-            left = rows.filter(pc.not_equal(rows["user_id"], user_id))
-            if left.num_rows < rows.num_rows:
-                # The schema that was read holds the primary key.
-                _connect(self.root).create_table(self.name, left, schema=rows.schema, mode="overwrite")
-                self._fold()
-            with warnings.catch_warnings():
-                # It warns that readers of older versions will fail, which is meant here.
-                warnings.simplefilter("ignore", UserWarning)
-                self._table().optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
-            return rows.num_rows - left.num_rows
+            found = table.search().where(_in_users([user_id])).select(["user_id"]).with_row_id(True).limit(None)
+            rows = found.to_arrow()["_rowid"].to_pylist()
+            # Where a row of the user was replaced, too: it is still in its file.
+            holding = fragments_naming(self._folder, "user_id", user_id)
+            if rows:
+                table.delete(f"_rowid in ({', '.join(map(str, rows))})")
+            if holding:
+                rewrite_fragments(self._folder, holding)
+            drop_versions(self._folder, timedelta(0))
+            return len(rows)
 
     def _conformed(self, rows: pl.DataFrame) -> pa.Table:
         """Return rows as the table holds them; one of an older version has longer vectors."""
@@ -315,7 +322,8 @@ class UserIndex:
             return False
         beside = [table.index_stats(index.name).num_unindexed_rows for index in table.list_indices()]
         many = table.count_rows() > EXACT_ROWS and not beside
-        small = table.stats()["fragment_stats"]["num_small_fragments"]
+        # Fragments of fewer rows than others are joined to.
+        small = table.stats()["fragment_stats"]["num_fragments"] - table.count_rows() // FRAGMENT_ROWS
         if not (many or small > FOLD_FRAGMENTS or max(beside, default=0) > FOLD_ROWS):
             return False
         self.optimise()
@@ -358,6 +366,11 @@ class UserIndex:
         if self.n_buckets is not None:
             added.append(pl.col("user_bucket") % self.n_buckets)
         return rows.with_columns(added).select(columns).sort("user_id")
+
+    def count(self) -> int:
+        """Return the number of users; 0 if the index does not exist."""
+        table = self._table()
+        return 0 if table is None else int(table.count_rows())
 
     def _in_buckets(self, buckets: Sequence[int]) -> str:
         bucket = "user_bucket" if self.n_buckets is None else f"user_bucket % {self.n_buckets}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spotify_dag.errors import SpotifyDagError
-from spotify_dag.files import delete_folder, names_in, read_own_json, write_atomically
+from spotify_dag.files import delete_folder, file_version, names_in, read_own_json, write_atomically
 from spotify_dag.root import ObjectPath, Root
 from spotify_dag.tracks.candidates import FirstStage
 from spotify_dag.tracks.continuation import Continuation
@@ -152,6 +152,11 @@ class TrackModel:
             If there is none.
         """
         return _table(self._serving, "users")
+
+    def users_version(self) -> tuple[object, ...]:
+        """Return what differs once `users` does; nothing without a version that serves. The file is not read."""
+        card = self.card()
+        return file_version(self.root / card["version"] / "users.parquet") if card else ()
 
     def forget(self, user_id: str) -> int:
         """Take the id of a user out of what it was learned from; return 1, or 0 if it is not there.

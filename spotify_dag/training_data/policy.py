@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS
+from spotify_dag.stores.bucket_state import of_buckets
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,13 +45,38 @@ def not_trained_on(project: Project) -> list[str]:
 
 def trainable_users(project: Project, buckets: Iterable[int] | None = None) -> pl.LazyFrame:
     """Return the rows of `schemas.USER_EMBEDDINGS` of users that a tower may be trained on, of some buckets or all."""
+    return _learnable_users(project, buckets).filter(may_be_trained_on(project))
+
+
+def _learnable_users(project: Project, buckets: Iterable[int] | None) -> pl.LazyFrame:
+    """Return the rows of users that a tower could learn from, whatever their source forbids."""
     import polars as pl
 
     embedded = pl.col("unembedded_reason").is_null()
     # A tower learns from listening. Retention deletes listening but leaves embeddings, so such users are left out.
     dropped = project.lake.scan(USERS, buckets).filter(pl.col("dropped_at").is_not_null())
-    rows = project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded, may_be_trained_on(project))
-    return rows.join(dropped, on="user_id", how="anti")
+    return project.lake.scan(USER_EMBEDDINGS, buckets).filter(embedded).join(dropped, on="user_id", how="anti")
+
+
+def trainable_counts(project: Project) -> dict[int, int]:
+    """Return how many users of each bucket a tower may be trained on; buckets without any are left out."""
+    lake, without = project.lake, not_trained_on(project)
+
+    def by_source(buckets: list[int]) -> dict[int, dict[str, int]]:
+        import polars as pl
+
+        counted: dict[int, dict[str, int]] = {bucket: {} for bucket in buckets}
+        counts = _learnable_users(project, buckets).group_by("user_bucket", "source").agg(pl.len()).collect()
+        for bucket, source, count in counts.iter_rows():
+            counted[bucket][source] = count
+        return counted
+
+    counts = of_buckets(lake, "trainable", lambda: lake.fingerprints((USERS, USER_EMBEDDINGS)), by_source)
+    allowed = {
+        bucket: sum(count for source, count in sources.items() if source not in without)
+        for bucket, sources in counts.items()
+    }
+    return {bucket: count for bucket, count in allowed.items() if count}
 
 
 def forbids_sharing(sources: Iterable[str]) -> list[str]:
@@ -69,7 +95,7 @@ def nothing_to_train_on(project: Project) -> str | None:
     """Return why a tower cannot be trained, and what can be done; None if it can."""
     import polars as pl
 
-    trainable = trainable_users(project).select(pl.len()).collect().item()
+    trainable = sum(trainable_counts(project).values())
     if trainable >= LEAST_USERS:
         return None
     dropped = project.lake.scan(USERS).filter(pl.col("dropped_at").is_not_null()).select(pl.len()).collect().item()
@@ -98,13 +124,16 @@ def training_buckets(project: Project) -> list[int]:
 
     A hash spreads users over buckets, so the first buckets are a fair sample.
     """
-    import polars as pl
-
     # Buckets that were split follow each other: the sample stays nearly the same.
-    order = pl.col("user_bucket") % project.lake.of_origin, pl.col("user_bucket")
-    counts = trainable_users(project).group_by("user_bucket").agg(pl.len()).sort(*order).collect()
-    within = counts.filter(pl.col("len").cum_sum() <= project.settings.train_users)
-    return (within if within.height else counts.head(1))["user_bucket"].to_list()
+    of_origin = project.lake.of_origin
+    counts = sorted(trainable_counts(project).items(), key=lambda item: (item[0] % of_origin, item[0]))
+    within, held = [], 0
+    for bucket, count in counts:
+        held += count
+        if within and held > project.settings.train_users:
+            break
+        within.append(bucket)
+    return within
 
 
 def training_sample(project: Project, buckets: Iterable[int]) -> pl.LazyFrame:

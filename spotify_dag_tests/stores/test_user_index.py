@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from spotify_dag.stores import lance_upkeep as upkeep
 from spotify_dag.stores import user_index as vectors_module
 from spotify_dag.stores.user_index import UserIndex, as_kept
 from spotify_dag_tests.waiting import GUARD
@@ -71,6 +72,40 @@ def test_rows_may_name_the_bucket_they_will_be_in(index: UserIndex) -> None:
     assert held(index) == [("a", 0, 1), ("b", 6, 1), ("c", 1, 2)]
     of_two.replace([0], rows([], [], drawn(0)))
     assert held(index) == [("c", 1, 2)]
+
+
+@pytest.mark.medium
+def test_who_is_forgotten_leaves_the_fragments_that_held_them_and_no_other_is_touched(
+    index: UserIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a row of theirs was replaced before: it is still in its file until then."""
+    monkeypatch.setattr(upkeep, "FRAGMENT_ROWS", 4)
+    monkeypatch.setattr(vectors_module, "EXACT_ROWS", 10)
+    for bucket in range(4):
+        index.replace([bucket], rows([f"user-{bucket}-{number}" for number in range(6)], bucket, drawn(6, seed=bucket)))
+    index.optimise()
+    assert index.approximation() is not None
+    index.merge(rows(["user-1-2"], 1, drawn(1), content=2), [])
+    folder = index.root / f"{index.name}.lance"
+    before = {name for fragment in upkeep.opened(folder).get_fragments() for name in paths(fragment)}
+    named = {file.name for file in (folder / "data").iterdir() if b"user-1-2" in file.read_bytes()}
+    assert len(named) == 2
+    neighbours = index.rows(with_vectors=True).filter(pl.col("user_id") != "user-1-2")
+
+    assert index.expunge("user-1-2") == 1
+    after = {file.name for file in (folder / "data").iterdir()}
+    assert before - after == named
+    assert not [file for file in folder.rglob("*") if file.is_file() and b"user-1-2" in file.read_bytes()]
+    assert index.rows(with_vectors=True).equals(neighbours)
+    assert len(index._table().list_versions()) == 1
+    assert index.expunge("user-1-2") == 0
+    query = neighbours["vector"].to_numpy()[7]
+    ((best,),) = index.nearest(query[None], 1)
+    assert best[0] == neighbours["user_id"][7]
+
+
+def paths(fragment: Any) -> list[str]:
+    return [file.path for file in fragment.metadata.files]
 
 
 @pytest.mark.medium
