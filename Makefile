@@ -39,7 +39,7 @@ fast: dev  ## Run the tests to run at every save: in about a minute, no processe
 test: dev  ## Run all tests but those of `make slow`
 	$(PYTEST) -m "not slow and not browser"
 
-slow: dev  ## Run kills, whole runs, PostgreSQL and browsers
+slow: dev  ## Run kills, whole runs, PostgreSQL, Ray and browsers
 	$(PYTEST) -m "slow or browser"
 
 fuzz: dev  ## Run the tests of random input with other input each time: in `make test` it is always the same
@@ -60,7 +60,7 @@ lint: dev  ## Check style, types, the direction of imports, dependencies and the
 	$(BIN)/deptry spotify_dag
 	$(BIN)/deptry . --ignore DEP004
 	$(BIN)/python -m tools.words
-	$(BIN)/hadolint Dockerfile deploy/space/Dockerfile
+	$(BIN)/hadolint Dockerfile deploy/cluster.Dockerfile deploy/space/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
@@ -79,8 +79,8 @@ bench: dev  ## Measure speed and memory
 lock: dev  ## Resolve the dependencies of pyproject.toml anew
 	$(COMPILE) --extra postgres --extra tune --output-file requirements.lock pyproject.toml
 	sed -i 's/^torch==\([0-9.]*\)+cpu$$/torch==\1/' requirements.lock
-	$(COMPILE) --extra postgres --extra tune --extra dev --constraint requirements.lock --output-file requirements-dev.lock \
-		pyproject.toml
+	$(COMPILE) --extra postgres --extra tune --extra ray --extra k8s --extra dev --constraint requirements.lock \
+		--output-file requirements-dev.lock pyproject.toml
 	sed -i 's/^torch==\([0-9.]*\)+cpu$$/torch==\1/' requirements-dev.lock
 
 clean:  ## Delete everything generated

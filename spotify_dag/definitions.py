@@ -26,7 +26,7 @@ from spotify_dag.orchestration.automation import AUTOMATION_SENSOR, automated
 from spotify_dag.orchestration.bucket_locks import with_buckets_locked
 from spotify_dag.orchestration.checks.table import asset_checks
 from spotify_dag.orchestration.freshness import freshness
-from spotify_dag.orchestration.partitions import user_bucket_partitions
+from spotify_dag.orchestration.partitions import bucket_backfills, user_bucket_partitions
 from spotify_dag.orchestration.schedules import LIFECYCLE_JOBS, SCHEDULES
 from spotify_dag.orchestration.sensors import arrivals, catch_up
 from spotify_dag.orchestration.stages import STAGE_JOBS
@@ -53,18 +53,19 @@ def build_definitions(
     settings = settings or Settings()
     resources = {"project": Project.open(settings), "progress": Progress(), **(overrides or {})}
     buckets = user_bucket_partitions(resources["project"].lake.n_buckets)
+    backfills = bucket_backfills(settings.buckets_per_run)
     with warnings.catch_warnings():
         # Single-run backfills and partitioned checks are what this graph is made of; Dagster calls them beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.Definitions(
             assets=automated(
-                *ingest_assets(buckets),
-                *feature_assets(settings, buckets),
+                *ingest_assets(buckets, backfills),
+                *feature_assets(settings, buckets, backfills),
                 *track_assets(),
                 *training_assets(),
-                *serving_assets(buckets),
-                *weekly_assets(buckets),
+                *serving_assets(buckets, backfills),
+                *weekly_assets(buckets, backfills),
             ),
             asset_checks=asset_checks(buckets),
             jobs=[*STAGE_JOBS.values(), *LIFECYCLE_JOBS],

@@ -166,6 +166,13 @@ class Settings(BaseSettings):
     postgres_url: SecretStr | None = Field(
         None, description="PostgreSQL for Dagster's instance; also tells forget where it is"
     )
+    buckets_per_run: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="At most this many user buckets in a run that the daemon starts, so that several runs share a "
+        "stage; default: all in one run",
+    )
     executor: Literal["in_process", "multiprocess"] = Field(
         "in_process", description="How Dagster runs steps: in one process (quick to start), or one process each"
     )
@@ -196,7 +203,7 @@ class Settings(BaseSettings):
     @classmethod
     def _names_a_scheme(cls, value: str | None) -> str | None:
         if value is not None and "://" not in value:
-            raise ValueError("write it as https://HOST or as a database, like postgresql://HOST/NAME")
+            raise ValueError("write it as https://HOST or as a database, like postgresql+psycopg2://HOST/NAME")
         return value
 
     @field_validator("alert_webhook", "ui_url")

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from spotify_dag.definitions import build_definitions
+from spotify_dag.orchestration.automation import AUTOMATED
 from spotify_dag.orchestration.partitions import WEEKS, user_bucket_partitions, weekly_bucket_partitions
 from spotify_dag.orchestration.stages import STAGES
 from spotify_dag.settings import Settings
@@ -121,6 +122,12 @@ def test_user_assets_share_one_set_of_buckets(definitions: dg.Definitions) -> No
     assert {tuple(partitions.get_partition_keys()) for partitions in keys.values()} == {
         tuple(f"{n:02d}" for n in range(64))
     }
+
+
+def test_automation_divides_buckets_into_runs_where_that_is_set(tmp_path: Path) -> None:
+    for limit, policy in ((None, dg.BackfillPolicy.single_run()), (16, dg.BackfillPolicy.multi_run(16))):
+        graph = build_definitions(settings=Settings(data=tmp_path, buckets_per_run=limit)).resolve_asset_graph()
+        assert {graph.get(dg.AssetKey(asset)).backfill_policy for asset in AUTOMATED} == {policy}
 
 
 def test_every_asset_that_is_made_has_a_blocking_check(definitions: dg.Definitions) -> None:

@@ -23,7 +23,7 @@ def locked(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("lock", "declared"),
-    [("requirements.lock", RUN), ("requirements-dev.lock", [*RUN, *EXTRAS["dev"]])],
+    [("requirements.lock", RUN), ("requirements-dev.lock", [*RUN, *EXTRAS["ray"], *EXTRAS["k8s"], *EXTRAS["dev"]])],
 )
 def test_a_lock_has_what_is_declared(lock: str, declared: list[str]) -> None:
     pins = locked(lock)

@@ -68,6 +68,7 @@ def test_defaults(tmp_path: Path) -> None:
         "app_connections_per_client": 64,
         "app_connections": 1_000,
         "postgres_url": None,
+        "buckets_per_run": None,
         "app_keeps": True,
         "app_max_upload_mb": 200,
         "app_request_seconds": 30,

@@ -18,7 +18,7 @@ GROUPS = {
     "Spotify": ("spotify_",),
     "Retention": ("retention_days", "gone_days"),
     "App": ("app_",),
-    "Dagster and alerts": ("dagster_home", "executor", "postgres_url", "alert_webhook", "ui_url"),
+    "Dagster and alerts": ("dagster_home", "buckets_per_run", "executor", "postgres_url", "alert_webhook", "ui_url"),
 }
 """Headings, and the names of settings, or the beginning of names, that stand under each; all others come first."""
 OTHERS = """\
@@ -30,6 +30,7 @@ OTHERS = """\
 | `SPOTIFY_DAG_TEST_DATA` | folder of real data sets for the tests; default: `../shared/data` |
 | `SPOTIFY_DAG_TEST_USERS` | users of the test of a data root in object storage; default: 60 |
 | `AWS_…` | keys and address of object storage: [how](../how-to/object-storage.md#set-it-up) |
+| `RAY_…` | address and token of a Ray cluster: [how](../how-to/outgrow-one-machine.md#a-cluster-of-ray) |
 """
 
 

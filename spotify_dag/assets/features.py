@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def feature_assets(settings: Settings, buckets: dg.StaticPartitionsDefinition) -> list[Any]:
+def feature_assets(
+    settings: Settings, buckets: dg.StaticPartitionsDefinition, backfills: dg.BackfillPolicy
+) -> list[Any]:
     """Return the assets of this stage."""
-    asset = partial(lake_asset, partitions=buckets, group="features")
+    asset = partial(lake_asset, partitions=buckets, backfills=backfills, group="features")
     return [
         asset(compute_artist_genres, ARTIST_GENRES, deps=["raw_playlists"], code_version="1"),
         asset(compute_user_tastes, USER_TASTES, deps=["raw_playlists", "artist_genres"], code_version="1"),

@@ -22,7 +22,7 @@ RESUMES = 100
 """Times that Dagster goes on with a source that was not at its end: large lists take days."""
 
 
-def ingest_assets(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
+def ingest_assets(buckets: dg.StaticPartitionsDefinition, backfills: dg.BackfillPolicy) -> list[Any]:
     """Return the assets of this stage."""
     known_users = dg.observable_source_asset(
         name="known_users",
@@ -34,8 +34,9 @@ def ingest_assets(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
         metadata={"owners": ", ".join(OWNERS)},
     )(observe_known_users)
     raw_playlists = lake_asset(
-        compute_raw_playlists, RAW_PLAYLISTS, partitions=buckets, group="ingest", deps=["known_users"], code_version="1"
-    )
+        compute_raw_playlists, RAW_PLAYLISTS, partitions=buckets, backfills=backfills, group="ingest",
+        deps=["known_users"], code_version="1",
+    )  # fmt: skip
     return [known_users, raw_playlists]
 
 

@@ -24,6 +24,7 @@ def lake_asset(
     table: Table,
     *,
     partitions: dg.PartitionsDefinition[Any],
+    backfills: dg.BackfillPolicy,
     group: str,
     deps: Sequence[str | dg.AssetDep],
     code_version: str,
@@ -38,7 +39,7 @@ def lake_asset(
         owners=OWNERS,
         code_version=code_version,
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=backfills,
         metadata={"dagster/column_schema": table_schema(table), "unique_key": ", ".join(table.key)},
     )
     return decorate(resilient(compute))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def serving_assets(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
+def serving_assets(buckets: dg.StaticPartitionsDefinition, backfills: dg.BackfillPolicy) -> list[Any]:
     """Return the assets of this stage."""
     latest = [
         dg.AssetDep(name, partition_mapping=dg.LastPartitionMapping()) for name in ("user_tower", "tower_evaluation")
@@ -33,7 +33,7 @@ def serving_assets(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
         owners=OWNERS,
         code_version="1",
         partitions_def=buckets,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=backfills,
         output_required=False,  # without a champion there is nothing to index with
         description="The user vectors of the champion, searched by cosine. Once every user is in it, it is "
         "published: one switch changes model and index together.",

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def weekly_assets(buckets: dg.StaticPartitionsDefinition) -> list[Any]:
+def weekly_assets(buckets: dg.StaticPartitionsDefinition, backfills: dg.BackfillPolicy) -> list[Any]:
     """Return the assets of this stage."""
     by_bucket = dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name="bucket")
     of_users = [dg.AssetDep(name, partition_mapping=by_bucket) for name in ("raw_playlists", "user_index")]
     return [
         lake_asset(
-            compute_weekly_playlist, WEEKLY_PLAYLISTS, partitions=weekly_bucket_partitions(buckets), group="serving",
-            deps=[*of_users, "track_factors"], code_version="1",
+            compute_weekly_playlist, WEEKLY_PLAYLISTS, partitions=weekly_bucket_partitions(buckets),
+            backfills=backfills, group="serving", deps=[*of_users, "track_factors"], code_version="1",
         )
     ]  # fmt: skip
 

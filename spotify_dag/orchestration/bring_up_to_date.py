@@ -69,8 +69,16 @@ def bring_up_to_date(
         yield StageRun(due.stage, due.reason, len(due.buckets or []), time.monotonic() - begun)
 
 
-def stage_tags(project: Project, due: Due) -> list[dict[str, str]]:
-    """Return the tags of the runs that make a stage: one per range of buckets, the present week, or both."""
+def stage_tags(project: Project, due: Due, *, at_most: int | None = None) -> list[dict[str, str]]:
+    """Return the tags of the runs that make a stage: one per range of buckets, the present week, or both.
+
+    Parameters
+    ----------
+    project, due
+        What is stale, and where.
+    at_most
+        Stale buckets of one run; None for no limit.
+    """
     if STAGES[due.stage].partitions == Partitions.WEEKS:
         return [{"dagster/partition": current_week()}]
     if due.buckets is None:
@@ -82,7 +90,7 @@ def stage_tags(project: Project, due: Due) -> list[dict[str, str]]:
     empty = set(range(project.lake.n_buckets)).difference(project.lake.row_counts(USERS))
     return [
         {"dagster/asset_partition_range_start": keys[first], "dagster/asset_partition_range_end": keys[last]}
-        for first, last in ranges(due.buckets, through=empty)
+        for first, last in ranges(due.buckets, through=empty, at_most=at_most)
     ]
 
 

@@ -21,6 +21,11 @@ def user_bucket_partitions(n_buckets: int) -> dg.StaticPartitionsDefinition:
     return dg.StaticPartitionsDefinition([f"{bucket:0{width}d}" for bucket in range(n_buckets)])
 
 
+def bucket_backfills(buckets_per_run: int | None) -> dg.BackfillPolicy:
+    """Return how automation and backfills divide buckets into runs: None for one run of all."""
+    return dg.BackfillPolicy.multi_run(buckets_per_run) if buckets_per_run else dg.BackfillPolicy.single_run()
+
+
 def current_week(now: datetime | None = None) -> str:
     """Return the partition of the present week, or of another time's: the date of its Sunday."""
     now = now or datetime.now(UTC)
@@ -56,17 +61,24 @@ def tagged_buckets(tags: Mapping[str, str]) -> list[int]:
     return list(range(int(first), int(last) + 1)) if first.isdigit() and last.isdigit() else []
 
 
-def ranges(buckets: Iterable[int], *, through: Collection[int] = ()) -> list[tuple[int, int]]:
+def ranges(
+    buckets: Iterable[int], *, through: Collection[int] = (), at_most: int | None = None
+) -> list[tuple[int, int]]:
     """Return buckets as ranges (first, last): Dagster runs a range of partitions in one run.
 
     A range has no gaps but those that are all ``through``: buckets in which there is nothing to do, and no run to save.
+    It has ``at_most`` so many of ``buckets``; None for no limit.
     """
     runs: list[tuple[int, int]] = []
+    taken = 0
     for bucket in sorted(set(buckets)):
-        if runs and all(between in through for between in range(runs[-1][1] + 1, bucket)):
+        joined = bool(runs) and taken != at_most
+        if joined and all(between in through for between in range(runs[-1][1] + 1, bucket)):
             runs[-1] = (runs[-1][0], bucket)
+            taken += 1
         else:
             runs.append((bucket, bucket))
+            taken = 1
     return runs
 
 

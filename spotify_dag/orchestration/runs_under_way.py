@@ -1,9 +1,12 @@
 """Runs that are queued or going on, and what they make."""
 
+from dataclasses import replace
+
 import dagster as dg
 
+from spotify_dag.orchestration.dagster_internals.processes import may_go_on
 from spotify_dag.orchestration.partitions import tagged_buckets
-from spotify_dag.orchestration.stages import STAGES
+from spotify_dag.orchestration.stages import STAGES, Due
 
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
@@ -24,6 +27,20 @@ def buckets_of_other_runs(instance: dg.DagsterInstance, run_id: str, asset: str)
     """Return the buckets for which runs that are queued or going on make an asset, but for one run."""
     others = [run for run in runs_under_way(instance) if run.run_id != run_id and asset in _assets(run)]
     return {bucket for run in others for bucket in tagged_buckets(run.tags)}
+
+
+def without_launched(instance: dg.DagsterInstance, due: Due) -> Due | None:
+    """Return a stage without the buckets that a launched run is going to make or is making; None if none is left.
+
+    Runs in the process of a command are not looked at: where that was killed on another machine, nobody says so.
+    """
+    last = STAGES[due.stage].assets[-1]
+    runs = [run for run in runs_under_way(instance) if last in _assets(run) and may_go_on(run)]
+    if due.buckets is None:
+        return None if runs else due
+    made = {bucket for run in runs for bucket in tagged_buckets(run.tags)}
+    left = [bucket for bucket in due.buckets if bucket not in made]
+    return replace(due, buckets=left) if left else None
 
 
 def _assets(run: dg.DagsterRun) -> set[str]:

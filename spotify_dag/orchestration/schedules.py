@@ -76,7 +76,7 @@ def refresh(
     keys = user_bucket_partitions(project.lake.n_buckets).get_partition_keys()
     now = (context.scheduled_execution_time or datetime.fromtimestamp(time.time(), UTC)).timestamp()
     due = buckets_of_the_day(now, project.layout(), project.settings.spotify_refresh_hours * 3600)
-    for first, last in ranges(due):
+    for first, last in ranges(due, at_most=project.settings.buckets_per_run):
         tags = {"dagster/asset_partition_range_start": keys[first], "dagster/asset_partition_range_end": keys[last]}
         yield dg.RunRequest(run_key=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}-{keys[first]}", tags=tags)
 
@@ -96,7 +96,7 @@ def monday_lists(
     if due is None:
         yield dg.SkipReason("Nobody wants a list, or all lists are there.")
         return
-    for tags in stage_tags(project, due):
+    for tags in stage_tags(project, due, at_most=project.settings.buckets_per_run):
         yield dg.RunRequest(run_key=tags["dagster/asset_partition_range_start"], tags=tags)
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from spotify_dag.lifecycle.repair import drop_damaged
 from spotify_dag.orchestration.bring_up_to_date import known_users_observations, stage_tags
-from spotify_dag.orchestration.runs_under_way import UNFINISHED
+from spotify_dag.orchestration.runs_under_way import UNFINISHED, without_launched
 from spotify_dag.orchestration.stages import STAGE_JOBS, Due, due_stages
 from spotify_dag.project import Project
 from spotify_dag.staleness.stale_buckets import known_users_versions
@@ -69,22 +69,24 @@ def catch_up(context: dg.SensorEvaluationContext, project: dg.ResourceParam[Proj
         return dg.SensorResult(skip_reason="Nothing has changed.", cursor=context.cursor)
     for damaged in drop_damaged(project):
         context.log.warning(damaged)
-    stages = {due.stage: due for due in due_stages(project)}
+    stale = {due.stage: due for due in due_stages(project)}
     if context.instance.get_runs(ITS_UNFINISHED_RUNS, limit=1):
         return dg.SensorResult(skip_reason="A stage is being run.", cursor=context.cursor)
+    stages = {name: left for name, due in stale.items() if (left := without_launched(context.instance, due))}
     seen = state.get("seen", {})
-    waits = {stage: wait for stage, wait in state.get("waits", {}).items() if stage in stages}
+    waits = {stage: wait for stage, wait in state.get("waits", {}).items() if stage in stale}
     overdue = _overdue(stages, seen, waits, time.time())
     requests: list[dg.RunRequest] = []
     if overdue is not None:
         wait, _ = waits.get(overdue.stage, (CATCH_UP_SECONDS, 0))
         waits[overdue.stage] = (min(2 * wait, LONGEST_WAIT_SECONDS), time.time() + wait)
-        requests = [dg.RunRequest(job_name=overdue.stage, tags=tags) for tags in stage_tags(project, overdue)]
+        tagged = stage_tags(project, overdue, at_most=project.settings.buckets_per_run)
+        requests = [dg.RunRequest(job_name=overdue.stage, tags=tags) for tags in tagged]
     elif stages:
         why = ", ".join(f"{stage}: {due.reason}" for stage, due in stages.items())
         context.log.info("Left to automation, or tried before. %s", why)
     seen = {stage: due.buckets for stage, due in stages.items()}
-    cursor = json.dumps({"seen": seen, "waits": waits, "quiet": None if stages else (before, now)})
+    cursor = json.dumps({"seen": seen, "waits": waits, "quiet": None if stale else (before, now)})
     skip_reason = None if requests else "Nothing is left over."
     return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=skip_reason)
 

@@ -22,8 +22,19 @@ def test_ranges_have_no_gaps() -> None:
     assert ranges([5], through={0, 4, 6}) == [(5, 5)]
 
 
-@given(st.sets(st.integers(0, 200)))
-def test_ranges_hold_exactly_the_buckets(buckets: set[int]) -> None:
-    found = ranges(buckets)
+def test_ranges_have_at_most_so_many_buckets() -> None:
+    assert ranges(range(6), at_most=4) == [(0, 3), (4, 5)]
+    assert ranges(range(4), at_most=4) == [(0, 3)]
+    assert ranges([0, 1, 5, 6, 7], at_most=2) == [(0, 1), (5, 6), (7, 7)]
+    # What nobody is in does not count.
+    assert ranges([0, 2, 4, 6], through={1, 3, 5}, at_most=3) == [(0, 4), (6, 6)]
+    assert ranges([3, 4], at_most=1) == [(3, 3), (4, 4)]
+
+
+@given(st.sets(st.integers(0, 200)), st.none() | st.integers(1, 9))
+def test_ranges_hold_exactly_the_buckets(buckets: set[int], at_most: int | None) -> None:
+    found = ranges(buckets, at_most=at_most)
     assert {bucket for first, last in found for bucket in range(first, last + 1)} == buckets
-    assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(found))
+    for (first, last), (later, _) in pairwise(found):
+        assert later > last + 1 or (at_most is not None and last - first + 1 == at_most)
+        assert at_most is None or last - first + 1 <= at_most

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from spotify_dag_tests.scenarios.ray_nodes import RayNodes
 from spotify_dag_tests.scenarios.servers import PROGRAMS, Ceph, Postgres
 
 
@@ -49,4 +50,19 @@ def ceph() -> Iterator[Ceph]:
         yield server
     finally:
         server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def ray_nodes() -> Iterator[RayNodes]:
+    """Nodes that a test starts, with the variables that it wants."""
+    for name in ("dagster_ray", "ray"):
+        pytest.importorskip(name, reason="it is not installed: pip install 'spotify-dag[ray]'")
+    # Paths of sockets are short.
+    folder = Path(tempfile.mkdtemp(prefix="spotify-dag-ray-"))
+    nodes = RayNodes(folder)
+    try:
+        yield nodes
+    finally:
+        nodes.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -121,9 +121,9 @@ class Ceph:
         self._call("ceph", "--connect-timeout", START_SECONDS, "osd", "new", osd)
         self._call("ceph", "osd", "crush", "add", "osd.0", "1.0", "root=default", "host=local")
         self._call("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
-        self._run("ceph-osd", "-i", "0")
+        store = self._run("ceph-osd", "-i", "0")
         self._run("radosgw", "-n", "client.rgw")
-        self._wait_for_gateway()
+        self._wait_for_gateway(store)
         user = ("--uid", "test", "--display-name", "test", "--access-key", KEY, "--secret", SECRET)
         self._call("radosgw-admin", "user", "create", *user)
 
@@ -134,14 +134,19 @@ class Ceph:
         )  # fmt: skip
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [program, "-c", str(self.folder / "ceph.conf"), *arguments, "-f"]
         with (self.folder / f"{program}.out").open("wb") as out:
-            self._parts.append(subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=subprocess.STDOUT))
+            part = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=subprocess.STDOUT)
+        self._parts.append(part)
+        return part
 
-    def _wait_for_gateway(self) -> None:
+    def _wait_for_gateway(self, store: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
+            # A monitor that is not ready refuses the store, which then ends: 'wrong fsid'.
+            if store.poll() is not None:
+                store = self._run("ceph-osd", "-i", "0")
             try:
                 socket.create_connection(("127.0.0.1", self.gateway), 1).close()
                 return

@@ -18,13 +18,14 @@ from spotify_dag.definitions import build_definitions
 from spotify_dag.locks import locked
 from spotify_dag.orchestration.automation import AUTOMATED
 from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date, report_known_users
-from spotify_dag.orchestration.partitions import WEEKS, current_week
+from spotify_dag.orchestration.partitions import WEEKS, current_week, tagged_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, user_buckets
 from spotify_dag.settings import Settings
 from spotify_dag.sources.base import SourceError
 from spotify_dag.staleness.stale_buckets import known_users_versions
 from spotify_dag.stores.lake import Lake
+from spotify_dag_tests.orchestration.dagster_internals.launched_runs import launched_run
 from spotify_dag_tests.staleness.test_changed_users import hand_in
 from spotify_dag_tests.waiting import GUARD
 
@@ -178,6 +179,24 @@ class TestCatchUp:
         assert job.execute_in_process(instance=daemon.instance, tags=request.tags).success
         assert project.published() == project.registry.champion()
         assert daemon.sensor("catch_up").run_requests == []
+
+    def test_runs_share_a_stage_and_what_a_launched_one_makes_is_not_asked_for(
+        self, project: Project, instance: dg.DagsterInstance
+    ) -> None:
+        settings = Settings(data=project.settings.data, n_buckets=2, buckets_per_run=1, top_artist_count=40)
+        project = Project.open(settings)  # with other settings: all features are stale
+        daemon = Daemon(project, build_definitions(settings=settings), instance)
+        assert daemon.sensor("catch_up").run_requests == []
+        seen = daemon.cursors["catch_up"]
+        requests = daemon.sensor("catch_up").run_requests
+        assert [(request.job_name, tagged_buckets(request.tags)) for request in requests] == [
+            ("features", [0]),
+            ("features", [1]),
+        ]
+        launched_run(instance, "features", status=dg.DagsterRunStatus.QUEUED, tags={"dagster/partition": "00"})
+        daemon.cursors["catch_up"] = seen
+        (request,) = daemon.sensor("catch_up").run_requests
+        assert tagged_buckets(request.tags) == [1]
 
 
 class TestWeekly:

@@ -1,4 +1,4 @@
-"""Dagster's daemon, which does little while nothing happens, and starts the process that runs are forked from.
+"""Dagster's daemon, which does little while nothing happens, and starts the process that runs are forked from, if any.
 
 Run as ``python -m spotify_dag.orchestration.dagster_internals.daemon``.
 """
@@ -14,7 +14,7 @@ from dagster._daemon.asset_daemon import AssetDaemon
 from dagster._daemon.cli import main
 
 from spotify_dag.orchestration.dagster_internals.code_server import ask_less_often
-from spotify_dag.orchestration.dagster_internals.launcher import warm_up
+from spotify_dag.orchestration.dagster_internals.launcher import ForkingRunLauncher, warm_up
 from spotify_dag.orchestration.dagster_internals.records import unfinished_backfills
 
 LONGEST_SECONDS = 60.0
@@ -44,8 +44,15 @@ def what_happened(instance: dg.DagsterInstance) -> object:
     return instance.event_log_storage.get_maximum_record_id(), unfinished_backfills(instance)
 
 
+def forks_runs() -> bool:
+    """Return whether runs are forked. Where a cluster has them, a process to fork from would only take memory."""
+    with dg.DagsterInstance.get() as instance:
+        return isinstance(instance.run_launcher, ForkingRunLauncher)
+
+
 if __name__ == "__main__":
     controller.AssetDaemon = WatchfulAssetDaemon  # type: ignore[misc]
     ask_less_often()
-    warm_up()
+    if forks_runs():
+        warm_up()
     main()

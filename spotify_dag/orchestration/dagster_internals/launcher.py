@@ -18,11 +18,11 @@ from typing import Any, Self
 import dagster as dg
 from dagster import _check as check
 from dagster._cli.api import execute_run_command
-from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
-from spotify_dag.orchestration.dagster_internals.processes import PROCESS_TAG, is_dead, living, process_tag
+from spotify_dag.orchestration.dagster_internals.processes import PROCESS_TAG, health_of_process, living, process_tag
 from spotify_dag.orchestration.stages import STAGES
 
 _PRELOADED = "spotify_dag.preloaded"
@@ -82,9 +82,7 @@ class ForkingRunLauncher(RunLauncher, ConfigurableClass):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return whether the process of a run is alive, for all runs started on this machine."""
-        if is_dead(run):
-            return CheckRunHealthResult(WorkerStatus.FAILED, "The process of the run was killed.")
-        return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return health_of_process(run)
 
 
 def warm_up() -> None:
