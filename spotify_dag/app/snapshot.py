@@ -68,7 +68,7 @@ class Person:
     def of(cls, row: Found) -> Person:
         """Return who a row of the index is about."""
         return cls(
-            unit(row["vector"]), Taste.unpacked(row["taste"]), row["tracks"] or 0, row["user_id"],
+            unit(row["vector"][None])[0], Taste.unpacked(row["taste"]), row["tracks"] or 0, row["user_id"],
             row["source"] or "", row["content_hash"], bool(row["opted_in"]),
         )  # fmt: skip
 
