@@ -35,7 +35,7 @@ SMALL, PLAYLISTS, TRACKS = 2_000, 5, 50
 ITEMS, TASTES = 4, 24
 """Playlist items and tastes of a drawn user."""
 WHOLE_BUCKET = 0
-"""In this bucket users keep all items of the user whom they were drawn around."""
+"""In this bucket drawn users have all items of the user they were drawn around."""
 CHUNK = 4
 """Buckets that are drawn at a time."""
 NOISE = 0.05

@@ -27,7 +27,7 @@ def opened(table: Root) -> LanceDataset:
 
 
 def join_fragments(table: Root) -> None:
-    """Join small fragments, and write fragments anew of which a tenth or more is deleted."""
+    """Join small fragments, and write fragments anew where a tenth or more is deleted."""
     opened(table).optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
 
 

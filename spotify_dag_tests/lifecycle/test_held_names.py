@@ -46,11 +46,8 @@ def write(lake: Lake, bucket: int, rng: np.random.Generator) -> None:
         {"user_bucket": bucket, "user_id": f"user-{bucket}", "kind": drawn(["artist", "genre"]), "name": drawn(ARTISTS),
          "weight": 1.0, "size_weight": 1.0}
     ]  # fmt: skip
-    lake.replace(
-        RAW_PLAYLISTS,
-        [bucket],
-        [RAW_PLAYLISTS.conform(pl.DataFrame(items, schema_overrides=RAW_PLAYLISTS.polars_schema()))] if items else [],
-    )
+    listened = pl.DataFrame(items, schema_overrides=RAW_PLAYLISTS.polars_schema())
+    lake.replace(RAW_PLAYLISTS, [bucket], [RAW_PLAYLISTS.conform(listened)] if items else [])
     lake.replace(USER_TASTES, [bucket], [USER_TASTES.conform(pl.DataFrame(tastes))])
 
 
