@@ -222,7 +222,7 @@ def _noisy(embeddings: pl.Series, rng: np.random.Generator, *, unit: bool = Fals
 
     frame = pl.DataFrame({"row": pl.int_range(len(embeddings), eager=True), "embedding": embeddings})
     known = frame.drop_nulls()
-    matrix = np.stack(known["embedding"].to_numpy())
+    matrix = known["embedding"].cast(pl.Array(pl.Float32, len(known["embedding"][0]))).to_numpy()
     matrix = matrix + rng.normal(scale=NOISE / matrix.shape[1] ** 0.5, size=matrix.shape).astype(np.float32)
     if unit:
         matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)

@@ -67,7 +67,8 @@ def held(lake: Lake) -> Iterator[tuple[str, list[str], set[tuple[Any, ...]]]]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_unheld_names_are_those_of_no_row(lake: Lake, seed: int) -> None:
-    rng, asked = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    asked: dict[str, set[tuple[Any, ...]]] = {}
     for bucket in (0, 1, 2, 3, 1, 0):
         write(lake, bucket, rng)
         for kind, columns, values in held(lake):
