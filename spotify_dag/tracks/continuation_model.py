@@ -192,7 +192,7 @@ class TrackModel:
             for name, kind in (("track_id", "track"), ("artist_key", "artist")):
                 names = unheld(kind, rows.select(name).drop_nulls().unique(), [name])[name]
                 is_gone[name] = pl.col(name).is_in(names.implode()).fill_null(value=False)
-            count = rows.filter(pl.any_horizontal(is_gone.values())).height
+            count = rows.filter(pl.any_horizontal(*is_gone.values())).height
             if count and write:
                 content = io.BytesIO()
                 blanked = (pl.when(~gone).then(name).alias(name) for name, gone in is_gone.items())
