@@ -30,9 +30,9 @@ def damaged_files(table: Root) -> list[str]:
     if isinstance(newest, Path) and (wrong := _wrong(newest)):
         return [wrong]
     named = sorted({name.decode() for name in _DATA.findall(newest.read_bytes())})
-    wrong = _damaged(table, named)
+    damaged = _damaged(table, named)
     # After fragments were written anew, a manifest may name those before, too: only then is it worth opening.
-    return _damaged(table, data_files(table)) if wrong else []
+    return _damaged(table, data_files(table)) if damaged else []
 
 
 def _damaged(table: Root, needed: list[str]) -> list[str]:
