@@ -35,7 +35,7 @@ SMALL, PLAYLISTS, TRACKS = 2_000, 5, 50
 ITEMS, TASTES = 4, 24
 """Playlist items and tastes of a drawn user."""
 WHOLE_BUCKET = 0
-"""In this bucket users keep all items of the user whom they were drawn around."""
+"""In this bucket drawn users have all items of the user they were drawn around."""
 CHUNK = 4
 """Buckets that are drawn at a time."""
 NOISE = 0.05
@@ -222,7 +222,7 @@ def _noisy(embeddings: pl.Series, rng: np.random.Generator, *, unit: bool = Fals
 
     frame = pl.DataFrame({"row": pl.int_range(len(embeddings), eager=True), "embedding": embeddings})
     known = frame.drop_nulls()
-    matrix = np.stack(known["embedding"].to_numpy())
+    matrix = known["embedding"].cast(pl.Array(pl.Float32, len(known["embedding"][0]))).to_numpy()
     matrix = matrix + rng.normal(scale=NOISE / matrix.shape[1] ** 0.5, size=matrix.shape).astype(np.float32)
     if unit:
         matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)

@@ -45,6 +45,7 @@ def find_mentions(project: Project, user_id: str, progress: Callable[[int], None
     nowhere.
     """
     search = UserIdSearch(user_id, project.lake.user_ids_like(user_id))
+    in_lance = UserIdSearch(user_id, project.lake.user_ids_like(user_id), glued=True)
     mentions = Mentions()
     for path, name in _paths(project):
         count = search.count(path.name)
@@ -53,7 +54,7 @@ def find_mentions(project: Project, user_id: str, progress: Callable[[int], None
                 count += sum(search.count(text) for text in _lance_texts(path, search))
             elif path.is_file():
                 mentions.files += 1
-                count += search.in_file(path)
+                count += (in_lance if path.suffix == ".lance" else search).in_file(path)
         except FileNotFoundError:
             continue  # deleted meanwhile
         except Exception as error:  # whatever is wrong with a file, the others are still looked into

@@ -60,7 +60,7 @@ class OrphanedText:
             "lake/weekly_playlist": self._weekly_lists().height,
             "lake/artist_factors": self._factors().height,
             "lake/text_vectors": self._texts().height,
-            "models/tracks": project.track_model.forget_names(self._track_ids, self._artist_keys, write=False),
+            "models/tracks": project.track_model.forget_names(self._held.unheld, write=False),
             "models": 0,
         }
         project.registry.redact(self._noting(places))
@@ -84,7 +84,7 @@ class OrphanedText:
         ids = pl.concat([tracks["track_id"], self._tracks_of_index()]).unique()
         done["vectors/tracks"] = project.track_index.expunge(ids.to_list())
         factors = self._factors()
-        done["models/tracks"] = project.track_model.forget_names(self._track_ids, self._artist_keys)
+        done["models/tracks"] = project.track_model.forget_names(self._held.unheld)
         done["lake/track_catalogue"] = project.lake.purge(TRACK_CATALOGUE, tracks)
         done["lake/weekly_playlist"] = project.lake.purge(WEEKLY_PLAYLISTS, self._weekly_lists())
         done["lake/artist_factors"] = project.lake.purge(ARTIST_FACTORS, factors)
@@ -129,15 +129,6 @@ class OrphanedText:
         named = ((name, rows.filter(pl.col(name).is_not_null())) for name in OF_TRACKS)
         gone = [self._held.unheld(name, some, ["track_id", name]).select("track_id") for name, some in named]
         return pl.concat(gone).unique()
-
-    @cached_property
-    def _track_ids(self) -> pl.Series:
-        """The tracks that somebody has, of all that stand in the catalogue or in the index."""
-        import polars as pl
-
-        catalogue = self.project.lake.scan(TRACK_CATALOGUE).select("track_id").collect()
-        present = pl.concat([catalogue, self.project.track_index.column("track_id")]).unique()
-        return _except(present, self._held.unheld("track", present, ["track_id"]))
 
     def _tracks_of_index(self) -> pl.Series:
         return self._held.unheld("track", self.project.track_index.column("track_id"), ["track_id"]).to_series()

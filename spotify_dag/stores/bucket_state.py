@@ -53,9 +53,9 @@ def of_buckets(
     values = {}
     missing = []
     for bucket in range(lake.n_buckets) if buckets is None else buckets:
-        kept = held.get(str(bucket))
-        if kept is not None and kept[0] == before[bucket]:
-            values[bucket] = kept[1]
+        fingerprint, value = held.get(str(bucket), (None, None))
+        if fingerprint == before[bucket]:
+            values[bucket] = value
         else:
             missing.append(bucket)
     if missing:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from spotify_dag.files import names_in
 from spotify_dag.root import ObjectPath, Root
+from spotify_dag.stores.lance_upkeep import data_files
 
 MAGIC = b"LANC"
 PRIMARY_KEY = "lance-schema:unenforced-primary-key"
@@ -28,7 +29,13 @@ def damaged_files(table: Root) -> list[str]:
         return [f"{table} has no manifest"]
     if isinstance(newest, Path) and (wrong := _wrong(newest)):
         return [wrong]
-    needed = sorted({name.decode() for name in _DATA.findall(newest.read_bytes())})
+    named = sorted({name.decode() for name in _DATA.findall(newest.read_bytes())})
+    damaged = _damaged(table, named)
+    # After fragments were written anew, a manifest may name those before, too: only then is it worth opening.
+    return _damaged(table, data_files(table)) if damaged else []
+
+
+def _damaged(table: Root, needed: list[str]) -> list[str]:
     if isinstance(table, ObjectPath):  # what was put is whole
         present = set(names_in(table / "data"))
         return [f"{table}/data/{name} is gone" for name in needed if name not in present]

@@ -26,8 +26,13 @@ def opened(table: Root) -> LanceDataset:
     return lance.dataset(str(table))
 
 
+def data_files(table: Root) -> list[str]:
+    """Return the names of the files with the rows of the newest version."""
+    return sorted({file.path for fragment in opened(table).get_fragments() for file in fragment.metadata.files})
+
+
 def join_fragments(table: Root) -> None:
-    """Join small fragments, and write fragments anew of which a tenth or more is deleted."""
+    """Join small fragments, and write fragments anew where a tenth or more is deleted."""
     opened(table).optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)
 
 

@@ -38,10 +38,13 @@ class UserIdSearch:
         The id to find.
     others
         Ids of other users. Those that begin with ``user_id`` are told apart from it.
+    glued
+        Whether anything may follow an id without a gap, as in files of Lance, where ids stand one after the other.
     """
 
-    def __init__(self, user_id: str, others: Iterable[str] = ()) -> None:
+    def __init__(self, user_id: str, others: Iterable[str] = (), *, glued: bool = False) -> None:
         self.user_id = user_id
+        self.glued = glued
         spelled = sorted({user_id, json.dumps(user_id)[1:-1], quote(user_id, safe="")})
         self.spelled = spelled
         # In JSON an escaped line break or tab ends with a letter, which does not belong to the word after it.
@@ -76,7 +79,10 @@ class UserIdSearch:
         return _in_raw(path, self) + (_in_parquet(path, self) if path.suffix == ".parquet" else 0)
 
     def _is_other(self, tail: str) -> bool:
-        return any(tail.startswith(other) and not tail[len(other) : len(other) + 1].isalnum() for other in self._tails)
+        return any(
+            tail.startswith(other) and (self.glued or not tail[len(other) : len(other) + 1].isalnum())
+            for other in self._tails
+        )
 
 
 def is_sqlite(path: Path) -> bool:

@@ -275,8 +275,8 @@ class UserIndex:
             return 0
         with self._writing():
             table = self._table()
-            found = table.search().where(_in_users([user_id])).select(["user_id"]).with_row_id(True).limit(None)
-            rows = found.to_arrow()["_rowid"].to_pylist()
+            theirs = table.search().where(_in_users([user_id])).select(["user_id"]).with_row_id(True).limit(None)
+            rows = theirs.to_arrow()["_rowid"].to_pylist()
             # Where a row of the user was replaced, too: it is still in its file.
             holding = fragments_naming(self._folder, "user_id", user_id)
             if rows:

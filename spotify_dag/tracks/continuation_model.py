@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,25 +176,27 @@ class TrackModel:
                 taken = 1
         return taken
 
-    def forget_names(self, track_ids: pl.Series, artist_keys: pl.Series, *, write: bool = True) -> int:
-        """Take all but these names out of what the model says its numbers are; return how many rows have others.
+    def forget_names(
+        self, unheld: Callable[[str, pl.DataFrame, list[str]], pl.DataFrame], *, write: bool = True
+    ) -> int:
+        """Take names that nobody has out of what the model says its numbers are; return how many rows have such names.
 
-        Rows stay in their place. Without ``write`` they are only counted.
+        ``unheld`` is `HeldNames.unheld`. Rows stay in their place. Without ``write`` they are only counted.
         """
         import polars as pl
 
         taken = 0
         for file in self.root.glob("*/tracks.parquet"):
             rows = pl.read_parquet(file.read_bytes())
-            held = {"track_id": track_ids, "artist_key": artist_keys}
-            blanked = rows.with_columns(
-                pl.when(pl.col(name).is_in(names.implode())).then(name).alias(name) for name, names in held.items()
-            )
-            gone = (pl.col(name).is_not_null() & ~pl.col(name).is_in(held[name].implode()) for name in held)
-            count = rows.filter(pl.any_horizontal(gone)).height
+            is_gone = {}
+            for name, kind in (("track_id", "track"), ("artist_key", "artist")):
+                names = unheld(kind, rows.select(name).drop_nulls().unique(), [name])[name]
+                is_gone[name] = pl.col(name).is_in(names.implode()).fill_null(value=False)
+            count = rows.filter(pl.any_horizontal(*is_gone.values())).height
             if count and write:
                 content = io.BytesIO()
-                blanked.write_parquet(content)
+                blanked = (pl.when(~gone).then(name).alias(name) for name, gone in is_gone.items())
+                rows.with_columns(blanked).write_parquet(content)
                 write_atomically(file, content.getvalue())
             taken += count
         return taken

@@ -127,7 +127,8 @@ def training_buckets(project: Project) -> list[int]:
     # Buckets that were split follow each other: the sample stays nearly the same.
     of_origin = project.lake.of_origin
     counts = sorted(trainable_counts(project).items(), key=lambda item: (item[0] % of_origin, item[0]))
-    within, held = [], 0
+    within: list[int] = []
+    held = 0
     for bucket, count in counts:
         held += count
         if within and held > project.settings.train_users:

@@ -46,11 +46,8 @@ def write(lake: Lake, bucket: int, rng: np.random.Generator) -> None:
         {"user_bucket": bucket, "user_id": f"user-{bucket}", "kind": drawn(["artist", "genre"]), "name": drawn(ARTISTS),
          "weight": 1.0, "size_weight": 1.0}
     ]  # fmt: skip
-    lake.replace(
-        RAW_PLAYLISTS,
-        [bucket],
-        [RAW_PLAYLISTS.conform(pl.DataFrame(items, schema_overrides=RAW_PLAYLISTS.polars_schema()))] if items else [],
-    )
+    listened = pl.DataFrame(items, schema_overrides=RAW_PLAYLISTS.polars_schema())
+    lake.replace(RAW_PLAYLISTS, [bucket], [RAW_PLAYLISTS.conform(listened)] if items else [])
     lake.replace(USER_TASTES, [bucket], [USER_TASTES.conform(pl.DataFrame(tastes))])
 
 
@@ -70,7 +67,8 @@ def held(lake: Lake) -> Iterator[tuple[str, list[str], set[tuple[Any, ...]]]]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_unheld_names_are_those_of_no_row(lake: Lake, seed: int) -> None:
-    rng, asked = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    asked: dict[str, set[tuple[Any, ...]]] = {}
     for bucket in (0, 1, 2, 3, 1, 0):
         write(lake, bucket, rng)
         for kind, columns, values in held(lake):
