@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from lance.file import LanceFileReader
 
 from spotify_dag.stores import lance_upkeep as upkeep
 from spotify_dag.stores import user_index as vectors_module
@@ -292,7 +293,7 @@ class TestReading:
             (user, bucket, 1, "features", True) for user, bucket in zip("abc", [2, 1, 1], strict=True)
         ]
         found = index.rows(with_vectors=True)
-        assert found.columns == [*COLUMNS, "vector"]
+        assert found.columns == [*COLUMNS, "source", "tracks", "taste", "vector"]
         np.testing.assert_array_equal(found["vector"].to_numpy(), vectors[[1, 2, 0]])
         assert found.schema["user_bucket"] == index.rows().schema["user_bucket"] == pl.Int32
 
@@ -315,6 +316,17 @@ class TestReading:
             assert best[0] == user
         index.replace([1], rows(odd[:2], 1, vectors[:2], content=2))
         assert [content for _, _, content in held(index)] == [2, 2]
+
+
+def named_in(index: UserIndex, user: str) -> list[str]:
+    """Return the files of a table that name a user, decoded."""
+    folder = Path(str(index.root)) / f"{index.name}.lance"
+    found = []
+    for file in sorted(folder.rglob("*.lance")):
+        table = LanceFileReader(str(file)).read_all().to_table()
+        if any(user in table[name].to_pylist() for name in table.column_names):
+            found.append(str(file.relative_to(folder)))
+    return found
 
 
 ABOUT = {"source": "synthetic", "tracks": 5, "taste": b"packed"}
@@ -421,6 +433,19 @@ class TestLarge:
         assert index.rows().height == self.COUNT * 7 // 8 + 5
         gone = {user for user, bucket in zip(users, buckets, strict=True) if bucket == 0} | set(new[5:])
         assert not gone & {user for answer in index.nearest(queries, self.K) for user, _ in answer}
+
+    @pytest.mark.parametrize("gone", ["user-000", "user-150", "user-299"])
+    def test_who_is_expunged_is_in_no_index_either(
+        self, index: UserIndex, gone: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(vectors_module, "EXACT_ROWS", 100)
+        users = [f"user-{number:03d}" for number in range(300)]
+        index.replace([1], rows(users, 1, drawn(300, 64)))
+        index.optimise()
+        assert {part.split("/")[0] for part in named_in(index, gone)} == {"data", "_indices"}
+        assert index.expunge(gone) == 1
+        assert named_in(index, gone) == []
+        assert len(index.beginning_with("user", [], 500)) == 299
 
     def test_few_rows_are_searched_exactly(self, index: UserIndex) -> None:
         vectors = drawn(2_000)
