@@ -22,6 +22,7 @@ from spotify_dag.matching.explain import Explanation
 from spotify_dag.matching.matcher import Match, UnknownUserError, asked_again
 from spotify_dag.matching.taste import Taste
 from spotify_dag.stores.index_copy import on_this_machine
+from spotify_dag.stores.rows_in_memory import RowsInMemory
 from spotify_dag.stores.user_index import Found, UserIndex
 from spotify_dag.tower.factors import unit
 from spotify_dag.tower.score import ScoreScale
@@ -82,7 +83,15 @@ class Near:
     """Cosine of the two vectors."""
     tracks: int
     source: str
-    taste: Taste
+    packed: bytes | None = None
+    """The taste, as the index has it; few of those who are found are told."""
+    revised: Taste | None = None
+    """The taste of somebody who changed what they leave out."""
+
+    @cached_property
+    def taste(self) -> Taste:
+        """What they listen to."""
+        return Taste.unpacked(self.packed) if self.revised is None else self.revised
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ class Snapshot:
     scale: ScoreScale
     index: UserIndex
     """It is held open."""
+    rows: RowsInMemory | None = None
+    """All that is in it, where that is little."""
     revised: Mapping[str, Person | None] = field(default_factory=dict)
     """Users who changed what they leave out since they were indexed, as they are now; None where nothing is left. The
     next run writes the same into the index."""
@@ -113,7 +124,9 @@ class Snapshot:
         """
         index, scale = project.matcher.index()
         index = on_this_machine(index, project.index_copies).held(before.index if before else None)
-        return cls(index.model_version, index.feature_version(), scale, index)
+        rows = index.in_memory()
+        version = rows.feature_version() if rows is not None else index.feature_version()
+        return cls(index.model_version, version, scale, index, rows)
 
     def with_revised(self, revised: Mapping[str, Person | None]) -> Snapshot:
         """Return the same users with these in the place of what is indexed. The map stays until it is read anew."""
@@ -133,10 +146,13 @@ class Snapshot:
     @cached_property
     def users(self) -> int:
         """The number of users who are shown."""
-        return self._asked(UserIndex.shown)
+        return self._asked(lambda index: index.shown())
 
     def people(self, user_ids: Sequence[str]) -> dict[str, Person]:
         """Return those of some users who are in the index, shown or not, as they are now."""
+        if self.rows is not None:
+            rows = self.rows.of(user_ids, _HELD)
+            return {row["user_id"]: Person.of(row) for row in rows if row["user_id"] not in self.hidden}
         with self._lock:
             people = {user: self._rows[user] for user in user_ids if user in self._rows}
             for user in people:
@@ -266,7 +282,9 @@ class Snapshot:
         size = max(SHORTLIST, 2 * k)
         while True:
             (rows,) = self._searched([person], size)
-            near = [it for it in self._without(person, rows) if it.taste.shared_artists(person.taste) >= min_shared]
+            near = self._without(person, rows)
+            if min_shared:
+                near = [it for it in near if it.taste.shared_artists(person.taste) >= min_shared]
             if len(near) >= k or len(rows) < size or size >= 10 * SHORTLIST:
                 return self._with_revised(person, near, min_shared)[:k]
             size *= 10
@@ -279,7 +297,7 @@ class Snapshot:
         """Return who was found, but for who asks, who was forgotten, and who is another now."""
         gone = {person.user_id, *self.hidden, *self.revised}
         return [
-            Near(row["user_id"], row["score"], row["tracks"] or 0, row["source"] or "", Taste.unpacked(row["taste"]))
+            Near(row["user_id"], row["score"], row["tracks"] or 0, row["source"] or "", row["taste"])
             for row in rows
             if row["user_id"] not in gone
         ]
@@ -290,7 +308,7 @@ class Snapshot:
             other
             for user, other in self.revised.items()
             if other is not None and other.shown and user != person.user_id and user not in self.hidden
-            and other.taste.shared_artists(person.taste) >= min_shared
+            and (not min_shared or other.taste.shared_artists(person.taste) >= min_shared)
         ]  # fmt: skip
         if not others:
             return near
@@ -352,14 +370,16 @@ class Snapshot:
             "genre": [number.get(told[0][0], len(common)) if told else len(common) for told in heaviest],
         }
 
-    def _asked(self, ask: Callable[[UserIndex], Answer]) -> Answer:
+    def _asked(self, ask: Callable[[UserIndex | RowsInMemory], Answer]) -> Answer:
         """Ask the index; again as it is now, where files of it were deleted because somebody was forgotten."""
+        if self.rows is not None:
+            return ask(self.rows)
         indexes = iter([self.index])
         return asked_again(lambda: ask(next(indexes, None) or self.index.held(self.index)))
 
 
 def _near(other: Person, score: float) -> Near:
-    return Near(other.user_id or "", score, other.tracks, other.source, other.taste)
+    return Near(other.user_id or "", score, other.tracks, other.source, revised=other.taste)
 
 
 def _listener(user_id: str, taste: Taste) -> dict[str, Any]:

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
-
-import numpy as np
 
 from spotify_dag.matching.explain import Explanation, New, Shared, in_decades, summed_weight
 
@@ -23,7 +22,7 @@ Kind = Literal["artist", "genre", "year"]
 KINDS: Final[tuple[Kind, ...]] = ("artist", "genre", "year")
 MOST_NAMES = 1_000
 """Names of a kind that a row of the index holds, the heaviest first. What weighs less explains nothing."""
-_LENGTHS = len(KINDS) * np.dtype(np.uint16).itemsize
+_LENGTHS = "<3H"
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,14 @@ class Taste:
         """Return the taste in a row of the index; none where the row is of an older version."""
         if packed is None:
             return NO_TASTE
-        lengths = np.frombuffer(packed, np.uint16, len(KINDS)).tolist()
-        weights = np.frombuffer(packed, np.float32, sum(lengths), _LENGTHS).tolist()
-        names = json.loads(zlib.decompress(packed[_LENGTHS + 4 * len(weights) :]))
-        ends = np.cumsum([0, *lengths]).tolist()
+        lengths = struct.unpack_from(_LENGTHS, packed)
+        begin, count = struct.calcsize(_LENGTHS), sum(lengths)
+        weights = iter(struct.unpack_from(f"<{count}f", packed, begin))
+        names = iter(json.loads(zlib.decompress(packed[begin + 4 * count :])))
         return cls(
             {
-                kind: dict(zip(names[begin:end], weights[begin:end], strict=True))
-                for kind, (begin, end) in zip(KINDS, pairwise(ends), strict=True)
+                kind: dict(zip(islice(names, length), islice(weights, length), strict=True))
+                for kind, length in zip(KINDS, lengths, strict=True)
             }
         )
 
@@ -110,7 +109,7 @@ def packed_tastes(tastes: pl.DataFrame) -> pl.DataFrame:
     for lengths in groups.select(KINDS).iter_rows():
         end = begin + sum(lengths)
         text = json.dumps(names[begin:end], ensure_ascii=False, separators=(",", ":")).encode()
-        parts = np.array(lengths, np.uint16).tobytes(), weights[begin:end].tobytes(), zlib.compress(text, 1)
+        parts = struct.pack(_LENGTHS, *lengths), weights[begin:end].tobytes(), zlib.compress(text, 1)
         packed.append(b"".join(parts))
         begin = end
     return groups.select("user_id", pl.Series("taste", packed, dtype=pl.Binary))

@@ -31,7 +31,9 @@ from spotify_dag.stores.lance_upkeep import (
     join_fragments,
     rewrite_fragments,
 )
+from spotify_dag.stores.rows_in_memory import RowsInMemory
 from spotify_dag.tombstones import Tombstones
+from spotify_dag.tower.factors import unit
 from spotify_dag.tower.score import ScoreScale
 
 if TYPE_CHECKING:
@@ -41,15 +43,17 @@ if TYPE_CHECKING:
 
 METRIC: Final = "cosine"
 EXACT_ROWS = 10_000
+MEMORY_ROWS = 200_000
+"""So many rows take 0.7 GiB of memory."""
 KEEP_VERSIONS = timedelta(minutes=15)
 """How long an older version of a table can still be read."""
-PROBES = 20
+PROBES = 12
 """Parts of the IVF index that are searched at least."""
-REFINED = 4
+REFINED = 2
 """For each user asked for, so many candidates are compared by their vectors."""
 RECALL, ASKED = 0.97, 50
 """An index of vectors is good enough if it finds this share of the ten nearest of so many users."""
-SPARE = 6
+SPARE = 3
 """Users found beyond those asked for, in the place of users who are not shown."""
 POINTER = "published.json"
 PREFIX = "user_index_"
@@ -150,6 +154,20 @@ class UserIndex:
         connection = known.connection if known else _connect(self.root)
         table = self._opened(connection)
         return replace(self, _held=_Held(connection, table, _approximation(table)))
+
+    def in_memory(self) -> RowsInMemory | None:
+        """Return the rows as they are now, where they are few enough to be held by a process; else None."""
+        import polars as pl
+
+        table = self._table()
+        if table is None or table.count_rows() > MEMORY_ROWS:
+            return None
+        names = [name for name in table.schema.names if name != "user_bucket"]
+        rows = pl.DataFrame(pl.from_arrow(table.search().select(names).limit(None).to_arrow())).sort("user_id")
+        dim = table.schema.field("vector").type.list_size
+        vectors = unit(rows["vector"].cast(pl.Array(pl.Float32, dim)).to_numpy().reshape(-1, dim))
+        columns = {name: rows[name].to_list() for name in names if name != "vector"}
+        return RowsInMemory({name: [None] * rows.height for name in _ADDED} | columns, vectors)
 
     def _table(self) -> Any:
         """Return the table, or None."""

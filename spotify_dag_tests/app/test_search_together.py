@@ -33,7 +33,7 @@ class Counting:
 
 
 def answer(number: int, k: int) -> tuple[Person, list[Near]]:
-    near = [Near(str(number + place), 0.0, 1, "", NO_TASTE) for place in range(k)]
+    near = [Near(str(number + place), 0.0, 1, "") for place in range(k)]
     return Person(np.zeros(2, np.float32), NO_TASTE, 1, str(number)), near
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ from spotify_dag.matching.taste import Taste
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_TASTES
 from spotify_dag.settings import Settings
+from spotify_dag.stores import user_index
 
 pytestmark = pytest.mark.medium
 
@@ -24,9 +26,13 @@ def project(world: Path) -> Project:
     return Project.open(Settings(data=world, n_buckets=2))
 
 
-@pytest.fixture(scope="module")
-def snapshot(project: Project) -> Snapshot:
-    return Snapshot.read(project)
+@pytest.fixture(scope="module", params=[user_index.MEMORY_ROWS, 0], ids=["in memory", "from the index"])
+def snapshot(project: Project, request: pytest.FixtureRequest) -> Iterator[Snapshot]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user_index, "MEMORY_ROWS", request.param)
+        read = Snapshot.read(project)
+        assert (read.rows is None) == (request.param == 0)
+        yield read
 
 
 def everybody(snapshot: Snapshot) -> list[str]:
