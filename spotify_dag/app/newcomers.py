@@ -41,6 +41,7 @@ from spotify_dag.staleness.stale_buckets import feature_version
 from spotify_dag.stores.model_registry import NoModelError
 from spotify_dag.stores.text_encoder import load_vectors
 from spotify_dag.stores.user_index import as_kept
+from spotify_dag.tower.factors import unit
 from spotify_dag.tower.inputs import catalogue, listening
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ class Newcomers:
             raise UnknownUserError(
                 f"Nothing to go by: {row['unembedded_reason']}. A public playlist with some music, or a file, will do."
             )
-        (vector,) = self._encoded(snapshot, embedded, tastes, genres, texts)
-        person = Person(as_kept(vector), Taste.of_rows(tastes), row["tracks"], user_id)
+        (vector,) = unit(as_kept(self._encoded(snapshot, embedded, tastes, genres, texts)))
+        person = Person(vector, Taste.of_rows(tastes), row["tracks"], user_id)
         share = genre_coverage(genres.lazy()) or 0.0
         return Newcomer(user_id, person, users, raw, genres, tastes, row["playlists"], share)
 
@@ -248,15 +249,13 @@ class Newcomers:
         genres = stored.join(heard, on=["user_bucket", "artist_key"], how="semi").collect()
         embedded, tastes, texts = self._embedded(users, raw, genres)
         left = embedded.filter(pl.col("unembedded_reason").is_null())
-        vectors = self._encoded(snapshot, left, tastes, genres, texts) if left.height else ()
+        vectors = unit(as_kept(self._encoded(snapshot, left, tastes, genres, texts))) if left.height else ()
         rows_of = {str(user): rows for (user,), rows in tastes.partition_by("user_id", as_dict=True).items()}
         revised: dict[str, Person | None] = dict.fromkeys(names)
         rows = left.select("user_id", "content_hash", "tracks").iter_rows()
         for (user, made_from, tracks), vector in zip(rows, vectors, strict=True):
             taste = Taste.of_rows(rows_of.get(user, tastes.clear()))
-            revised[user] = replace(
-                indexed[user], vector=as_kept(vector), taste=taste, tracks=tracks, content_hash=made_from
-            )
+            revised[user] = replace(indexed[user], vector=vector, taste=taste, tracks=tracks, content_hash=made_from)
         return revised
 
     def _embedded(
