@@ -15,6 +15,7 @@ from spotify_dag.schemas import USER_EMBEDDINGS, USER_TASTES, USERS, buckets_of
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.model_registry import NoModelError
 from spotify_dag.stores.user_index import UserIndex
+from spotify_dag.tower.factors import unit
 from spotify_dag.tower.score import ScoreScale
 
 Answer = TypeVar("Answer")
@@ -146,7 +147,8 @@ class Matcher:
                 raise UnknownUserError(self._why_not(user))
         for user in {user_id, other} - {asking} - self._shown([user_id, other]):
             raise PrivateUserError(f"User '{user}' is private: they have not agreed to be shown to others.")
-        score = float(vectors[user_id] @ vectors[other])
+        one, two = unit(np.stack([vectors[user_id], vectors[other]]))
+        score = float(one @ two)
         why = explain(self._tastes({user_id, other}), user_id, [other], limit)[0]
         tracks = self._tracks({user_id, other})
         return index.model_version, self._match(scale, tracks, user_id, other, score, why)

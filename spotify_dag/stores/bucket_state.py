@@ -63,7 +63,8 @@ def of_buckets(
         values.update(made)
         after = fingerprints()
         new = {str(bucket): [after[bucket], made[bucket]] for bucket in missing if before[bucket] == after[bucket]}
-        write_state(file, read_state(file) | new)
+        if lake.root.exists():  # who only looks makes no data root
+            write_state(file, read_state(file) | new)
     return values
 
 
