@@ -26,8 +26,8 @@ ROOTS = (REPOSITORY, REPOSITORY / "spotify_dag", REPOSITORY / "spotify_dag" / "a
 """What a path in a page may be relative to."""
 CODE_PATH = re.compile(r"^(?P<path>[\w./-]+/|[\w./-]*\w\.(?:py|yaml|toml|csv))(?:::(?P<name>[\w.]+))?$")
 IN_A_DATA_ROOT = (
-    "models/", "vectors/", "lake/", "inbox/", "spotify/", "dagster/", "forgotten/", "evaluation/", "up/", "new/", "index/",
-    "content/", "rejected/", "dagster.yaml",
+    "models/", "vectors/", "lake/", "inbox/", "spotify/", "dagster/", "forgotten/", "evaluation/", "up/", "new/",
+    "index/", "content/", "rejected/", "dagster.yaml",
 )  # fmt: skip
 """Beginnings of paths under a data root, which the repository does not have."""
 
