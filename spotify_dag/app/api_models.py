@@ -18,7 +18,7 @@ class MatchesQuestion(BaseModel):
     """How many matches are asked for, and which."""
 
     k: int = Field(10, ge=1, le=MOST_MATCHES, description="Number of matches")
-    min_shared: int = Field(0, ge=0, le=1_000, description="Artists both must have, at least")
+    min_shared: int = Field(0, ge=0, le=1_000, description="Artists both must have, at least: of the 2,000 nearest")
 
 
 class ListenersQuestion(BaseModel):

@@ -38,9 +38,9 @@ from spotify_dag.sources.ingestion import Ingestion
 from spotify_dag.sources.spotify import add_user
 from spotify_dag.sources.spotify.tokens import Logins
 from spotify_dag.staleness.stale_buckets import feature_version
+from spotify_dag.stores.index_search import as_kept
 from spotify_dag.stores.model_registry import NoModelError
 from spotify_dag.stores.text_encoder import load_vectors
-from spotify_dag.stores.user_index import as_kept
 from spotify_dag.tower.factors import unit
 from spotify_dag.tower.inputs import catalogue, listening
 

@@ -22,8 +22,9 @@ from spotify_dag.matching.explain import Explanation
 from spotify_dag.matching.matcher import Match, UnknownUserError, asked_again
 from spotify_dag.matching.taste import Taste
 from spotify_dag.stores.index_copy import on_this_machine
+from spotify_dag.stores.index_search import Found
 from spotify_dag.stores.rows_in_memory import RowsInMemory
-from spotify_dag.stores.user_index import Found, UserIndex
+from spotify_dag.stores.user_index import UserIndex
 from spotify_dag.tower.factors import unit
 from spotify_dag.tower.score import ScoreScale
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from spotify_dag.project import Project
 
 SHORTLIST = 2_000
-"""At least so many users are looked at where they must share artists, and at most ten times as many."""
+"""Where users must share artists, they are looked for among so many of the nearest: an artist costs time to compare."""
 REMEMBERED = 2_000
 """Users whose rows are kept, the last ones asked for: some 6 KB each."""
 MAP_GENRES = 10
@@ -101,10 +102,8 @@ class Snapshot:
     model_version: str
     feature_version: str
     scale: ScoreScale
-    index: UserIndex
-    """It is held open."""
-    rows: RowsInMemory | None = None
-    """All that is in it, where that is little."""
+    index: UserIndex | RowsInMemory
+    """Its rows in memory where they are few; else it is held open."""
     revised: Mapping[str, Person | None] = field(default_factory=dict)
     """Users who changed what they leave out since they were indexed, as they are now; None where nothing is left. The
     next run writes the same into the index."""
@@ -123,10 +122,10 @@ class Snapshot:
             If nothing is published yet.
         """
         index, scale = project.matcher.index()
-        index = on_this_machine(index, project.index_copies).held(before.index if before else None)
-        rows = index.in_memory()
-        version = rows.feature_version() if rows is not None else index.feature_version()
-        return cls(index.model_version, version, scale, index, rows)
+        known = before.index if before is not None and isinstance(before.index, UserIndex) else None
+        index = on_this_machine(index, project.index_copies).held(known)
+        answering = index.in_memory() or index
+        return cls(index.model_version, answering.feature_version(), scale, answering)
 
     def with_revised(self, revised: Mapping[str, Person | None]) -> Snapshot:
         """Return the same users with these in the place of what is indexed. The map stays until it is read anew."""
@@ -150,9 +149,6 @@ class Snapshot:
 
     def people(self, user_ids: Sequence[str]) -> dict[str, Person]:
         """Return those of some users who are in the index, shown or not, as they are now."""
-        if self.rows is not None:
-            rows = self.rows.of(user_ids, _HELD)
-            return {row["user_id"]: Person.of(row) for row in rows if row["user_id"] not in self.hidden}
         with self._lock:
             people = {user: self._rows[user] for user in user_ids if user in self._rows}
             for user in people:
@@ -205,7 +201,7 @@ class Snapshot:
         k
             At most this many.
         min_shared
-            Only users with at least this many of the same artists.
+            Only users with at least this many of the same artists, of the `SHORTLIST` nearest.
         limit
             Entries per list of an explanation.
         """
@@ -278,16 +274,12 @@ class Snapshot:
         return [self._with_revised(person, near, 0)[:k] for person, near in zip(people, answers, strict=True)]
 
     def _nearest_of(self, person: Person, k: int, min_shared: int) -> list[Near]:
-        """Return the nearest of all who are looked at: more of them, the fewer there are to tell."""
-        size = max(SHORTLIST, 2 * k)
-        while True:
-            (rows,) = self._searched([person], size)
-            near = self._without(person, rows)
-            if min_shared:
-                near = [it for it in near if it.taste.shared_artists(person.taste) >= min_shared]
-            if len(near) >= k or len(rows) < size or size >= 10 * SHORTLIST:
-                return self._with_revised(person, near, min_shared)[:k]
-            size *= 10
+        """Return the nearest of a shortlist, where not all of those who are found may be told."""
+        (rows,) = self._searched([person], max(SHORTLIST, 2 * k))
+        near = self._without(person, rows)
+        if min_shared:
+            near = [it for it in near if it.taste.shared_artists(person.taste) >= min_shared]
+        return self._with_revised(person, near, min_shared)[:k]
 
     def _searched(self, people: Sequence[Person], k: int) -> list[list[Found]]:
         vectors = np.stack([person.vector for person in people])
@@ -372,10 +364,11 @@ class Snapshot:
 
     def _asked(self, ask: Callable[[UserIndex | RowsInMemory], Answer]) -> Answer:
         """Ask the index; again as it is now, where files of it were deleted because somebody was forgotten."""
-        if self.rows is not None:
-            return ask(self.rows)
-        indexes = iter([self.index])
-        return asked_again(lambda: ask(next(indexes, None) or self.index.held(self.index)))
+        index = self.index
+        if isinstance(index, RowsInMemory):
+            return ask(index)
+        tried = iter([index])
+        return asked_again(lambda: ask(next(tried, None) or index.held(index)))
 
 
 def _near(other: Person, score: float) -> Near:

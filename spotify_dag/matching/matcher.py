@@ -147,8 +147,8 @@ class Matcher:
                 raise UnknownUserError(self._why_not(user))
         for user in {user_id, other} - {asking} - self._shown([user_id, other]):
             raise PrivateUserError(f"User '{user}' is private: they have not agreed to be shown to others.")
-        one, two = unit(np.stack([vectors[user_id], vectors[other]]))
-        score = float(one @ two)
+        mine, theirs = unit(np.stack([vectors[user_id], vectors[other]]))
+        score = float(mine @ theirs)
         why = explain(self._tastes({user_id, other}), user_id, [other], limit)[0]
         tracks = self._tracks({user_id, other})
         return index.model_version, self._match(scale, tracks, user_id, other, score, why)

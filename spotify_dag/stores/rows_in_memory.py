@@ -87,19 +87,7 @@ class RowsInMemory:
         return [self._row(row, columns) for row in rows.tolist()]
 
     def search(self, queries: np.ndarray, k: int, columns: Sequence[str] = ()) -> list[list[dict[str, Any]]]:
-        """Return the ``k`` nearest users who opted in, for each query, best first, with some columns of their rows.
-
-        All vectors are read once for all queries: that is most of what a search costs.
-
-        Parameters
-        ----------
-        queries
-            ``[queries, dim]`` vectors.
-        k
-            Number of users per query; fewer only if fewer opted in.
-        columns
-            Beside ``user_id`` and ``score``.
-        """
+        """Return what `UserIndex.search` does. All vectors are read once for all queries: that is most of the cost."""
         if not len(self.vectors):
             return [[] for _ in queries]
         asked = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-9)

@@ -15,13 +15,23 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spotify_dag.files import delete_folder, read_own_json, write_atomically
 from spotify_dag.locks import locked
 from spotify_dag.root import Root, listed
+from spotify_dag.stores.index_search import (
+    METRIC,
+    Found,
+    approximation,
+    as_rows,
+    in_users,
+    nearest_approximately,
+    nearest_of,
+    rows_where,
+)
 from spotify_dag.stores.lance_files import PRIMARY_KEY, damaged_files
 from spotify_dag.stores.lance_upkeep import (
     FRAGMENT_ROWS,
@@ -29,6 +39,7 @@ from spotify_dag.stores.lance_upkeep import (
     fold_in,
     fragments_naming,
     join_fragments,
+    opened,
     rewrite_fragments,
 )
 from spotify_dag.stores.rows_in_memory import RowsInMemory
@@ -41,20 +52,15 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-METRIC: Final = "cosine"
 EXACT_ROWS = 10_000
 MEMORY_ROWS = 200_000
 """So many rows take 0.7 GiB of memory."""
 KEEP_VERSIONS = timedelta(minutes=15)
 """How long an older version of a table can still be read."""
-PROBES = 12
-"""Parts of the IVF index that are searched at least."""
-REFINED = 2
-"""For each user asked for, so many candidates are compared by their vectors."""
+MEASURED = "spotify_dag.recall"
+"""What the configuration of a table says of its vector index, once that was chosen."""
 RECALL, ASKED = 0.97, 50
 """An index of vectors is good enough if it finds this share of the ten nearest of so many users."""
-SPARE = 3
-"""Users found beyond those asked for, in the place of users who are not shown."""
 POINTER = "published.json"
 PREFIX = "user_index_"
 FOLD_FRAGMENTS = 48
@@ -68,8 +74,6 @@ _ADDED = {
 """Columns that tables of older versions lack, and what stands there until a row is made again."""
 _TOLD = ("source", "tracks", "taste")
 """What answers tell of a user."""
-Found = dict[str, Any]
-"""A row that was found, by column, and its ``score``: the cosine."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ class UserIndex:
         known = before is not None and before.root == self.root and before._held
         connection = known.connection if known else _connect(self.root)
         table = self._opened(connection)
-        return replace(self, _held=_Held(connection, table, _approximation(table)))
+        return replace(self, _held=_Held(connection, table, approximation(table)))
 
     def in_memory(self) -> RowsInMemory | None:
         """Return the rows as they are now, where they are few enough to be held by a process; else None."""
@@ -172,6 +176,11 @@ class UserIndex:
     def _table(self) -> Any:
         """Return the table, or None."""
         return self._held.table if self._held is not None else self._opened(_connect(self.root))
+
+    def _table_with(self, column: str) -> Any:
+        """Return the table, or None where an older version made it without a column."""
+        table = self._table()
+        return table if table is not None and column in table.schema.names else None
 
     def _opened(self, connection: lancedb.DBConnection) -> Any:
         try:
@@ -197,12 +206,10 @@ class UserIndex:
             self._replace(buckets, self._without_forgotten(rows))
 
     def _replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
-        table = self._table()
-        if rows.is_empty():
-            if table is not None:
-                table.delete(self._in_buckets(buckets))
-            return
-        self._matching(rows).when_not_matched_by_source_delete(self._in_buckets(buckets)).execute(self._conformed(rows))
+        if not rows.is_empty():
+            self._upsert(rows, delete=self._in_buckets(buckets))
+        elif (table := self._table()) is not None:
+            table.delete(self._in_buckets(buckets))
 
     def merge(self, rows: pl.DataFrame, gone: Sequence[str]) -> None:
         """Add or change the users of ``rows`` (columns as for `replace`), and delete the users ``gone``.
@@ -212,16 +219,16 @@ class UserIndex:
         with self._writing():
             table, allowed = self._table(), self._without_forgotten(rows)
             if gone and table is not None:
-                table.delete(_in_users(gone))
+                table.delete(in_users(gone))
             if allowed.height:
-                self._matching(allowed).execute(self._conformed(allowed))
+                self._upsert(allowed)
 
     def mark_stale(self, user_ids: Sequence[str]) -> None:
         """Mark users as stale: their vectors must be made again. Until then the present vectors answer."""
         with self._writing():
             table = self._table()
             if table is not None:
-                table.update(where=_in_users(user_ids), values={"feature_version": ""})
+                table.update(where=in_users(user_ids), values={"feature_version": ""})
 
     def _without_forgotten(self, rows: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -229,7 +236,8 @@ class UserIndex:
         forgotten = self.tombstones.among(rows["user_id"]) if self.tombstones else set()
         return rows.filter(~pl.col("user_id").is_in(forgotten)) if forgotten else rows
 
-    def _matching(self, rows: pl.DataFrame) -> Any:
+    def _upsert(self, rows: pl.DataFrame, delete: str | None = None) -> None:
+        """Add or change the users of ``rows``, and delete other rows that fit a condition, in one commit."""
         table = self._table()
         if table is None:
             table = self._create(_arrow_schema(rows))
@@ -239,7 +247,11 @@ class UserIndex:
                 table.drop_index(index.name)
             table.update(values={"feature_version": ""})
             table.add_columns(missing)
-        return table.merge_insert("user_id").when_matched_update_all().when_not_matched_insert_all()
+            table = self._table()
+        matching = table.merge_insert("user_id").when_matched_update_all().when_not_matched_insert_all()
+        if delete is not None:
+            matching = matching.when_not_matched_by_source_delete(delete)
+        matching.execute(_conformed(rows, table.schema))
 
     def _create(self, schema: pa.Schema) -> Any:
         """Make the table, in one commit. The lock of this index is held.
@@ -293,7 +305,7 @@ class UserIndex:
             return 0
         with self._writing():
             table = self._table()
-            theirs = table.search().where(_in_users([user_id])).select(["user_id"]).with_row_id(True).limit(None)
+            theirs = table.search().where(in_users([user_id])).select(["user_id"]).with_row_id(True).limit(None)
             rows = theirs.to_arrow()["_rowid"].to_pylist()
             # Where a row of the user was replaced, too: it is still in its file.
             holding = fragments_naming(self._folder, "user_id", user_id)
@@ -303,16 +315,6 @@ class UserIndex:
                 rewrite_fragments(self._folder, holding)
             drop_versions(self._folder, timedelta(0))
             return len(rows)
-
-    def _conformed(self, rows: pl.DataFrame) -> pa.Table:
-        """Return rows as the table holds them; one of an older version has longer vectors."""
-        import polars as pl
-
-        table = self._table()
-        schema = _arrow_schema(rows) if table is None else table.schema
-        absent = [pl.lit(None).alias(name) for name in _ADDED if name not in rows.columns]
-        shown = pl.when("opted_in").then("user_id").map_elements(str.casefold, pl.String).alias("shown_as")
-        return rows.with_columns(absent).with_columns(shown).select(schema.names).to_arrow().cast(schema)
 
     def _fold(self) -> None:
         """Build the indexes that the table needs and has not: of vectors the smallest that finds enough of them."""
@@ -324,14 +326,17 @@ class UserIndex:
         there = {column for index in table.list_indices() for column in index.columns}
         for column in {"user_id", "shown_as"} - there:
             table.create_index(column, config=kinds.BTree())
-        if "vector" in there:
+        # One that nobody measured is of a run that was killed meanwhile.
+        if "vector" in there and MEASURED in opened(self._folder).config():
             return
-        asked = np.stack([row["vector"] for row in self.sample(["vector"], ASKED)] or [np.zeros(0)])
+        asked = [row["user_id"] for row in self.sample((), ASKED)]
         in_bytes = table.schema.field("vector").type.list_size % 8 == 0
         for kind in (kinds.IvfRq, kinds.IvfSq, kinds.IvfFlat)[0 if in_bytes else 1 :]:
             table.create_index("vector", config=kind(distance_type=METRIC), replace=True)
-            if kind is kinds.IvfFlat or self.recall(asked, 10) >= RECALL:
-                return
+            recall = self.recall(asked, 10)
+            if recall >= RECALL:
+                break
+        opened(self._folder).update_config({MEASURED: f"{recall:.3f}"})
 
     def fold(self) -> bool:
         """Call `optimise` if many rows came since the last time; return whether it was called."""
@@ -400,23 +405,28 @@ class UserIndex:
         The name changes when the index is built anew, and when rows are folded into it. Rows beside it are compared one
         by one. So the recall of searches cannot fall while the name stays the same.
         """
-        return self._held.approximation if self._held is not None else _approximation(self._table())
+        return self._held.approximation if self._held is not None else approximation(self._table())
 
-    def recall(self, queries: np.ndarray, k: int) -> float:
-        """Return the recall at ``k`` of searches against exact searches, 0 to 1; 1 without queries.
+    def recall(self, user_ids: Sequence[str], k: int) -> float:
+        """Return what share of the ``k`` users nearest to each of some users a search finds, 0 to 1; 1 for nobody.
 
-        Parameters
-        ----------
-        queries
-            ``[queries, dim]`` vectors.
-        k
-            Number of nearest users per query.
+        Users themselves do not count: everybody is nearest to themselves.
         """
-        answers = self.nearest(queries, k)
-        exact = self.nearest(queries, k, exact=True)
-        hits = sum(len(set(dict(answer)) & set(dict(truth))) for answer, truth in zip(answers, exact, strict=True))
-        relevant = sum(map(len, exact))
-        return hits / relevant if relevant else 1.0
+        vectors = self.vectors(user_ids)
+        if not vectors:
+            return 1.0
+        queries = np.stack([*vectors.values()])
+
+        def others(*, exact: bool) -> list[set[str]]:
+            answers = self.nearest(queries, k + 1, exact=exact)
+            return [
+                {other for other, _ in [pair for pair in answer if pair[0] != user][:k]}
+                for user, answer in zip(vectors, answers, strict=True)
+            ]
+
+        truth = others(exact=True)
+        hits = sum(len(told & nearest) for told, nearest in zip(others(exact=False), truth, strict=True))
+        return hits / max(sum(map(len, truth)), 1)
 
     def vectors(self, user_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of some users, ``[dim]`` float32 each; users who are not in the index are left out."""
@@ -424,42 +434,33 @@ class UserIndex:
 
     def of(self, user_ids: Sequence[str], columns: Sequence[str]) -> list[Found]:
         """Return some columns of the rows of some users, beside ``user_id``; users who are not in it are left out."""
-        return self._found(_in_users(user_ids), columns) if user_ids else []
+        return rows_where(self._table(), in_users(user_ids), columns) if user_ids else []
 
     def beginning_with(self, text: str, columns: Sequence[str], most: int) -> list[Found]:
         """Return users who are shown and whose ids begin with a text, whatever its case; ``most`` of them."""
-        begins, table = text.casefold().replace("'", "''"), self._table()
-        if table is None or "shown_as" not in table.schema.names:
-            return []
-        return self._found(f"shown_as >= '{begins}' and starts_with(shown_as, '{begins}')", columns, most)
+        begins = text.casefold().replace("'", "''")
+        where = f"shown_as >= '{begins}' and starts_with(shown_as, '{begins}')"
+        return rows_where(self._table_with("shown_as"), where, columns, most)
 
     def sample(self, columns: Sequence[str], most: int) -> list[Found]:
         """Return users who are shown: all of them, or about ``most``, evenly from the whole table."""
-        table = self._table()
+        table = self._table_with("opted_in")
         rows = 0 if table is None else table.count_rows()
         if rows <= most:
-            return self._found("opted_in", columns)
+            return rows_where(table, "opted_in", columns)
         offsets = np.linspace(0, rows - 1, most).astype(int).tolist()
         rows_there = table.take_offsets(offsets).select(["user_id", "opted_in", *columns]).to_arrow()
-        return [row for row in _as_rows(rows_there) if row["opted_in"]]
+        return [row for row in as_rows(rows_there) if row["opted_in"]]
 
     def feature_version(self) -> str:
         """Return what features vectors were made of; empty if none are up to date."""
-        rows = self._found("feature_version != ''", ("feature_version",), 1)
+        rows = rows_where(self._table(), "feature_version != ''", ("feature_version",), 1)
         return str(rows[0]["feature_version"]) if rows else ""
 
     def shown(self) -> int:
         """Return the number of users who are shown."""
-        table = self._table()
-        return 0 if table is None or "opted_in" not in table.schema.names else table.count_rows("opted_in")
-
-    def _found(self, where: str, columns: Sequence[str], most: int | None = None) -> list[Found]:
-        table = self._table()
-        if table is None:
-            return []
-        present = ["user_id", *(name for name in columns if name in table.schema.names)]
-        rows = _as_rows(table.search().where(where).select(present).limit(most).to_arrow())
-        return [dict.fromkeys(columns) | row for row in rows]
+        table = self._table_with("opted_in")
+        return 0 if table is None else int(table.count_rows("opted_in"))
 
     def nearest(self, queries: np.ndarray, k: int, *, exact: bool = False) -> list[list[tuple[str, float]]]:
         """Return the ``k`` nearest users who opted in, for each query, as (user id, cosine), best first.
@@ -492,63 +493,8 @@ class UserIndex:
         if table is None or not len(queries):
             return [[] for _ in queries]
         if exact or self.approximation() is None:
-            return _searched(table, queries, k, columns, shown=True, exact=exact)
-        # Looking up who is shown takes time for all users, so it is done only where too few of the nearest are.
-        wide = _searched(table, queries, k + SPARE, [*columns, "opted_in"], shown=False)
-        answers = [[row for row in rows if row["opted_in"]][:k] for rows in wide]
-        short = [number for number, rows in enumerate(answers) if len(rows) < k]
-        if short:
-            again = _searched(table, queries[short], k, columns, shown=True)
-            for number, rows in zip(short, again, strict=True):
-                answers[number] = rows
-        return answers
-
-
-def as_kept(vectors: np.ndarray) -> np.ndarray:
-    """Return vectors as the index has them, in half precision; float32."""
-    return vectors.astype(np.float16).astype(np.float32)
-
-
-def _approximation(table: Any) -> str | None:
-    indices = table.list_indices() if table is not None else []
-    of_vectors = [index for index in indices if index.columns == ["vector"]]
-    return " ".join(str(index.index_uuid) for index in of_vectors) or None
-
-
-def _searched(
-    table: Any, queries: np.ndarray, k: int, columns: Sequence[str], *, shown: bool, exact: bool = False
-) -> list[list[Found]]:
-    """Return the rows nearest to each query; those of older versions have no columns but the first."""
-    present = ["user_id", *(name for name in columns if name in table.schema.names)]
-    search = table.search(list(queries)).distance_type(METRIC).select([*present, "_distance"]).limit(k)
-    if shown and "opted_in" in table.schema.names:
-        # If the nearest parts of the index hold too few users who opted in, more parts are searched.
-        search = search.where("opted_in", prefilter=True).minimum_nprobes(PROBES).maximum_nprobes(0)
-    else:
-        search = search.nprobes(PROBES)
-    search = search.refine_factor(REFINED)
-    rows = _as_rows((search.bypass_vector_index() if exact else search).to_arrow())
-    answers: list[list[Found]] = [[] for _ in queries]
-    for row in rows:
-        row["score"] = 1.0 - row.pop("_distance")
-        answers[row.pop("query_index", 0)].append(dict.fromkeys(columns) | row)
-    # Equal distances come in storage order. Sorted by id, too, the same question always gets the same answer.
-    return [sorted(answer, key=lambda row: (-row["score"], row["user_id"])) for answer in answers]
-
-
-def _as_rows(table: pa.Table) -> list[Found]:
-    """Return the rows of a table; vectors as arrays."""
-    names = [name for name in table.column_names if name != "vector"]
-    rows: list[Found] = table.select(names).to_pylist()
-    if "vector" in table.column_names and rows:
-        vectors = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        for row, vector in zip(rows, vectors.reshape(len(rows), -1), strict=True):
-            row["vector"] = vector
-    return rows
-
-
-def _in_users(user_ids: Sequence[str]) -> str:
-    return "user_id in (" + ", ".join("'" + user.replace("'", "''") + "'" for user in user_ids) + ")"
+            return nearest_of(table, queries, k, columns, exact=exact)
+        return nearest_approximately(table, queries, k, columns)
 
 
 def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
@@ -568,6 +514,15 @@ def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
             pa.field("vector", pa.list_(pa.float16(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
         ]
     )
+
+
+def _conformed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """Return rows as a table holds them; one of an older version has longer vectors."""
+    import polars as pl
+
+    absent = [pl.lit(None).alias(name) for name in _ADDED if name not in rows.columns]
+    shown = pl.when("opted_in").then("user_id").map_elements(str.casefold, pl.String).alias("shown_as")
+    return rows.with_columns(absent).with_columns(shown).select(schema.names).to_arrow().cast(schema)
 
 
 def _connect(root: Root) -> lancedb.DBConnection:

@@ -13,7 +13,7 @@ from spotify_dag.matching.matcher import Matcher, PrivateUserError, UnknownUserE
 from spotify_dag.project import Project
 from spotify_dag.schemas import USER_EMBEDDINGS, USERS, user_buckets
 from spotify_dag.settings import Settings
-from spotify_dag.stores.user_index import as_kept
+from spotify_dag.stores.index_search import as_kept
 from spotify_dag.tower.score import SHARES, ScoreScale
 
 pytestmark = pytest.mark.medium

@@ -17,6 +17,7 @@ from spotify_dag.project import Project
 from spotify_dag.schemas import RAW_PLAYLISTS, USER_EMBEDDINGS, USER_TASTES
 from spotify_dag.staleness.stale_buckets import stale_features, stale_index
 from spotify_dag.stores.preferences import Preference
+from spotify_dag.stores.rows_in_memory import RowsInMemory
 from spotify_dag_tests.app.conftest import Served, serving
 from spotify_dag_tests.waiting import until
 
@@ -40,7 +41,8 @@ def embeddings(project: Project) -> pl.DataFrame:
 
 
 def vectors(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    users = snapshot.index.rows()["user_id"].to_list()
+    assert isinstance(snapshot.index, RowsInMemory)
+    users = snapshot.index.columns["user_id"]
     return {user: snapshot.person(user, shown=False).vector for user in users}
 
 

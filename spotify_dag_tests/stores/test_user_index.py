@@ -16,10 +16,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from lance.file import LanceFileReader
+from lancedb.index import IvfRq
 
 from spotify_dag.stores import lance_upkeep as upkeep
 from spotify_dag.stores import user_index as vectors_module
-from spotify_dag.stores.user_index import UserIndex, as_kept
+from spotify_dag.stores.index_search import METRIC, as_kept
+from spotify_dag.stores.user_index import UserIndex
 from spotify_dag_tests.waiting import GUARD
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -410,11 +412,11 @@ class TestLarge:
         indexed = {found.columns[0]: found.index_type for found in table.list_indices()}
         # A bit per coordinate is too little for so short vectors: a byte is taken.
         assert indexed == {"user_id": "BTree", "shown_as": "BTree", "vector": "IvfSq"}
-        assert table.index_stats("vector_idx").distance_type == vectors_module.METRIC
+        assert table.index_stats("vector_idx").distance_type == METRIC
         assert table.index_stats("vector_idx").num_indexed_rows == self.COUNT
         queries = clustered[::100]
         assert self.recall(index, users, clustered, queries) >= 0.95
-        plan = table.search(queries[0]).distance_type(vectors_module.METRIC).limit(self.K).explain_plan()
+        plan = table.search(queries[0]).distance_type(METRIC).limit(self.K).explain_plan()
         assert "ANN" in plan
 
         added = (clustered[:50] + 10 * drawn(50, self.DIM, seed=8)).astype("f4")
@@ -433,6 +435,20 @@ class TestLarge:
         assert index.rows().height == self.COUNT * 7 // 8 + 5
         gone = {user for user, bucket in zip(users, buckets, strict=True) if bucket == 0} | set(new[5:])
         assert not gone & {user for answer in index.nearest(queries, self.K) for user, _ in answer}
+
+    def test_a_run_that_was_killed_before_it_measured_leaves_the_choice_to_the_next(
+        self, index: UserIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(vectors_module, "EXACT_ROWS", 100)
+        index.replace([1], rows([f"user-{number:04d}" for number in range(3_000)], 1, drawn(3_000)))
+        index._table().create_index("vector", config=IvfRq(distance_type=METRIC))
+        users = index.rows()["user_id"].sample(50, seed=1).to_list()
+        assert index.recall(users, 10) < vectors_module.RECALL
+        index.optimise()
+        assert index.recall(users, 10) >= vectors_module.RECALL
+        chosen = index.approximation()
+        index.optimise()
+        assert index.approximation() == chosen
 
     @pytest.mark.parametrize("gone", ["user-000", "user-150", "user-299"])
     def test_who_is_expunged_is_in_no_index_either(
