@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 
 from locust import FastHttpUser, constant_throughput, task
 
@@ -14,6 +15,10 @@ class Listener(FastHttpUser):
     """Asks for matches."""
 
     wait_time = constant_throughput(RATE)
+
+    def on_start(self) -> None:
+        """Begin at a moment of one's own: else all ask at once, again and again."""
+        time.sleep(random.random() / RATE)
 
     @task
     def matches(self) -> None:

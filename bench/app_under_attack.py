@@ -40,8 +40,8 @@ def measure(quick: bool, world: Path | None) -> dict[str, Any]:
         root = world or Path(folder)
         if world is None:
             in_fresh_process(make_world, root, QUICK_USERS if quick else USERS)
-        with running(root) as (url, _, _):
-            warm(url)
+        with running(root) as (url, process, _):
+            warm(url, process.pid)
             users = ready(url)["users"]
             alone = ask(url, seconds, users)
             with attacked(url) as done:

@@ -88,7 +88,6 @@ class Service:
         self.identity = Identity(project.settings, Signer(project.settings.local_data / "app" / "key"))
         self.telemetry = Telemetry(self.serving)
         self.workspace = Workspace(project.settings.local_data / "app")
-        self.warm = threading.Event()
 
     def use(self, project: Project) -> None:
         """Answer from the data root as it is divided now; what is being answered goes on from the tables before."""
@@ -291,7 +290,6 @@ class Service:
             self.newcomers.warm(self.serving.current)
         finally:
             keep_what_is_loaded()
-        self.warm.set()
 
     def _begin(self, answer: Callable[[Job], dict[str, Any]], lane: Lane, client: str) -> Job:
         begun = time.perf_counter()

@@ -65,12 +65,12 @@ class Taste:
         """Explain the match of this user with another, as `matching.explain.explain` does."""
         artists, genres, decades = (self._shared(other, kind, limit) for kind in KINDS)
         mine, theirs = self.weights["artist"], other.weights["artist"]
-        new = [New(name, weight) for name, weight in theirs.items() if name not in mine]
-        return Explanation(genres, artists, decades, tuple(new[:limit]))
+        new = (New(name, weight) for name, weight in theirs.items() if name not in mine)
+        return Explanation(genres, artists, decades, tuple(islice(new, limit)))
 
     def _shared(self, other: Taste, kind: Kind, limit: int | None) -> tuple[Shared, ...]:
         mine, theirs = self.weights[kind], other.weights[kind]
-        both = [Shared(name, mine[name], weight) for name, weight in theirs.items() if name in mine]
+        both = [Shared(name, mine[name], theirs[name]) for name in mine.keys() & theirs.keys()]
         both.sort(key=lambda it: (-min(it.yours, it.theirs), it.name))
         return tuple(both[:limit])
 

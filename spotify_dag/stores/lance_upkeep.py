@@ -6,6 +6,7 @@ its fragment, so fragments are kept small here. The library is Lance's own, whic
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,17 +14,19 @@ from typing import TYPE_CHECKING
 from spotify_dag.root import Root
 
 if TYPE_CHECKING:
-    from lance import LanceDataset
+    from lance import LanceDataset, Session
 
 FRAGMENT_ROWS = 1 << 15
 """Fragments with fewer rows are joined. So many rows, or little more, are written anew where one of them must go."""
 
 
-def opened(table: Root) -> LanceDataset:
-    """Return the newest version of a table, ``NAME.lance``."""
+def opened(table: Root, version: int | None = None, session: Session | None = None) -> LanceDataset:
+    """Return a version of a table, ``NAME.lance``, else the newest; ``session`` has in memory what was read before."""
+    # Of parts of an index that get no new row, Lance warns one by one.
+    os.environ.setdefault("LANCE_LOG", "error")
     import lance
 
-    return lance.dataset(str(table))
+    return lance.dataset(str(table), version=version, session=session)
 
 
 def data_files(table: Root) -> list[str]:

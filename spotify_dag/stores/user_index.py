@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +27,10 @@ from spotify_dag.stores.index_search import (
     METRIC,
     Found,
     approximation,
-    as_rows,
     in_users,
     nearest_approximately,
     nearest_of,
+    rows_at,
     rows_where,
 )
 from spotify_dag.stores.lance_files import PRIMARY_KEY, damaged_files
@@ -43,6 +44,7 @@ from spotify_dag.stores.lance_upkeep import (
     rewrite_fragments,
 )
 from spotify_dag.stores.rows_in_memory import RowsInMemory
+from spotify_dag.stores.told import COLUMN, TOLD, packed, unpacked
 from spotify_dag.tombstones import Tombstones
 from spotify_dag.tower.factors import unit
 from spotify_dag.tower.score import ScoreScale
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     import lancedb
     import polars as pl
     import pyarrow as pa
+    from lance import LanceDataset, Session
 
 EXACT_ROWS = 10_000
 MEMORY_ROWS = 200_000
@@ -63,17 +66,15 @@ RECALL, ASKED = 0.97, 50
 """An index of vectors is good enough if it finds this share of the ten nearest of so many users."""
 POINTER = "published.json"
 PREFIX = "user_index_"
-FOLD_FRAGMENTS = 48
+SMALL_FRAGMENTS = 8
+"""More fragments with few rows are joined: each makes every search longer, and 30 of them double it."""
 FOLD_ROWS = 2_000
-"""Up to so many small files, and rows beside the IVF index, are searched exactly. More of them are folded in."""
+"""Up to so many rows beside the IVF index are searched exactly. More of them are folded in."""
 _ROW_COLUMNS = ("user_id", "user_bucket", "content_hash", "feature_version", "opted_in")
 _ADDED = {
-    "opted_in": "false", "shown_as": "cast(null as string)", "source": "cast(null as string)",
-    "tracks": "cast(null as int)", "taste": "cast(null as binary)",
+    "opted_in": "false", "shown_as": "cast(null as string)", COLUMN: "cast(null as binary)",
 }  # fmt: skip
 """Columns that tables of older versions lack, and what stands there until a row is made again."""
-_TOLD = ("source", "tracks", "taste")
-"""What answers tell of a user."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,16 @@ class _Pointer:
 class _Held:
     """A table that stays open, at the version it had, with what was read of its indexes in memory."""
 
+    folder: Root
     connection: lancedb.DBConnection
     table: Any
     approximation: str | None
+    before: Session | None
+
+    @cached_property
+    def dataset(self) -> LanceDataset:
+        """The same table as Lance opens it."""
+        return opened(self.folder, self.table.version, self.before)
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,8 @@ class UserIndex:
         known = before is not None and before.root == self.root and before._held
         connection = known.connection if known else _connect(self.root)
         table = self._opened(connection)
-        return replace(self, _held=_Held(connection, table, approximation(table)))
+        session = known.dataset.session() if known and known.table is not None else None
+        return replace(self, _held=_Held(self._folder, connection, table, approximation(table), session))
 
     def in_memory(self) -> RowsInMemory | None:
         """Return the rows as they are now, where they are few enough to be held by a process; else None."""
@@ -170,17 +179,22 @@ class UserIndex:
         rows = pl.DataFrame(pl.from_arrow(table.search().select(names).limit(None).to_arrow())).sort("user_id")
         dim = table.schema.field("vector").type.list_size
         vectors = unit(rows["vector"].cast(pl.Array(pl.Float32, dim)).to_numpy().reshape(-1, dim))
-        columns = {name: rows[name].to_list() for name in names if name != "vector"}
+        columns = {name: rows[name].to_list() for name in names if name not in ("vector", COLUMN)}
+        told = [unpacked(value) for value in (rows[COLUMN] if COLUMN in names else [None] * rows.height)]
+        columns |= {name: [values[name] for values in told] for name in TOLD}
         return RowsInMemory({name: [None] * rows.height for name in _ADDED} | columns, vectors)
 
     def _table(self) -> Any:
         """Return the table, or None."""
         return self._held.table if self._held is not None else self._opened(_connect(self.root))
 
-    def _table_with(self, column: str) -> Any:
-        """Return the table, or None where an older version made it without a column."""
-        table = self._table()
-        return table if table is not None and column in table.schema.names else None
+    def _dataset(self, column: str = "user_id") -> LanceDataset | None:
+        """Return the table as Lance opens it; None without one, or where an older version made it without a column."""
+        if self._held is not None:
+            dataset = None if self._held.table is None else self._held.dataset
+        else:
+            dataset = None if self._table() is None else opened(self._folder)
+        return dataset if dataset is not None and column in dataset.schema.names else None
 
     def _opened(self, connection: lancedb.DBConnection) -> Any:
         try:
@@ -200,7 +214,7 @@ class UserIndex:
         rows
             ``user_id, user_bucket, content_hash, feature_version, opted_in, vector``; vectors are arrays of float32, of
             one length, and are kept in half precision. What answers tell of users may stand beside: ``source, tracks,
-            taste``. Users of these buckets who are not in ``rows`` are deleted.
+            taste``, or ``told``. Users of these buckets who are not in ``rows`` are deleted.
         """
         with self._writing():
             self._replace(buckets, self._without_forgotten(rows))
@@ -339,18 +353,20 @@ class UserIndex:
         opened(self._folder).update_config({MEASURED: f"{recall:.3f}"})
 
     def fold(self) -> bool:
-        """Call `optimise` if many rows came since the last time; return whether it was called."""
+        """Join small fragments where there are many, and call `optimise` if many rows came; return whether it did."""
         table = self._table()
         if table is None:
             return False
         beside = [table.index_stats(index.name).num_unindexed_rows for index in table.list_indices()]
         many = table.count_rows() > EXACT_ROWS and not beside
-        # Fragments of fewer rows than others are joined to.
-        small = table.stats()["fragment_stats"]["num_fragments"] - table.count_rows() // FRAGMENT_ROWS
-        if not (many or small > FOLD_FRAGMENTS or max(beside, default=0) > FOLD_ROWS):
-            return False
-        self.optimise()
-        return True
+        if many or max(beside, default=0) > FOLD_ROWS:
+            self.optimise()
+            return True
+        if table.stats()["fragment_stats"]["num_fragments"] - table.count_rows() // FRAGMENT_ROWS > SMALL_FRAGMENTS:
+            with self._writing():
+                join_fragments(self._folder)
+                drop_versions(self._folder, KEEP_VERSIONS)
+        return False
 
     def _writing(self) -> AbstractContextManager[bool]:
         """Hold the lock of this index: one writer at a time. Readers need no lock."""
@@ -361,8 +377,8 @@ class UserIndex:
 
         Returns
         -------
-        ``user_id, user_bucket, content_hash, feature_version, opted_in`` and, if asked for, ``source, tracks, taste,
-        vector``: what `replace` takes.
+        ``user_id, user_bucket, content_hash, feature_version, opted_in`` and, if asked for, ``told, vector``: what
+        `replace` takes.
         """
         import polars as pl
 
@@ -370,7 +386,7 @@ class UserIndex:
         if table is None:
             kinds = (pl.String, pl.Int32, pl.Int64, pl.String, pl.Boolean)
             return pl.DataFrame(schema=dict(zip(_ROW_COLUMNS, kinds, strict=True)))
-        columns = [*_ROW_COLUMNS, *_TOLD, "vector"] if with_vectors else [*_ROW_COLUMNS]
+        columns = [*_ROW_COLUMNS, COLUMN, "vector"] if with_vectors else [*_ROW_COLUMNS]
         present = [name for name in columns if name in table.schema.names]
         before = not set(_ADDED) <= set(table.schema.names)
         search = table.search().select(present).limit(None)
@@ -434,33 +450,32 @@ class UserIndex:
 
     def of(self, user_ids: Sequence[str], columns: Sequence[str]) -> list[Found]:
         """Return some columns of the rows of some users, beside ``user_id``; users who are not in it are left out."""
-        return rows_where(self._table(), in_users(user_ids), columns) if user_ids else []
+        return rows_where(self._dataset(), in_users(user_ids), columns) if user_ids else []
 
     def beginning_with(self, text: str, columns: Sequence[str], most: int) -> list[Found]:
         """Return users who are shown and whose ids begin with a text, whatever its case; ``most`` of them."""
         begins = text.casefold().replace("'", "''")
         where = f"shown_as >= '{begins}' and starts_with(shown_as, '{begins}')"
-        return rows_where(self._table_with("shown_as"), where, columns, most)
+        return rows_where(self._dataset("shown_as"), where, columns, most)
 
     def sample(self, columns: Sequence[str], most: int) -> list[Found]:
         """Return users who are shown: all of them, or about ``most``, evenly from the whole table."""
-        table = self._table_with("opted_in")
-        rows = 0 if table is None else table.count_rows()
-        if rows <= most:
-            return rows_where(table, "opted_in", columns)
-        offsets = np.linspace(0, rows - 1, most).astype(int).tolist()
-        rows_there = table.take_offsets(offsets).select(["user_id", "opted_in", *columns]).to_arrow()
-        return [row for row in as_rows(rows_there) if row["opted_in"]]
+        dataset = self._dataset("opted_in")
+        rows = 0 if dataset is None else dataset.count_rows()
+        if dataset is None or rows <= most:
+            return rows_where(dataset, "opted_in", columns)
+        places = np.linspace(0, rows - 1, most).astype(int).tolist()
+        return [row for row in rows_at(dataset, places, ["opted_in", *columns]) if row["opted_in"]]
 
     def feature_version(self) -> str:
         """Return what features vectors were made of; empty if none are up to date."""
-        rows = rows_where(self._table(), "feature_version != ''", ("feature_version",), 1)
+        rows = rows_where(self._dataset(), "feature_version != ''", ("feature_version",), 1)
         return str(rows[0]["feature_version"]) if rows else ""
 
     def shown(self) -> int:
         """Return the number of users who are shown."""
-        table = self._table_with("opted_in")
-        return 0 if table is None else int(table.count_rows("opted_in"))
+        dataset = self._dataset("opted_in")
+        return 0 if dataset is None else int(dataset.count_rows("opted_in"))
 
     def nearest(self, queries: np.ndarray, k: int, *, exact: bool = False) -> list[list[tuple[str, float]]]:
         """Return the ``k`` nearest users who opted in, for each query, as (user id, cosine), best first.
@@ -508,9 +523,7 @@ def _arrow_schema(rows: pl.DataFrame) -> pa.Schema:
             pa.field("feature_version", pa.string(), nullable=False),
             pa.field("opted_in", pa.bool_()),
             pa.field("shown_as", pa.string()),
-            pa.field("source", pa.string()),
-            pa.field("tracks", pa.int32()),
-            pa.field("taste", pa.binary()),
+            pa.field(COLUMN, pa.binary()),
             pa.field("vector", pa.list_(pa.float16(), rows["vector"].dtype.shape[0]), nullable=False),  # type: ignore[attr-defined]
         ]
     )
@@ -520,9 +533,12 @@ def _conformed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
     """Return rows as a table holds them; one of an older version has longer vectors."""
     import polars as pl
 
-    absent = [pl.lit(None).alias(name) for name in _ADDED if name not in rows.columns]
+    if COLUMN not in rows.columns:
+        about = rows.with_columns(pl.col("opted_in").alias("shown"))
+        about = about.with_columns(pl.lit(None).alias(name) for name in TOLD if name not in about.columns)
+        rows = rows.with_columns(pl.Series(COLUMN, packed(about.select(TOLD).iter_rows()), dtype=pl.Binary))
     shown = pl.when("opted_in").then("user_id").map_elements(str.casefold, pl.String).alias("shown_as")
-    return rows.with_columns(absent).with_columns(shown).select(schema.names).to_arrow().cast(schema)
+    return rows.with_columns(shown).select(schema.names).to_arrow().cast(schema)
 
 
 def _connect(root: Root) -> lancedb.DBConnection:

@@ -21,7 +21,8 @@ from lancedb.index import IvfRq
 from spotify_dag.stores import lance_upkeep as upkeep
 from spotify_dag.stores import user_index as vectors_module
 from spotify_dag.stores.index_search import METRIC, as_kept
-from spotify_dag.stores.user_index import UserIndex
+from spotify_dag.stores.told import TOLD, packed, unpacked
+from spotify_dag.stores.user_index import SMALL_FRAGMENTS, UserIndex
 from spotify_dag_tests.waiting import GUARD
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -365,6 +366,11 @@ class TestWhatIsTold:
         assert known == {"a": 5, "b": None}
         assert [user for user, _ in index.nearest(drawn(2)[1:], 2)[0]] == ["b", "a"]
 
+    @pytest.mark.parametrize("about", [(True, "synthetic", 5, b"x"), (False, None, None, None), (True, "é", 0, b"")])
+    def test_it_is_one_value_of_a_row(self, about: tuple[bool, str | None, int | None, bytes | None]) -> None:
+        (value,) = packed([about])
+        assert tuple(unpacked(value)[name] for name in TOLD) == about
+
     def test_an_index_that_is_held_stays_as_it_was(self, index: UserIndex) -> None:
         index.replace([1], told(["a"], drawn(1)))
         held_open = index.held()
@@ -462,6 +468,21 @@ class TestLarge:
         assert index.expunge(gone) == 1
         assert named_in(index, gone) == []
         assert len(index.beginning_with("user", [], 500)) == 299
+
+    def test_files_of_a_few_rows_are_joined_before_there_are_many(
+        self, index: UserIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(vectors_module, "EXACT_ROWS", 100)
+        index.replace([1], rows([f"user-{number:03d}" for number in range(300)], 1, drawn(300)))
+        assert index.fold()
+        before, fragments = index.approximation(), []
+        for number in range(12):
+            index.merge(rows([f"new-{number:02d}"], 1, drawn(1, seed=number)), [])
+            assert not index.fold()
+            fragments.append(index._table().stats()["fragment_stats"]["num_fragments"])
+        assert max(fragments) <= SMALL_FRAGMENTS
+        assert index.approximation() == before
+        assert index.nearest(drawn(1, seed=7), 1)[0][0][0] == "new-07"
 
     def test_few_rows_are_searched_exactly(self, index: UserIndex) -> None:
         vectors = drawn(2_000)
