@@ -15,6 +15,7 @@ from spotify_dag.root import Root
 from spotify_dag.stores.bucket_state import FOLDER, read_state, write_state
 from spotify_dag.stores.lance_files import newest_manifest
 from spotify_dag.stores.lance_upkeep import opened
+from spotify_dag.stores.told import COLUMN
 
 if TYPE_CHECKING:
     from spotify_dag.stores.lake import Lake
@@ -68,7 +69,7 @@ def _sums(fragment: Any) -> dict[str, int]:
 
     columns = [name for name in COLUMNS if name in fragment.schema.names]
     rows = pl.DataFrame(pl.from_arrow(fragment.to_table(columns=columns)))
-    if "taste" not in fragment.schema.names:  # what an older version wrote is to be made again
+    if COLUMN not in fragment.schema.names:  # what an older version wrote is to be made again
         rows = rows.with_columns(feature_version=pl.lit(""))
     # A sum does not depend on the order of the rows. It may wrap around.
     compared = pl.struct([name for name in columns if name != "user_bucket"])

@@ -296,7 +296,7 @@ class TestReading:
             (user, bucket, 1, "features", True) for user, bucket in zip("abc", [2, 1, 1], strict=True)
         ]
         found = index.rows(with_vectors=True)
-        assert found.columns == [*COLUMNS, "source", "tracks", "taste", "vector"]
+        assert found.columns == [*COLUMNS, "told", "vector"]
         np.testing.assert_array_equal(found["vector"].to_numpy(), vectors[[1, 2, 0]])
         assert found.schema["user_bucket"] == index.rows().schema["user_bucket"] == pl.Int32
 
