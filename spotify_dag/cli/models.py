@@ -154,7 +154,7 @@ def shared(project: Project, version: str) -> tuple[dict[str, Any], dict[str, An
     Raises
     ------
     SharedWeightsError
-        If one of its training sources forbids it to be given away.
+        If one of its training sources forbids it to be given away, or if users here chose its mix.
     """
     from spotify_dag.staleness.stale_buckets import portable_features
     from spotify_dag.stores.shared_weights import SharedWeightsError
@@ -167,6 +167,12 @@ def shared(project: Project, version: str) -> tuple[dict[str, Any], dict[str, An
         raise SharedWeightsError(
             f"'{version}' must not be given away: it was trained on {', '.join(forbidding)}. Only "
             f"{', '.join(sorted(SHAREABLE))} may be in it: docs/reference/data-policy.md"
+        )
+    imported = card.get("imported", {})
+    if imported.get("mix", {}).get("chosen_here"):
+        raise SharedWeightsError(
+            f"'{version}' must not be given away: users here chose its mix. Give away the weights that were imported: "
+            f"{imported['from']}."
         )
     model = project.registry.load(version)
     shared_model = without_users(model.config, model.tensors(), card["training"])

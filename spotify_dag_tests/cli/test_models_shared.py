@@ -113,6 +113,9 @@ def test_users_who_are_here_choose_the_mix(project: Project, exported: Path) -> 
         "Mix chosen by 40 users here: they find their other halves at MRR"
     )
     assert project.registry.champion() == report["champion"]
+    refused = models(project, "export", report["champion"], "--to", str(exported))
+    assert refused.exit_code == 1
+    assert "must not be given away: users here chose its mix." in " ".join(refused.stderr.split())
 
 
 def models_of(project: Project, *arguments: str) -> Result:
