@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -86,7 +85,6 @@ def publish_model(project: Project, seed: int) -> str:
     listening, catalogue = read_listening(project, BUCKETS, users)
     parts, _ = PartMap.fit(listening, catalogue, factors=FactorSettings(dim=8), axes=16, seed=seed)
     mix = Mix(axes=4.0, kept=64, power=0.5)
-    parts = replace(parts, latent=parts.latent.weighed(mix.kept, mix.power))
     torch.manual_seed(seed)
     dims = [part.shape[1] for part in parts.over(catalogue)(listening).parts]
     tower = UserTower(dims, hidden=16, part_out=8, dim=8, anchor_dim=2, mix=mix)

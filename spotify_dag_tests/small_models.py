@@ -57,7 +57,6 @@ def small_model(seed: int) -> UserModel:
     """Return a model that no training made better: every weight of the network is drawn."""
     listening, catalogue = small_users()
     parts, _ = PartMap.fit(listening, catalogue, factors=FactorSettings(dim=4), axes=WIDTH, seed=seed)
-    parts = replace(parts, latent=parts.latent.weighed(MIX.kept, MIX.power))
     torch.manual_seed(seed)
     dims = [part.shape[1] for part in parts.over(catalogue)(listening).parts]
     tower = UserTower(dims, hidden=8, part_out=4, dim=4, anchor_dim=2, dropout=0.5, mix=MIX)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -12,6 +14,9 @@ from spotify_dag.errors import SpotifyDagError
 from spotify_dag.project import Project
 from spotify_dag.stores.model_registry import HELD_OUT
 from spotify_dag.tower.gate import soundness
+
+if TYPE_CHECKING:
+    from spotify_dag.tower.local_mix import LocalChoice
 
 models = typer.Typer(no_args_is_help=True, help="List towers, and choose the champion.")
 MRR = "MRR, users held out"
@@ -130,12 +135,17 @@ def import_(
     place: Annotated[str, typer.Argument(metavar="PLACE", help="A folder, or hf:OWNER/NAME at Hugging Face.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Make weights that somebody gave away champion here; the next run indexes users with them."""
+    """Make weights that somebody gave away champion here; the next run indexes users with them.
+
+    The users who are here choose how much each part of a user vector counts.
+    """
     with clear_errors():
         project = open_project(context)
         project.check_layout()
-        version = import_shared(project, place)
-        _report(project, version, as_json)
+        version, choice = import_shared(project, place)
+        if not as_json:
+            out.print(_chosen(choice), soft_wrap=True)
+        _report(project, version, as_json, mix=_mix_of(choice))
 
 
 def shared(project: Project, version: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -144,7 +154,7 @@ def shared(project: Project, version: str) -> tuple[dict[str, Any], dict[str, An
     Raises
     ------
     SharedWeightsError
-        If one of its training sources forbids it to be given away.
+        If one of its training sources forbids it to be given away, or if users here chose its mix.
     """
     from spotify_dag.staleness.stale_buckets import portable_features
     from spotify_dag.stores.shared_weights import SharedWeightsError
@@ -158,6 +168,12 @@ def shared(project: Project, version: str) -> tuple[dict[str, Any], dict[str, An
             f"'{version}' must not be given away: it was trained on {', '.join(forbidding)}. Only "
             f"{', '.join(sorted(SHAREABLE))} may be in it: docs/reference/data-policy.md"
         )
+    imported = card.get("imported", {})
+    if imported.get("mix", {}).get("chosen_here"):
+        raise SharedWeightsError(
+            f"'{version}' must not be given away: users here chose its mix. Give away the weights that were imported: "
+            f"{imported['from']}."
+        )
     model = project.registry.load(version)
     shared_model = without_users(model.config, model.tensors(), card["training"])
     licences = {name: SHAREABLE[name] for name in sources}
@@ -170,8 +186,8 @@ def shared(project: Project, version: str) -> tuple[dict[str, Any], dict[str, An
     }  # fmt: skip
 
 
-def import_shared(project: Project, place: str) -> str:
-    """Save weights that somebody gave away as a version, and make it champion; return the version.
+def import_shared(project: Project, place: str) -> tuple[str, LocalChoice]:
+    """Save weights that somebody gave away as a version, and make it champion; return it, and what users here chose.
 
     Raises
     ------
@@ -180,26 +196,57 @@ def import_shared(project: Project, place: str) -> str:
     """
     from spotify_dag.staleness.stale_buckets import feature_version, portable_features
     from spotify_dag.stores.shared_weights import SharedWeightsError, read_shared
+    from spotify_dag.training_data.given_weights import fit_to_users
 
-    model, card = read_shared(place)
+    given, card = read_shared(place)
     if card["features"] != portable_features(project):
         raise SharedWeightsError(
             f"The weights of '{place}' were trained with features {card['features']}; here they are "
             f"{portable_features(project)}. Use the same encoder (SPOTIFY_DAG_ENCODER) and version of spotify-dag."
         )
+    choice = fit_to_users(project, given)
     about = {
-        "imported": {"from": card["model_version"], "license": card["license"], "features": card["features"]},
+        "imported": {
+            "from": card["model_version"], "license": card["license"], "features": card["features"],
+            "mix": _mix_of(choice),
+        },
         "feature_version": feature_version(project), "users_in_lake": card["trained_on"]["users"],
         "trained_on": {**card["trained_on"], "held_out": 0}, "training": card["training"],
     }  # fmt: skip
     metrics = {name: value for name, value in card["metrics"].items() if isinstance(value, int | float)}
-    version = project.registry.save(model, about, metrics=metrics, history=[])
+    if choice.changed:
+        metrics |= {f"mix_{name}": float(value) for name, value in asdict(choice.model.tower.mix).items()}
+        metrics["components"] = 0.0
+    version = project.registry.save(choice.model, about, metrics=metrics, history=[])
     project.registry.promote(version)
-    return version
+    return version, choice
 
 
-def _report(project: Project, champion: str, as_json: bool) -> None:
-    """Publish the champion if its user index is complete, and print which version answers."""
+def _mix_of(choice: LocalChoice) -> dict[str, Any]:
+    """Return what users here chose, as plain values."""
+    mrr = {"given_mrr": choice.given_mrr, "mrr": choice.mrr} if isfinite(choice.mrr) else {}
+    return {"chosen_here": choice.changed, "users": choice.users, **mrr}
+
+
+def _chosen(choice: LocalChoice) -> str:
+    """Return what users here chose in a sentence."""
+    from spotify_dag.tower.local_mix import LEAST_USERS
+
+    if choice.changed:
+        return (
+            f"Mix chosen by {choice.users} users here: they find their other halves at MRR {choice.mrr:.3f}, by the "
+            f"mix as given at {choice.given_mrr:.3f}."
+        )
+    if choice.users < LEAST_USERS:
+        return (
+            f"Mix kept as given: {choice.users} users here can choose, which takes {LEAST_USERS}. Import again once "
+            "there are more."
+        )
+    return f"Mix kept as given: by no other do {choice.users} users here clearly find themselves better."
+
+
+def _report(project: Project, champion: str, as_json: bool, **more: Any) -> None:
+    """Publish the champion if its user index is complete, and print which version answers; ``more`` with ``--json``."""
     from spotify_dag.staleness.stale_buckets import index_version, stale_index
 
     fits = index_version(project) == champion
@@ -208,7 +255,7 @@ def _report(project: Project, champion: str, as_json: bool) -> None:
         project.publish(champion)
     published = project.published()
     if as_json:
-        print_json({"champion": champion, "published": published, "buckets_left": left})
+        print_json({"champion": champion, "published": published, "buckets_left": left, **more})
         return
     out.print(f"{champion} is champion.")
     if left == 0:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from spotify_dag.tower.tower_model import UserModel
 
 WEIGHTS, CARD, README = "tower.safetensors", "model.json", "README.md"
-FORMAT = 1
+FORMATS = (1, 2)
+"""That are read; the last one is written. Those of format 1 hold the latent axes of one mix, not all of them."""
 HUB = "hf:"
 MOST_CARD_BYTES = 1 << 20
 
@@ -44,7 +45,7 @@ def write_shared(place: str, tensors: Mapping[str, Tensor], card: Mapping[str, A
     from safetensors.torch import save
 
     weights = save(dict(tensors))
-    card = {"format": FORMAT, "weights_sha256": hashlib.sha256(weights).hexdigest(), **card}
+    card = {"format": FORMATS[-1], "weights_sha256": hashlib.sha256(weights).hexdigest(), **card}
     machine_card = json.dumps(card, indent=2, sort_keys=True).encode()
     files = {WEIGHTS: weights, README: _readme(card).encode(), CARD: machine_card}
     if not place.startswith(HUB):
@@ -92,9 +93,10 @@ def read_shared(place: str) -> tuple[UserModel, dict[str, Any]]:
         known_format, digest, config = card["format"], card["weights_sha256"], card["config"]
     except (ValueError, KeyError, TypeError) as error:
         raise SharedWeightsError(f"The card {CARD} of '{place}' cannot be read: {error!r}. Export it again.") from error
-    if known_format != FORMAT:
+    if known_format not in FORMATS:
         raise SharedWeightsError(
-            f"'{place}' has format {known_format!r}; this program reads {FORMAT}. Update one of them."
+            f"'{place}' has format {known_format!r}; this program reads {FORMATS[0]} to {FORMATS[-1]}. "
+            "Update one of them."
         )
     if hashlib.sha256(weights).hexdigest() != digest:
         raise SharedWeightsError(f"The weights of '{place}' are not those of its card: they were changed or cut short.")

@@ -59,8 +59,7 @@ def choose_model(
 def with_mix(fitted: Fitted, mix: Mix) -> UserModel:
     """Return the model of a mix; its scores mean nothing yet."""
     fitted.tower.mix = mix
-    parts = replace(fitted.parts, latent=fitted.parts.latent.weighed(mix.kept, mix.power))
-    return UserModel(parts, fitted.tower, ScoreScale(np.empty(0, np.float32), 1.0))
+    return UserModel(fitted.parts, fitted.tower, ScoreScale(np.empty(0, np.float32), 1.0))
 
 
 def with_components(model: UserModel, halved: Halved, training: np.ndarray, settings: TrainingSettings) -> UserModel:

@@ -172,7 +172,7 @@ class LatentAxes:
 
     Least squares ask what else a user would like; these say plainly which of the common directions a user lies in, and
     users near each other by them listen to what the other is missing. The first axes are broad directions of taste, the
-    last ones nearly single artists: `weighed` says how far down it goes and how much the small ones count.
+    last ones nearly single artists: the mix says how far down it goes and how much the small ones count.
     """
 
     names: Sequence[str]
@@ -181,6 +181,11 @@ class LatentAxes:
     """``[names, dim]`` float32, weighted by rarity; zero beyond the rank of the data."""
     strengths: np.ndarray
     """``[dim]`` float32: singular value of each axis over that of the first; 1 beyond the rank of the data."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether axes are as they come. Older models hold those of one mix, weighed, with strengths of 1."""
+        return bool((self.strengths < 1).any())
 
     @classmethod
     def fit(cls, shares: csr_matrix, vocabulary: Vocabulary, dim: int, *, seed: int = 0) -> LatentAxes:
@@ -203,11 +208,6 @@ class LatentAxes:
             vectors[:, :rank] = axes.T
             strengths[:rank] = np.maximum(values / max(values[0], 1e-12), 1e-3)
         return cls([vocabulary.names[number] for number in seen], vectors * rarity[:, None], strengths)
-
-    def weighed(self, axes: int, power: float) -> LatentAxes:
-        """Return the first ``kept`` axes, each divided by its strength to ``power``: 0 as they are, 1 all alike."""
-        strengths = self.strengths[:axes]
-        return LatentAxes(self.names, self.vectors[:, :axes] / strengths**power, np.ones_like(strengths))
 
     def over(self, vocabulary: Vocabulary, *, by_name: bool = True) -> np.ndarray:
         """Return ``[names, dim]`` float32 for a vocabulary; zero for names nobody in training listened to."""

@@ -35,6 +35,18 @@ class Mix:
     power: float = 0.0
     """And small ones are raised by their strength to minus this."""
 
+    def weigh_axes(self, axes: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+        """Return where users lie by the axes of this mix, ``[users, kept]`` float32: rows of unit length, or zero.
+
+        Parameters
+        ----------
+        axes
+            ``[users, dim]`` float32: where they lie by all latent axes, as they come.
+        strengths
+            ``[dim]`` float32: of these axes.
+        """
+        return unit(axes[:, : self.kept] / strengths[: self.kept] ** self.power)
+
 
 DEFAULT_MIX = Mix()
 NETWORK_ALONE = Mix(anchor=0.0, factors=0.0, axes=0.0, kept=0)
@@ -99,36 +111,56 @@ def preferred(judged: Sequence[tuple[np.ndarray, np.ndarray]]) -> int:
     return int(np.flatnonzero(lost.mean(axis=1) <= error)[0])
 
 
-def choose(first: Blocks, second: Blocks, panel: Panel, strengths: np.ndarray, mixes: Sequence[Mix]) -> Mix:
-    """Return the `preferred` one of ``mixes``.
+class MixedCosines:
+    """Cosines of users by any mix of their blocks; what mixes have in common is computed once.
 
     Parameters
     ----------
     first, second
         Halves of listening: of those who ask, and of those who answer.
-    panel
-        These users.
     strengths
         Of all latent axes.
+    """
+
+    def __init__(self, first: Blocks, second: Blocks, strengths: np.ndarray) -> None:
+        self._sides, self._strengths = (first, second), strengths
+        names = ("learned", "anchor", "factors")
+        self._plain = {name: _inner(*(getattr(side, name) for side in self._sides)) for name in names}
+        self._by_axes: dict[tuple[int, float], _Inner] = {}
+
+    def __call__(self, mix: Mix) -> np.ndarray:
+        """Return the cosines of those who ask with those who answer, ``[asking, answering]``."""
+        kind = (mix.kept, mix.power)
+        if kind not in self._by_axes:
+            self._by_axes[kind] = _inner(*(mix.weigh_axes(side.axes, self._strengths) for side in self._sides))
+        weighed = [
+            (1.0, self._plain["learned"]), (mix.anchor, self._plain["anchor"]), (mix.factors, self._plain["factors"]),
+            (mix.axes, self._by_axes[kind]),
+        ]  # fmt: skip
+        total = sum(weight * cosines for weight, (cosines, _) in weighed)
+        norms = [np.sqrt(sum(weight * lengths[side] for weight, (_, lengths) in weighed)) for side in (0, 1)]
+        return total / np.outer(*norms)
+
+
+def choose(first: Blocks, second: Blocks, panel: Panel, strengths: np.ndarray, mixes: Sequence[Mix]) -> Mix:
+    """Return the `preferred` one of ``mixes``.
+
+    Parameters
+    ----------
+    first, second, strengths
+        As `MixedCosines` takes them.
+    panel
+        These users.
     mixes
         What to choose from, the preferred ones first.
     """
-    parts = ("learned", "anchor", "factors")
-    cosines = {name: getattr(first, name) @ getattr(second, name).T for name in parts}
-    lengths = {name: [(getattr(side, name) ** 2).sum(axis=1) for side in (first, second)] for name in parts}
-    by_axes: dict[tuple[int, float], tuple[np.ndarray, list[np.ndarray]]] = {}
+    cosines = MixedCosines(first, second, strengths)
+    return mixes[preferred([panel.judge(cosines(mix)) for mix in mixes])]
 
-    def judged(mix: Mix) -> tuple[np.ndarray, np.ndarray]:
-        kind = (mix.kept, mix.power)
-        if kind not in by_axes:
-            sides = [unit(side.axes[:, : mix.kept] / strengths[: mix.kept] ** mix.power) for side in (first, second)]
-            by_axes[kind] = sides[0] @ sides[1].T, [(side**2).sum(axis=1) for side in sides]
-        weights = {"learned": 1.0, "anchor": mix.anchor, "factors": mix.factors}
-        total = mix.axes * by_axes[kind][0] + sum(weight * cosines[name] for name, weight in weights.items())
-        norms = [
-            np.sqrt(mix.axes * by_axes[kind][1][side] + sum(w * lengths[name][side] for name, w in weights.items()))
-            for side in (0, 1)
-        ]
-        return panel.judge(total / np.outer(*norms))
 
-    return mixes[preferred([judged(mix) for mix in mixes])]
+_Inner = tuple[np.ndarray, list[np.ndarray]]
+
+
+def _inner(first: np.ndarray, second: np.ndarray) -> _Inner:
+    """Return inner products of rows, ``[first, second]``, and the squared length of each row of both sides."""
+    return first @ second.T, [(side**2).sum(axis=1) for side in (first, second)]

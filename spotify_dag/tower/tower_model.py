@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -185,10 +185,16 @@ class UserModel:
 
         Without ``artists_by_name`` only the text of artists is used, as if none had been seen in training.
         """
-        mixed = self.tower.encode(self.parts.over(catalogue, artists_by_name=artists_by_name)(listening))
+        mixed = self.mixed(listening, catalogue, artists_by_name=artists_by_name)
         if self.components is None:
             return mixed
         return unit(np.hstack([self.components.project(mixed), self.broad**0.5 * unit(mixed[:, self.tower.broad])]))
+
+    def mixed(self, listening: Listening, catalogue: Catalogue, *, artists_by_name: bool = True) -> np.ndarray:
+        """Return the blocks of users side by side, weighed by the mix, ``[users, width]`` float32 of unit length."""
+        inputs = self.parts.over(catalogue, artists_by_name=artists_by_name)(listening)
+        axes = self.tower.mix.weigh_axes(inputs.axes, self.parts.latent.strengths)
+        return self.tower.encode(replace(inputs, axes=axes))
 
     @property
     def config(self) -> dict[str, Any]:

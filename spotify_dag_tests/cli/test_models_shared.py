@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pytest
+import torch
 import yaml
 from safetensors.numpy import load_file
 from typer.testing import CliRunner, Result
@@ -20,6 +22,9 @@ from spotify_dag.orchestration.bring_up_to_date import bring_up_to_date
 from spotify_dag.project import Project
 from spotify_dag.schemas import USERS
 from spotify_dag.settings import Settings
+from spotify_dag.stores.shared_weights import write_shared
+from spotify_dag.tower.local_mix import LOCAL_MIXES
+from spotify_dag.tower.mix import NETWORK_ALONE
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +71,7 @@ def test_imported_weights_serve_a_base_that_has_no_model(exported: Path, tmp_pat
     other.inbox.register_source("synthetic", {"users": 12, "playlists": 2, "tracks": 10, "seed": 5})
     result = models_of(other, "import", str(exported))
     assert result.exit_code == 0, result.output
+    assert "Mix kept as given: 0 users here can choose, which takes 20." in result.output
     version = other.registry.champion()
     definitions = build_definitions(settings=other.settings)
     with dg.DagsterInstance.ephemeral() as instance:
@@ -82,6 +88,34 @@ def test_imported_weights_serve_a_base_that_has_no_model(exported: Path, tmp_pat
         list(bring_up_to_date(other, definitions, instance))
     assert other.published() == version
     assert len(other.matcher.recommend(["synthetic-000003"], 5)[1][0]) == 5
+
+
+def test_users_who_are_here_choose_the_mix(project: Project, exported: Path) -> None:
+    # A giver whose network tells nobody apart, and nothing but the network counts.
+    card = json.loads((exported / "model.json").read_text())
+    del card["weights_sha256"]
+    card["config"]["mix"] = asdict(NETWORK_ALONE)
+    arrays = load_file(exported / "tower.safetensors")
+    arrays |= {name: 0 * arrays[name] for name in ("tower.linear.weight", "tower.joint.4.weight")}
+    weights = {name: torch.from_numpy(array) for name, array in arrays.items() if "components." not in name}
+    write_shared(str(exported), weights, card)
+    report = json.loads(models(project, "import", str(exported), "--json").stdout)
+    mix = report["mix"]
+    assert (mix["chosen_here"], mix["users"]) == (True, 40)
+    assert mix["mrr"] > mix["given_mrr"]
+    saved = project.registry.card(report["champion"])
+    assert saved["imported"]["mix"] == mix
+    assert saved["config"]["mix"] in [asdict(mix) for mix in LOCAL_MIXES]
+    assert saved["metrics"]["mix_axes"] == saved["config"]["mix"]["axes"]
+    assert "imported" in project.registry.readable_card(report["champion"])
+    result = models(project, "import", str(exported))
+    assert " ".join(result.output.split()).startswith(
+        "Mix chosen by 40 users here: they find their other halves at MRR"
+    )
+    assert project.registry.champion() == report["champion"]
+    refused = models(project, "export", report["champion"], "--to", str(exported))
+    assert refused.exit_code == 1
+    assert "must not be given away: users here chose its mix." in " ".join(refused.stderr.split())
 
 
 def models_of(project: Project, *arguments: str) -> Result:
@@ -109,7 +143,7 @@ def test_training_sources_that_forbid_it_are_named(project: Project, tmp_path: P
     [
         ({"features": "9-other"}, "were trained with features 9-other"),
         ({"weights_sha256": "0" * 64}, "were changed or cut short"),
-        ({"format": 2}, "has format 2"),
+        ({"format": 3}, "has format 3; this program reads 1 to 2"),
         ({"config": {}}, "do not fit the tower"),
     ],
 )

@@ -88,7 +88,7 @@ def test_landmarks_are_some_of_the_users() -> None:
 def test_a_user_vector_is_the_components_beside_anchor_and_factors() -> None:
     model, (listening, catalogue) = small_model(0), small_users()
     assert model.components is not None
-    mixed = model.tower.encode(model.parts.over(catalogue)(listening))
+    mixed = model.mixed(listening, catalogue)
     broad = unit(mixed[:, 4 : 4 + 2 + 4])  # after the learned four: two of the anchor, four factors
     fine = model.components.project(mixed)
     vectors = model.encode(listening, catalogue)

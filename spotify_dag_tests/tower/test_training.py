@@ -17,6 +17,7 @@ from spotify_dag.tower.fit import info_nce
 from spotify_dag.tower.hyperparameters import MAX_HALVINGS, SEED_PRESET, halvings
 from spotify_dag.tower.metrics import own_half
 from spotify_dag.tower.mix import MIXES, NETWORK_ALONE, Mix
+from spotify_dag.tower.parts import LATENT_AXES
 from spotify_dag.tower.training import TrainedModel, TrainingError, random_pair_cosine, train_tower
 from spotify_dag.tower.views import Halved, UserData
 from spotify_dag_tests.tower.worlds import QUICK, block_of, neighbours, planted
@@ -142,7 +143,8 @@ class TestMix:
         assert chosen.axes > MIXES[0].axes
         named = {f"mix_{name}": value for name, value in dataclasses.asdict(chosen).items()}
         assert named.items() <= trained.metrics.items()
-        assert trained.model.parts.latent.vectors.shape[1] == chosen.kept
+        # All axes stay with the model: another base may choose another mix of them.
+        assert trained.model.parts.latent.vectors.shape[1] == LATENT_AXES
 
     def test_few_users_get_the_mix_that_is_preferred(self, halved: Halved) -> None:
         found = train_tower(halved.take(np.arange(30)), dataclasses.replace(QUICK, epochs=2))
