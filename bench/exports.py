@@ -149,7 +149,7 @@ def fill_inbox(root: Path, users: int) -> dict[str, Any]:
     """Sweep many requests, then one more, then none, and open the source."""
     from spotify_dag.inbox.registered_sources import Inbox
     from spotify_dag.inbox.user_requests import REQUEST
-    from spotify_dag.sources.base import UserRequest
+    from spotify_dag.sources.handed_in import UserRequest
     from spotify_dag.sources.ingestion import source_versions
 
     inbox = Inbox(root / "many")

@@ -48,8 +48,7 @@ def hand_in(project: Project, name: str, artists: list[str], *, opted_in: bool =
 
 def leave(project: Project, name: str) -> None:
     """Take one user out of the inbox."""
-    requests = project.inbox.requests
-    requests._write_users({it.user_id: it for it in requests.all() if it.user_id != f"export-{name}"})
+    project.inbox.requests.taken_in.remove(f"export-{name}")
 
 
 def bring_up(project: Project, instance: dg.DagsterInstance) -> list[str]:
