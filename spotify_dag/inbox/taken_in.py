@@ -1,4 +1,4 @@
-"""The users whom sweeps took in: one table in parts, ``users/<part>.parquet``.
+"""The users that sweeps took in: one table in parts, ``users/<part>.parquet``.
 
 The hash that gives a user's bucket gives the part, too, out of `PARTS`. With 64 buckets, a bucket is four parts. With
 1,024, a part is four buckets. With an odd number every part holds users of every bucket: then all are read, and the
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 PARTS = 256
 """Files of the table, at most. Another number would look for users in the wrong files."""
-HELD = 2 * PARTS
-"""Sets of parts whose versions are held in memory: a digest per bucket."""
 
 Look = TypeVar("Look", bound=Callable[..., Any])
 Files = tuple[tuple[Root, tuple[object, ...]], ...]
 """Files, each with its version."""
+_HELD: dict[tuple[object, ...], tuple[object, dict[int, str]]] = {}
+"""Versions of buckets, and what they were made of, by the number of buckets and the set of files that holds them."""
 
 
 def _again_where_a_file_goes(look: Look) -> Look:
@@ -68,8 +68,8 @@ class TakenIn:
         import polars as pl
 
         last = self._last(first)
-        some = [_rows(files, self.source, n_buckets, own, last) for files, own in self._divided(buckets, n_buckets)]
-        rows = pl.concat([_rows((), self.source, n_buckets, None, last), *some])
+        some = [self._rows(files, n_buckets, rest, last) for rest, files in self._divided(buckets, n_buckets)]
+        rows = pl.concat([self._rows((), n_buckets, None, last), *some])
         return rows.filter(pl.col("user_bucket").is_in(buckets)).sort("user_bucket", "user_id")
 
     @_again_where_a_file_goes
@@ -78,7 +78,7 @@ class TakenIn:
         import polars as pl
 
         files = tuple(self._files(set(user_buckets(user_ids, PARTS))).items())
-        rows = _rows(files, self.source, 1, 0, self._last(first))
+        rows = self._rows(files, 1, 0, self._last(first))
         return rows.filter(pl.col("user_id").is_in(user_ids)).select(COLUMNS)
 
     @_again_where_a_file_goes
@@ -86,8 +86,12 @@ class TakenIn:
         """Return the versions of some buckets, those that have any users."""
         last = self._last(first)
         theirs: dict[int, str] = {}
-        for files, own in self._divided(buckets, n_buckets):
-            theirs |= _versions(files, self.source, n_buckets, own, last)
+        for rest, files in self._divided(buckets, n_buckets):
+            key, made_of = (self, n_buckets, rest), (files, last)
+            held = _HELD.get(key)
+            if held is None or held[0] != made_of:
+                held = _HELD[key] = (made_of, bucket_versions(self._rows(files, n_buckets, rest, last)))
+            theirs |= held[1]
         return {bucket: theirs[bucket] for bucket in sorted(theirs.keys() & set(buckets))}
 
     def is_empty(self) -> bool:
@@ -100,7 +104,7 @@ class TakenIn:
 
     @_again_where_a_file_goes
     def where(self, condition: pl.Expr) -> pl.DataFrame:
-        """Return `COLUMNS` of all users of whom a condition is true. Every file is read."""
+        """Return `COLUMNS` of the users that a condition is true of. Every file is read."""
         import polars as pl
 
         return pl.concat([request_rows(), *(read_table(file).filter(condition) for file in self.files())])
@@ -191,22 +195,33 @@ class TakenIn:
         versions = {file: file_version(file) for file in files}
         return {file: version for file, version in versions.items() if version}
 
-    def _divided(self, buckets: Sequence[int], n_buckets: int) -> Iterator[tuple[Files, int | None]]:
-        """Yield sets of files that together hold some buckets, each with its bucket, None if it holds several.
+    def _divided(self, buckets: Sequence[int], n_buckets: int) -> Iterator[tuple[int | None, Files]]:
+        """Yield sets of files that together hold some buckets; no bucket is in two of them.
 
-        No bucket is in two of them.
+        Each comes with the rest that the numbers of its parts, and of its buckets, leave; None for the undivided file.
         """
         shared = gcd(n_buckets, PARTS)
         rests = {bucket % shared for bucket in buckets}
         files = self._files({part for part in range(PARTS) if part % shared in rests})
         if self._old in files:
-            yield tuple(files.items()), None
+            yield None, tuple(files.items())
             return
         theirs: dict[int, list[tuple[Root, tuple[object, ...]]]] = {}
         for file, version in files.items():
             theirs.setdefault(int(file.stem) % shared, []).append((file, version))
         for rest in sorted(theirs):
-            yield tuple(theirs[rest]), rest if shared == n_buckets else None
+            yield rest, tuple(theirs[rest])
+
+    def _rows(self, files: Files, n_buckets: int, rest: int | None, last: str | None) -> pl.DataFrame:
+        """Return `COLUMNS` and ``user_bucket`` of files as `_divided` yields them, up to the last user who counts."""
+        import polars as pl
+
+        rows = _counted(files, self.source).sort("user_id")
+        rows = rows if last is None else rows.filter(pl.col("user_id") <= last)
+        if rest is not None and PARTS % n_buckets == 0:  # these files hold one bucket
+            return rows.with_columns(pl.lit(rest, pl.Int32).alias("user_bucket"))
+        buckets = user_buckets(rows["user_id"].to_list(), n_buckets)
+        return rows.with_columns(pl.Series("user_bucket", buckets, dtype=pl.Int32))
 
     def _last(self, first: int | None) -> str | None:
         """Return the id of the last user who counts; None if all do."""
@@ -264,26 +279,6 @@ def _counted(files: Iterable[tuple[Root, object]], source: str | None) -> pl.Dat
 
     rows = pl.concat([request_rows(), *(read_table(file) for file, _ in files)])
     return rows if source is None else rows.filter(pl.col("source") == source)
-
-
-def _rows(files: Files, source: str | None, n_buckets: int, bucket: int | None, last: str | None) -> pl.DataFrame:
-    """Return `COLUMNS` and ``user_bucket`` of files, by user id, up to the last user who counts.
-
-    With a ``bucket``, all of them are in that one.
-    """
-    import polars as pl
-
-    rows = _counted(files, source).sort("user_id")
-    rows = rows if last is None else rows.filter(pl.col("user_id") <= last)
-    if bucket is not None:
-        return rows.with_columns(pl.lit(bucket, pl.Int32).alias("user_bucket"))
-    buckets = user_buckets(rows["user_id"].to_list(), n_buckets)
-    return rows.with_columns(pl.Series("user_bucket", buckets, dtype=pl.Int32))
-
-
-@lru_cache(HELD)
-def _versions(files: Files, source: str | None, n_buckets: int, bucket: int | None, last: str | None) -> dict[int, str]:
-    return bucket_versions(_rows(files, source, n_buckets, bucket, last))
 
 
 @lru_cache(4)

@@ -9,7 +9,7 @@
 
 A sweep reads only new requests, in the order of their names, and the parts of the table that their users are in. It
 writes these parts before it deletes requests. If it is killed in between, the next sweep takes the same requests in
-again. Listening that nobody names any more is deleted by whoever replaced it. What the killed leave is found by
+again. A sweep deletes the listening that it replaced. What a killed process left is found by
 `UserRequests.drop_unnamed`, which lists all of it.
 """
 
@@ -103,17 +103,18 @@ class UserRequests:
         try:
             content = f"{_key(user_id)}-{digest}.parquet"
             request = UserRequest(source, user_id, content, opted_in, requested_at=datetime.now(UTC))
-            # Under one lock: a sweep between the two would find a file that no request names, and delete it.
+            # Under one lock: housekeeping between the two would find a file that no request names, and delete it.
             with self._alone():
                 # Deletion waits for this lock, so nothing of a user who is deleted meanwhile stays behind.
                 if self.tombstones is not None and user_id in self.tombstones:
                     raise SourceError(
                         f"'{user_id}' was forgotten, so nothing was kept. Only spotify-dag add lifts that."
                     )
-                replaced = self._replaced_by(request)
+                replaced = self._waiting_as(request)
                 move(written, self.content / request.content)
                 self._write_new(request)
-                self._drop_content(replaced)
+                if replaced is not None and replaced.content not in {it.content for it in self.of(replaced.user_id)}:
+                    self._drop_content([replaced])
         finally:
             written.unlink(missing_ok=True)
         return request
@@ -246,14 +247,12 @@ class UserRequests:
         for name in {name for name, is_own in names.items() if is_own} | (self._unnamed(others) if others else set()):
             (self.content / name).unlink(missing_ok=True)
 
-    def _replaced_by(self, request: UserRequest) -> list[UserRequest]:
-        """Return the request that a new one takes the place of, if nothing else names its listening."""
+    def _waiting_as(self, request: UserRequest) -> UserRequest | None:
+        """Return the request that a new one takes the place of."""
         try:
-            before = REQUEST.validate_json(self._new_file(request).read_bytes())
+            return REQUEST.validate_json(self._new_file(request).read_bytes())
         except (FileNotFoundError, ValidationError):
-            return []
-        named = {request.content, *self.taken_in.rows_of([request.user_id])["content"]}
-        return [] if before.content in named else [before]
+            return None
 
     def _take_in(self, until: float = inf) -> Sweep:
         taken_in, forgotten, rejected, done = list[UserRequest](), list[UserRequest](), list[str](), list[Root]()
@@ -368,6 +367,8 @@ class UserRequests:
         try:
             return REQUEST.validate_json(content).user_id == user_id
         except ValidationError:
+            if not UserIdSearch(user_id).in_bytes(content):
+                return False
             longer = self.taken_in.where(pl.col("user_id").str.starts_with(user_id))["user_id"]
             return bool(UserIdSearch(user_id, longer).in_bytes(content))
 

@@ -1,4 +1,4 @@
-"""The table of users taken in: in parts, of which only those that changed are read and written."""
+"""The table of users taken in is in parts: only parts that changed are read and written."""
 
 from __future__ import annotations
 
