@@ -10,7 +10,7 @@ BENCHES = {
     "hundred_thousand_users": "100,000 users from nothing to user embeddings: seconds, peak memory, bytes on disk",
     "tower": "training on HetRec-2011 and on 100,000 users: seconds, peak memory, what is not a matrix product",
     "left_out": "what each part of the tower is worth on three worlds: MRR and NDCG@20 without it",
-    "exports": "5,000 damaged files of every reader, histories of 264,000 plays and 1 GiB, 100,000 users in the inbox",
+    "exports": "5,000 damaged files of every reader, histories of 264,000 plays of 1 GiB, a million users in the inbox",
     "spotify": "reading a simulated Spotify: requests per user, use of the concurrency limit, faults, kills, mutations",
     "listens": "20,000,000 listens of a dump to embeddings; 4 processes on a simulated ListenBrainz; weights shared",
     "app": "the app at 100,000 users: matches per second, new users from a file, start, memory",

@@ -1,4 +1,4 @@
-"""Files: 5,000 damaged ones of every reader, histories of 264,000 plays and of 1 GiB, 100,000 users in the inbox.
+"""Files: 5,000 damaged ones of every reader, histories of 264,000 plays and of 1 GiB, a million users in the inbox.
 
 Damaged files are those of the tests (`samples.damaged_exports`): a row whose own text is untouched must be kept, no
 artist may come out that is none, and nothing but one clear error may be raised. Memory may reach 300 MiB in all but the
@@ -23,6 +23,7 @@ NAME = "exports"
 MUTANTS, QUICK_MUTANTS = 5_000, 200
 HISTORY_BYTES, QUICK_HISTORY_BYTES = 1 << 30, 1 << 26
 USERS, QUICK_USERS = 100_000, 5_000
+MANY, QUICK_MANY = 1_000_000, 50_000
 HISTORY_FILES, HISTORY_PLAYS = 16, 16_500
 LIMIT_MIB, LIMIT_SECONDS = 300, 10
 
@@ -40,7 +41,8 @@ def measure(quick: bool) -> dict[str, Any]:
         plays, _ = in_fresh_process(write_history, file, QUICK_HISTORY_BYTES if quick else HISTORY_BYTES)
         history, history_cost = in_fresh_process(hand_in, root, file)
         history |= {"plays_in_file": plays, "mib": file.stat().st_size / 2**20}
-        inbox, inbox_cost = in_fresh_process(fill_inbox, root, QUICK_USERS if quick else USERS)
+        users, many = (QUICK_USERS, QUICK_MANY) if quick else (USERS, MANY)
+        inbox, inbox_cost = in_fresh_process(fill_inbox, root, users, many)
     bounded = {"mutants": fuzz_cost, "16 files": files_cost, "their zip": zipped_cost, "history": history_cost}
     costs = {**bounded, "inbox": inbox_cost}
     within = all(cost.peak_gib * 1024 <= LIMIT_MIB for cost in bounded.values())
@@ -145,11 +147,11 @@ def hand_in(root: Path, path: Path) -> dict[str, Any]:
     return {"plays": reading.plays, "tracks": reading.kept.total(), "rows": rows}
 
 
-def fill_inbox(root: Path, users: int) -> dict[str, Any]:
-    """Sweep many requests, then one more, then none, and open the source."""
+def fill_inbox(root: Path, users: int, many: int) -> dict[str, Any]:
+    """Sweep many requests; then, with many more taken in, sweep one, and look for what is new."""
     from spotify_dag.inbox.registered_sources import Inbox
     from spotify_dag.inbox.user_requests import REQUEST
-    from spotify_dag.sources.base import UserRequest
+    from spotify_dag.sources.handed_in import UserRequest
     from spotify_dag.sources.ingestion import source_versions
 
     inbox = Inbox(root / "many")
@@ -157,11 +159,18 @@ def fill_inbox(root: Path, users: int) -> dict[str, Any]:
     for folder in (requests.content, requests.root / "new"):
         folder.mkdir(parents=True)
 
-    def request(number: int) -> None:
+    def named(number: int) -> UserRequest:
         content = f"{number:016x}-{0:016x}.parquet"
-        (requests.content / content).write_bytes(b"any")
-        made = UserRequest("export", f"export-{number}", content, opted_in=True, requested_at=datetime.now(UTC))
-        (requests.root / "new" / f"{number:06d}.json").write_bytes(REQUEST.dump_json(made))
+        return UserRequest("export", f"export-{number}", content, opted_in=True, requested_at=datetime.now(UTC))
+
+    def request(number: int) -> None:
+        made = named(number)
+        (requests.content / made.content).write_bytes(b"any")
+        (requests.root / "new" / f"{number:07d}.json").write_bytes(REQUEST.dump_json(made))
+
+    def look() -> None:
+        for source in inbox.sources():
+            source_versions(source, n_buckets=64, profiles_count=None)
 
     def time_of(step: Callable[[], Any]) -> float:
         begun = time.monotonic()
@@ -171,12 +180,12 @@ def fill_inbox(root: Path, users: int) -> dict[str, Any]:
     for number in range(users):
         request(number)
     seconds = {f"sweep of {users:,} new users": time_of(requests.sweep)}
-    request(users)
+    requests.taken_in.put([named(number) for number in range(users, many)])  # nobody looks for their listening
+    seconds[f"{many:,} taken in: first look for what is new"] = time_of(look)
+    seconds["the next look"] = time_of(look)
+    request(many)
     seconds["sweep of one new user"] = time_of(requests.sweep)
-    seconds["sweep of nobody"] = time_of(requests.sweep)
-    seconds["open the source"] = time_of(inbox.sources)
-    (source,) = inbox.sources()
-    seconds["its versions, per bucket"] = time_of(lambda: source_versions(source, n_buckets=64, profiles_count=None))
+    seconds["the look after it"] = time_of(look)
     return {"users": len(requests.all()), "seconds": seconds}
 
 

@@ -115,6 +115,16 @@ def names_in(folder: Root) -> list[str]:
         return []
 
 
+def names_beginning(folder: Root, *starts: str) -> list[str]:
+    """Return the names of all that is right in a folder and begins with any of these.
+
+    In object storage nothing else is listed.
+    """
+    if isinstance(folder, ObjectPath):
+        return [path.name for start in starts for path in folder.beginning(start)]
+    return [name for name in names_in(folder) if name.startswith(starts)]
+
+
 @overload
 def paths_below(folder: Path) -> Iterator[Path]: ...
 @overload

@@ -259,6 +259,15 @@ class ObjectPath:
         for page in self._store.list(self.key or None):
             yield from (self._at(entry["path"], _status(entry)) for entry in page)
 
+    def beginning(self, start: str) -> Iterator[ObjectPath]:
+        """Yield the objects right below it whose names begin so. The storage lists them in order, from there on."""
+        for page in self._store.list(f"{self.key}/" if self.key else None, offset=f"{self.key}/{start}".strip("/")):
+            for entry in page:
+                path = self._at(entry["path"], _status(entry))
+                if not path.name.startswith(start):
+                    return
+                yield path
+
     def walk(self) -> Iterator[ObjectPath]:
         """Yield all objects and prefixes below it, each prefix before what is in it."""
         seen = {self.key}

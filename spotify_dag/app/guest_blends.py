@@ -176,7 +176,7 @@ class GuestBlends:
         names = partial(service.newcomers.artist_names, snapshot)
         with handed_in(paths, "guest", folder, job.check, names) as (source, reading):
             job.progress("read", items=reading.kept.total(), files=len(reading.files))
-            rows = pl.concat(map(source.handed_in, source.requests)).lazy()
+            rows = pl.concat(source.as_handed_in()).lazy()
             listening = Listening.of_items(rows.filter(pl.col("reason").is_null()))
         held = service.tracks.known(listening, MOST_HELD)
         if held.artists.is_empty():

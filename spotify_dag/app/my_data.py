@@ -131,8 +131,8 @@ def _waiting(project: Project, user_id: str) -> pl.DataFrame:
     about = _rows(project, USERS, user_id).select("fetched_at").collect()
     taken_in = max(about["fetched_at"].to_list(), default=None)
     frames = [pl.DataFrame(schema={"user_id": pl.String})]
-    for request in (*requests.waiting(), *requests.all()):
-        if request.user_id != user_id or (taken_in is not None and request.requested_at <= taken_in):
+    for request in requests.of(user_id):
+        if taken_in is not None and request.requested_at <= taken_in:
             continue
         file = requests.content / request.content
         with suppress(FileNotFoundError):  # replaced meanwhile

@@ -34,6 +34,7 @@ from spotify_dag.schemas import ARTIST_GENRES, RAW_PLAYLISTS, TEXT_VECTORS, USER
 from spotify_dag.sources.base import Source, SourceError
 from spotify_dag.sources.export.kept import ExportSource
 from spotify_dag.sources.export.reading import Reading
+from spotify_dag.sources.handed_in import GivenRequests
 from spotify_dag.sources.ingestion import Ingestion
 from spotify_dag.sources.spotify import add_user
 from spotify_dag.sources.spotify.tokens import Logins
@@ -360,13 +361,12 @@ def handed_in(
             for path in reading.paths:
                 message = message.replace(f"{path.parent}/", "")
             raise SourceError(message) from None
-        yield ExportSource((request,), requests.content), reading
+        yield ExportSource(GivenRequests.of([request]), requests.content), reading
 
 
 def hand_in(project: Project, user_id: str, source: ExportSource, *, opted_in: bool) -> None:
     """Put what `handed_in` gave into the inbox, for the graph to take in."""
-    frames = map(source.handed_in, source.requests)
-    project.inbox.requests.hand_in("export", user_id, frames, opted_in=opted_in)
+    project.inbox.requests.hand_in("export", user_id, source.as_handed_in(), opted_in=opted_in)
 
 
 def hand_in_login(project: Project, user_id: str, token: Mapping[str, Any]) -> None:

@@ -15,9 +15,10 @@ from spotify_dag.console import JsonOption, clear_errors, err, open_project, out
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.lifecycle.forget import let_in_again
 from spotify_dag.project import Project
-from spotify_dag.sources.base import SourceError, UserRequest
+from spotify_dag.sources.base import SourceError
 from spotify_dag.sources.export.reading import Reading
 from spotify_dag.sources.export.report import lines, summary
+from spotify_dag.sources.handed_in import UserRequest
 
 if TYPE_CHECKING:
     import polars as pl

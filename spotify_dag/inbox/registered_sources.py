@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,16 +144,16 @@ class Inbox:
 
     def is_empty(self) -> bool:
         """Return whether there is no source, whether it can be read or not."""
-        return next(self.root.glob("source-*.json"), None) is None and not self.requests.all()
+        return next(self.root.glob("source-*.json"), None) is None and self.requests.taken_in.is_empty()
 
     def sources(self) -> list[Source]:
         """Return all registered sources, sorted by name, and the sources whose users a sweep took in."""
         entries = [_entry(file) for file in listed(self.root, "source-*.json")]
         registered = [open_source(entry.source, entry.options, self.settings) for entry in entries if entry]
-        taken_in = self.requests.all()
-        handed_in = {name: [request for request in taken_in if request.source == name] for name in REQUEST_SOURCES}
+        requests = self.requests
+        names = () if requests.taken_in.is_empty() else REQUEST_SOURCES
         return registered + [
-            open_requests(name, requests, self.requests.content) for name, requests in handed_in.items() if requests
+            open_requests(name, replace(requests.taken_in, source=name), requests.content) for name in names
         ]
 
     def user_lists(self) -> list[tuple[str, Path]]:

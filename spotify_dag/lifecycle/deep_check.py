@@ -9,11 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from spotify_dag.errors import SpotifyDagError, on_one_line
 from spotify_dag.files import paths_below
+from spotify_dag.inbox.taken_in import read_table
 from spotify_dag.layout import read_layout
 from spotify_dag.project import Project
 from spotify_dag.root import Root, listed
@@ -43,7 +45,8 @@ def damaged(project: Project) -> Iterator[str]:
 def _said(read: Callable[[], object]) -> Iterator[str]:
     """Yield what an attempt to read something complains of."""
     try:
-        read()
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            read()
     except SpotifyDagError as error:
         yield str(error)
 
@@ -54,7 +57,8 @@ def _own_files(project: Project) -> Iterator[str]:
     reads: tuple[Callable[[], object], ...] = (
         lambda: read_layout(project.settings.data), project.published, project.inbox.sources,
         project.inbox.artist_genres,
-        project.inbox.requests.all, project.preferences.digests, project.track_catalogue_card, project.track_model.card,
+        *(partial(read_table, file) for file in project.inbox.requests.taken_in.files()),
+        project.preferences.digests, project.track_catalogue_card, project.track_model.card,
         lambda: load_training_settings(project),
     )  # fmt: skip
     yield from dict.fromkeys(line for read in reads for line in _said(read))  # some read the same file

@@ -22,8 +22,8 @@ from spotify_dag.schemas import (
     Table,
     user_buckets,
 )
-from spotify_dag.sources.base import RequestSource, UserRequest
-from spotify_dag.sources.ingestion import requests_of_buckets, source_versions
+from spotify_dag.sources.handed_in import RequestSource, wish
+from spotify_dag.sources.ingestion import source_versions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -100,11 +100,12 @@ def _ingests(project: Project, there: Project, buckets: Sequence[int]) -> pl.Dat
 
     lake, into, count = project.lake, there.lake.n_buckets, project.settings.profiles_count
     read = lake.scan(INGESTS, buckets).collect()
+    after = [part for bucket in buckets for part in range(bucket, into, lake.n_buckets)]
     by_request = {
         source.name: _Requests(
-            source_versions(source, n_buckets=lake.n_buckets, profiles_count=count),
-            source_versions(source, n_buckets=into, profiles_count=count),
-            requests_of_buckets(source, into, count),
+            source_versions(source, n_buckets=lake.n_buckets, profiles_count=count, buckets=buckets),
+            source_versions(source, n_buckets=into, profiles_count=count, buckets=after),
+            source.requests.rows(after, into, count).select("user_bucket", "user_id", wish()),
         )
         for source in project.inbox.sources()
         if isinstance(source, RequestSource)
@@ -136,16 +137,16 @@ class _Requests:
     """Version of each bucket."""
     after: dict[int, str]
     """Version of each part."""
-    wishes: dict[int, list[UserRequest]]
-    """By part."""
+    wishes: pl.DataFrame
+    """``user_bucket, user_id, handed_in``, by part."""
 
     def version(self, read: str, bucket: int, part: int, handed_in: list[tuple[str, str]]) -> str | None:
         """Return what a part was read as, of a bucket read as ``read``; None if nobody there was handed in.
 
         A part in which everybody was read as they were handed in is as good as one of a bucket read to its end.
         """
-        asked = {(request.user_id, request.wish) for request in self.wishes.get(part, [])}
-        return self.after.get(part) if read == self.before.get(bucket) or asked == set(handed_in) else read
+        asked = self.wishes.filter(user_bucket=part).select("user_id", "handed_in").rows()
+        return self.after.get(part) if read == self.before.get(bucket) or set(asked) == set(handed_in) else read
 
 
 def _counts(lake: Lake, bucket: int, read: pl.DataFrame, users: pl.DataFrame, parts: range) -> dict[str, Allotted]:

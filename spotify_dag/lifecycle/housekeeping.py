@@ -42,7 +42,7 @@ class Tidied:
     """Of the lake and the indexes."""
     indexes_dropped: list[str] = field(default_factory=list)
     abandoned: int = 0
-    """Temporary files and folders of processes that were killed, deleted."""
+    """Files and folders that killed processes left, deleted."""
     busy: list[str] = field(default_factory=list)
     """Tables that somebody was writing to; they are for the next time."""
 
@@ -54,8 +54,8 @@ class Tidied:
 def tidy(project: Project, keep: timedelta = KEEP_VERSIONS) -> Tidied:
     """Join small files, fold new rows into the indexes, and delete versions older than ``keep`` with all they need.
 
-    Also deleted: the indexes of all model versions but the last ones, tables that a split of buckets left behind, and
-    what killed processes left. Safe beside everything else, and to kill.
+    Also deleted: the indexes of all model versions but the last ones, tables that a split of buckets left behind,
+    listening that no request names, and what killed processes left. Safe beside everything else, and to kill.
     """
     done = Tidied()
     done.files_before, done.bytes_before = usage(project)
@@ -71,6 +71,7 @@ def tidy(project: Project, keep: timedelta = KEEP_VERSIONS) -> Tidied:
     HeldNames(project.lake).bring_up()  # of files that were joined just now: else the next deletion waits for it
     folders = {place for place in (project.settings.data, project.settings.local_data) if isinstance(place, Path)}
     done.abandoned = sum(map(_delete_abandoned, folders))
+    done.abandoned += project.inbox.requests.drop_unnamed()
     done.abandoned += drop_left(project.left_of_sources, time.time() - ABANDONED_SECONDS, seconds=0)
     done.files, done.bytes = usage(project)
     return done

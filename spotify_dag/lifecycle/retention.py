@@ -84,7 +84,7 @@ def drop_old(project: Project, now: datetime, done: Retained) -> None:
     if project.settings.retention_days is None:
         raise RetentionError("Nothing says how long to keep what was read. Set SPOTIFY_DAG_RETENTION_DAYS, e.g. to 90.")
     before = now - timedelta(days=project.settings.retention_days)
-    old = [request.user_id for request in project.inbox.requests.all() if request.requested_at < before]
+    old = project.inbox.requests.handed_in_before(before)
     mirrored = {}
     for path in mirrors(project.settings):
         with closing(Database(path)) as database:

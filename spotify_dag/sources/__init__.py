@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.root import Root
 from spotify_dag.settings import Settings
-from spotify_dag.sources.base import RequestSource, RequestSourceName, Source, SourceError, UserRequest
+from spotify_dag.sources.base import Source, SourceError
+from spotify_dag.sources.handed_in import Requests, RequestSource, RequestSourceName
 
 if TYPE_CHECKING:
     from spotify_dag.sources.listed_users import ListedUsersSource
@@ -119,8 +120,8 @@ def meant_by(source: str, line: str) -> str | None:
     return None
 
 
-def open_requests(name: str, requests: Sequence[UserRequest], content: Root) -> RequestSource:
+def open_requests(name: str, requests: Requests, content: Root) -> RequestSource:
     """Open one of `REQUEST_SOURCES` with its users; ``content`` is the folder of the listening that they name."""
     from spotify_dag.sources.export.kept import ExportSource
 
-    return {"export": ExportSource}[name](tuple(requests), content)
+    return {"export": ExportSource}[name](requests, content)

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
-
-from pydantic import AwareDatetime, ConfigDict, Field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from spotify_dag.errors import SpotifyDagError
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
@@ -70,6 +68,8 @@ class Batch:
     """``user_id, month, kind, name, count`` (`listening_months`), where the source tells when."""
     mended: int = 0
     """Names that somebody decoded wrongly before, and that were mended."""
+    asked: pl.DataFrame | None = None
+    """``user_id, opted_in, handed_in`` of users who were handed in one by one."""
 
 
 NAMES = ("playlist_name", "track_name", "album_name")
@@ -118,45 +118,6 @@ class HasAudioFeatures(Protocol):
 
     def audio_features(self) -> pl.DataFrame:
         """Return ``track_id`` and the columns of `features.audio.RANGES`, one row per track, null where unknown."""
-
-
-RequestSourceName = Literal["export"]
-"""Sources of users who are handed in one by one."""
-
-
-@dataclass(frozen=True)
-class UserRequest:
-    """One user who was handed in: their id, where their listening is, and what they agreed to.
-
-    Plain, as there are many; ``pydantic.TypeAdapter(UserRequest)`` reads and checks those that come from outside.
-    """
-
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
-    source: RequestSourceName
-    user_id: Annotated[str, Field(pattern=r"^[^\s\p{C}]+$", max_length=MAX_NAME)]
-    content: Annotated[str, Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{16}\.parquet$")]
-    """Name of the file with their listening."""
-    opted_in: bool
-    """Whether others may be told of them."""
-    requested_at: AwareDatetime
-
-    @property
-    def wish(self) -> str:
-        """What there is to read, as one word: equal when handing in again changed nothing."""
-        return f"{self.content.removesuffix('.parquet')}-{'public' if self.opted_in else 'private'}"
-
-
-@runtime_checkable
-class RequestSource(Source, Protocol):
-    """A source of users who were handed in one by one. It can read some and leave the others."""
-
-    @property
-    def requests(self) -> Sequence[UserRequest]:
-        """Who was handed in."""
-
-    def only(self, requests: Sequence[UserRequest]) -> RequestSource:
-        """Return the source with these of its requests."""
 
 
 REFRESH_SHARES = 7

@@ -11,11 +11,10 @@ from spotify_dag.sources.base import (
     RECORD_COLUMNS,
     Batch,
     RefreshedSource,
-    RequestSource,
     ResumeLaterError,
     Source,
-    UserRequest,
 )
+from spotify_dag.sources.handed_in import RequestSource
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,18 +25,20 @@ def source_version(source: Source, profiles_count: int | None) -> str:
     return source.version() if profiles_count is None else f"{source.version()}-first{profiles_count}"
 
 
-def source_versions(source: Source, *, n_buckets: int, profiles_count: int | None) -> dict[int, str]:
-    """Return `source_version` per bucket; of a source of single users, for the buckets that have any.
+def source_versions(
+    source: Source, *, n_buckets: int, profiles_count: int | None, buckets: Sequence[int] | None = None
+) -> dict[int, str]:
+    """Return `source_version` per bucket, of some or of all; of a source of single users, of those that have any.
 
     Of a source that is looked at again, a bucket's version changes with each of its turns.
     """
+    buckets = range(n_buckets) if buckets is None else buckets
     if isinstance(source, RequestSource):
-        per_bucket = requests_of_buckets(source, n_buckets, profiles_count)
-        return {bucket: source.only(requests).version() for bucket, requests in sorted(per_bucket.items())}
+        return source.requests.versions(buckets, n_buckets, profiles_count)
     version = source_version(source, profiles_count)
     if isinstance(source, RefreshedSource):
-        return {bucket: f"{version}-{source.refreshed_since(bucket):.0f}" for bucket in range(n_buckets)}
-    return dict.fromkeys(range(n_buckets), version)
+        return {bucket: f"{version}-{source.refreshed_since(bucket):.0f}" for bucket in buckets}
+    return dict.fromkeys(buckets, version)
 
 
 class Ingestion:
@@ -69,19 +70,14 @@ class Ingestion:
         self.buckets = list(buckets)
         self.sources: list[Source] = []
         self._versions: list[tuple[str, int, str]] = []
-        self._private: list[str] = []
-        self._wishes: dict[str, str] = {}
         for source in sources:
             # Before anything is read: a file that changes meanwhile is then read again the next time.
-            versions = source_versions(source, n_buckets=n_buckets, profiles_count=profiles_count)
-            self._versions += [(source.name, bucket, versions[bucket]) for bucket in self.buckets if bucket in versions]
-            self.sources.append(source)
+            versions = source_versions(source, n_buckets=n_buckets, profiles_count=profiles_count, buckets=self.buckets)
+            self._versions += [(source.name, bucket, version) for bucket, version in versions.items()]
             if isinstance(source, RequestSource):
-                per_bucket = requests_of_buckets(source, n_buckets, profiles_count)
-                requests = [request for bucket in self.buckets for request in per_bucket.get(bucket, [])]
-                self.sources[-1] = source.only(requests)
-                self._private += [request.user_id for request in requests if not request.opted_in]
-                self._wishes |= {request.user_id: request.wish for request in requests}
+                self.sources.append(source.only(source.requests.rows(self.buckets, n_buckets, profiles_count)))
+            else:
+                self.sources.append(source)
         self.n_buckets = n_buckets
         self.profiles_count = profiles_count
         self.now = now
@@ -166,11 +162,11 @@ class Ingestion:
             pl.col("row_hash").sum().reinterpret(signed=True).alias("content_hash"),
             pl.len().cast(pl.Int32).alias("rows_kept"),
         )
-        users = allowed.join(counted, on="user_id", how="left").with_columns(
-            pl.col("rows_kept", "content_hash").fill_null(0),
-            ~pl.col("user_id").is_in(self._private).alias("opted_in"),
-            pl.col("user_id").replace_strict(self._wishes, default=None, return_dtype=pl.String).alias("handed_in"),
-            *stamped,
+        nobody = {"user_id": pl.String, "opted_in": pl.Boolean, "handed_in": pl.String}
+        asked = pl.DataFrame(schema=nobody) if batch.asked is None else batch.asked
+        users = allowed.join(counted, on="user_id", how="left").join(asked, on="user_id", how="left")
+        users = users.with_columns(
+            pl.col("rows_kept", "content_hash").fill_null(0), pl.col("opted_in").fill_null(True), *stamped
         )
         gone = {
             "user_id": list(batch.gone),
@@ -231,17 +227,6 @@ def carried_over(users: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     dropped = before.filter(pl.col("dropped_at").is_not_null()).drop("opted_in", "handed_in", "gone_since")
     carried = dropped.join(now, on="user_id").select(users.columns)
     return pl.concat([users.join(carried, on="user_id", how="anti"), carried])
-
-
-def requests_of_buckets(
-    source: RequestSource, n_buckets: int, profiles_count: int | None
-) -> dict[int, list[UserRequest]]:
-    """Return who was handed in, by bucket; with ``profiles_count`` the first ones."""
-    requests = source.requests[:profiles_count]
-    by_bucket: dict[int, list[UserRequest]] = {}
-    for request, bucket in zip(requests, user_buckets([it.user_id for it in requests], n_buckets), strict=True):
-        by_bucket.setdefault(bucket, []).append(request)
-    return by_bucket
 
 
 def _collected(table: Table, frames: list[pl.DataFrame]) -> pl.DataFrame:

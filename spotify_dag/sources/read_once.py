@@ -23,7 +23,8 @@ from spotify_dag.files import delete_folder, names_in, write_atomically
 from spotify_dag.locks import locked
 from spotify_dag.root import Root, listed
 from spotify_dag.schemas import user_buckets
-from spotify_dag.sources.base import Batch, RequestSource, Source
+from spotify_dag.sources.base import Batch, Source
+from spotify_dag.sources.handed_in import RequestSource
 from spotify_dag.sources.ingestion import source_versions
 
 if TYPE_CHECKING:

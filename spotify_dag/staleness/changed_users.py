@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from spotify_dag.features.genres import artist_key
 from spotify_dag.project import Project
 from spotify_dag.schemas import INGESTS, LISTENING_MONTHS, RAW_PLAYLISTS, REJECTS, USER_EMBEDDINGS, USERS
-from spotify_dag.sources.base import RequestSource
-from spotify_dag.sources.ingestion import Ingestion, carried_over, requests_of_buckets, source_versions
-from spotify_dag.staleness.stale_buckets import feature_version
+from spotify_dag.sources import REQUEST_SOURCES
+from spotify_dag.sources.handed_in import RequestSource, wish
+from spotify_dag.sources.ingestion import Ingestion, carried_over
+from spotify_dag.staleness.stale_buckets import feature_version, versions_of_sources
 from spotify_dag.stores.user_index import UserIndex
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Changes:
     """Buckets in which only ``users`` are made again."""
     users: list[str] = field(default_factory=list)
     """The new, changed and gone users of the buckets ``some``."""
+    versions: list[tuple[str, int, str]] = field(default_factory=list)
+    """Source, bucket and version of what users handed in, as they were before the users were looked for."""
 
 
 def changed_users(
@@ -102,30 +105,30 @@ def changed_requests(project: Project, buckets: Sequence[int]) -> Changes:
 
     count, n_buckets = project.settings.profiles_count, project.lake.n_buckets
     sources = project.inbox.sources()
-    together = [source for source in sources if not isinstance(source, RequestSource)]
-    versions = {
-        (bucket, source.name, version)
-        for source in together
-        for bucket, version in source_versions(source, n_buckets=n_buckets, profiles_count=count).items()
-        if bucket in buckets
-    }
-    by_request = [source for source in sources if isinstance(source, RequestSource)]
-    read = project.lake.scan(INGESTS, buckets).select("user_bucket", "source", "source_version").collect()
-    read = read.filter(~pl.col("source").is_in([source.name for source in by_request]))
-    differing = {bucket for bucket, *_ in versions.symmetric_difference(read.rows())}
+    # Before users are looked for: somebody who comes in meanwhile makes the bucket stale again.
+    versions = versions_of_sources(project, sources, buckets)
+    by_request = {source.name: source for source in sources if isinstance(source, RequestSource)}
+    together = {version for version in versions if version[0] not in by_request}
+    read = project.lake.scan(INGESTS, buckets).select("source", "user_bucket", "source_version").collect()
+    read = read.filter(~pl.col("source").is_in(list(by_request)))
+    differing = {bucket for _, bucket, _ in together.symmetric_difference(read.rows())}
     same = [bucket for bucket in buckets if bucket not in differing]
-    requested = [
-        (bucket, request.user_id, request.wish)
-        for source in by_request
-        for bucket, requests in requests_of_buckets(source, n_buckets, count).items()
-        if bucket in same
-        for request in requests
-    ]
     columns = {"user_bucket": pl.Int32, "user_id": pl.String, "handed_in": pl.String}
+    requested = pl.concat(
+        [
+            pl.DataFrame(schema=columns),
+            *(
+                source.requests.rows(same, n_buckets, count).select("user_bucket", "user_id", wish())
+                for source in by_request.values()
+            ),
+        ]
+    )
     users = project.lake.scan(USERS, same).select(*columns).collect()
-    taken_in = users.drop_nulls("handed_in")
-    changes = changed_users(pl.DataFrame(requested, schema=columns, orient="row"), taken_in, same, among=users)
-    return Changes(sorted([*differing, *changes.whole]), changes.some, changes.users)
+    changes = changed_users(requested, users.drop_nulls("handed_in"), same, among=users)
+    return Changes(
+        sorted([*differing, *changes.whole]), changes.some, changes.users,
+        [version for version in versions if version[0] in by_request],
+    )  # fmt: skip
 
 
 def read_requests(project: Project, changes: Changes, now: datetime) -> Ingestion:
@@ -134,17 +137,8 @@ def read_requests(project: Project, changes: Changes, now: datetime) -> Ingestio
 
     lake, count = project.lake, project.settings.profiles_count
     sources = [source for source in project.inbox.sources() if isinstance(source, RequestSource)]
-    whole = Ingestion(
-        sources,
-        buckets=changes.some,
-        n_buckets=lake.n_buckets,
-        profiles_count=count,
-        now=now,
-        forgotten=project.tombstones.among,
-    )
-    chosen = set(changes.users)
     some = Ingestion(
-        [source.only([request for request in source.requests if request.user_id in chosen]) for source in sources],
+        [source.only(source.requests.rows_of(changes.users, count)) for source in sources],
         buckets=changes.some, n_buckets=lake.n_buckets, profiles_count=None, now=now,
         forgotten=project.tombstones.among,
     )  # fmt: skip
@@ -155,22 +149,22 @@ def read_requests(project: Project, changes: Changes, now: datetime) -> Ingestio
     lake.replace_users(LISTENING_MONTHS, changes.some, changes.users, some.months())
     lake.replace_users(REJECTS, changes.some, changes.users, some.rejects())
     # Last: a run that is killed before this line is made again.
-    lake.replace(INGESTS, changes.some, [_ingests(project, changes.some, whole)])
+    lake.replace(INGESTS, changes.some, [_ingests(project, changes, now)])
     return some
 
 
-def _ingests(project: Project, buckets: Sequence[int], whole: Ingestion) -> pl.DataFrame:
+def _ingests(project: Project, changes: Changes, now: datetime) -> pl.DataFrame:
     """Return rows of `schemas.INGESTS`: those of other sources as they are, and new counts of users handed in."""
     import polars as pl
 
-    lake, key = project.lake, ["user_bucket", "source"]
-    versions = whole.ingests()
-    others = lake.scan(INGESTS, buckets).filter(~pl.col("source").is_in([source.name for source in whole.sources]))
+    lake, key, buckets = project.lake, ["user_bucket", "source"], changes.some
+    schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
+    versions = pl.DataFrame(changes.versions, schema=schema, orient="row").filter(pl.col("user_bucket").is_in(buckets))
+    others = lake.scan(INGESTS, buckets).filter(~pl.col("source").is_in(list(REQUEST_SOURCES)))
     users = lake.scan(USERS, buckets).filter(pl.col("handed_in").is_not_null())
     per_source = users.group_by(key).agg(pl.col("rows_kept").sum().cast(pl.Int64), pl.len().alias("users")).collect()
     rejected = lake.scan(REJECTS, buckets).filter("dropped").unique(["file", "row", "user_id"])
-    counted = versions.drop("rows_read", "rows_kept", "rows_rejected", "users").join(per_source, on=key,
-    how="left").join(
+    counted = versions.with_columns(pl.lit(now).alias("fetched_at")).join(per_source, on=key, how="left").join(
         rejected.group_by(key).agg(pl.len().alias("rows_rejected")).collect(), on=key, how="left"
     )  # fmt: skip
     counted = counted.with_columns(pl.col("rows_kept", "users", "rows_rejected").cast(pl.Int64).fill_null(0))

@@ -40,7 +40,7 @@ the catalogue is so old. It is not made for every new user, because that reads e
 def known_users_versions(project: Project) -> list[str]:
     """Return, for each bucket, a fingerprint of what its sources hold for it."""
     versions: list[list[str]] = [[] for _ in range(project.lake.n_buckets)]
-    for name, bucket, version in _source_versions(project, project.inbox.sources()):
+    for name, bucket, version in versions_of_sources(project, project.inbox.sources()):
         versions[bucket].append(f"{name}={version}")
     return [hashlib.sha256("|".join(parts).encode()).hexdigest()[:16] for parts in versions]
 
@@ -75,11 +75,7 @@ def fits_features(project: Project, card: Mapping[str, Any]) -> bool:
 
 def stale_ingests(project: Project, sources: Sequence[Source], buckets: Sequence[int] | None = None) -> list[int]:
     """Return the buckets, of some or of all, that were not read from the sources as they are now."""
-    import polars as pl
-
-    versions = _versions(project, sources)
-    if buckets is not None:
-        versions = versions.filter(pl.col("user_bucket").is_in(buckets))
+    versions = _versions(project, sources, buckets)
     return _differing(versions, project.lake.scan(INGESTS, buckets).select(versions.columns).collect())
 
 
@@ -334,20 +330,25 @@ def _lost_users(project: Project) -> dict[int, int]:
     return of_buckets(lake, "continuation", fingerprints, lost)
 
 
-def _versions(project: Project, sources: Sequence[Source]) -> pl.DataFrame:
-    """Return ``source, user_bucket, source_version`` as they are now."""
+def _versions(project: Project, sources: Sequence[Source], buckets: Sequence[int] | None = None) -> pl.DataFrame:
+    """Return ``source, user_bucket, source_version`` as they are now, of some buckets or of all."""
     import polars as pl
 
     schema = {"source": pl.String, "user_bucket": pl.Int32, "source_version": pl.String}
-    return pl.DataFrame(_source_versions(project, sources), schema=schema, orient="row")
+    return pl.DataFrame(versions_of_sources(project, sources, buckets), schema=schema, orient="row")
 
 
-def _source_versions(project: Project, sources: Sequence[Source]) -> list[tuple[str, int, str]]:
+def versions_of_sources(
+    project: Project, sources: Sequence[Source], buckets: Sequence[int] | None = None
+) -> list[tuple[str, int, str]]:
+    """Return the name of the source, the bucket and the version, of some buckets or of all."""
     count, n_buckets = project.settings.profiles_count, project.lake.n_buckets
     return [
         (source.name, bucket, version)
         for source in sources
-        for bucket, version in source_versions(source, n_buckets=n_buckets, profiles_count=count).items()
+        for bucket, version in source_versions(
+            source, n_buckets=n_buckets, profiles_count=count, buckets=buckets
+        ).items()
     ]
 
 

@@ -8,6 +8,8 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ import polars as pl
 import pytest
 
 from spotify_dag.inbox.registered_sources import Inbox
-from spotify_dag.inbox.user_requests import UserRequests
-from spotify_dag.sources.base import Batch, RequestSource, SourceError, no_rejects
+from spotify_dag.inbox.user_requests import REQUEST, UserRequests
+from spotify_dag.settings import Settings
+from spotify_dag.sources.base import Batch, SourceError, no_rejects
 from spotify_dag.sources.export.kept import BATCH_USERS, kept_frame
+from spotify_dag.sources.handed_in import RequestSource
 from spotify_dag.sources.synthetic import SyntheticSource
 from spotify_dag_tests.waiting import until
 
@@ -89,24 +93,23 @@ class TestHandIn:
         hand_in(requests, "anna", "One")
         assert len(files(requests, "new")) == len(files(requests, "content")) == 1
         requests.sweep()
-        before, content, (source,) = requests.all(), files(requests, "content"), inbox.sources()
+        before, content, version = requests.all(), files(requests, "content"), inbox.sources()[0].version()
         hand_in(requests, "anna", "One")
         requests.sweep()
         assert (requests.all(), files(requests, "content")) == (before, content)
-        assert inbox.sources()[0].version() == source.version()
+        assert inbox.sources()[0].version() == version
 
     def test_other_listening_replaces_it_and_the_old_file_goes(self, inbox: Inbox, requests: UserRequests) -> None:
         hand_in(requests, "anna", "One")
         requests.sweep()
-        (source,) = inbox.sources()
-        before = files(requests, "content")
+        version, before = inbox.sources()[0].version(), files(requests, "content")
         hand_in(requests, "anna", "Two")
         hand_in(requests, "anna", "Three")
         requests.sweep()
         assert everything(inbox).records["track_name"].to_list() == ["Three"]
         assert len(files(requests, "content")) == 1
         assert files(requests, "content") != before
-        assert inbox.sources()[0].version() != source.version()
+        assert inbox.sources()[0].version() != version
 
     def test_whether_others_may_be_told_is_part_of_it(self, inbox: Inbox, requests: UserRequests) -> None:
         hand_in(requests, "anna", "One")
@@ -127,7 +130,7 @@ class TestHandIn:
         assert source.n_batches() == 2
         assert everything(inbox).records["user_id"].to_list() == [f"export-{name}" for name in names]
         assert isinstance(source, RequestSource)
-        some = source.only(source.requests[3:5])
+        some = source.only(source.requests.rows([0], 1)[3:5])
         assert [user for batch in some.batches() for user in batch.rows_read["user_id"]] == [
             "export-user003",
             "export-user004",
@@ -289,9 +292,85 @@ class TestTogetherAndKilled:
 
     def test_what_killed_writers_leave_goes_after_a_day(self, requests: UserRequests) -> None:
         hand_in(requests, "anna", "One")
-        (requests.content / ".x.tmp").write_bytes(b"x")
-        (requests.content / ".old.tmp").write_bytes(b"x")
-        os.utime(requests.content / ".old.tmp", (0, time.time() - 25 * 3600))
+        hand_in(requests, "ben", "One")
         requests.sweep()
-        assert len(files(requests, "content")) == 2
-        assert not (requests.content / ".old.tmp").exists()
+        hand_in(requests, "ben", "Two")  # waits, and so does what it replaces
+        named = files(requests, "content")
+        for name in (".x.tmp", ".old.tmp", f"{'0' * 16}-{'1' * 16}.parquet"):
+            (requests.content / name).write_bytes(b"x")
+        os.utime(requests.content / ".old.tmp", (0, time.time() - 25 * 3600))
+        assert requests.drop_unnamed() == 2
+        assert files(requests, "content") == [".x.tmp", *named]
+        assert len(named) == 3
+        assert requests.drop_unnamed() == 0
+
+    def test_killed_before_requests_are_deleted_they_are_taken_in_again(self, requests: UserRequests) -> None:
+        hand_in(requests, "anna", "One")
+        requests.sweep()
+        (before,) = files(requests, "content")
+        replaced = (requests.content / before).read_bytes()
+        hand_in(requests, "anna", "Two")
+        hand_in(requests, "ben", "One")
+        waiting = {file: file.read_bytes() for file in Path(requests.root, "new").iterdir()}
+        requests.sweep()
+        taken_in, content = requests.all(), files(requests, "content")
+        for file, request in waiting.items():
+            file.write_bytes(request)
+        (requests.content / before).write_bytes(replaced)
+        assert requests.sweep().taken_in == 2
+        assert requests.all() == taken_in
+        assert files(requests, "content") == sorted([before, *content])
+        assert requests.drop_unnamed() == 1
+        assert files(requests, "content") == content
+
+
+class TestListeningGoes:
+    def test_what_another_request_names_stays_until_it_is_looked_at(self, requests: UserRequests) -> None:
+        """A request by hand brings back the listening that the one before it replaces."""
+        hand_in(requests, "anna", "One")
+        requests.sweep()
+        (taken_in,) = requests.all()
+        hand_in(requests, "anna", "Two")
+        again = REQUEST.dump_json(replace(taken_in, requested_at=datetime.now(UTC)))
+        put(requests, "late.json", again)
+        assert requests.sweep().taken_in == 2
+        assert not requests.sweep().rejected
+        assert [request.content for request in requests.all()] == files(requests, "content") == [taken_in.content]
+
+    def test_a_request_by_hand_that_names_what_is_of_others_costs_them_nothing(self, requests: UserRequests) -> None:
+        for name in ("anna", "ben"):
+            hand_in(requests, name, "One")
+        requests.sweep()
+        anna, ben = requests.all()
+        put(requests, "by-hand.json", REQUEST.dump_json(replace(ben, content=anna.content)))
+        requests.sweep()
+        assert files(requests, "content") == [anna.content]
+        assert requests.remove_user("export-ben") == 1
+        assert files(requests, "content") == [anna.content]
+        assert requests.remove_user("export-anna") == 2
+        assert files(requests, "content") == []
+
+    def test_all_of_a_user_goes_and_nothing_of_others(self, requests: UserRequests) -> None:
+        for name in ("anna", "anna-2"):
+            hand_in(requests, name, "One")
+        requests.sweep()
+        anna, other = requests.all()
+        key, left = anna.content[:16], anna.content[:16] + "-" + "1" * 16 + ".parquet"
+        for name in (left, f".{key}-abc.tmp"):
+            (requests.content / name).write_bytes(b"x")
+        put(requests, "damaged.json", b'{"user_id": "export-anna"')
+        put(requests, "other.json", b'{"user_id": "export-anna-2"')
+        assert requests.remove_user("export-anna") == 5
+        assert files(requests, "content") == [other.content]
+        assert files(requests, "new") == ["other.json"]
+        assert not requests.has("export-anna")
+        assert requests.handed_in("export-anna-2") == other
+
+    def test_a_request_of_a_forgotten_user_goes_with_its_listening(self, tmp_path: Path) -> None:
+        requests = Inbox(tmp_path / "inbox", Settings(data=tmp_path)).requests
+        hand_in(requests, "anna", "One")
+        assert requests.tombstones is not None
+        requests.tombstones.add("export-anna")
+        (reason,) = requests.sweep().rejected
+        assert "was forgotten" in reason
+        assert files(requests, "content") == files(requests, "new") == requests.all() == []

@@ -113,6 +113,7 @@ OWN = {
     "models/tracks/catalogue.json": "spotify-dag run makes",
     "inbox/artist-genres.json": "--artist-genres PATH",
     "inbox/requests/users.parquet": "spotify-dag add",
+    "inbox/requests/users/007.parquet": "spotify-dag add",
 }
 
 

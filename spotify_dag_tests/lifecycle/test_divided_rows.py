@@ -13,7 +13,6 @@ from spotify_dag.lifecycle.divided_rows import _allotted, _Requests, divided
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, RAW_PLAYLISTS, REJECTS, USERS, user_buckets
 from spotify_dag.settings import Settings
-from spotify_dag.sources.base import UserRequest
 
 PARTS = range(1, 8, 2)
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -40,14 +39,13 @@ def test_users_of_a_simulated_service_count_for_the_source_they_were_read_from()
     assert +allotted == {("spotify", 1): 2, ("spotify", 3): 3, ("mpd", 3): 1}
 
 
-def request(user: str) -> UserRequest:
-    return UserRequest("export", user, f"{'0' * 16}-{'1' * 16}.parquet", opted_in=True, requested_at=NOW)
+WISH = f"{'0' * 16}-{'1' * 16}-public"
 
 
 @pytest.mark.parametrize(
     ("read", "handed_in", "version"),
     [
-        ("old", [("anna", request("anna").wish)], "new 5"),  # another part of the bucket is stale
+        ("old", [("anna", WISH)], "new 5"),  # another part of the bucket is stale
         ("old", [], "old"),
         ("old", [("anna", "another wish")], "old"),
         ("present", [], "new 5"),
@@ -56,7 +54,8 @@ def request(user: str) -> UserRequest:
 def test_a_part_in_which_everybody_was_read_is_not_stale(
     read: str, handed_in: list[tuple[str, str]], version: str
 ) -> None:
-    requests = _Requests({1: "present"}, {5: "new 5"}, {5: [request("anna")]})
+    wishes = pl.DataFrame({"user_bucket": [5], "user_id": ["anna"], "handed_in": [WISH]})
+    requests = _Requests({1: "present"}, {5: "new 5"}, wishes)
     assert requests.version(read, 1, 5, handed_in) == version
     assert requests.version("present", 1, 7, []) is None
 

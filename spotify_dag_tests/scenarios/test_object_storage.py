@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from threading import Timer
@@ -20,6 +21,7 @@ from polars.testing import assert_frame_equal
 
 from spotify_dag.app.snapshot import Snapshot
 from spotify_dag.definitions import build_definitions
+from spotify_dag.inbox.registered_sources import Inbox
 from spotify_dag.lifecycle.find_mentions import find_mentions
 from spotify_dag.lifecycle.forget import forget
 from spotify_dag.lifecycle.housekeeping import tidy
@@ -29,6 +31,7 @@ from spotify_dag.project import Project
 from spotify_dag.root import ObjectPath, Root, RootError
 from spotify_dag.schemas import TABLES
 from spotify_dag.settings import Settings
+from spotify_dag.sources.handed_in import GivenRequests, RequestSource
 from spotify_dag_tests.scenarios.servers import Ceph, Postgres
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -145,6 +148,44 @@ def test_what_is_read_and_written(bucket: ObjectPath) -> None:
     assert listed["b.json"].version() == file.version()
     (bucket / "a").delete()
     assert [path.name for path in bucket.objects()] == ["ab"]
+
+
+def test_users_who_are_handed_in_leave_and_take_all_that_is_theirs_along(bucket: ObjectPath) -> None:
+    inbox = Inbox(bucket / "inbox", Settings(data=bucket))
+    requests = inbox.requests
+
+    def hand_in(name: str, title: str) -> None:
+        rows = {"user_id": [f"export-{name}"], "artist_name": ["Air"], "track_name": [title]}
+        requests.hand_in("export", f"export-{name}", [pl.DataFrame(rows)], opted_in=True)
+
+    for name, title in (("anna", "One"), ("anna", "Two"), ("ben", "One")):
+        hand_in(name, title)
+    assert (requests.sweep().taken_in, requests.sweep().taken_in) == (2, 0)
+    anna, ben = requests.all()
+    (source,) = inbox.sources()
+    assert isinstance(source, RequestSource)
+    for n_buckets in (5, 64):
+        given = GivenRequests.of([anna, ben])
+        assert source.requests.versions(range(n_buckets), n_buckets) == given.versions(range(n_buckets), n_buckets)
+    hand_in("anna", "Three")
+    requests.sweep()
+    assert {path.name for path in requests.content.iterdir()} == {it.content for it in requests.all()}
+    (requests.content / f"{anna.content[:16]}-{'1' * 16}.parquet").write(b"")  # as a killed process leaves it
+    (requests.content / f"{anna.content[:15]}-{'1' * 16}.parquet").write(b"")
+    assert [path.name for path in requests.content.beginning(ben.content[:16])] == [ben.content]
+    assert requests.remove_user("export-anna") == 3
+    assert requests.all() == [ben]
+    assert requests.drop_unnamed() == 1
+    assert [path.name for path in requests.content.iterdir()] == [ben.content]
+    table = requests.taken_in.where(pl.lit(True))
+    for file in requests.taken_in.files():
+        file.unlink()
+    buffer = BytesIO()
+    table.write_parquet(buffer)
+    (requests.root / "users.parquet").write(buffer.getvalue())
+    assert requests.all() == [ben]
+    requests.sweep()
+    assert (requests.taken_in.is_undivided(), requests.all()) == (False, [ben])
 
 
 def test_of_many_who_create_an_object_one_does(bucket: ObjectPath) -> None:

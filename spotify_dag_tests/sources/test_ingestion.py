@@ -16,8 +16,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from spotify_dag.schemas import INGESTS, RAW_PLAYLISTS, REJECTS, USERS, user_buckets
-from spotify_dag.sources.base import Batch, Source, UserRequest, no_rejects
+from spotify_dag.sources.base import Batch, Source, no_rejects
 from spotify_dag.sources.export.kept import ExportSource, kept_frame
+from spotify_dag.sources.handed_in import GivenRequests, UserRequest, request_rows, requests_in
 from spotify_dag.sources.ingestion import Ingestion, source_version, source_versions
 from spotify_dag.sources.lastfm import PLAYS_360K, LastfmSource
 from spotify_dag.sources.mpd import MpdSource
@@ -271,6 +272,7 @@ class TestContentHash:
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from spotify_dag.sources.handed_in import GivenRequests, UserRequest, request_rows, requests_in
 from spotify_dag.sources.ingestion import Ingestion
 from spotify_dag.sources.mpd import MpdSource
 
@@ -390,22 +392,23 @@ class TestRequests:
             )
             kept_frame(items, no_rejects()).write_parquet(tmp_path / content)
             requests.append(UserRequest("export", user, content, opted_in=number % 3 > 0, requested_at=NOW))
-        return ExportSource(tuple(requests), tmp_path)
+        return ExportSource(GivenRequests.of(requests), tmp_path)
 
     def buckets_of(self, source: ExportSource) -> dict[str, int]:
-        users = [request.user_id for request in source.requests]
+        users = source.requests.rows([0], 1)["user_id"].to_list()
         return dict(zip(users, user_buckets(users, N_BUCKETS), strict=True))
 
     def test_each_bucket_has_a_version_of_its_own(self, handed_in: ExportSource) -> None:
         versions = source_versions(handed_in, n_buckets=N_BUCKETS, profiles_count=None)
         assert set(versions) == set(self.buckets_of(handed_in).values())
         assert len(set(versions.values())) == len(versions)
-        fewer = handed_in.only(handed_in.requests[:-1])
+        requests = requests_in(handed_in.requests.rows([0], 1))
+        fewer = handed_in.only(request_rows(requests[:-1]))
         after = source_versions(fewer, n_buckets=N_BUCKETS, profiles_count=None)
         changed = {bucket for bucket, version in versions.items() if after.get(bucket) != version}
         assert changed == {self.buckets_of(handed_in)["export-8"]}
-        told = replace(handed_in.requests[4], opted_in=not handed_in.requests[4].opted_in)
-        other = handed_in.only([*handed_in.requests[:4], told, *handed_in.requests[5:]])
+        told = replace(requests[4], opted_in=not requests[4].opted_in)
+        other = handed_in.only(request_rows([*requests[:4], told, *requests[5:]]))
         after = source_versions(other, n_buckets=N_BUCKETS, profiles_count=None)
         changed = {bucket for bucket, version in versions.items() if after[bucket] != version}
         assert changed == {self.buckets_of(handed_in)["export-4"]}
@@ -421,7 +424,7 @@ class TestRequests:
             (source,) = ingestion.sources
             assert isinstance(source, ExportSource)
             mine = [user for user, number in buckets.items() if number == bucket]
-            assert [request.user_id for request in source.requests] == mine
+            assert source.requests.rows([0], 1)["user_id"].to_list() == mine
             assert sum(frame.height for frame in ingestion.records()) == sum(int(user[-1]) + 1 for user in mine)
             assert ingestion.ingests().height == (1 if mine else 0)
             assert ingestion.users()["user_id"].to_list() == mine

@@ -20,8 +20,9 @@ from spotify_dag.inbox.user_requests import UserRequests
 from spotify_dag.settings import Settings
 from spotify_dag.sources import SOURCES, open_requests, open_source
 from spotify_dag.sources.artists import is_placeholder
-from spotify_dag.sources.base import RequestSourceName, Source
+from spotify_dag.sources.base import Source
 from spotify_dag.sources.export.reading import Reading
+from spotify_dag.sources.handed_in import GivenRequests, RequestSourceName
 from spotify_dag.sources.ingestion import Ingestion
 from spotify_dag.sources.spotify import SpotifySource
 from spotify_dag.sources.spotify.items import read_items
@@ -48,7 +49,7 @@ def _export(root: Path) -> Source:
     requests = UserRequests(root / "requests")
     reading = Reading(folder(root / "in", files), "export-anna")
     request = requests.hand_in("export", "export-anna", reading.frames(), opted_in=True)
-    return open_requests("export", [request], requests.content)
+    return open_requests("export", GivenRequests.of([request]), requests.content)
 
 
 def _mpd(root: Path) -> Source:

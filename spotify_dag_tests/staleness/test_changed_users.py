@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -28,7 +29,8 @@ from spotify_dag.schemas import (
 )
 from spotify_dag.settings import Settings
 from spotify_dag.sources.export.reading import Reading
-from spotify_dag.staleness.changed_users import changed_features, changed_requests, changed_users
+from spotify_dag.staleness.changed_users import changed_features, changed_requests, changed_users, read_requests
+from spotify_dag.staleness.stale_buckets import stale_ingests
 from spotify_dag_tests.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -48,8 +50,7 @@ def hand_in(project: Project, name: str, artists: list[str], *, opted_in: bool =
 
 def leave(project: Project, name: str) -> None:
     """Take one user out of the inbox."""
-    requests = project.inbox.requests
-    requests._write_users({it.user_id: it for it in requests.all() if it.user_id != f"export-{name}"})
+    project.inbox.requests.taken_in.remove(f"export-{name}")
 
 
 def bring_up(project: Project, instance: dg.DagsterInstance) -> list[str]:
@@ -156,6 +157,26 @@ def test_killed_between_raw_rows_and_users_nothing_is_doubled(project: Project, 
     bring_up(project, instance)
     assert raw_rows() == 2
     assert project.lake.scan(USERS).filter(user_id="export-anna").collect()["rows_kept"].to_list() == [2]
+
+
+def test_who_comes_in_while_a_bucket_is_read_makes_it_stale_again(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    n_buckets = project.lake.n_buckets
+    (bucket,) = user_buckets(["export-anna"], n_buckets)
+    late = next(
+        name for name in (f"ben{n}" for n in range(99)) if user_buckets([f"export-{name}"], n_buckets) == [bucket]
+    )
+    hand_in(project, "anna", ["Radiohead", "Muse"])
+    changes = changed_requests(project, [bucket])
+    hand_in(project, late, ["Muse"])
+    assert (changes.some, changes.users) == ([bucket], ["export-anna"])
+    read_requests(project, changes, datetime.now(UTC))
+    assert stale_ingests(project, project.inbox.sources()) == [bucket]
+    bring_up(project, instance)
+    assert stale_ingests(project, project.inbox.sources()) == []
+    taken_in = project.lake.scan(USERS).filter(pl.col("handed_in").is_not_null()).select("user_id").collect()
+    assert sorted(taken_in["user_id"]) == ["export-anna", f"export-{late}"]
 
 
 def test_a_bucket_that_is_not_stale_is_made_anew_as_a_whole(project: Project) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from spotify_dag.root import Root
 from spotify_dag.schemas import RAW_PLAYLISTS, REJECTS
-from spotify_dag.sources.base import RECORD_COLUMNS, REJECT_COLUMNS, Batch, Fault, UserRequest, rejects_of
+from spotify_dag.sources.base import RECORD_COLUMNS, REJECT_COLUMNS, Batch, Fault, rejects_of
+from spotify_dag.sources.handed_in import GivenRequests, Requests, wish
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,55 +90,56 @@ class ExportSource:
     Parameters
     ----------
     requests
-        Who handed in what, in the order in which they are read.
+        Who handed in what.
     folder
         Where the files are that the requests name.
     """
 
-    requests: tuple[UserRequest, ...]
+    requests: Requests
     folder: Root
     name = "export"
 
-    def only(self, requests: Sequence[UserRequest]) -> Self:
-        """Return the source with these of its requests."""
-        return replace(self, requests=tuple(requests))
+    def only(self, rows: pl.DataFrame) -> Self:
+        """Return the source with some of its requests."""
+        return replace(self, requests=GivenRequests(rows))
 
     def version(self) -> str:
         """Return a fingerprint of who handed in what, and under which conditions."""
-        digest = hashlib.sha256()
-        for request in self.requests:
-            digest.update(f"{request.user_id}|{request.content}|{request.opted_in}\\n".encode())
-        return digest.hexdigest()[:16]
+        return self.requests.versions([0], 1).get(0, "")
 
-    def handed_in(self, request: UserRequest) -> pl.DataFrame:
-        """Return what one of its users handed in, as it was written."""
+    def as_handed_in(self) -> Iterator[pl.DataFrame]:
+        """Yield what its users handed in, as it was written."""
         import polars as pl
 
-        return pl.read_parquet(io.BytesIO((self.folder / request.content).read_bytes()))
+        for content in self._rows()["content"]:
+            yield pl.read_parquet(io.BytesIO((self.folder / content).read_bytes()))
 
     def n_batches(self) -> int:
         """Return the number of batches."""
-        return -(-len(self.requests) // BATCH_USERS)
+        return -(-self._rows().height // BATCH_USERS)
 
     def batches(self) -> Iterator[Batch]:
         """Yield some users at a time. A file that cannot be read is one reject: its user then has no listening."""
-        for start in range(0, len(self.requests), BATCH_USERS):
-            yield _batch([self._read(request) for request in self.requests[start : start + BATCH_USERS]])
+        for rows in self._rows().iter_slices(BATCH_USERS):
+            frames = [self._read(*row) for row in rows.select("user_id", "content").iter_rows()]
+            yield replace(_batch(frames), asked=rows.select("user_id", "opted_in", wish()))
 
     def artist_genres(self) -> None:
         """Return None: one person's file must not change the genres of an artist for everybody."""
 
-    def _read(self, request: UserRequest) -> pl.DataFrame:
+    def _rows(self) -> pl.DataFrame:
+        return self.requests.rows([0], 1)  # of one bucket out of one: everybody
+
+    def _read(self, user_id: str, content: str) -> pl.DataFrame:
         import polars as pl
 
         try:
-            return read_kept(self.folder / str(request.content)).with_columns(pl.lit(request.user_id).alias("user_id"))
+            return read_kept(self.folder / content).with_columns(pl.lit(user_id).alias("user_id"))
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = (
                 f"what was handed in is {'gone' if isinstance(error, FileNotFoundError) else 'damaged'}: add it again"
             )
-            fault = Fault(None, request.user_id, "content", request.content, reason)
-            return kept_frame(None, rejects_of([fault], file=str(request.content)))
+            return kept_frame(None, rejects_of([Fault(None, user_id, "content", content, reason)], file=content))
 
 
 def _batch(frames: Sequence[pl.DataFrame]) -> Batch:

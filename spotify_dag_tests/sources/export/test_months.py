@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from spotify_dag.inbox.user_requests import UserRequests
-from spotify_dag.sources.base import UserRequest
 from spotify_dag.sources.export.kept import ExportSource, kept_months, kept_records, read_kept
 from spotify_dag.sources.export.reading import Reading
+from spotify_dag.sources.handed_in import GivenRequests, UserRequest
 
 
 def handed_in(root: Path, files: dict[str, str], earlier: UserRequest | None = None) -> UserRequest:
@@ -59,7 +59,7 @@ def test_plays_are_counted_by_the_month_they_began_in(tmp_path: Path) -> None:
     records = kept_records(content)
     assert records is not None
     assert records["artist_name"].to_list() == ["Air", "Moby"]
-    (batch,) = ExportSource((request,), tmp_path / "requests" / "content").batches()
+    (batch,) = ExportSource(GivenRequests.of([request]), tmp_path / "requests" / "content").batches()
     assert batch.months is not None
     assert batch.months.filter(kind="all")["count"].to_list() == [1, 2, 1]
     assert batch.months["user_id"].unique().to_list() == ["export-ann"]
