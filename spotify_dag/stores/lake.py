@@ -48,7 +48,7 @@ COMMIT_RETRIES = 1_000
 """Versions that others may commit while one commit looks for its place; Delta's own 15 are few beside busy writers."""
 
 CHECKPOINT_COMMITS = "10"
-"""Commits between two checkpoints in object storage: who opens a table asks for each commit since the last one."""
+"""Commits between two checkpoints: who opens a table reads each commit since the last one. A hundred take 25 ms."""
 
 
 class LakeError(SpotifyDagError):
@@ -509,9 +509,10 @@ class Lake:
                 return
             self.folder(table).mkdir(parents=True, exist_ok=True)
             # Statistics hold the first and last value of each file. Only of the bucket, so the log names no user.
-            configuration: dict[str, str | None] = {"delta.dataSkippingStatsColumns": table.partition_by}
-            if isinstance(self.root, ObjectPath):
-                configuration["delta.checkpointInterval"] = CHECKPOINT_COMMITS
+            configuration: dict[str, str | None] = {
+                "delta.dataSkippingStatsColumns": table.partition_by,
+                "delta.checkpointInterval": CHECKPOINT_COMMITS,
+            }
             DeltaTable.create(self.uri(table), schema, partition_by=[table.partition_by], configuration=configuration)
 
     def chunks(

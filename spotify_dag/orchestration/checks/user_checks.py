@@ -77,8 +77,7 @@ def check_user_index(context: dg.AssetCheckExecutionContext, project: dg.Resourc
     """Look for vectors that are not of unit length, twice there, or missing."""
     buckets = run_buckets(context)
     index = project.user_index(index_version(project) or "")
-    rows = index.rows(buckets, with_vectors=True)
-    norm = np.linalg.norm(rows["vector"].to_numpy(), axis=1)
+    rows, norm = index.rows(buckets), index.lengths(buckets)
     twice = rows.height - rows["user_id"].n_unique()
     stale = stale_index(project, index, buckets)
     off = int((~(np.abs(norm - 1) <= UNIT_TOLERANCE)).sum())  # not finite is off too
