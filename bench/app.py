@@ -35,7 +35,6 @@ TRAIN_USERS = 5_000
 RATE, SECONDS, QUICK_SECONDS = 120, 60, 10
 RESTING = 0.1
 """Seconds of processor time in a second, below which everything is loaded."""
-CLIENTS = 20
 FILES, QUICK_FILES = 60, 10
 ASKED = 200
 """Users whose ten nearest are compared with those of an exact search."""
@@ -185,41 +184,23 @@ def spotify_dag(root: Path, *arguments: str) -> str:
 
 @contextmanager
 def asking(url: str, users: int) -> Iterator[dict[str, Any]]:
-    """Ask for matches of users at random with locust, in a process of its own; the figures are there afterwards."""
+    """Ask for matches of users at random, in a process of its own; the figures are there afterwards."""
     figures: dict[str, Any] = {}
-    with subprocess.Popen(
-        [
-            sys.executable, "-m", "locust", "--locustfile", str(Path(__file__).with_name("app_load.py")), "--headless",
-            "--host", url, "--users", str(CLIENTS), "--spawn-rate", str(CLIENTS), "--json", "--only-summary",
-        ],
-        env={**os.environ, "BENCH_USERS": str(users), "BENCH_RATE": str(RATE / CLIENTS)},
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    ) as locust:  # fmt: skip
+    command = [sys.executable, "-m", "bench.app_load", url, str(users), str(RATE)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
         try:
             yield figures
         finally:
-            locust.terminate()
-            told, _ = locust.communicate()
-    (found,) = json.loads(told[told.index("[") :])
-    times = {float(key): count for key, count in found["response_times"].items()}
+            load.terminate()
+            told, _ = load.communicate()
+    found = json.loads(told)
+    p50, p95, p99 = (1e3 * statistics.quantiles(found["each"], n=100)[percent - 1] for percent in (50, 95, 99))
     figures |= {
-        "requests": found["num_requests"],
-        "errors": found["num_failures"],
-        "requests_per_second": found["num_requests"] / (found["last_request_timestamp"] - found["start_time"]),
-        "p50_ms": percentile(times, 0.5),
-        "p95_ms": percentile(times, 0.95),
-        "p99_ms": percentile(times, 0.99),
-    }
-
-
-def percentile(times: dict[float, int], share: float) -> float:
-    """Return the time within which a share of the requests was answered."""
-    left = share * sum(times.values())
-    for value, count in sorted(times.items()):
-        left -= count
-        if left <= 0:
-            return value
-    return max(times, default=0)
+        "requests": len(found["each"]),
+        "errors": len(found["errors"]),
+        "requests_per_second": len(found["each"]) / found["all"],
+        "p50_ms": p50, "p95_ms": p95, "p99_ms": p99,
+    }  # fmt: skip
 
 
 def hand_in(url: str, count: int) -> dict[str, Any]:

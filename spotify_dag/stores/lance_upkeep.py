@@ -34,6 +34,11 @@ def data_files(table: Root) -> list[str]:
     return sorted({file.path for fragment in opened(table).get_fragments() for file in fragment.metadata.files})
 
 
+def small_fragments(table: Root) -> int:
+    """Return how many fragments of the newest version are so small that they are joined."""
+    return sum(fragment.metadata.physical_rows < FRAGMENT_ROWS for fragment in opened(table).get_fragments())
+
+
 def join_fragments(table: Root) -> None:
     """Join small fragments, and write fragments anew where a tenth or more is deleted."""
     opened(table).optimize.compact_files(target_rows_per_fragment=FRAGMENT_ROWS)

@@ -35,13 +35,13 @@ from spotify_dag.stores.index_search import (
 )
 from spotify_dag.stores.lance_files import PRIMARY_KEY, damaged_files
 from spotify_dag.stores.lance_upkeep import (
-    FRAGMENT_ROWS,
     drop_versions,
     fold_in,
     fragments_naming,
     join_fragments,
     opened,
     rewrite_fragments,
+    small_fragments,
 )
 from spotify_dag.stores.rows_in_memory import RowsInMemory
 from spotify_dag.stores.told import COLUMN, TOLD, packed, unpacked
@@ -66,7 +66,7 @@ RECALL, ASKED = 0.97, 50
 """An index of vectors is good enough if it finds this share of the ten nearest of so many users."""
 POINTER = "published.json"
 PREFIX = "user_index_"
-SMALL_FRAGMENTS = 8
+SMALL_FRAGMENTS = 4
 """More fragments with few rows are joined: each makes every search longer, and 30 of them double it."""
 FOLD_ROWS = 2_000
 """Up to so many rows beside the IVF index are searched exactly. More of them are folded in."""
@@ -362,7 +362,7 @@ class UserIndex:
         if many or max(beside, default=0) > FOLD_ROWS:
             self.optimise()
             return True
-        if table.stats()["fragment_stats"]["num_fragments"] - table.count_rows() // FRAGMENT_ROWS > SMALL_FRAGMENTS:
+        if small_fragments(self._folder) > SMALL_FRAGMENTS:
             with self._writing():
                 join_fragments(self._folder)
                 drop_versions(self._folder, KEEP_VERSIONS)
