@@ -35,7 +35,9 @@ def distinct_texts(tracks: pl.DataFrame) -> pl.DataFrame:
     """Return the distinct strings that `text_vectors` needs, names of artists and words of titles, as ``text``."""
     import polars as pl
 
-    words = tracks.select(title_words(pl.col("track_name").unique()).explode())["track_name"]
+    # By themselves: an expression may compute a part of it twice, and `unique` has another order each time.
+    titles = tracks.select(pl.col("track_name").unique())
+    words = titles.select(title_words(pl.col("track_name")).explode())["track_name"]
     return pl.DataFrame({"text": pl.concat([words, tracks["artist_name"]]).drop_nulls().unique().sort()})
 
 
