@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from stat import S_IFDIR, S_IFREG
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from spotify_dag.errors import SpotifyDagError
@@ -192,11 +193,12 @@ class ObjectPath:
 
     def create(self, content: bytes) -> bool:
         """Put an object where there is none; return whether there was none. Of several who do so at once one does."""
+        self._refuse_without_locks()
+        store = self._store
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        self._refuse_without_locks()
         try:
-            self._store.put(self.key, content, mode="create")
+            store.put(self.key, content, mode="create")
         except (AlreadyExistsError, PreconditionError):
             return False
         return True
@@ -322,9 +324,14 @@ def listed(folder: Root, pattern: str) -> list[Root]:
     return sorted(folder.glob(pattern), key=str)
 
 
+_IMPORTING = Lock()
+
+
 @lru_cache(8)
 def _store(bucket: str) -> S3Store:
-    from obstore.store import S3Store
+    # The modules of the package import each other: threads that import it at once see parts of it.
+    with _IMPORTING:
+        from obstore.store import S3Store
 
     return S3Store(bucket)
 

@@ -60,11 +60,23 @@ class HeldNames:
 
     def bring_up(self) -> None:
         """Remember the names of files that are new, and forget those of files that are gone."""
-        for _ in self._of_files():
-            pass
+        for place, (table, file) in self._files().items():
+            if not place.exists():
+                with suppress(FileNotFoundError):  # a writer has just replaced the file: another one has its names
+                    _remembered(place, _names_in(table, file))
 
     def _of_files(self) -> Iterator[pl.DataFrame]:
         """Yield ``kind, hashed`` of each file."""
+        import polars as pl
+
+        for place, (table, file) in self._files().items():
+            try:
+                yield pl.read_parquet(io.BytesIO(place.read_bytes()))
+            except FileNotFoundError:
+                yield _remembered(place, _names_in(table, file))
+
+    def _files(self) -> dict[Root, tuple[Table, str]]:
+        """Return, by where its names are remembered, each file of the tables; of others names are forgotten."""
         import polars as pl
 
         # Other versions of polars may hash otherwise.
@@ -76,11 +88,7 @@ class HeldNames:
         }
         for place in set(listed(folder, "*.parquet")).difference(files):
             place.unlink(missing_ok=True)
-        for place, (table, file) in files.items():
-            try:
-                yield pl.read_parquet(io.BytesIO(place.read_bytes()))
-            except FileNotFoundError:
-                yield _remembered(place, _names(table, pl.scan_parquet(file, hive_partitioning=False)))
+        return files
 
 
 def _remembered(place: Root, names: pl.DataFrame) -> pl.DataFrame:
@@ -89,6 +97,12 @@ def _remembered(place: Root, names: pl.DataFrame) -> pl.DataFrame:
     with suppress(OSError, RootError):
         write_atomically(place, content.getvalue())
     return names
+
+
+def _names_in(table: Table, file: str) -> pl.DataFrame:
+    import polars as pl
+
+    return _names(table, pl.scan_parquet(file, hive_partitioning=False))
 
 
 def _names(table: Table, rows: pl.LazyFrame) -> pl.DataFrame:
