@@ -165,9 +165,9 @@ class Ingestion:
         nobody = {"user_id": pl.String, "opted_in": pl.Boolean, "handed_in": pl.String}
         asked = pl.DataFrame(schema=nobody) if batch.asked is None else batch.asked
         users = allowed.join(counted, on="user_id", how="left").join(asked, on="user_id", how="left")
-        users = users.with_columns(
-            pl.col("rows_kept", "content_hash").fill_null(0), pl.col("opted_in").fill_null(True), *stamped
-        )
+        # Who was handed in is shown only if a request says so; other sources are of public listening.
+        shown = pl.col("opted_in").fill_null(batch.asked is None)
+        users = users.with_columns(pl.col("rows_kept", "content_hash").fill_null(0), shown, *stamped)
         gone = {
             "user_id": list(batch.gone),
             "gone_since": [datetime.fromtimestamp(at, UTC) for at in batch.gone.values()],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import timedelta
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from spotify_dag.root import Root
@@ -22,11 +23,20 @@ FRAGMENT_ROWS = 1 << 15
 
 def opened(table: Root, version: int | None = None, session: Session | None = None) -> LanceDataset:
     """Return a version of a table, ``NAME.lance``, else the newest; ``session`` has in memory what was read before."""
+    return _lance().dataset(str(table), version=version, session=session)
+
+
+def new_session() -> Session:
+    """Return where Lance keeps in memory what it read of tables that are `opened` with it."""
+    return _lance().Session()
+
+
+def _lance() -> ModuleType:
     # Of parts of an index that get no new row, Lance warns one by one.
     os.environ.setdefault("LANCE_LOG", "error")
     import lance
 
-    return lance.dataset(str(table), version=version, session=session)
+    return lance
 
 
 def data_files(table: Root) -> list[str]:

@@ -11,12 +11,12 @@ is good enough. Rows added later are searched exactly until they are folded into
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ from spotify_dag.stores.lance_upkeep import (
     fold_in,
     fragments_naming,
     join_fragments,
+    new_session,
     opened,
     rewrite_fragments,
     small_fragments,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from lance import LanceDataset, Session
 
+Opened = TypeVar("Opened")
 EXACT_ROWS = 10_000
 MEMORY_ROWS = 200_000
 """So many rows take 0.7 GiB of memory."""
@@ -104,9 +106,14 @@ class _Held:
     before: Session | None
 
     @cached_property
+    def session(self) -> Session:
+        """What Lance has in memory of this table, and of the one that was held before."""
+        return self.before or new_session()
+
+    @cached_property
     def dataset(self) -> LanceDataset:
         """The same table as Lance opens it."""
-        return opened(self.folder, self.table.version, self.before)
+        return opened(self.folder, self.table.version, self.session)
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ class UserIndex:
         known = before is not None and before.root == self.root and before._held
         connection = known.connection if known else _connect(self.root)
         table = self._opened(connection)
-        session = known.dataset.session() if known and known.table is not None else None
+        session = known.session if known else None
         return replace(self, _held=_Held(self._folder, connection, table, approximation(table), session))
 
     def in_memory(self) -> RowsInMemory | None:
@@ -193,16 +200,11 @@ class UserIndex:
         if self._held is not None:
             dataset = None if self._held.table is None else self._held.dataset
         else:
-            dataset = None if self._table() is None else opened(self._folder)
+            dataset = _if_there(lambda: opened(self._folder))
         return dataset if dataset is not None and column in dataset.schema.names else None
 
     def _opened(self, connection: lancedb.DBConnection) -> Any:
-        try:
-            return connection.open_table(self.name)
-        except ValueError as error:
-            if "was not found" in str(error):
-                return None
-            raise
+        return _if_there(lambda: connection.open_table(self.name))
 
     def replace(self, buckets: Sequence[int], rows: pl.DataFrame) -> None:
         """Replace the rows of some buckets by ``rows``, in one commit.
@@ -550,6 +552,16 @@ def _conformed(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
         rows = rows.with_columns(pl.Series(COLUMN, packed(about.select(TOLD).iter_rows()), dtype=pl.Binary))
     shown = pl.when("opted_in").then("user_id").map_elements(str.casefold, pl.String).alias("shown_as")
     return rows.with_columns(shown).select(schema.names).to_arrow().cast(schema)
+
+
+def _if_there(table: Callable[[], Opened]) -> Opened | None:
+    """Return a table as it is opened, or None where there is none."""
+    try:
+        return table()
+    except ValueError as error:
+        if "was not found" in str(error):
+            return None
+        raise
 
 
 def _connect(root: Root) -> lancedb.DBConnection:

@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -376,6 +377,13 @@ class TestWhatIsTold:
         held_open = index.held()
         index.replace([1], told(["a", "b"], drawn(2)))
         assert (held_open.shown(), index.shown(), held_open.held(held_open).shown()) == (1, 2, 2)
+
+    def test_one_that_was_held_and_never_asked_is_followed_when_its_version_is_gone(self, index: UserIndex) -> None:
+        index.replace([1], told(["a"], drawn(1)))
+        held_open = index.held()
+        index.replace([1], told(["a", "b"], drawn(2)))
+        index.optimise(timedelta(0))
+        assert [row["user_id"] for row in held_open.held(held_open).of(["b"], ["tracks"])] == ["b"]
 
 
 def told(users: Sequence[str], vectors: np.ndarray) -> pl.DataFrame:
