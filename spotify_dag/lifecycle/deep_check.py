@@ -45,10 +45,14 @@ def damaged(project: Project) -> Iterator[str]:
 def _said(read: Callable[[], object]) -> Iterator[str]:
     """Yield what an attempt to read something complains of."""
     try:
-        with suppress(FileNotFoundError):  # deleted meanwhile
-            read()
+        read()
     except SpotifyDagError as error:
         yield str(error)
+
+
+def _read_part(file: Root) -> None:
+    with suppress(FileNotFoundError):  # its last user was removed meanwhile
+        read_table(file)
 
 
 def _own_files(project: Project) -> Iterator[str]:
@@ -57,7 +61,7 @@ def _own_files(project: Project) -> Iterator[str]:
     reads: tuple[Callable[[], object], ...] = (
         lambda: read_layout(project.settings.data), project.published, project.inbox.sources,
         project.inbox.artist_genres,
-        *(partial(read_table, file) for file in project.inbox.requests.taken_in.files()),
+        *(partial(_read_part, file) for file in project.inbox.requests.taken_in.files()),
         project.preferences.digests, project.track_catalogue_card, project.track_model.card,
         lambda: load_training_settings(project),
     )  # fmt: skip
