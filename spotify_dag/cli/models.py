@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -224,8 +223,8 @@ def import_shared(project: Project, place: str) -> tuple[str, LocalChoice]:
 
 def _mix_of(choice: LocalChoice) -> dict[str, Any]:
     """Return what users here chose, as plain values."""
-    mrr = {"given_mrr": choice.given_mrr, "mrr": choice.mrr} if isfinite(choice.mrr) else {}
-    return {"chosen_here": choice.changed, "users": choice.users, **mrr}
+    # No figure of theirs: they chose by it, so it flatters.
+    return {"chosen_here": choice.changed, "users": choice.users}
 
 
 def _chosen(choice: LocalChoice) -> str:
@@ -233,10 +232,7 @@ def _chosen(choice: LocalChoice) -> str:
     from spotify_dag.tower.local_mix import LEAST_USERS
 
     if choice.changed:
-        return (
-            f"Mix chosen by {choice.users} users here: they find their other halves at MRR {choice.mrr:.3f}, by the "
-            f"mix as given at {choice.given_mrr:.3f}."
-        )
+        return f"Mix chosen by {choice.users} users here: they find their other halves better by it, beyond chance."
     if choice.users < LEAST_USERS:
         return (
             f"Mix kept as given: {choice.users} users here can choose, which takes {LEAST_USERS}. Import again once "

@@ -101,8 +101,7 @@ def test_users_who_are_here_choose_the_mix(project: Project, exported: Path) -> 
     write_shared(str(exported), weights, card)
     report = json.loads(models(project, "import", str(exported), "--json").stdout)
     mix = report["mix"]
-    assert (mix["chosen_here"], mix["users"]) == (True, 40)
-    assert mix["mrr"] > mix["given_mrr"]
+    assert mix == {"chosen_here": True, "users": 40}  # and no figure: they chose by it
     saved = project.registry.card(report["champion"])
     assert saved["imported"]["mix"] == mix
     assert saved["config"]["mix"] in [asdict(mix) for mix in LOCAL_MIXES]
