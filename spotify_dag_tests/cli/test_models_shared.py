@@ -109,7 +109,7 @@ def test_users_who_are_here_choose_the_mix(project: Project, exported: Path) -> 
     assert "imported" in project.registry.readable_card(report["champion"])
     result = models(project, "import", str(exported))
     assert " ".join(result.output.split()).startswith(
-        "Mix chosen by 40 users here: they find their other halves at MRR"
+        "Mix chosen by 40 users here: they find their other halves better"
     )
     assert project.registry.champion() == report["champion"]
     refused = models(project, "export", report["champion"], "--to", str(exported))
