@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 CONFIG = REPOSITORY / "deploy" / "dagster-ray.yaml"
 BUCKETS, RANGES, USERS = 16, 4, 60
+"""So many ranges run at once: each takes one core of the cluster."""
 WORLD = {"users": USERS, "playlists": 3, "tracks": 20}
 LONG = 900.0
 """Seconds until a test gives up: eight processes that import everything share the cores."""
@@ -156,7 +157,10 @@ def test_four_ranges_at_once_and_a_node_that_dies(
             until(lambda: len(at_step(instance, "text_vectors")) == RANGES, LONG)
             ranges = at_step(instance, "text_vectors")
             print(f"four ranges at text_vectors: {time.monotonic() - begun:.0f} s")
-            assert sorted(ranges.values()) == [list(range(first, first + 4)) for first in (0, 4, 8, 12)]
+            # The daemon may look while what is new is still being reported. The rest are then ranges that wait.
+            buckets = [bucket for some in ranges.values() for bucket in some]
+            assert len(set(buckets)) == len(buckets)
+            assert max(map(len, ranges.values())) <= BUCKETS // RANGES
             on_head, on_other = ray_nodes.runs_on(HEAD), ray_nodes.runs_on(OTHER)
             assert (len(on_head), len(on_other)) == (2, 2)
             assert on_head | on_other == set(ranges)
@@ -166,10 +170,15 @@ def test_four_ranges_at_once_and_a_node_that_dies(
         print(f"the killed runs are known as failed: {time.monotonic() - killed:.0f} s")
         until(lambda: all(instance.get_run_by_id(run).is_success for run in on_head), LONG)
         until(lambda: all(made_again(instance, run) == [ranges[run]] for run in on_other), LONG)
+        until(lambda: not runs_under_way(instance) and is_up_to_date(project), LONG)
         print(f"all is done: {time.monotonic() - begun:.0f} s")
         for lock in (encoding, *(project.lake.root / ".locks" / f"bucket-{bucket}" for bucket in range(BUCKETS))):
             until(partial(is_free, lock))  # a run that has succeeded lets go when its process ends
     _is_what_one_machine_makes(project, local_tables(tmp_path / "alone", monkeypatch))
+
+
+def is_up_to_date(project: Project) -> bool:
+    return stale_ingests(project, project.inbox.sources()) == stale_features(project) == []
 
 
 def is_free(lock: Root) -> bool:
@@ -179,7 +188,7 @@ def is_free(lock: Root) -> bool:
 
 def _is_what_one_machine_makes(project: Project, alone: dict[str, pl.DataFrame]) -> None:
     together = tables(project)
-    assert stale_ingests(project, project.inbox.sources()) == stale_features(project) == []
+    assert is_up_to_date(project)
     assert together["user_embeddings"].height == USERS
     texts = together["text_vectors"]["text"]
     assert len(texts) == texts.n_unique()
