@@ -27,6 +27,7 @@ from spotify_dag.schemas import (
 from spotify_dag.settings import Settings
 from spotify_dag.staleness.changed_users import Changes, changed_features, mark_stale, take_preferences
 from spotify_dag.staleness.stale_buckets import feature_version
+from spotify_dag.stores.bucket_state import sums_of_rows
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.text_encoder import encode_missing, load_vectors, unknown_texts
 from spotify_dag.training_data.listening import taste_texts
@@ -161,15 +162,15 @@ def compute_user_embeddings(
     with progress.task("Embedding users", len(buckets)) as advance:
         replace_changed(lake, USER_EMBEDDINGS, changes, embeddings, advance)
     rows, written = row_counts(lake, USER_EMBEDDINGS, buckets), lake.scan(USER_EMBEDDINGS, buckets)
-    # The mean over nobody is null: all users of these buckets may have left.
-    shares = written.select(pl.col(name).is_not_null().mean().fill_null(0) for name in EMBEDDINGS).collect()
-    left_out = written.select(pl.col("unembedded_reason").is_not_null().sum()).collect().item()
+    given = {name: pl.col(name).is_not_null() for name in (*EMBEDDINGS, "unembedded_reason")}
+    counts = sums_of_rows(lake, USER_EMBEDDINGS, "given", given, buckets)
+    left_out, users = counts["unembedded_reason"], max(1, sum(rows.values()))
     return report(
         context,
         rows,
         users_embedded=sum(rows.values()) - left_out,
         users_not_embedded=left_out,
-        share_known=bar_chart(shares.columns, shares.row(0)),
+        share_known=bar_chart(list(EMBEDDINGS), [counts[name] / users for name in EMBEDDINGS]),
         tracks_per_user=histogram(written.select("tracks").collect()["tracks"]),
     )
 

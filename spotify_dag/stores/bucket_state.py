@@ -1,4 +1,4 @@
-"""Values that follow from the rows of a bucket, remembered for as long as the bucket has the same files.
+"""Values that follow from the rows of a bucket or of a file, remembered for as long as the files are the same.
 
 Files of the lake are never changed, and no two have the same name. So what is made from the rows of a bucket, and from
 nothing else, stays the same while its files do. A value is kept beside a fingerprint of what it was made from. A writer
@@ -17,6 +17,9 @@ from spotify_dag.files import write_atomically
 from spotify_dag.root import Root, RootError
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from spotify_dag.schemas import Table
     from spotify_dag.stores.lake import Lake
 
 FOLDER = ".bucket-state"
@@ -66,6 +69,40 @@ def of_buckets(
         if lake.root.exists():  # who only looks makes no data root
             write_state(file, read_state(file) | new)
     return values
+
+
+def sums_of_rows(
+    lake: Lake, table: Table, name: str, expressions: Mapping[str, pl.Expr], buckets: Iterable[int] | None = None
+) -> dict[str, int]:
+    """Return sums over the rows of a table. Those of a file are remembered, so that only new files are read.
+
+    Parameters
+    ----------
+    lake, table
+        Which rows.
+    name
+        Of the sums: the beginning of a file's name.
+    expressions
+        What is summed up, by name: conditions and whole numbers that follow from a row alone.
+    buckets
+        Which buckets; everything by default, also of a table that has none.
+    """
+    import polars as pl
+
+    files = lake.files(table, "path")
+    chosen = [path for part in (files if buckets is None else buckets) for path in files.get(part, ())]
+    file = lake.root / FOLDER / f"{name}-{lake.folder(table).name}.json"
+    held = read_state(file)
+    new = [path for path in chosen if held.get(path, {}).keys() != expressions.keys()]
+    if new:
+        rows = lake.scan_files(table, new).select("file", **expressions)
+        summed = rows.group_by("file").agg(pl.all().sum()).collect(engine="streaming")
+        made = dict.fromkeys(new, dict.fromkeys(expressions, 0)) | {row.pop("file"): row for row in summed.to_dicts()}
+        held = read_state(file) | made
+        present = {path for paths in files.values() for path in paths}
+        if lake.root.exists():
+            write_state(file, {path: sums for path, sums in held.items() if path in present})
+    return {name: sum(held[path][name] for path in chosen) for name in expressions}
 
 
 def read_state(file: Root) -> dict[str, Any]:

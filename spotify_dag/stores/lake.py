@@ -116,15 +116,18 @@ class Lake:
         names = names_in(self.folder(table) / "_delta_log")
         return max((int(name[:20]) for name in names if name.endswith(".json") and name[:20].isdigit()), default=-1)
 
-    def files(self, table: Table, column: str) -> dict[int, list[Any]]:
-        """Return what the log says of the files of each bucket: ``path``, ``size_bytes`` or ``num_records``."""
+    def files(self, table: Table, column: str) -> dict[Any, list[Any]]:
+        """Return what the log says of the files of each bucket: ``path``, ``size_bytes`` or ``num_records``.
+
+        Of a table that is not by user bucket, by the values of its ``partition_by``.
+        """
         if not self.exists(table):
             return {}
         actions = _open(self.uri(table)).get_add_actions(flatten=True)
-        files: dict[int, list[Any]] = {}
-        columns = (actions.column(name).to_pylist() for name in ("partition.user_bucket", column))
-        for bucket, said in zip(*columns, strict=True):
-            files.setdefault(bucket, []).append(said)
+        files: dict[Any, list[Any]] = {}
+        columns = (actions.column(name).to_pylist() for name in (f"partition.{table.partition_by}", column))
+        for part, said in zip(*columns, strict=True):
+            files.setdefault(part, []).append(said)
         return files
 
     def file_uris(self, table: Table) -> list[str]:
@@ -161,6 +164,18 @@ class Lake:
         added = [pl.lit(None, polars_dtype(column.dtype)).alias(column.name) for column in new]
         frame = pl.scan_delta(opened).with_columns(added).select(table.column_names)
         return frame if buckets is None else frame.filter(pl.col("user_bucket").is_in(list(buckets)))
+
+    def scan_files(self, table: Table, paths: Sequence[str]) -> pl.LazyFrame:
+        """Return the rows of some files of a table, and ``file``: the path of each row's file, as `files` has it."""
+        import polars as pl
+
+        whole = {f"{self.uri(table)}/{unquote(path)}": path for path in paths}
+        schema = table.polars_schema()
+        rows = pl.scan_parquet(
+            list(whole), hive_partitioning=True, hive_schema={table.partition_by: schema[table.partition_by]},
+            schema=schema, missing_columns="insert", include_file_paths="file",
+        )  # fmt: skip
+        return rows.with_columns(pl.col("file").replace_strict(whole))
 
     def stored_schema(self, table: Table) -> pl.Schema:
         """Return the columns of a table on disk; if it was never written, those of its schema."""

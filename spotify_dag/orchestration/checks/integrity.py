@@ -13,6 +13,7 @@ from spotify_dag.features.tastes import items
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, RAW_PLAYLISTS, REJECTS, USER_TASTES, USERS, user_buckets
+from spotify_dag.stores.bucket_state import sums_of_rows
 from spotify_dag.stores.text_encoder import unknown_texts
 from spotify_dag.training_data.listening import taste_texts
 
@@ -49,10 +50,15 @@ def lost_at_reading(project: Project, buckets: list[int]) -> dict[str, int]:
     # Only what is missing counts: of a source that could not be read to its end, more is there than was counted.
     lost = [(pl.col(name) - pl.col(f"{name}_found").fill_null(0)).clip(lower_bound=0).sum() for name in counts]
     (missing,) = read.select(lost).collect().rows() or [(0, 0, 0)]
-    users = present["users"].select("user_id", bucket).collect()
-    theirs = user_buckets(users["user_id"].to_list(), lake.n_buckets)
-    astray = int((users[bucket] != pl.Series(theirs, dtype=pl.Int32)).sum())
-    return {**{f"{name}_lost": n for name, n in zip(counts, missing, strict=True)}, "users_in_another_bucket": astray}
+    lost_rows = {f"{name}_lost": n for name, n in zip(counts, missing, strict=True)}
+    astray = {"users_in_another_bucket": pl.col(bucket) != _hashed_to(pl.col("user_id"), lake.n_buckets)}
+    return lost_rows | sums_of_rows(lake, USERS, "astray", astray, buckets)
+
+
+def _hashed_to(user_id: "pl.Expr", n_buckets: int) -> "pl.Expr":
+    import polars as pl
+
+    return user_id.map_batches(lambda ids: pl.Series(user_buckets(ids.to_list(), n_buckets), dtype=pl.Int32), pl.Int32)
 
 
 def lost_artists(project: Project, buckets: list[int]) -> dict[str, int]:
