@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_dag.files import write_atomically
 from spotify_dag.root import Root, RootError
+from spotify_dag.stores.lake import ROW_FILE, Lake
 
 if TYPE_CHECKING:
     import polars as pl
 
     from spotify_dag.schemas import Table
-    from spotify_dag.stores.lake import Lake
 
 FOLDER = ".bucket-state"
 """Name of the folder, beside the tables."""
@@ -95,9 +95,9 @@ def sums_of_rows(
     held = read_state(file)
     new = [path for path in chosen if held.get(path, {}).keys() != expressions.keys()]
     if new:
-        rows = lake.scan_files(table, new).select("file", **expressions)
-        summed = rows.group_by("file").agg(pl.all().sum()).collect(engine="streaming")
-        made = dict.fromkeys(new, dict.fromkeys(expressions, 0)) | {row.pop("file"): row for row in summed.to_dicts()}
+        rows = lake.scan_files(table, new).select(ROW_FILE, **expressions)
+        summed = rows.group_by(ROW_FILE).agg(pl.all().sum()).collect(engine="streaming")
+        made = dict.fromkeys(new, dict.fromkeys(expressions, 0)) | {row.pop(ROW_FILE): row for row in summed.to_dicts()}
         held = read_state(file) | made
         present = {path for paths in files.values() for path in paths}
         if lake.root.exists():

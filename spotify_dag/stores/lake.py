@@ -43,6 +43,8 @@ if (os.cpu_count() or 1) == 1 or (hasattr(os, "sched_getaffinity") and len(os.sc
 CHUNK_ROWS = 2_000_000
 """Rows that a transform holds at one time: enough for vectorised work, few enough for the memory of a laptop."""
 
+ROW_FILE = "data_file"
+"""The column of `Lake.scan_files` that no table has."""
 
 COMMIT_RETRIES = 1_000
 """Versions that others may commit while one commit looks for its place; Delta's own 15 are few beside busy writers."""
@@ -166,16 +168,16 @@ class Lake:
         return frame if buckets is None else frame.filter(pl.col("user_bucket").is_in(list(buckets)))
 
     def scan_files(self, table: Table, paths: Sequence[str]) -> pl.LazyFrame:
-        """Return the rows of some files of a table, and ``file``: the path of each row's file, as `files` has it."""
+        """Return the rows of some files of a table, and in `ROW_FILE` the path of each row's file, as `files` has it."""
         import polars as pl
 
         whole = {f"{self.uri(table)}/{unquote(path)}": path for path in paths}
         schema = table.polars_schema()
         rows = pl.scan_parquet(
             list(whole), hive_partitioning=True, hive_schema={table.partition_by: schema[table.partition_by]},
-            schema=schema, missing_columns="insert", include_file_paths="file",
+            schema=schema, missing_columns="insert", include_file_paths=ROW_FILE,
         )  # fmt: skip
-        return rows.with_columns(pl.col("file").replace_strict(whole))
+        return rows.with_columns(pl.col(ROW_FILE).replace_strict(whole))
 
     def stored_schema(self, table: Table) -> pl.Schema:
         """Return the columns of a table on disk; if it was never written, those of its schema."""

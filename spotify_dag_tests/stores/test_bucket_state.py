@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from spotify_dag.schemas import ARTIST_FACTORS, USERS
+from spotify_dag.schemas import ARTIST_FACTORS, TABLES, USERS, Table
 from spotify_dag.stores import bucket_state
 from spotify_dag.stores.bucket_state import of_buckets, read_state, sums_of_rows
-from spotify_dag.stores.lake import Lake
+from spotify_dag.stores.lake import ROW_FILE, Lake
 from spotify_dag_tests.staleness.users_of_buckets import users_of
 
 BUCKETS = 4
@@ -145,3 +145,12 @@ def test_a_column_that_files_lack_is_null_in_them(summed: Summed) -> None:
     lake.replace(older, [0], [users_of(0, {"u0": 1}, BUCKETS).drop(column)])
     lake.replace_users(USERS, [0], ["v"], users_of(0, {"v": 2}, BUCKETS))
     assert sums_of_rows(lake, USERS, "sums", {"null": pl.col(column).is_null()}) == {"null": 2}
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_sum_over_any_table(tmp_path: Path, table: Table) -> None:
+    lake = Lake(tmp_path / "lake", BUCKETS)
+    lake.append(table, table.empty())
+    assert sums_of_rows(lake, table, "sums", {"rows": pl.lit(1)}) == {"rows": 0}
+    schema = lake.scan_files(table, ["any.parquet"]).collect_schema()
+    assert schema == table.polars_schema() | {ROW_FILE: pl.String}
