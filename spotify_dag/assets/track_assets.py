@@ -9,6 +9,7 @@ import dagster as dg
 from spotify_dag.assets.reporting import OWNERS, bar_chart, table_schema
 from spotify_dag.features.audio import RANGES, believable
 from spotify_dag.features.embeddings import TextVectors
+from spotify_dag.memory import return_freed_memory
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
 from spotify_dag.schemas import AUDIO_FEATURES, RAW_PLAYLISTS, TRACK_CATALOGUE, USERS, Table
@@ -201,6 +202,7 @@ def compute_track_factors(
     reason = stale_continuation(project)
     if reason is None:
         return dg.MaterializeResult(metadata={"learned": False})
+    return_freed_memory()
     frame = project.lake.scan(TRACK_CATALOGUE).sort("catalogue_number").collect()
     with progress.task("Learning to continue playlists") as advance:
         model, users = learn_continuation(project, frame, advance)

@@ -9,6 +9,7 @@ import numpy as np
 
 from spotify_dag.assets.plots import metric_bars, picture, score_calibration, taste_map, training_curve
 from spotify_dag.assets.reporting import OWNERS, table_schema, typed_table
+from spotify_dag.memory import return_freed_memory
 from spotify_dag.orchestration.partitions import WEEKS
 from spotify_dag.progress import Progress
 from spotify_dag.project import Project
@@ -94,6 +95,7 @@ def compute_user_tower(
     if reason := nothing_to_train_on(project):
         context.log.warning(reason)
         return
+    return_freed_memory()
     training, data = load_training_settings(project), training_users(project)
     kinds = halvings(data.users.height)
     with progress.task("Halving users", len(kinds)) as advance:
@@ -188,6 +190,7 @@ def compute_tower_evaluation(
     if version is None or nothing_to_train_on(project):
         context.log.warning("There is no tower to evaluate.")
         return
+    return_freed_memory()
     model, champion = project.registry.load(version), _comparable_champion(project)
     measured = _measure(project, progress, version, model, champion)
     rows = measured.rows

@@ -6,8 +6,11 @@ computed while learning as they are while serving, by the same code, from a firs
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -62,7 +65,7 @@ def learn_ranker(
     seed
         Of the choice of playlists, requests and negatives.
     threads
-        How many factors are learned with, 0 for all.
+        How many learn factors and answer requests, 0 for one per core. The ranker does not depend on their number.
     progress
         Hears how many playlists are done.
     """
@@ -73,9 +76,12 @@ def learn_ranker(
     for held_out in held_out_parts(len(playlists), rng):
         rest = np.setdiff1d(np.arange(len(playlists)), held_out)
         stage = FirstStage.learn(tracks, playlists.take(rest), seed=seed, threads=threads)
-        for playlist in held_out:
-            samples += samples_of(stage, playlists, int(playlist), rng)
-            progress(1)
+        ask = partial(samples_of, stage, playlists, seed=seed)
+        # Most of the time is spent in sorts and products, during which other threads run.
+        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+            for made in pool.map(ask, held_out.tolist()):
+                samples += made
+                progress(1)
     return Ranker(fit(samples))
 
 
@@ -94,9 +100,9 @@ def held_out_parts(count: int, rng: np.random.Generator) -> list[np.ndarray]:
     return [order[part * size : (part + 1) * size] for part in range(parts)]
 
 
-def samples_of(stage: FirstStage, playlists: Playlists, playlist: int, rng: np.random.Generator) -> list[Sample]:
+def samples_of(stage: FirstStage, playlists: Playlists, playlist: int, seed: int) -> list[Sample]:
     """Return what is learned from one playlist that the first stage has not seen: a request of each size."""
-    samples = []
+    samples, rng = [], np.random.default_rng([seed, playlist])
     for size in SIZES:
         if len(playlists[playlist]) > size:
             # Half of the requests are the beginning of the playlist, half are drawn from anywhere in it.
