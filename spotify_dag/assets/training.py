@@ -98,13 +98,16 @@ def compute_user_tower(
     return_freed_memory()
     training, data = load_training_settings(project), training_users(project)
     kinds = halvings(data.users.height)
-    with progress.task("Halving users", len(kinds)) as advance:
-        halved = data.halved(kinds, seed=project.settings.seed, progress=advance)
     tested = held_out(data.users["user_id"].to_list())
     learners = np.flatnonzero(~tested)
+    with progress.task("Halving users", len(kinds)) as advance:
+        halved = data.take(learners).halved(kinds, seed=project.settings.seed, progress=advance)
     with progress.task("Training the tower", epochs_of(len(learners), training)) as advance:
-        trained = train_tower(halved.take(learners), training, lambda _: advance(1))
-    vectors = trained.model.encode(halved.whole, halved.catalogue)
+        trained = train_tower(halved, training, lambda _: advance(1))
+    catalogue = halved.catalogue
+    del halved  # hundreds of megabytes
+    return_freed_memory()
+    vectors = trained.model.encode(data.halved((), seed=project.settings.seed).whole, catalogue)
     pictures = {
         "training_curve": training_curve(trained.history),
         "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
@@ -120,7 +123,7 @@ def compute_user_tower(
         plots=pictures,
         landmark_users=project.tombstones.digests(data.users["user_id"].gather(rows)),
     )
-    yield _stored_factors(project, version, trained.model, halved.catalogue)
+    yield _stored_factors(project, version, trained.model, catalogue)
     yield dg.MaterializeResult(
         asset_key="user_tower",
         metadata={
@@ -266,6 +269,7 @@ def _measure(project: Project, progress: Progress, version: str, model: "UserMod
         training = data_set.fit_on(np.flatnonzero(~tested))
         for name, fit in fits.items():
             rows[name] = measure(data_set, fit(training), test)
+            return_freed_memory()
             advance(1)
     halves = [model.encode(side.take(test).listening, data_set.catalogue) for side in (data_set.first, data_set.second)]
     return _Measured(rows, len(test), list(fits), halves)

@@ -52,11 +52,11 @@ def _halved_once(project: Project) -> Halved:
 
     if reason := nothing_to_train_on(project):
         raise TuningError(reason)
-    learners = training_users(project)
-    kinds = halvings(learners.users.height)
+    users = training_users(project)
+    kinds = halvings(users.users.height)
+    learners = users.take(np.flatnonzero(~held_out(users.users["user_id"].to_list())))
     with TerminalProgress().task("Halving users", len(kinds)) as advance:
-        halved = learners.halved(kinds, seed=project.settings.seed, progress=advance)
-    return halved.take(np.flatnonzero(~held_out(learners.users["user_id"].to_list())))
+        return learners.halved(kinds, seed=project.settings.seed, progress=advance)
 
 
 def _show(project: Project, tuned: Tuned, defaults: TrainingSettings) -> None:

@@ -108,6 +108,8 @@ def _ials(training: Training) -> Encoders:
 
 def _ease(training: Training) -> Encoders:
     """Score all artists for each user (Steck 2019), and compare users by their scores."""
+    from scipy.linalg import inv
+
     artists = training.users.whole.artists
     listeners = np.bincount(artists.indices, minlength=artists.shape[1])
     most_heard = np.argsort(-listeners, kind="stable")[:EASE_ARTISTS]
@@ -118,8 +120,8 @@ def _ease(training: Training) -> Encoders:
 
     gram = (chosen(artists).T @ chosen(artists)).toarray()
     gram[np.diag_indices(len(most_heard))] += EASE_RIDGE
-    inverse = np.linalg.inv(gram)
-    weights = inverse / -np.diag(inverse)
+    weights = inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
+    weights /= -np.diag(weights).copy()
     weights[np.diag_indices(len(most_heard))] = 0
     return Encoders.both(lambda sample: unit(np.asarray(chosen(sample.listening.artists) @ weights)))
 

@@ -97,6 +97,15 @@ class UserData:
     top_artist_count: int
     playlists_count: int | None
 
+    def take(self, rows: np.ndarray) -> UserData:
+        """Return some users, with the artists and vectors of all."""
+        return self._only(self.users[rows])
+
+    def _only(self, users: pl.DataFrame) -> UserData:
+        import polars as pl
+
+        return replace(self, users=users, raw=self.raw.filter(pl.col("user_id").is_in(users["user_id"].implode())))
+
     def counted(self) -> pl.DataFrame:
         """Return the playlist items that count: a half of playlists that do not count would be an empty one."""
         return items(self.raw.lazy(), self.playlists_count).drop("item_weight").collect()
@@ -151,19 +160,16 @@ class UserData:
         at_once
             Users whose listening is halved at a time: what it takes in between is many times the size of the result.
         """
-        import polars as pl
-
         known = self.catalogue()
         whole = Gathered(self.users.height)
         pairs = [(Gathered(self.users.height), Gathered(self.users.height)) for _ in by]
         for begin in range(0, max(self.users.height, 1), at_once):
-            users = self.users[begin : begin + at_once]
-            some = replace(self, users=users, raw=self.raw.filter(pl.col("user_id").is_in(users["user_id"].implode())))
+            some = self._only(self.users[begin : begin + at_once])
             counted = some.counted()
             whole.add(some.listening(counted, known))
             for number, kind in enumerate(by):
                 split = halves(counted, by=kind, seed=seed * 1_000 + number)
                 for gathered, half in zip(pairs[number], split, strict=True):
                     gathered.add(some.listening(half, known))
-                progress(users.height / max(self.users.height, 1))
+                progress(some.users.height / max(self.users.height, 1))
         return Halved(whole.listening(), [(first.listening(), second.listening()) for first, second in pairs], known)
