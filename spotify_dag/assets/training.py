@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from spotify_dag.tower.hyperparameters import TrainingSettings
     from spotify_dag.tower.inputs import Catalogue
     from spotify_dag.tower.tower_model import UserModel
-    from spotify_dag.tower.views import UserData
 
 
 def training_assets() -> list[Any]:
@@ -96,23 +95,24 @@ def compute_user_tower(
         context.log.warning(reason)
         return
     return_freed_memory()
-    training, data = load_training_settings(project), training_users(project)
-    kinds = halvings(data.users.height)
-    tested = held_out(data.users["user_id"].to_list())
-    learners = np.flatnonzero(~tested)
+    training, data, seed = load_training_settings(project), training_users(project), project.settings.seed
+    users, items, kinds = data.users, data.raw.height, halvings(data.users.height)
+    tested = held_out(users["user_id"].to_list())
+    learners, whole = np.flatnonzero(~tested), data.halved((), seed=seed).whole
     with progress.task("Halving users", len(kinds)) as advance:
-        halved = data.take(learners).halved(kinds, seed=project.settings.seed, progress=advance)
+        halved = data.take(learners).halved(kinds, seed=seed, progress=advance)
+    del data  # the vectors of all strings are no longer needed
+    return_freed_memory()
     with progress.task("Training the tower", epochs_of(len(learners), training)) as advance:
         trained = train_tower(halved, training, lambda _: advance(1))
     catalogue = halved.catalogue
-    del halved  # hundreds of megabytes
-    return_freed_memory()
-    vectors = trained.model.encode(data.halved((), seed=project.settings.seed).whole, catalogue)
+    del halved
+    vectors = trained.model.encode(whole, catalogue)
     pictures = {
         "training_curve": training_curve(trained.history),
-        "taste_map": taste_map(vectors, dominant_genres(project, data.users["user_id"].to_list())),
+        "taste_map": taste_map(vectors, dominant_genres(project, users["user_id"].to_list())),
     }
-    card = _card(project, data, training, held_out=int(tested.sum()))
+    card = _card(project, users, items, training, held_out=int(tested.sum()))
     components = trained.model.components
     rows = learners[:0] if components is None or components.rows is None else learners[components.rows]
     version = project.registry.save(
@@ -121,14 +121,14 @@ def compute_user_tower(
         metrics=trained.metrics,
         history=trained.history,
         plots=pictures,
-        landmark_users=project.tombstones.digests(data.users["user_id"].gather(rows)),
+        landmark_users=project.tombstones.digests(users["user_id"].gather(rows)),
     )
     yield _stored_factors(project, version, trained.model, catalogue)
     yield dg.MaterializeResult(
         asset_key="user_tower",
         metadata={
             "model_version": version,
-            "users": data.users.height,
+            "users": users.height,
             "users_held_out_for_evaluation": int(tested.sum()),
             "parameters": sum(tensor.numel() for tensor in trained.model.tower.parameters()),
             **trained.metrics,
@@ -138,17 +138,19 @@ def compute_user_tower(
     )
 
 
-def _card(project: Project, data: "UserData", training: "TrainingSettings", *, held_out: int) -> dict[str, Any]:
-    """Return what a model card says of the data and the settings a tower was trained with."""
+def _card(
+    project: Project, users: "pl.DataFrame", items: int, training: "TrainingSettings", *, held_out: int
+) -> dict[str, Any]:
+    """Return what a model card says of the data (``users`` and how many items) and settings of a training."""
     return {
         "feature_version": feature_version(project),
         "users_in_lake": sum(trainable_counts(project).values()),
         "snapshot": project.lake.snapshot(),
         "trained_on": {
-            "users": data.users.height - held_out,
+            "users": users.height - held_out,
             "held_out": held_out,
-            "items": data.raw.height,
-            "sources": sources_of(data.users),
+            "items": items,
+            "sources": sources_of(users),
             "digest": training_digest(project),
         },
         "training": asdict(training),

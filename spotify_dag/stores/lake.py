@@ -168,7 +168,7 @@ class Lake:
         return frame if buckets is None else frame.filter(pl.col("user_bucket").is_in(list(buckets)))
 
     def scan_files(self, table: Table, paths: Sequence[str]) -> pl.LazyFrame:
-        """Return the rows of some files of a table, with the path of each row's file, as `files` has it, in `ROW_FILE`."""
+        """Return the rows of some files of a table. The column `ROW_FILE` has each row's path, as `files` has it."""
         import polars as pl
 
         whole = {f"{self.uri(table)}/{unquote(path)}": path for path in paths}

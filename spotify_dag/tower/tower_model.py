@@ -99,11 +99,12 @@ class UserTower(nn.Module):
 
     def fit_anchor(self, views: Sequence[tuple[TowerInputs, TowerInputs]]) -> None:
         """Set the anchor from halves of the training users: each pair has row i of one user in both."""
-        stacks = [tuple(_stacked(view, self.config["parts"]) for view in pair) for pair in views]
-        rows = 2 * sum(len(first) for first, _ in stacks)
-        centre = np.sum([side.sum(axis=0) for pair in stacks for side in pair], axis=0) / rows
+        uses, rows = self.config["parts"], 2 * sum(len(first) for first, _ in views)
+        # Stacked twice: all stacks at once would double what the views take.
+        centre = np.sum([_stacked(side, uses).sum(axis=0) for pair in views for side in pair], axis=0) / rows
         within, total = (np.zeros((len(centre), len(centre)), np.float32) for _ in range(2))
-        for first, second in stacks:
+        for pair in views:
+            first, second = (_stacked(side, uses) for side in pair)
             difference = first - second
             within += difference.T @ difference / rows
             for half in (first, second):
