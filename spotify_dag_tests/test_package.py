@@ -7,11 +7,13 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_of_torch_wait_without_a_core_unless_somebody_says_otherwise(given: str | None, expected: str) -> None:
-    variables = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    code = "import spotify_dag, os, sys; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
-    given_variables = {} if given is None else {"OMP_WAIT_POLICY": given}
+@pytest.mark.parametrize(("given", "expected"), [(None, "3000"), ("7", "7")])
+def test_threads_of_torch_soon_sleep_while_they_wait_unless_somebody_says_otherwise(
+    given: str | None, expected: str
+) -> None:
+    variables = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    code = "import spotify_dag, os, sys; assert 'torch' not in sys.modules; print(os.environ['GOMP_SPINCOUNT'])"
+    given_variables = {} if given is None else {"GOMP_SPINCOUNT": given}
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables | given_variables
     )

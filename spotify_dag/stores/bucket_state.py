@@ -9,7 +9,7 @@ never an answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".bucket-state"
 """Name of the folder, beside the tables."""
+ROWS_AT_ONCE = 20_000
+"""Rows of new files that are in memory at one time, or one file if it has more."""
 RULES = "1"
 """Raise it when a value means something else, or is made in another way: all are then made again."""
 
@@ -71,38 +73,71 @@ def of_buckets(
     return values
 
 
-def sums_of_rows(
-    lake: Lake, table: Table, name: str, expressions: Mapping[str, pl.Expr], buckets: Iterable[int] | None = None
-) -> dict[str, int]:
-    """Return sums over the rows of a table. Those of a file are remembered, so that only new files are read.
+def of_files(
+    lake: Lake,
+    table: Table,
+    name: str,
+    columns: Mapping[str, pl.Expr],
+    make: Callable[[pl.DataFrame], Any],
+    buckets: Iterable[int] | None = None,
+) -> list[Any]:
+    """Return a value for each file that has rows of a table: remembered, or made now. Only new files are read.
 
     Parameters
     ----------
     lake, table
         Which rows.
     name
-        Of the sums: the beginning of a file's name.
-    expressions
-        What is summed up, by name: conditions and whole numbers that follow from a row alone.
+        Of the values: the beginning of a file's name.
+    columns
+        What is read of the rows, by name. With other names all values are made again.
+    make
+        Takes these columns of the rows of a file, and returns its value, as JSON can hold it.
     buckets
         Which buckets; everything by default, also of a table that has none.
     """
-    import polars as pl
+    files = lake.files(table, "path", "num_records")
+    chosen = [file for part in (files if buckets is None else buckets) for file in files.get(part, ()) if file[1]]
+    place = lake.root / FOLDER / f"{name}-{lake.folder(table).name}.json"
+    held = _held(place, columns)
+    new = [(path, rows) for path, rows in chosen if path not in held]
+    made = {}
+    for paths in _at_once(new):
+        rows = lake.scan_files(table, paths).select(ROW_FILE, **columns).collect()
+        for (path,), part in rows.partition_by(ROW_FILE, as_dict=True, include_key=False).items():
+            made[str(path)] = make(part)
+    if made and lake.root.exists():
+        present = {path for some in files.values() for path, _ in some}
+        kept = {path: value for path, value in (_held(place, columns) | made).items() if path in present}
+        write_state(place, {"columns": list(columns), "files": kept})
+    return [(made | held)[path] for path, _ in chosen]
 
-    files = lake.files(table, "path")
-    chosen = [path for part in (files if buckets is None else buckets) for path in files.get(part, ())]
-    file = lake.root / FOLDER / f"{name}-{lake.folder(table).name}.json"
-    held = read_state(file)
-    new = [path for path in chosen if held.get(path, {}).keys() != expressions.keys()]
-    if new:
-        rows = lake.scan_files(table, new).select(ROW_FILE, **expressions)
-        summed = rows.group_by(ROW_FILE).agg(pl.all().sum()).collect(engine="streaming")
-        made = dict.fromkeys(new, dict.fromkeys(expressions, 0)) | {row.pop(ROW_FILE): row for row in summed.to_dicts()}
-        held = read_state(file) | made
-        present = {path for paths in files.values() for path in paths}
-        if lake.root.exists():
-            write_state(file, {path: sums for path, sums in held.items() if path in present})
-    return {name: sum(held[path][name] for path in chosen) for name in expressions}
+
+def _held(place: Root, columns: Iterable[str]) -> dict[str, Any]:
+    state = read_state(place)
+    return state["files"] if state.get("columns") == list(columns) else {}
+
+
+def _at_once(files: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+    """Yield the paths of files (path, rows) in groups of `ROWS_AT_ONCE` rows, or a little more."""
+    group: list[str] = []
+    held = 0
+    for path, rows in files:
+        group.append(path)
+        held += rows
+        if held >= ROWS_AT_ONCE:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
+def sums_of_rows(
+    lake: Lake, table: Table, name: str, expressions: Mapping[str, pl.Expr], buckets: Iterable[int] | None = None
+) -> dict[str, int]:
+    """Return the sums of expressions (conditions, whole numbers) over the rows of a table: parameters of `of_files`."""
+    parts = of_files(lake, table, name, expressions, lambda rows: rows.sum().row(0), buckets)
+    return {name: sum(part[place] for part in parts) for place, name in enumerate(expressions)}
 
 
 def read_state(file: Root) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from spotify_dag.root import Root
 from spotify_dag.stores.bucket_state import FOLDER, read_state, write_state
 from spotify_dag.stores.lance_files import newest_manifest
@@ -52,6 +54,30 @@ def index_digests(lake: Lake, index: UserIndex) -> dict[int, int]:
             place = int(bucket) % lake.n_buckets
             sums[place] = (sums[place] + hashed) % 2**64
     return sums
+
+
+def not_unit_length(lake: Lake, index: UserIndex, tolerance: float) -> int:
+    """Return how many vectors of an index are not of length 1; what is not finite is none.
+
+    Only the vectors of new fragments are read. Deleted rows count as long as their fragment is there.
+    """
+    file = lake.root / FOLDER / f"{index.name}-lengths.json"
+    held, known = read_state(file), {}
+    for fragment in opened(index.root / f"{index.name}.lance").get_fragments():
+        named = json.dumps([part.path for part in fragment.metadata.files])
+        known[named] = held[named] if named in held else _not_unit_length(fragment, tolerance)
+    if known != held:
+        write_state(file, known)
+    return sum(known.values())
+
+
+def _not_unit_length(fragment: Any, tolerance: float) -> int:
+    dim, count = fragment.schema.field("vector").type.list_size, 0
+    for batch in fragment.to_batches(columns=["vector"]):
+        vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+        lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+        count += int((~(np.abs(lengths - 1) <= tolerance)).sum())
+    return count
 
 
 def _fragments(folder: Root, held: dict[str, Any]) -> dict[str, dict[str, int]]:

@@ -118,18 +118,19 @@ class Lake:
         names = names_in(self.folder(table) / "_delta_log")
         return max((int(name[:20]) for name in names if name.endswith(".json") and name[:20].isdigit()), default=-1)
 
-    def files(self, table: Table, column: str) -> dict[Any, list[Any]]:
+    def files(self, table: Table, *columns: str) -> dict[Any, list[Any]]:
         """Return what the log says of the files of each bucket: ``path``, ``size_bytes`` or ``num_records``.
 
-        Of a table that is not by user bucket, by the values of its ``partition_by``.
+        A tuple for each file if several are asked for. Of a table that is not by user bucket, by the values of its
+        ``partition_by``.
         """
         if not self.exists(table):
             return {}
         actions = _open(self.uri(table)).get_add_actions(flatten=True)
         files: dict[Any, list[Any]] = {}
-        columns = (actions.column(name).to_pylist() for name in (f"partition.{table.partition_by}", column))
-        for part, said in zip(*columns, strict=True):
-            files.setdefault(part, []).append(said)
+        names = (f"partition.{table.partition_by}", *columns)
+        for part, *said in zip(*(actions.column(name).to_pylist() for name in names), strict=True):
+            files.setdefault(part, []).append(said[0] if len(said) == 1 else tuple(said))
         return files
 
     def file_uris(self, table: Table) -> list[str]:

@@ -408,17 +408,6 @@ class UserIndex:
             added.append(pl.col("user_bucket") % self.n_buckets)
         return rows.with_columns(added).select(columns).sort("user_id")
 
-    def lengths(self, buckets: Sequence[int]) -> np.ndarray:
-        """Return the lengths of the vectors of some buckets, ``[users]`` float32, in any order."""
-        dataset = self._dataset()
-        if dataset is None:
-            return np.zeros(0, np.float32)
-        dim, lengths = dataset.schema.field("vector").type.list_size, [np.zeros(0, np.float32)]
-        for batch in dataset.to_batches(columns=["vector"], filter=self._in_buckets(buckets)):
-            vectors = batch["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-            lengths.append(np.linalg.norm(vectors.astype(np.float32), axis=1))
-        return np.concatenate(lengths)
-
     def count(self) -> int:
         """Return the number of users; 0 if the index does not exist."""
         table = self._table()

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from spotify_dag.definitions import build_definitions
-from spotify_dag.orchestration.checks.drift import HISTORY, Sketch, _sketch, shift
+from spotify_dag.orchestration.checks.drift import HISTORY, Sketch, _moments, _sketch, shift
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_GENRES, INGESTS, USER_EMBEDDINGS
 from spotify_dag.settings import Settings
@@ -133,8 +133,14 @@ def test_samples_of_one_world_seldom_differ() -> None:
 def test_a_sketch_keeps_distances() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.normal(size=(500, 384)), rng.normal(size=(500, 384)) + 0.2
-    sketches = [_sketch(pl.Series(vectors.astype(np.float32).tolist())) for vectors in (one, other)]
+    series = [pl.Series(vectors.astype(np.float32).tolist(), dtype=pl.List(pl.Float32)) for vectors in (one, other)]
+    sketches = [_sketch([_moments(vectors)]) for vectors in series]
     true = np.linalg.norm(one.mean(0) - other.mean(0))
     assert np.linalg.norm(np.subtract(sketches[0].mean, sketches[1].mean)) == pytest.approx(true, rel=0.5)
     assert sketches[0].spread == pytest.approx(np.sqrt(384), rel=0.2)
-    assert _sketch(pl.Series([[float("nan")] * 4, [1.0] * 4], dtype=pl.List(pl.Float32))).users == 1
+    parted = _sketch([_moments(series[0].slice(*part)) for part in ((0, 120), (120, 0), (120, 380))])
+    assert parted.users == 500
+    assert parted.mean == pytest.approx(sketches[0].mean, rel=1e-3)
+    assert parted.spread == pytest.approx(sketches[0].spread, rel=1e-6)
+    assert _sketch([_moments(pl.Series([[float("nan")] * 4, [1.0] * 4], dtype=pl.List(pl.Float32)))]).users == 1
+    assert _sketch([]) == Sketch(0, (0.0,) * len(parted.mean), 0.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spotify_dag.stores import index_digests as digests_module
-from spotify_dag.stores.index_digests import index_digests
+from spotify_dag.stores.index_digests import index_digests, not_unit_length
 from spotify_dag.stores.lake import Lake
 from spotify_dag.stores.user_index import UserIndex
 from spotify_dag_tests.stores.test_user_index import drawn, rows
@@ -79,3 +79,25 @@ def test_an_index_that_was_made_anew_is_read_anew(lake: Lake, index: UserIndex) 
     index.replace([2], rows(["d"], 2, drawn(1)))
     after = index_digests(lake, index)
     assert [bucket for bucket in before if after[bucket] != before[bucket]] == [0, 1]
+
+
+def test_only_vectors_of_new_fragments_are_measured(
+    lake: Lake, index: UserIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, length = [], digests_module._not_unit_length
+    monkeypatch.setattr(
+        digests_module,
+        "_not_unit_length",
+        lambda fragment, tolerance: measured.append(fragment.fragment_id) or length(fragment, tolerance),
+    )
+    assert not_unit_length(lake, index, 1e-3) == 0
+    before = len(measured)
+    wrong = drawn(3)
+    wrong[0] *= 1.1
+    wrong[1] *= 0
+    index.merge(rows(["e", "f", "g"], 3, wrong), [])
+    assert not_unit_length(lake, index, 1e-3) == 2
+    assert not_unit_length(lake, index, 1e-3) == 2
+    assert len(measured) == before + 1
+    index.replace([3], rows(["e"], 3, drawn(1)))
+    assert not_unit_length(lake, index, 1e-3) == 0

@@ -31,6 +31,7 @@ from spotify_dag.schemas import (
     USERS,
 )
 from spotify_dag.staleness.stale_buckets import feature_version
+from spotify_dag.stores.bucket_state import of_files
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,10 +47,6 @@ SPREAD_FACTOR = 2.0
 SPREAD_USERS = 30
 """With fewer users, a spread is no more than a guess."""
 SKETCH_DIM = 16
-SAMPLE_ROWS = 20_000
-"""About so many users are looked at, so that a check of everybody costs no more than one of a part."""
-SKETCHED = 4_000
-"""Of them so many make a sketch, evenly: its mean is then known to a sixtieth of the spread."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +130,14 @@ def genre_coverage(project: Project, buckets: list[int]) -> dict[str, Sketch]:
 
 def embedding_sketches(project: Project, buckets: list[int]) -> dict[str, Sketch]:
     """Return the four embeddings, of the users who have them."""
-    chunk = next(project.lake.chunks(USER_EMBEDDINGS, buckets, rows=SAMPLE_ROWS))
-    rows = project.lake.scan(USER_EMBEDDINGS, chunk).select(EMBEDDINGS).collect()
-    return {name: _sketch(rows[name].drop_nulls()) for name in EMBEDDINGS}
+    import polars as pl
+
+    columns = {name: pl.col(name) for name in EMBEDDINGS}
+    parts = of_files(
+        project.lake, USER_EMBEDDINGS, "sketches", columns,
+        lambda rows: [_moments(rows[name].drop_nulls()) for name in EMBEDDINGS], buckets,
+    )  # fmt: skip
+    return {name: _sketch([part[place] for part in parts]) for place, name in enumerate(EMBEDDINGS)}
 
 
 @dataclass(frozen=True)
@@ -219,16 +221,24 @@ def compare_with_history(
     )
 
 
-def _sketch(vectors: "pl.Series") -> Sketch:
+def _moments(vectors: "pl.Series") -> tuple[int, list[float], float]:
+    """Return the number of vectors, the sum of their projections and the sum of the squared lengths of these."""
     if vectors.is_empty():
-        return Sketch(0, (0.0,) * SKETCH_DIM, 0.0)
-    dim, some = len(vectors[0]), vectors.gather_every(-(-len(vectors) // SKETCHED))
-    numbers = some.explode().to_numpy().reshape(-1, dim)
+        return 0, [0.0] * SKETCH_DIM, 0.0
+    dim = len(vectors[0])
+    numbers = vectors.explode().to_numpy().reshape(-1, dim)
     projection = np.random.default_rng(dim).normal(size=(dim, SKETCH_DIM)) / math.sqrt(SKETCH_DIM)
     projected = numbers[np.isfinite(numbers).all(axis=1)] @ projection  # what is not finite fails another check
-    mean = projected.mean(axis=0)
-    spread = math.sqrt(((projected - mean) ** 2).sum(axis=1).mean())
-    return Sketch(len(projected), tuple(float(f"{number:.5g}") for number in mean), spread)
+    return len(projected), projected.sum(axis=0).tolist(), float((projected**2).sum())
+
+
+def _sketch(parts: "Sequence[tuple[int, list[float], float]]") -> Sketch:
+    """Return the sketch of vectors whose `_moments` come in parts."""
+    users = sum(part[0] for part in parts)
+    mean = [math.fsum(sums) / max(users, 1) for sums in zip(*(part[1] for part in parts), strict=True)]
+    variance = math.fsum(part[2] for part in parts) / max(users, 1) - math.fsum(number**2 for number in mean)
+    shown = tuple(float(f"{number:.5g}") for number in mean) or (0.0,) * SKETCH_DIM
+    return Sketch(users, shown, math.sqrt(max(variance, 0.0)))
 
 
 def _weighted(sketch: Sketch) -> list[float]:

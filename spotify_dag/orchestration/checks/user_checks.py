@@ -1,12 +1,12 @@
 """What must be true of users, the tower and the user index before anything downstream may use them."""
 
 import dagster as dg
-import numpy as np
 
 from spotify_dag.orchestration.partitions import run_buckets
 from spotify_dag.project import Project
 from spotify_dag.schemas import ARTIST_FACTORS, RAW_PLAYLISTS, USER_EMBEDDINGS, USERS
 from spotify_dag.staleness.stale_buckets import index_version, stale_index
+from spotify_dag.stores.index_digests import not_unit_length
 from spotify_dag.tower.gate import soundness
 
 UNIT_TOLERANCE = 1e-3
@@ -77,10 +77,10 @@ def check_user_index(context: dg.AssetCheckExecutionContext, project: dg.Resourc
     """Look for vectors that are not of unit length, twice there, or missing."""
     buckets = run_buckets(context)
     index = project.user_index(index_version(project) or "")
-    rows, norm = index.rows(buckets), index.lengths(buckets)
+    rows = index.rows(buckets)
     twice = rows.height - rows["user_id"].n_unique()
     stale = stale_index(project, index, buckets)
-    off = int((~(np.abs(norm - 1) <= UNIT_TOLERANCE)).sum())  # not finite is off too
+    off = not_unit_length(project.lake, index, UNIT_TOLERANCE) if rows.height else 0
     return dg.AssetCheckResult(
         passed=not (twice or off or stale),
         metadata={
