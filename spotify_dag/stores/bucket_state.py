@@ -108,8 +108,8 @@ def of_files(
             made[str(path)] = make(part)
     if made and lake.root.exists():
         present = {path for some in files.values() for path, _ in some}
-        kept = {path: value for path, value in (_held(place, columns) | made).items() if path in present}
-        write_state(place, {"columns": list(columns), "files": kept})
+        files_present = {path: value for path, value in (_held(place, columns) | made).items() if path in present}
+        write_state(place, {"columns": list(columns), "files": files_present})
     return [(made | held)[path] for path, _ in chosen]
 
 
