@@ -46,7 +46,7 @@ def index_digests(lake: Lake, index: UserIndex) -> dict[int, int]:
     file, version = state_file(lake, index.name), hashlib.sha256(manifest.read_bytes()).hexdigest()
     state = read_state(file)
     if state.get("manifest") != version:
-        state = {"manifest": version, "fragments": _fragments(folder, state.get("fragments", {}))}
+        state |= {"manifest": version, "fragments": _fragments(folder, state.get("fragments", {}))}
         write_state(file, state)
     for by_bucket in state["fragments"].values():
         for bucket, hashed in by_bucket.items():
@@ -61,13 +61,13 @@ def not_unit_length(lake: Lake, index: UserIndex, tolerance: float) -> int:
 
     Only the vectors of new fragments are read. Deleted rows count as long as their fragment is there.
     """
-    file = lake.root / FOLDER / f"{index.name}-lengths.json"
-    held, known = read_state(file), {}
+    file, known = state_file(lake, index.name), {}
+    held = read_state(file).get("lengths", {})
     for fragment in opened(index.root / f"{index.name}.lance").get_fragments():
         named = json.dumps([part.path for part in fragment.metadata.files])
         known[named] = held[named] if named in held else _not_unit_length(fragment, tolerance)
     if known != held:
-        write_state(file, known)
+        write_state(file, {**read_state(file), "lengths": known})
     return sum(known.values())
 
 
