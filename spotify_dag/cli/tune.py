@@ -52,9 +52,9 @@ def _halved_once(project: Project) -> Halved:
 
     if reason := nothing_to_train_on(project):
         raise TuningError(reason)
-    users = training_users(project)
-    kinds = halvings(users.users.height)
-    learners = users.take(np.flatnonzero(~held_out(users.users["user_id"].to_list())))
+    data = training_users(project)
+    kinds = halvings(data.users.height)
+    learners = data.take(np.flatnonzero(~held_out(data.users["user_id"].to_list())))
     with TerminalProgress().task("Halving users", len(kinds)) as advance:
         return learners.halved(kinds, seed=project.settings.seed, progress=advance)
 

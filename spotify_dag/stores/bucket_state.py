@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".bucket-state"
 """Name of the folder, beside the tables."""
+REMEMBERED_ROWS = 1_000
+"""Rows from which on the value of a file is remembered."""
 ROWS_AT_ONCE = 20_000
 """Rows of new files that are in memory at one time, or one file if it has more."""
 RULES = "1"
@@ -81,7 +83,10 @@ def of_files(
     make: Callable[[pl.DataFrame], Any],
     buckets: Iterable[int] | None = None,
 ) -> list[Any]:
-    """Return a value for each file that has rows of a table: remembered, or made now. Only new files are read.
+    """Return a value for each file that has rows of a table: remembered, or made now.
+
+    Of the large files only new ones are read. Small ones are read each time: there may be thousands until they are
+    joined, and to remember them all would cost more.
 
     Parameters
     ----------
@@ -100,15 +105,16 @@ def of_files(
     chosen = [file for part in (files if buckets is None else buckets) for file in files.get(part, ()) if file[1]]
     place = lake.root / FOLDER / f"{name}-{lake.folder(table).name}.json"
     held = _held(place, columns)
-    new = [(path, rows) for path, rows in chosen if path not in held]
+    new = {path: rows for path, rows in chosen if path not in held}
     made = {}
-    for paths in _at_once(new):
+    for paths in _at_once(new.items()):
         rows = lake.scan_files(table, paths).select(ROW_FILE, **columns).collect()
         for (path,), part in rows.partition_by(ROW_FILE, as_dict=True, include_key=False).items():
             made[str(path)] = make(part)
-    if made and lake.root.exists():
+    large = {path: value for path, value in made.items() if new[path] >= REMEMBERED_ROWS}
+    if large and lake.root.exists():
         present = {path for some in files.values() for path, _ in some}
-        files_present = {path: value for path, value in (_held(place, columns) | made).items() if path in present}
+        files_present = {path: value for path, value in (_held(place, columns) | large).items() if path in present}
         write_state(place, {"columns": list(columns), "files": files_present})
     return [(made | held)[path] for path, _ in chosen]
 

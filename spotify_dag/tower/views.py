@@ -97,13 +97,11 @@ class UserData:
     top_artist_count: int
     playlists_count: int | None
 
-    def take(self, rows: np.ndarray) -> UserData:
+    def take(self, rows: np.ndarray | slice) -> UserData:
         """Return some users, with the artists and vectors of all."""
-        return self._only(self.users[rows])
-
-    def _only(self, users: pl.DataFrame) -> UserData:
         import polars as pl
 
+        users = self.users[rows]
         return replace(self, users=users, raw=self.raw.filter(pl.col("user_id").is_in(users["user_id"].implode())))
 
     def counted(self) -> pl.DataFrame:
@@ -164,7 +162,7 @@ class UserData:
         whole = Gathered(self.users.height)
         pairs = [(Gathered(self.users.height), Gathered(self.users.height)) for _ in by]
         for begin in range(0, max(self.users.height, 1), at_once):
-            some = self._only(self.users[begin : begin + at_once])
+            some = self.take(slice(begin, begin + at_once))
             counted = some.counted()
             whole.add(some.listening(counted, known))
             for number, kind in enumerate(by):

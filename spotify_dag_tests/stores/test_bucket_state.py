@@ -98,8 +98,18 @@ class Summed:
 
 
 @pytest.fixture
-def summed(counted: Counted) -> Summed:
+def summed(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> Summed:
+    monkeypatch.setattr(bucket_state, "REMEMBERED_ROWS", 1)
     return Summed(counted.lake)
+
+
+def test_small_files_are_read_each_time(summed: Summed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_state, "REMEMBERED_ROWS", 2)
+    summed.lake.replace(USERS, [3], [users_of(3, {"v": 40, "w": 50}, BUCKETS)])
+    assert summed.sums() == summed.sums() == (96, 0)
+    assert summed.rows == 5 + 3
+    held = read_state(summed.lake.root / bucket_state.FOLDER / "sums-users.json")
+    assert list(held["files"]) == summed.lake.files(USERS, "path")[3]
 
 
 def test_a_sum_reads_only_new_files(summed: Summed) -> None:
